@@ -1,0 +1,1 @@
+"""An authenticating reverse-proxy sidecar for the Mangopay API."""

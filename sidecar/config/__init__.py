@@ -1,0 +1,1 @@
+"""The configuration: a frozen model, read strictly from a TOML file and the environment."""

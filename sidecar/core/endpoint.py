@@ -1,0 +1,1 @@
+"""Where upstream is: decided once from the configuration, never from a request."""

@@ -1,0 +1,1 @@
+"""A scriptable Mangopay, for demos and tests."""

@@ -1,0 +1,1 @@
+"""The proxy port: what an app speaks to."""

@@ -1,0 +1,63 @@
+"""The real clock, and tasks that cannot be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import structlog
+
+_CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_log = structlog.get_logger()
+
+
+class SystemClock:
+    """The machine's clock. On Linux :meth:`now` also counts the time that the machine slept."""
+
+    def now(self) -> float:
+        """Seconds since boot, suspend included where the system can tell (Linux)."""
+        return time.clock_gettime(_CLOCK)
+
+    def wall(self) -> float:
+        """Seconds since the Unix epoch."""
+        return time.time()
+
+    async def sleep_until(self, deadline: float) -> None:
+        """Return once :meth:`now` has reached ``deadline``.
+
+        The event loop's own clock stands still during suspend, so this may wake
+        late after one; whoever decides by time reads :meth:`now` again.
+        """
+        while (left := deadline - self.now()) > 0:
+            await asyncio.sleep(left)
+
+
+class Tasks:
+    """The background tasks of one owner: each is kept alive, awaited at the end, and its failure logged."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Start ``coroutine`` as a task; an exception that escapes it is logged as ``task.failed``."""
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("task.failed", task=task.get_name(), error=type(error).__name__)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

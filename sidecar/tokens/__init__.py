@@ -1,0 +1,1 @@
+"""Access tokens: who fetches one, when, and who waits for it."""

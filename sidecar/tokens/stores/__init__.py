@@ -1,0 +1,1 @@
+"""Where a token is kept between fetches: in memory, in a file, in Redis."""

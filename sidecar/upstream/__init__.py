@@ -1,0 +1,1 @@
+"""The way to Mangopay: connections that know what was sent on them."""

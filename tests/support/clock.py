@@ -1,0 +1,53 @@
+"""A clock that tests move by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+
+
+class FakeClock:
+    """Time stands still until :meth:`advance`; sleepers wake one after another, in order."""
+
+    def __init__(self, now: float = 1000.0, wall: float = 1_700_000_000.0) -> None:
+        self._now = now
+        self._offset = wall - now
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return self._now + self._offset
+
+    def step_wall(self, seconds: float) -> None:
+        """Change the wall clock alone, as an administrator or NTP does."""
+        self._offset += seconds
+
+    async def sleep_until(self, deadline: float) -> None:
+        if deadline <= self._now:
+            await asyncio.sleep(0)
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (deadline, next(self._order), waiter))
+        await waiter
+
+    async def settle(self, rounds: int = 30) -> None:
+        """Let every task run until it waits again."""
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+
+    async def advance(self, seconds: float) -> None:
+        """Move time forward, waking each sleeper at its own moment."""
+        await self.settle()
+        end = self._now + seconds
+        while self._sleepers and self._sleepers[0][0] <= end:
+            deadline, _, waiter = heapq.heappop(self._sleepers)
+            self._now = max(self._now, deadline)
+            if not waiter.done():
+                waiter.set_result(None)
+            await self.settle()
+        self._now = end
+        await self.settle()
