@@ -1,0 +1,56 @@
+"""How long to keep quiet after a failure: doubling pauses, and the server's own word for it (``Retry-After``)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+_DELAY_SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses that double from ``first`` to ``limit`` (seconds), each moved by up to ``spread`` of itself either way."""
+
+    first: float
+    limit: float
+    spread: float = 0.0
+
+    def delay(self, failures: int, roll: float) -> float:
+        """Seconds to wait after the ``failures``-th failure running (1 or more); ``roll`` is random, 0 to 1."""
+        pause = min(self.first * 2.0 ** min(failures - 1, 32), self.limit)
+        return pause * (1.0 + self.spread * (2.0 * roll - 1.0))
+
+
+def read_retry_after(value: str | None, *, date: str | None, wall: float) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for (RFC 9110 section 10.2.3); None if it asks for nothing.
+
+    A date is compared with the answer's own ``Date`` where there is one, so that
+    a clock that goes wrong on either side does not matter, else with ``wall``.
+    What cannot be read, and a moment that has passed, ask for nothing. There is
+    no upper limit: whoever waits sets one.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if _DELAY_SECONDS.fullmatch(value):
+        seconds = float(value)
+    elif (until := _read_date(value)) is not None:
+        answered = _read_date(date) if date is not None else None
+        seconds = until - (wall if answered is None else answered)
+    else:
+        return None
+    return seconds if seconds > 0 else None
+
+
+def _read_date(text: str) -> float | None:
+    """Return an HTTP-date (RFC 9110 section 5.6.7) as Unix time; None if it is none."""
+    try:
+        moment = parsedate_to_datetime(text)
+        # The standard library leaves "-0000" and the asctime form without a zone; HTTP-dates are always UTC.
+        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None

@@ -1,0 +1,125 @@
+"""Who may speak to the proxy port at all (contract section 4.7).
+
+The sidecar adds a credential to whatever reaches it, so a web page on the same
+machine is the adversary. The checklist:
+
+1. **Host** is a name that only a caller on purpose uses. A page whose own name
+   was rebound to 127.0.0.1 still sends its own name.
+2. **Origin** is absent. Browsers send it on every POST and on every request
+   across origins; no SDK does. This covers preflights and WebSockets too.
+3. **Sec-Fetch-Site** is absent or ``none``. Browsers send it on every request
+   to a loopback address; ``none`` means that a person typed the address.
+
+Callers (section 4.8) are in :mod:`sidecar.core.caller`, methods and paths in
+:mod:`sidecar.core.policy`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from sidecar.core.errors import ErrorCode, SidecarError
+from sidecar.core.headers import NameTable, RawHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRules:
+    """What the guard of one listener asks for.
+
+    ``allowed_hosts`` are names without a port, compared without regard to case;
+    an IPv6 address may have brackets or not. ``check_host`` is off on a Unix
+    socket, which no browser reaches.
+    """
+
+    allowed_hosts: frozenset[str]
+    check_host: bool = True
+
+    def __post_init__(self) -> None:
+        names = frozenset(_as_in_host(name) for name in self.allowed_hosts if name)
+        object.__setattr__(self, "allowed_hosts", names)
+
+
+def _as_in_host(name: str) -> str:
+    """Return a configured name as a Host header has it: lower case, IPv6 in brackets."""
+    return f"[{name}]".lower() if ":" in name and not name.startswith("[") else name.lower()
+
+
+_OTHER: Final = 0
+_HOST: Final = 1
+_ORIGIN: Final = 2
+_FETCH_SITE: Final = 3
+
+_BY_NAME: Final = {b"host": _HOST, b"origin": _ORIGIN, b"sec-fetch-site": _FETCH_SITE}
+_FIELDS: Final = NameTable(lambda name: _BY_NAME.get(name.lower(), _OTHER))
+
+
+def check_guard(raw: RawHeaders, rules: GuardRules) -> None:
+    """Let a request pass, or raise.
+
+    Raises:
+        SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host, for the log), ``BROWSER_NOT_ALLOWED``, or
+            ``BAD_REQUEST`` for more than one Host.
+    """
+    host: bytes | None = None
+    browser = False
+    for name, value in raw:
+        field = _FIELDS[name]
+        if field == _OTHER:
+            continue
+        if field == _HOST:
+            if host is not None:
+                raise SidecarError(ErrorCode.BAD_REQUEST, "A request needs exactly one Host header", close=True)
+            host = value
+        elif field == _ORIGIN or value != b"none":
+            browser = True
+    if rules.check_host and (host is None or len(host) > _LONGEST_HOST or not _host_allowed(host, rules.allowed_hosts)):
+        raise SidecarError(
+            ErrorCode.HOST_NOT_ALLOWED,
+            "Host not allowed: add it to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
+            detail=f"host={_printable(host)}",
+        )
+    if browser:
+        raise SidecarError(
+            ErrorCode.BROWSER_NOT_ALLOWED,
+            "Web pages may not call the sidecar: call it from your server, without Origin and Sec-Fetch-Site headers",
+        )
+
+
+# A DNS name has at most 253 characters (RFC 1035 section 3.1), a port 5.
+_LONGEST_HOST: Final = 260
+
+
+@lru_cache(maxsize=256)
+def _host_allowed(value: bytes, allowed: frozenset[str]) -> bool:
+    if not value.isascii():
+        return False
+    host = value.decode("ascii").lower()
+    name, bracket, rest = host.partition("]") if host.startswith("[") else ("", "", "")
+    if bracket:
+        name, colon, port = name + bracket, rest[:1], rest[1:]
+    else:
+        name, colon, port = host.partition(":")
+    if colon not in {"", ":"} or (colon and not _is_port(port)):
+        return False
+    return name in {"localhost", "[::1]"} or _is_ipv4_loopback(name) or name in allowed
+
+
+def _is_port(port: str) -> bool:
+    return port.isdigit() and len(port) <= 5 and int(port) <= 65535
+
+
+def _is_ipv4_loopback(name: str) -> bool:
+    """Say whether a name is in 127.0.0.0/8 in its one canonical spelling: ``127.1`` and ``0177.0.0.1`` are not."""
+    octets = name.split(".")
+    if len(octets) != 4 or octets[0] != "127":
+        return False
+    return all(octet.isdigit() and str(int(octet)) == octet and int(octet) < 256 for octet in octets)
+
+
+def _printable(host: bytes | None) -> str:
+    """Return a Host as a log may show it: printable ASCII, 100 characters at most."""
+    if host is None:
+        return "(none)"
+    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in host[:100])

@@ -1,0 +1,170 @@
+"""The client credentials grant (RFC 6749 section 4.4) as Mangopay speaks it: the request, and what an answer means.
+
+::
+
+    status   body                            result
+    2xx      a token                         Fetched
+    2xx      anything else                   Transient
+    400      {"error":"unauthorized_client"} LockedOut   Mangopay has locked the account for a while
+    408,429  any                             Transient
+    4xx      any other                       Refused     nobody but a person can mend it
+    other    any (3xx, 5xx, …)               Transient   redirects are not followed
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from sidecar.core.secret import Secret
+
+#: Below the base URL. Mangopay's version segment is part of it.
+TOKEN_PATH: Final = "/v2.01/oauth/token"  # noqa: S105 - a path, not a password
+#: RFC 6749 section 4.4.2; Mangopay wants no ``scope``.
+REQUEST_BODY: Final = b"grant_type=client_credentials"
+#: Bytes. A token's answer has some hundred; more is no token (contract section 5.7).
+BODY_LIMIT: Final = 64 * 1024
+#: Seconds of life of a token whose ``expires_in`` makes no sense (contract section 5.3).
+DEFAULT_LIFE: Final = 300.0
+#: Seconds. No token counts as living longer.
+LONGEST_LIFE: Final = 86_400.0
+
+# RFC 6750 section 2.1 allows fewer (b64token); what matters is that one header line can carry it.
+_ACCESS_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+#: RFC 6749 section 5.2. Only these are repeated in messages: any other word is the server's own, and not shown.
+_ERROR_CODES: Final = frozenset({
+    "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+    "invalid_scope",
+})  # fmt: skip
+
+
+class Refusal(StrEnum):
+    """Why Mangopay gives out no token until a person changes something."""
+
+    CREDENTIALS = "credentials"  # 401: the ClientId or the API key
+    FORBIDDEN = "forbidden"  # 403: usually the address that the call came from
+    CERTIFICATE = "certificate"  # a TLS alert about the client certificate
+    REQUEST = "request"  # any other 4xx
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A token. Its life of ``expires_in`` seconds counts from ``sent_at``, when it was asked for (``Clock.now``)."""
+
+    value: Secret
+    expires_in: float
+    sent_at: float
+    #: Sentences about what was odd in the answer, without any of its values.
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LockedOut:
+    """Mangopay has locked the account for a while; ``retry_after`` in seconds if it said for how long."""
+
+    detail: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Mangopay does not accept these credentials; asking again changes nothing."""
+
+    refusal: Refusal
+    detail: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Transient:
+    """No token this time; asking again may help. ``detail`` holds nothing that came from the server."""
+
+    detail: str
+    retry_after: float | None = None
+
+
+FetchResult = Fetched | LockedOut | Refused | Transient
+
+
+def request_headers(client_id: str, api_key: Secret) -> tuple[tuple[str, str], ...]:
+    """Return the headers of the token request that depend on us: Basic credentials (RFC 7617, UTF-8) and the form.
+
+    Mangopay takes id and key as they are, not form-encoded first as RFC 6749
+    section 2.3.1 would have it.
+    """
+    credentials = base64.b64encode(f"{client_id}:{api_key.reveal()}".encode()).decode("ascii")
+    return (
+        ("Authorization", f"Basic {credentials}"),
+        ("Content-Type", "application/x-www-form-urlencoded"),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+    )
+
+
+def read_answer(status: int, body: bytes, *, retry_after: float | None, sent_at: float) -> FetchResult:
+    """Return what the token endpoint's answer means; see the table above. ``retry_after`` in seconds."""
+    if 200 <= status < 300:
+        return _read_token(body, retry_after, sent_at)
+    if not 400 <= status < 500 or status in (408, 429):
+        return Transient(f"status {status}", retry_after)
+    error = _error_code(body)
+    detail = f"status {status}, {error}" if error else f"status {status}"
+    if status == 400 and error == "unauthorized_client":
+        return LockedOut(detail, retry_after)
+    refusal = {401: Refusal.CREDENTIALS, 403: Refusal.FORBIDDEN}.get(status, Refusal.REQUEST)
+    return Refused(refusal, detail, retry_after)
+
+
+def _read_token(body: bytes, retry_after: float | None, sent_at: float) -> Fetched | Transient:
+    answer = _read_object(body)
+    if answer is None:
+        return Transient("the answer is no JSON object", retry_after)
+    value = answer.get("access_token")
+    if not isinstance(value, str) or not _ACCESS_TOKEN.fullmatch(value):
+        return Transient("the answer's access_token is not a string that a header can carry", retry_after)
+    # RFC 6749 section 5.1 requires token_type, and has it compared without case. One that is
+    # missing harms nobody; one of another kind would be used wrongly.
+    token_type = answer.get("token_type", "Bearer")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        return Transient("the answer's token_type is not Bearer", retry_after)
+    expires_in, warning = read_expires_in(answer.get("expires_in"))
+    return Fetched(Secret(value), expires_in, sent_at, (warning,) if warning else ())
+
+
+def read_expires_in(value: object) -> tuple[float, str | None]:
+    """Return a token's life in seconds, and a warning if ``expires_in`` was odd (contract section 5.3)."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if value is None:
+        return DEFAULT_LIFE, "expires_in is missing: 300 s assumed"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return DEFAULT_LIFE, "expires_in is not a number: 300 s assumed"
+    if value <= 0:
+        return DEFAULT_LIFE, "expires_in is zero or negative: 300 s assumed"
+    if value > LONGEST_LIFE:
+        return LONGEST_LIFE, "expires_in is over a day: a day assumed"
+    return float(value), None
+
+
+def _error_code(body: bytes) -> str | None:
+    """Return the error code of RFC 6749 section 5.2; None if there is none that we know."""
+    answer = _read_object(body)
+    error = answer.get("error") if answer is not None else None
+    return error if isinstance(error, str) and error in _ERROR_CODES else None
+
+
+def _read_object(body: bytes) -> dict[str, Any] | None:
+    """Return a JSON object; None if ``body`` is anything else, over-long or nested without end."""
+    if len(body) > BODY_LIMIT:
+        return None
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

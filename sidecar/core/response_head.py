@@ -1,0 +1,212 @@
+"""Read the head of an upstream response strictly, and what it says about the body (RFC 9112, contract section 4.4).
+
+Everything that a lenient parser would let through is refused here: bare CR or
+LF, folded lines, control bytes, bytes before the status line, any transfer
+coding but exactly ``chunked``, two lengths, or no length at all.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from sidecar.core.headers import NameTable, RawHeaders, connection_options
+
+#: Longest response head (bytes), the blank line included. Mangopay sends about 1 KiB; nginx stops at 8.
+MAX_HEAD: Final = 65_536
+
+#: Contract section 4.4: this many 1xx answers are dropped, one more is an error.
+MAX_INTERIM: Final = 16
+
+#: A body length must fit a signed 64-bit integer: what is longer is a mistake or an attack.
+MAX_LENGTH: Final = 2**63 - 1
+
+_TOO_LONG: Final = f"response head longer than {MAX_HEAD} bytes"
+_TOO_MANY: Final = f"more than {MAX_INTERIM} interim responses"
+
+_END: Final = b"\r\n\r\n"
+_VERSION: Final = b"HTTP/1."
+
+# RFC 9110 section 5.6.2 (token) and 5.5 (field-content with obs-text). Possessive quantifiers: a line is read
+# once, whatever is in it.
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+_TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
+_STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _TEXT + rb"))?\r\n"
+_HEAD: Final = re.compile(_STATUS_LINE + rb"((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*)\r\n")
+_FIELD: Final = re.compile(rb"([^:]+):[ \t]*+([^\r]*+)\r\n")
+_STATUS: Final = re.compile(_STATUS_LINE)
+_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+_KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
+
+
+class BadResponseError(Exception):
+    """Upstream's answer breaks HTTP. The message says how, in words of ours: it never holds upstream's bytes."""
+
+
+class ResponseHead(NamedTuple):
+    """A status line and its fields, bytes as upstream sent them.
+
+    Surrounding blanks are no part of a field's value (RFC 9110 section 5.5).
+    """
+
+    minor_version: int
+    status: int
+    reason: bytes
+    raw_headers: RawHeaders
+
+
+class ResponseFraming(NamedTuple):
+    """What a head says about the bytes after it, and about the connection.
+
+    length       bytes of body that follow; None: chunked
+    declared     the value of Content-Length, also where no body follows (HEAD, 304)
+    persistent   the connection may carry another request afterwards
+    keep_alive   seconds for which upstream means to keep it when idle, if it says so
+    """
+
+    length: int | None
+    declared: int | None
+    persistent: bool
+    keep_alive: int | None
+
+
+def parse_head(head: bytes) -> ResponseHead:
+    """Read one whole head, its blank line included; raise BadResponseError if a byte of it is out of place."""
+    match = _HEAD.fullmatch(head)
+    if match is None:
+        if _STATUS.match(head) is None:
+            raise BadResponseError("malformed status line")
+        raise BadResponseError("malformed header line")
+    minor, status, reason, lines = match.groups()
+    fields = _FIELD.findall(lines)
+    if b" \r\n" in lines or b"\t\r\n" in lines:
+        fields = [(name, value.rstrip(b" \t")) for name, value in fields]
+    return ResponseHead(1 if minor == b"1" else 0, int(status), reason or b"", tuple(fields))
+
+
+class HeadReader:
+    """Finds the final response head in the bytes that upstream sends, however they are cut up.
+
+    Interim (1xx) answers are dropped. After a final head the reader is ready for the next response.
+    """
+
+    __slots__ = ("_held", "_interim")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._interim = 0
+
+    def feed(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Take the next bytes; return the head and what follows it, or None while it is incomplete.
+
+        Raises BadResponseError, at the first byte that cannot belong to a head or
+        when one of the limits is passed.
+        """
+        searched = max(0, len(self._held) - 3)
+        if self._held:
+            data = self._held + data
+        while True:
+            if not data.startswith(_VERSION) and not _VERSION.startswith(data):
+                raise BadResponseError("the answer does not begin with an HTTP/1 status line")
+            end = data.find(_END, searched) + len(_END)
+            if end < len(_END):
+                if len(data) >= MAX_HEAD:
+                    raise BadResponseError(_TOO_LONG)
+                self._held = data
+                return None
+            if end > MAX_HEAD:
+                raise BadResponseError(_TOO_LONG)
+            head = parse_head(data[:end])
+            data = data[end:]
+            if head.status >= 200:
+                self._held = b""
+                self._interim = 0
+                return head, data
+            self._count_interim(head.status)
+            searched = 0
+
+    def _count_interim(self, status: int) -> None:
+        if status == 101:
+            raise BadResponseError("101 Switching Protocols, which was not asked for")
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise BadResponseError(_TOO_MANY)
+
+
+def check_body_framing(head: ResponseHead, *, head_only: bool) -> ResponseFraming:
+    """Say where the body ends and whether the connection lives on (RFC 9112 sections 6.3 and 9.3).
+
+    ``head_only`` is true for a response to HEAD. Raises BadResponseError for a
+    transfer coding other than exactly ``chunked``, one in HTTP/1.0, both
+    lengths, a Content-Length that is repeated or no number, and for a body
+    that is allowed but has no end of its own.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in head.raw_headers:
+        field = _FIELDS[name]
+        if field:
+            found.setdefault(field, []).append(value)
+    declared = _content_length(found)
+    chunked = _chunked(found, head)
+    if head_only or head.status in _NO_BODY:
+        length: int | None = 0
+    elif chunked:
+        length = None
+    elif declared is None:
+        raise BadResponseError("neither Content-Length nor chunks: the end of the body could not be told from a cut")
+    else:
+        length = declared
+    return ResponseFraming(length, declared, _persistent(found, head), _keep_alive(found))
+
+
+#: RFC 9112 section 6.3; 1xx never gets here.
+_NO_BODY: Final = frozenset({204, 304})
+
+_FRAMING_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
+
+
+def _rule(name: bytes) -> bytes:
+    field = name.lower()
+    return field if field in _FRAMING_FIELDS else b""
+
+
+_FIELDS: Final = NameTable(_rule)
+
+
+def _content_length(found: dict[bytes, list[bytes]]) -> int | None:
+    """Read the only Content-Length; even an equal repeat is refused, for the next reader might take another one."""
+    values = found.get(b"content-length")
+    if values is None:
+        return None
+    if len(values) > 1:
+        raise BadResponseError("repeated Content-Length")
+    if _DIGITS.fullmatch(values[0]) is None or (length := int(values[0])) > MAX_LENGTH:
+        raise BadResponseError("Content-Length is not a number of bytes")
+    return length
+
+
+def _chunked(found: dict[bytes, list[bytes]], head: ResponseHead) -> bool:
+    codings = found.get(b"transfer-encoding")
+    if codings is None:
+        return False
+    if head.minor_version == 0:
+        raise BadResponseError("Transfer-Encoding in an HTTP/1.0 response")
+    if len(codings) > 1 or codings[0].lower() != b"chunked":
+        raise BadResponseError("Transfer-Encoding other than chunked")
+    if b"content-length" in found:
+        raise BadResponseError("both Content-Length and Transfer-Encoding")
+    return True
+
+
+def _persistent(found: dict[bytes, list[bytes]], head: ResponseHead) -> bool:
+    if head.minor_version == 0:
+        return False
+    return not any(b"close" in connection_options(line) for line in found.get(b"connection", ()))
+
+
+def _keep_alive(found: dict[bytes, list[bytes]]) -> int | None:
+    lines = found.get(b"keep-alive")
+    if lines is None:
+        return None
+    match = _KEEP_ALIVE_TIMEOUT.search(b",".join(lines))
+    return int(match[1]) if match else None

@@ -1,0 +1,157 @@
+"""A stored answer counts only if it answers our own request."""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.stored_answer import idempotency_key, is_conflict, read_stored_answer, unix_seconds
+
+if TYPE_CHECKING:
+    from sidecar.core.headers import RawHeaders
+
+PATH = "/v2.01/acme/payins/card/web"
+SENT = 1_700_000_000.4
+
+
+def document(**changes: Any) -> bytes:
+    stored: dict[str, Any] = {
+        "StatusCode": "200",
+        "ContentLength": "17",
+        "ContentType": "application/json; charset=utf-8",
+        "Date": formatdate(SENT + 1, usegmt=True),
+        "RequestURL": "https://api.mangopay.com/V2.01/ACME/payins/card/web",
+        "Resource": {"Id": "pay_1", "Amount": 1.50},
+    }
+    stored |= changes
+    return json.dumps({name: value for name, value in stored.items() if value is not None}).encode()
+
+
+def test_our_own_answer_is_read() -> None:
+    stored = read_stored_answer(document(), path=PATH, not_before=SENT)
+    assert stored is not None
+    assert stored.status == 200
+    assert stored.content_type == "application/json; charset=utf-8"
+    assert json.loads(stored.body) == {"Id": "pay_1", "Amount": 1.5}
+
+
+def test_the_resource_keeps_its_own_bytes() -> None:
+    raw = document().replace(b'"Amount": 1.5', b'"Amount":   1.50')
+    stored = read_stored_answer(raw, path=PATH, not_before=SENT)
+    assert stored is not None
+    assert b'"Amount":   1.50' in stored.body
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.mangopay.com/V2.01/ACME/payins/card/web",
+        "https://api.mangopay.com/v2.01/acme/payins/card/web/",
+        "https://api.mangopay.com/V2_01/acme/PayIns/card/web",
+        "https://api.sandbox.mangopay.com/v2.01/acme/payins/card/web?x=1",
+        "/v2.01/acme/payins/card/web",
+    ],
+)
+def test_the_target_is_compared_without_host_and_case(url: str) -> None:
+    assert read_stored_answer(document(RequestURL=url), path=PATH, not_before=SENT) is not None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.mangopay.com/v2.01/acme/transfers",
+        "https://api.mangopay.com/v2.01/other/payins/card/web",
+        "https://api.mangopay.com/v2.01/acme/payins/card/webs",
+        "https://api.mangopay.com/",
+        "",
+    ],
+)
+def test_another_target_is_somebody_elses_answer(url: str) -> None:
+    assert read_stored_answer(document(RequestURL=url), path=PATH, not_before=SENT) is None
+
+
+@pytest.mark.parametrize(
+    ("date", "ours"),
+    [
+        (formatdate(SENT, usegmt=True), True),  # whole seconds: rounded down, so "before" our fraction
+        (formatdate(SENT - 1, usegmt=True), False),
+        (formatdate(SENT - 86_000, usegmt=True), False),
+        (formatdate(SENT + 5, usegmt=True), True),
+        (int(SENT) + 1, True),
+        (int(SENT) - 1, False),
+        (str(int(SENT) + 1), True),
+        ("2023-11-14T22:13:21Z", True),
+        ("2023-11-14T22:13:21", True),
+        ("2023-11-13T22:13:21+00:00", False),
+        ("yesterday", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_an_answer_made_before_our_send_is_not_ours(date: object, ours: bool) -> None:
+    assert (read_stored_answer(document(Date=date), path=PATH, not_before=SENT) is not None) is ours
+
+
+@pytest.mark.parametrize("status", ["abc", "99", "600", "-1", None, {}, True, "1e3"])
+def test_a_status_that_is_none_is_no_answer(status: object) -> None:
+    assert read_stored_answer(document(StatusCode=status), path=PATH, not_before=SENT) is None
+
+
+def test_a_stored_refusal_keeps_its_status() -> None:
+    stored = read_stored_answer(document(StatusCode="401"), path=PATH, not_before=SENT)
+    assert stored is not None
+    assert stored.status == 401
+
+
+@pytest.mark.parametrize("content_type", [None, "", "text/x\r\nSet-Cookie: a=b", "é"])
+def test_a_content_type_that_cannot_be_a_header_is_json(content_type: str | None) -> None:
+    stored = read_stored_answer(document(ContentType=content_type), path=PATH, not_before=SENT)
+    assert stored is not None
+    assert stored.content_type == "application/json; charset=utf-8"
+
+
+@given(st.binary(max_size=200))
+def test_no_document_raises(raw: bytes) -> None:
+    read_stored_answer(raw, path=PATH, not_before=SENT)
+    is_conflict(raw)
+
+
+@given(st.text(max_size=40))
+def test_no_date_raises(text: str) -> None:
+    unix_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        (((b"Idempotency-Key", b"0123456789abcdef"),), "0123456789abcdef"),
+        (((b"idempotency-key", b"A" * 36),), "A" * 36),
+        (((b"Idempotency-Key", b"A" * 15),), None),
+        (((b"Idempotency-Key", b"A" * 37),), None),
+        (((b"Idempotency-Key", b"0123456789abcde_"),), None),
+        (((b"Idempotency-Key", b"0123456789abcde/"),), None),
+        (((b"Idempotency-Key", b"0123456789abcdef"), (b"Idempotency-Key", b"0123456789abcdef")), None),
+        ((), None),
+    ],
+)
+def test_only_a_single_valid_key_can_be_read_back(headers: RawHeaders, key: str | None) -> None:
+    assert idempotency_key(headers) == key
+
+
+@pytest.mark.parametrize(
+    ("body", "conflict"),
+    [
+        (b'{"Type": "idempotent_creation_conflict", "Message": "x"}', True),
+        (b'{"Type": "param_error"}', False),
+        (b"{}", False),
+        (b"not json", False),
+        (b"", False),
+    ],
+)
+def test_a_conflict_is_told_by_its_type(body: bytes, conflict: bool) -> None:
+    assert is_conflict(body) is conflict
