@@ -1,0 +1,182 @@
+"""The control routes: what a test or a person with curl may ask of a running emulator (docs/emulator.md)."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sidecar.emulator import faults as faulting
+from sidecar.emulator.messages import Answer, Request, json_answer
+from sidecar.emulator.settings import Credentials
+from sidecar.emulator.validation import parse_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sidecar.emulator.faults import Faults
+    from sidecar.emulator.state import State
+
+Body = dict[str, Any]
+
+
+class Control:
+    """Answers ``/__emulator__/…``."""
+
+    def __init__(self, state: State, faults: Faults) -> None:
+        self._state = state
+        self._faults = faults
+        self.routes: Final[Mapping[tuple[str, str], Callable[[Body], Answer]]] = {
+            ("POST", "reset"): self._reset,
+            ("POST", "revoke"): self._revoke,
+            ("POST", "token"): self._configure,
+            ("POST", "settings"): self._configure,
+            ("GET", "settings"): self._settings,
+            ("POST", "credentials"): self._credentials,
+            ("POST", "lockout"): self._lockout,
+            ("POST", "sca"): self._sca,
+            ("POST", "age"): self._age,
+            ("POST", "faults"): self._add_fault,
+            ("GET", "faults"): self._list_faults,
+            ("DELETE", "faults"): self._clear_faults,
+            ("GET", "ledger"): self._ledger,
+            ("GET", "stats"): self._stats,
+        }
+
+    def answer(self, request: Request, peer: str | None) -> Answer:
+        """Return the answer to a control request from the address ``peer``."""
+        if not is_loopback(peer) or request.header(b"origin") is not None:
+            return _refused(403, "Control routes answer loopback peers only, and no browser.")
+        action = self.routes.get((request.method, "/".join(request.segments[1:])))
+        if action is None:
+            return _refused(404, "There is no such control route: see docs/emulator.md.")
+        body = parse_object(request.body)
+        if body is None:
+            return _refused(400, "The body must be a JSON object.")
+        try:
+            return action(body)
+        except (msgspec.ValidationError, ValueError, TypeError) as error:
+            return _refused(400, str(error))
+
+    def _reset(self, body: Body) -> Answer:
+        client_id = _take(body, "client_id", str, None)
+        _nothing_else(body)
+        if client_id is None:
+            self._faults.clear()
+        self._state.reset(client_id)
+        return json_answer(200, {"reset": client_id or "everything"})
+
+    def _revoke(self, body: Body) -> Answer:
+        client_id = _take(body, "client_id", str, None)
+        token = _take(body, "token", str, None)
+        _nothing_else(body)
+        return json_answer(200, {"revoked": self._state.tokens.revoke(token, client_id=client_id)})
+
+    def _configure(self, body: Body) -> Answer:
+        self._state.configure(**body)
+        return self._settings({})
+
+    def _settings(self, body: Body) -> Answer:
+        _nothing_else(body)
+        return json_answer(200, self._state.settings)
+
+    def _credentials(self, body: Body) -> Answer:
+        pairs = _take(body, "api_keys", dict[str, list[str]], {})
+        embedded = _take(body, "embedded_keys", list[str], ["embedded-api-key"])
+        any_client = _take(body, "any_client", bool, default=True)
+        _nothing_else(body)
+        self._state.credentials = Credentials(pairs, embedded, any_client=any_client)
+        return json_answer(200, {"client_ids": sorted(pairs), "any_client": any_client})
+
+    def _lockout(self, body: Body) -> Answer:
+        clear = _take(body, "clear", bool, default=False)
+        seconds = _take(body, "seconds", float, math.inf)
+        _nothing_else(body)
+        lockout, now = self._state.lockout, self._state.clock.now()
+        if clear:
+            lockout.clear()
+        else:
+            lockout.lock(now + seconds)
+        return json_answer(200, {"locked": lockout.active(now)})
+
+    def _sca(self, body: Body) -> Answer:
+        client_id = _take(body, "client_id", str)
+        identifier = _take(body, "id", str)
+        required = _take(body, "required", bool | None, default=True)
+        _nothing_else(body)
+        flags = self._state.client(client_id).sca
+        if required is None:
+            flags.pop(identifier, None)
+        else:
+            flags[identifier] = required
+        return json_answer(200, {"id": identifier, "required": required})
+
+    def _age(self, body: Body) -> Answer:
+        seconds = _take(body, "seconds", float)
+        client_id = _take(body, "client_id", str, None)
+        key = _take(body, "key", str, None)
+        _nothing_else(body)
+        return json_answer(200, {"aged": self._state.age_stored_answers(seconds, client_id=client_id, key=key)})
+
+    def _add_fault(self, body: Body) -> Answer:
+        text = _take(body, "rule", str, None)
+        rule = faulting.parse(text) if text is not None and not body else faulting.from_mapping(body)
+        return json_answer(200, {"id": self._faults.add(rule)})
+
+    def _list_faults(self, body: Body) -> Answer:
+        _nothing_else(body)
+        return json_answer(200, self._faults.snapshot())
+
+    def _clear_faults(self, body: Body) -> Answer:
+        identifier = _take(body, "id", int, None)
+        _nothing_else(body)
+        if identifier is None:
+            self._faults.clear()
+            return json_answer(200, {"removed": True})
+        return json_answer(200, {"removed": self._faults.remove(identifier)})
+
+    def _ledger(self, body: Body) -> Answer:
+        _nothing_else(body)
+        ledger = self._state.ledger
+        totals = {name: getattr(ledger, name) for name in ("deliveries", "executions", "forgotten")}
+        return json_answer(200, {**totals, "entries": ledger.entries()})
+
+    def _stats(self, body: Body) -> Answer:
+        _nothing_else(body)
+        return json_answer(200, self._state.stats.snapshot())
+
+
+def is_loopback(peer: str | None) -> bool:
+    """Tell whether an address is the machine's own; a Unix socket's peer has none, and is."""
+    if peer is None:
+        return True
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+_REQUIRED: Final = object()
+
+
+def _take(body: Body, name: str, kind: Any, default: Any = _REQUIRED) -> Any:
+    """Take a member out of ``body``, as ``kind``; raises ValueError if it is needed and not there."""
+    value = body.pop(name, default)
+    if value is _REQUIRED:
+        message = f"{name} is missing"
+        raise ValueError(message)
+    return value if value is default else msgspec.convert(value, kind)
+
+
+def _nothing_else(body: Body) -> None:
+    if body:
+        message = f"unknown: {', '.join(sorted(body))}"
+        raise ValueError(message)
+
+
+def _refused(status: int, message: str) -> Answer:
+    return json_answer(status, {"error": message})

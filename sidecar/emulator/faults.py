@@ -1,0 +1,266 @@
+"""What goes wrong, for which requests, and when: rules that tests, control routes and the command line set.
+
+A rule in text is an action, then conditions in any order::
+
+    status=503 POST /v2.01/*/wallets times=2
+    reset=after POST probability=0.05
+    hang token
+    pass delay=2 api
+
+docs/emulator.md has the whole list.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sidecar.emulator.messages import split_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Stage(enum.Enum):
+    """How far a request gets before its fault."""
+
+    #: The connection was accepted; no byte was read.
+    CONNECT = "connect"
+    #: The head was read, the body was not.
+    HEAD = "head"
+    #: The request was read whole; nothing was executed.
+    BEFORE = "before"
+    #: It was executed; no byte of the answer was sent.
+    AFTER = "after"
+    #: The head and half the body of the answer were sent.
+    DURING = "during"
+
+
+class Family(enum.Enum):
+    """What an action works on."""
+
+    NOTHING = enum.auto()
+    ANSWER = enum.auto()
+    CONNECTION = enum.auto()
+    BYTES = enum.auto()
+
+
+_ANY_STAGE: Final = frozenset(Stage)
+_AROUND_EXECUTION: Final = frozenset({Stage.HEAD, Stage.BEFORE, Stage.AFTER})
+_STAGES: Final = {
+    Family.NOTHING: frozenset({Stage.BEFORE}),
+    Family.ANSWER: _AROUND_EXECUTION,
+    Family.CONNECTION: _ANY_STAGE,
+    Family.BYTES: frozenset({Stage.DURING}),
+}
+_DEFAULT_STAGE: Final = {
+    Family.NOTHING: Stage.BEFORE,
+    Family.ANSWER: Stage.BEFORE,
+    Family.CONNECTION: Stage.BEFORE,
+    Family.BYTES: Stage.DURING,
+}
+
+_ANSWERS: Final = (
+    *("status", "unauthorized", "sca", "rate-limit", "forbidden", "redirect", "not-json", "oversized", "empty"),
+    *("invalid-client", "lockout"),
+)
+_CONNECTION: Final = ("reset", "close", "hang")
+_BYTES: Final = (
+    *("truncate", "bad-chunk", "content-length", "two-lengths", "both-lengths", "te-gzip", "no-length"),
+    *("chunked", "trailers", "trickle", "interim", "garbage", "http10", "long-header", "header", "surplus"),
+    *("close-after", "reset-after", "no-rate-headers"),
+)
+#: Every action there is.
+ACTIONS: Final[dict[str, Family]] = {
+    "pass": Family.NOTHING,
+    **dict.fromkeys(_ANSWERS, Family.ANSWER),
+    **dict.fromkeys(_CONNECTION, Family.CONNECTION),
+    **dict.fromkeys(_BYTES, Family.BYTES),
+}
+#: Paths by name.
+_TOKEN: Final = "token"  # noqa: S105 - a kind of path, not a password
+_API: Final = "api"
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One fault.
+
+    ``method``: one or several, comma-separated; ``path``: a prefix in which ``*`` stands
+    for one segment, or ``token`` or ``api``. ``times``: how often (None: always), after
+    letting ``skip`` matches go; ``probability``: of each match. ``delay`` and
+    ``answer_delay``: seconds before executing and before answering.
+    """
+
+    action: str
+    value: str | int | float | None = None
+    stage: Stage | None = None
+    method: str | None = None
+    path: str | None = None
+    times: int | None = None
+    skip: int = 0
+    probability: float = 1.0
+    delay: float = 0.0
+    answer_delay: float = 0.0
+    #: For ``status``: the body, instead of an error report.
+    body: str | None = None
+
+    @property
+    def family(self) -> Family:
+        """What the action works on."""
+        return ACTIONS[self.action]
+
+    @property
+    def at(self) -> Stage:
+        """The stage, by default that of the action."""
+        return self.stage or _DEFAULT_STAGE[self.family]
+
+    def number(self, default: float) -> float:
+        """Return the value as a number."""
+        return default if self.value is None else float(self.value)
+
+
+def from_mapping(fields: Mapping[str, Any]) -> Rule:
+    """Return a rule from its fields; raises ValueError, with a sentence, if there is no such rule."""
+    if fields.get("action") not in ACTIONS:
+        names = ", ".join(ACTIONS)
+        message = f"no such fault: {fields.get('action')!r}; there are {names}"
+        raise ValueError(message)
+    if ACTIONS[fields["action"]] is Family.CONNECTION and fields.get("value") is not None:
+        fields = {**fields, "stage": fields["value"], "value": None}
+    try:
+        rule = msgspec.convert(fields, Rule, strict=False)
+        rule.number(0) if rule.action in _NUMERIC else None
+    except (msgspec.ValidationError, ValueError) as error:
+        message = f"bad fault {fields['action']}: {error}"
+        raise ValueError(message) from None
+    if rule.at not in _STAGES[rule.family] or (rule.action == "hang" and rule.at is Stage.CONNECT):
+        message = f"bad fault {rule.action}: it cannot happen at the stage {rule.at.value}"
+        raise ValueError(message)
+    return rule
+
+
+_NUMERIC: Final = frozenset({"status", "content-length", "trickle", "interim", "long-header", "oversized"})
+
+
+def parse(text: str) -> Rule:
+    """Return the rule that ``text`` says; raises ValueError, with a sentence, if it is none."""
+    words = text.split()
+    if not words:
+        raise ValueError("empty fault")
+    action, equals, value = words[0].partition("=")
+    fields: dict[str, Any] = {"action": action}
+    if equals:
+        fields["value"] = value
+    for word in words[1:]:
+        name, equals, value = word.partition("=")
+        if word.startswith("/") or word in {_TOKEN, _API}:
+            fields["path"] = word
+        elif _METHODS.issuperset(word.split(",")):
+            fields["method"] = word
+        elif equals:
+            fields[name] = value
+        else:
+            message = f"bad fault {action}: {word!r} is no condition"
+            raise ValueError(message)
+    return from_mapping(fields)
+
+
+class _Armed:
+    """A rule with what is left of it."""
+
+    __slots__ = ("_methods", "_prefix", "fired", "identifier", "rule", "skip")
+
+    def __init__(self, rule: Rule, identifier: int) -> None:
+        self.rule = rule
+        self.identifier = identifier
+        self.fired = 0
+        self.skip = rule.skip
+        self._methods = None if rule.method is None else frozenset(rule.method.upper().split(","))
+        literal = rule.path is not None and rule.path not in {_TOKEN, _API}
+        self._prefix = _lowered(split_path(rule.path)) if literal and rule.path is not None else None
+
+    @property
+    def spent(self) -> bool:
+        return self.rule.times is not None and self.fired >= self.rule.times
+
+    def matches(self, method: str, segments: tuple[str, ...]) -> bool:
+        if self.rule.at is Stage.CONNECT or (self._methods is not None and method not in self._methods):
+            return False
+        if self._prefix is not None:
+            return len(segments) >= len(self._prefix) and all(
+                wanted in ("*", segment) for wanted, segment in zip(self._prefix, _lowered(segments), strict=False)
+            )
+        if self.rule.path is None:
+            return True
+        token = len(segments) == 3 and _lowered(segments[1:]) == ("oauth", "token")
+        return token is (self.rule.path == _TOKEN)
+
+
+class Faults:
+    """The rules in force. The first one that matches a request, and fires, decides."""
+
+    def __init__(self, chance: Callable[[], float]) -> None:
+        self._chance = chance
+        self._armed: list[_Armed] = []
+        self._serial = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._armed)
+
+    def add(self, fault: Rule | str) -> int:
+        """Put a rule, or its text, into force; return its number."""
+        self._serial += 1
+        self._armed.append(_Armed(parse(fault) if isinstance(fault, str) else fault, self._serial))
+        return self._serial
+
+    def remove(self, identifier: int) -> bool:
+        """Take a rule out; tell whether it was there."""
+        before = len(self._armed)
+        self._armed = [armed for armed in self._armed if armed.identifier != identifier]
+        return len(self._armed) < before
+
+    def clear(self) -> None:
+        """Take every rule out."""
+        self._armed = []
+
+    def pick(self, method: str, segments: tuple[str, ...]) -> Rule | None:
+        """Return the rule that this request falls under, and use it once."""
+        for armed in self._armed:
+            if armed.matches(method, segments) and self._fires(armed):
+                return armed.rule
+        return None
+
+    def pick_connect(self) -> Rule | None:
+        """Return the rule that a new connection falls under, and use it once."""
+        for armed in self._armed:
+            if armed.rule.at is Stage.CONNECT and self._fires(armed):
+                return armed.rule
+        return None
+
+    def _fires(self, armed: _Armed) -> bool:
+        if armed.spent:
+            return False
+        if armed.skip > 0:
+            armed.skip -= 1
+            return False
+        if armed.rule.probability < 1 and self._chance() >= armed.rule.probability:
+            return False
+        armed.fired += 1
+        return True
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return the rules as plain values, with their number and how often each fired."""
+        return [
+            {"id": armed.identifier, "fired": armed.fired, **msgspec.to_builtins(armed.rule)} for armed in self._armed
+        ]
+
+    def fired(self, identifier: int) -> int:
+        """Return how often a rule has fired; 0 for one that is gone."""
+        return next((armed.fired for armed in self._armed if armed.identifier == identifier), 0)
+
+
+def _lowered(segments: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(segment.lower() for segment in segments)

@@ -1,0 +1,88 @@
+"""How the emulated Mangopay behaves: what tests and the control routes may change at any time."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from sidecar.core.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Switches and numbers; durations are seconds."""
+
+    #: How long a token really lives, and what the answer says unless ``token_answer`` differs.
+    expires_in: float = 1200
+    #: Merged over the token answer (RFC 7396): ``{"expires_in": null}`` leaves it out, ``"600"`` makes it a string.
+    token_answer: dict[str, Any] = {}
+    #: A new token ends the life of the ClientId's older ones.
+    invalidates_older: bool = False
+    #: The ``Type`` of the 401 for a token that is not accepted.
+    unauthorized_type: Literal["invalid_credentials", "not_authorized"] = "invalid_credentials"
+    #: After so many bad credentials running, lock out for ``lockout_seconds``; 0: never.
+    lockout_after: int = 0
+    lockout_seconds: float = 60
+    #: A POST with an ``Idempotency-Key`` that gets a token 401 uses the key up.
+    burn_keys_on_401: bool = False
+    #: How long a stored answer stays hidden from ``responses/{key}``.
+    stored_answer_delay: float = 0
+    #: ``lines`` repeats each rate header once a window, ``line`` joins the windows with commas.
+    rate_headers: Literal["lines", "line", "none"] = "lines"
+    #: Calls allowed in 15 min, 30 min, 1 h and 24 h; fewer numbers, fewer windows.
+    rate_limits: tuple[int, ...] = (2_300, 4_500, 8_800, 105_600)
+    #: Answer 429 once a window is used up.
+    enforce_rate_limits: bool = False
+    #: Answer 411 to a chunked request, as Mangopay may.
+    refuse_chunked: bool = False
+    #: ``ScaContext=USER_PRESENT`` on a wallet of an owner gets the SCA 401, and Tags like ``SCA`` get their answer.
+    triggers: bool = True
+
+    def changed(self, changes: Mapping[str, Any]) -> Settings:
+        """Return these settings with ``changes``.
+
+        Raises msgspec.ValidationError for an unknown name or a value of the wrong type.
+        """
+        return msgspec.convert({**msgspec.structs.asdict(self), **changes}, Settings)
+
+
+class KeyKind(enum.Enum):
+    """What an API key's tokens are good for."""
+
+    MAIN = "main"
+    EMBEDDED = "embedded"
+
+
+class Credentials:
+    """The API keys that the token endpoint accepts.
+
+    A ClientId in ``pairs`` has exactly these keys. Any other ClientId may come
+    with any key, unless ``any_client`` is false. The keys in ``embedded`` are
+    the dedicated ones for embedded experiences, for every ClientId.
+    """
+
+    def __init__(
+        self,
+        pairs: Mapping[str, Iterable[str]] | None = None,
+        embedded: Iterable[str] = ("embedded-api-key",),
+        *,
+        any_client: bool = True,
+    ) -> None:
+        self._pairs = {client: frozenset(map(Secret, keys)) for client, keys in (pairs or {}).items()}
+        self._embedded = frozenset(map(Secret, embedded))
+        self._any_client = any_client
+
+    def kind(self, client_id: str, key: str) -> KeyKind | None:
+        """Return what ``key`` is good for, or None if it is not accepted."""
+        secret = Secret(key)
+        if not client_id or not key:
+            return None
+        if secret in self._embedded:
+            return KeyKind.EMBEDDED if self._any_client or client_id in self._pairs else None
+        known = self._pairs.get(client_id)
+        accepted = self._any_client if known is None else secret in known
+        return KeyKind.MAIN if accepted else None

@@ -1,0 +1,167 @@
+"""Everything the emulated Mangopay remembers: by ClientId, and of the token endpoint."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sidecar.emulator.idempotency import StoredAnswers
+from sidecar.emulator.ledger import Ledger
+from sidecar.emulator.rates import Rates
+from sidecar.emulator.tokens import Lockout, Tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.clock import Clock
+    from sidecar.emulator.settings import Credentials, Settings
+
+Resource = dict[str, Any]
+
+#: Identifiers count up from here, in one series for each ClientId.
+_FIRST: Final = 1001
+
+
+class Collection(OrderedDict[str, Resource]):
+    """Resources of one type by Id, oldest first; beyond ``kept`` the oldest are dropped."""
+
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def add(self, resource: Resource) -> None:
+        """Add a resource under its ``Id``."""
+        self[resource["Id"]] = resource
+        if len(self) > self._kept:
+            self.popitem(last=False)
+
+
+class ClientState:
+    """The resources, idempotency keys and rate counts of one ClientId."""
+
+    def __init__(self, client_id: str, kept: int) -> None:
+        self.client_id: Final = client_id
+        self.collections: Final[dict[str, Collection]] = {}
+        self.events: Final[deque[Resource]] = deque(maxlen=kept)
+        self.stored_answers: Final = StoredAnswers(kept)
+        self.rates: Final = Rates()
+        #: Whether viewing a resource, by Id, asks for SCA; one that is not here decides by ``ScaContext``.
+        self.sca: Final[dict[str, bool]] = {}
+        self.profile: Resource = {}
+        self._kept = kept
+        self._next = _FIRST
+
+    def collection(self, name: str) -> Collection:
+        """Return the resources of one type."""
+        found = self.collections.get(name)
+        if found is None:
+            found = self.collections[name] = Collection(self._kept)
+        return found
+
+    def find(self, name: str, identifier: str) -> Resource | None:
+        """Return the resource of type ``name`` with this Id, or None."""
+        found = self.collections.get(name)
+        return None if found is None else found.get(identifier)
+
+    def new_id(self, prefix: str) -> str:
+        """Return the next identifier, like ``user_m_00001001``."""
+        serial, self._next = self._next, self._next + 1
+        return f"{prefix}{serial:08d}"
+
+
+class TokenRequest(msgspec.Struct, frozen=True):
+    """One call of the token endpoint that was answered from here; ``at`` is Unix seconds."""
+
+    at: float
+    client_id: str | None
+    status: int
+
+
+class Stats:
+    """Counts since the last reset."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.requests = 0
+        #: Requests whose body never arrived whole.
+        self.cut_requests = 0
+        self.faults = 0
+        self.token_requests = 0
+        self.token_calls: Final[deque[TokenRequest]] = deque(maxlen=10_000)
+        #: Calls with a Bearer that was not accepted, by reason.
+        self.refused_tokens: Final = dict.fromkeys(
+            ("missing", "unknown", "expired", "revoked", "wrong_client", "wrong_scope"), 0
+        )
+
+    def snapshot(self) -> dict[str, object]:
+        """Return everything as plain values."""
+        return {
+            "connections": self.connections,
+            "requests": self.requests,
+            "cut_requests": self.cut_requests,
+            "faults": self.faults,
+            "token_requests": self.token_requests,
+            "token_calls": [msgspec.structs.asdict(call) for call in self.token_calls],
+            "refused_tokens": dict(self.refused_tokens),
+        }
+
+
+class State:
+    """The whole memory of one emulator.
+
+    ``kept`` bounds each collection, the ledger and the idempotency keys, so that
+    load tests do not fill the machine.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        settings: Settings,
+        credentials: Credentials,
+        token_hex: Callable[[int], str],
+        kept: int = 100_000,
+    ) -> None:
+        self.clock: Final = clock
+        self.settings = settings
+        self.credentials = credentials
+        self.tokens = Tokens(token_hex)
+        self.lockout: Final = Lockout()
+        self.ledger: Final = Ledger(kept)
+        self.stats = Stats()
+        self.clients: Final[dict[str, ClientState]] = {}
+        self._token_hex = token_hex
+        self._kept = kept
+        self._initial_settings: Final = settings
+        self._initial_credentials: Final = credentials
+
+    def client(self, client_id: str) -> ClientState:
+        """Return the state of ``client_id``, made on first use."""
+        found = self.clients.get(client_id)
+        if found is None:
+            found = self.clients[client_id] = ClientState(client_id, self._kept)
+        return found
+
+    def configure(self, **changes: object) -> None:
+        """Change settings; raises msgspec.ValidationError if one is unknown or of the wrong type."""
+        self.settings = self.settings.changed(changes)
+
+    def age_stored_answers(self, seconds: float, *, client_id: str | None = None, key: str | None = None) -> int:
+        """Make stored answers older by ``seconds``; return how many."""
+        clients = [self.client(client_id)] if client_id is not None else list(self.clients.values())
+        return sum(client.stored_answers.age(seconds, key) for client in clients)
+
+    def reset(self, client_id: str | None = None) -> None:
+        """Forget one ClientId's resources, keys and tokens; without one, everything, settings included."""
+        if client_id is not None:
+            self.clients.pop(client_id, None)
+            self.tokens.revoke(client_id=client_id)
+            return
+        self.clients.clear()
+        self.tokens = Tokens(self._token_hex)
+        self.lockout.clear()
+        self.ledger.clear()
+        self.stats = Stats()
+        self.settings = self._initial_settings
+        self.credentials = self._initial_credentials

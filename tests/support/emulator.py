@@ -1,0 +1,221 @@
+"""An emulated Mangopay for a test: started on a free port, gone at the end, everything it knows at hand."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.emulator.messages import Answer, Headers, Request, split_path
+from sidecar.emulator.server import Emulator
+from sidecar.emulator.settings import Credentials, Settings
+from sidecar.runtime import SystemClock
+from tests.support import canary
+from tests.support.raw_client import RawAnswer, RawClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+
+    from sidecar.core.clock import Clock
+
+#: Enough of a natural user to be accepted.
+NATURAL_USER: Final = {"FirstName": "Victor", "LastName": "Hugo", "Email": "victor@example.com"}
+#: Ten euros.
+EUR: Final = {"Currency": "EUR", "Amount": 1000}
+NO_FEES: Final = {"Currency": "EUR", "Amount": 0}
+ADDRESS: Final = {"AddressLine1": "1 rue", "City": "Paris", "PostalCode": "75001", "Country": "FR"}
+LEGAL_USER: Final = {
+    "Name": "ACME",
+    "LegalPersonType": "BUSINESS",
+    "LegalRepresentativeFirstName": "A",
+    "LegalRepresentativeLastName": "B",
+    "Email": "acme@example.com",
+}
+
+
+def canary_token(size: int) -> str:
+    """Return a token's value that no log, error or metric may ever show."""
+    return canary.CANARY_TOKEN + secrets.token_hex(size)
+
+
+def new_emulator(
+    clock: Clock | None = None, *, credentials: Credentials | None = None, keep_received: int = 1000, **settings: Any
+) -> Emulator:
+    """Return an emulator that is not started. Its tokens are canaries; ``settings`` are those of Settings."""
+    return Emulator(
+        clock or SystemClock(),
+        settings=Settings(**settings),
+        credentials=credentials,
+        keep_received=keep_received,
+        token_hex=canary_token,
+    )
+
+
+@asynccontextmanager
+async def running_emulator(
+    clock: Clock | None = None,
+    *,
+    port: int = 0,
+    credentials: Credentials | None = None,
+    keep_received: int = 1000,
+    **settings: Any,
+) -> AsyncIterator[Emulator]:
+    """Run an emulator on 127.0.0.1; ``emulator.port`` is its port, ``emulator.url`` its base URL."""
+    emulator = new_emulator(clock, credentials=credentials, keep_received=keep_received, **settings)
+    await emulator.start("127.0.0.1", port)
+    try:
+        yield emulator
+    finally:
+        await emulator.stop()
+
+
+def basic(client_id: str = "acme", api_key: str = "key") -> str:
+    """Return Basic credentials (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{client_id}:{api_key}".encode()).decode()
+
+
+def issue_token(emulator: Emulator, client_id: str = "acme", *, embedded: bool = False) -> str:
+    """Return a token that was given out without a call of the token endpoint."""
+    state = emulator.state
+    expires_at = state.clock.now() + state.settings.expires_in
+    return state.tokens.issue(client_id, embedded=embedded, expires_at=expires_at)
+
+
+def request(method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None) -> bytes:
+    """Return a request's bytes, with ``Host`` and, for a body, ``Content-Length``."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers)]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+async def connect(emulator: Emulator) -> RawClient:
+    """Return a connection to a running emulator: a context manager."""
+    return await RawClient.connect(("127.0.0.1", emulator.port))
+
+
+async def exchange(
+    client: RawClient, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
+) -> RawAnswer:
+    """Send a request and receive its answer."""
+    await client.send(request(method, target, headers, body))
+    return await client.answer(head_only=method == "HEAD")
+
+
+async def call(
+    client: RawClient,
+    emulator: Emulator,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> RawAnswer:
+    """Make an API call over a connection with a token of its own; ``body`` is sent as JSON."""
+    authorization = ("Authorization", f"Bearer {issue_token(emulator)}")
+    data = None if body is None else json.dumps(body).encode()
+    return await exchange(client, method, path, (authorization, *headers), data)
+
+
+class Direct:
+    """Asks an emulator without a socket between: for tests of what it decides."""
+
+    def __init__(self, clock: Clock, *, client_id: str = "acme", **settings: Any) -> None:
+        self.emulator: Final = new_emulator(clock, **settings)
+        self.state: Final = self.emulator.state
+        self.client_id = client_id
+        self.token: str | None = issue_token(self.emulator, client_id)
+
+    def call(
+        self, method: str, path: str, body: object = None, *, key: str | None = None, headers: Headers = ()
+    ) -> Answer:
+        """Return the answer to a call; ``path`` follows the ClientId unless it starts with a slash."""
+        if self.token is not None:
+            headers = (*headers, (b"Authorization", b"Bearer " + self.token.encode()))
+        if key is not None:
+            headers = (*headers, (b"Idempotency-Key", key.encode()))
+        target = path if path.startswith("/") else f"/v2.01/{self.client_id}/{path}"
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.send(method, target, headers, data)
+
+    def send(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Answer:
+        """Return the answer to a request as it is."""
+        path, _, query = target.partition("?")
+        arrived = self.state.clock.now()
+        request = Request(method, target, split_path(path), query, headers, body, arrived)
+        api = self.emulator.api
+        return api.answer(request, api.deliver(request))
+
+    def create(self, path: str, body: object) -> dict[str, Any]:
+        """Create a resource that must be accepted, and return it."""
+        answer = self.call("POST", path, body)
+        assert answer.status == 200, answer.body
+        resource: dict[str, Any] = read(answer)
+        return resource
+
+
+class Platform(Direct):
+    """A platform with two users and a wallet each, to hang further resources on."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.user = self.create("users/natural", NATURAL_USER)["Id"]
+        self.other = self.create("users/legal", LEGAL_USER)["Id"]
+        self.wallet = self.new_wallet(self.user)
+        self.other_wallet = self.new_wallet(self.other)
+
+    def new_wallet(self, owner: str) -> str:
+        identifier: str = self.create("wallets", {"Owners": [owner], "Description": "w", "Currency": "EUR"})["Id"]
+        return identifier
+
+    def pay_in(self, how: str = "web", **fields: Any) -> dict[str, Any]:
+        amounts = {"DebitedFunds": EUR, "Fees": {"Currency": "EUR", "Amount": 100}}
+        return self.create(
+            f"payins/card/{how}", {"AuthorId": self.user, "CreditedWalletId": self.wallet, **amounts, **fields}
+        )
+
+    def transfer(self) -> dict[str, Any]:
+        wallets = {"DebitedWalletId": self.wallet, "CreditedWalletId": self.other_wallet}
+        return self.create("transfers", {"AuthorId": self.user, "DebitedFunds": EUR, "Fees": NO_FEES, **wallets})
+
+    def bank_account(self) -> dict[str, Any]:
+        return self.create(
+            f"users/{self.user}/bankaccounts/iban", {"OwnerName": "V", "OwnerAddress": ADDRESS, "IBAN": "FR76"}
+        )
+
+    def pay_out(self) -> dict[str, Any]:
+        return self.create(
+            "payouts/bankwire/",
+            {
+                "AuthorId": self.user,
+                "DebitedWalletId": self.wallet,
+                "DebitedFunds": EUR,
+                "Fees": NO_FEES,
+                "BankAccountId": self.bank_account()["Id"],
+            },
+        )
+
+    def mandate(self) -> dict[str, Any]:
+        account = self.bank_account()["Id"]
+        return self.create(
+            "mandates/directdebit/web/", {"BankAccountId": account, "Culture": "EN", "ReturnURL": "http://x"}
+        )
+
+    def balance(self, wallet: str) -> int:
+        amount: int = read(self.call("GET", f"wallets/{wallet}"))["Balance"]["Amount"]
+        return amount
+
+    def list(self, path: str) -> list[str]:
+        return [item["Id"] for item in read(self.call("GET", path))]
+
+
+def read(answer: Answer | RawAnswer) -> Any:
+    """Return an answer's JSON."""
+    return json.loads(answer.body)
+
+
+def header(answer: Answer | RawAnswer, name: str) -> list[str]:
+    """Return the values of an answer's header, in order."""
+    return [value.decode("latin-1") for key, value in answer.headers if key.decode().lower() == name.lower()]
