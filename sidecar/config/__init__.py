@@ -1,1 +1,52 @@
-"""The configuration: a frozen model, read strictly from a TOML file and the environment."""
+"""The configuration: a frozen model, read strictly from a TOML file and the environment.
+
+::
+
+    model.py        every section and key: the one table, from which the rest is derived
+    setting.py      what one key's declaration holds
+    values.py       kinds of values: text, numbers, durations, sizes, lists
+    addresses.py    kinds of values that name a place: hosts, URLs, stores, policy rules
+    environment.py  SIDECAR_* variables
+    document.py     the TOML file
+    secret_file.py  one value in a file of its own, read strictly
+    checks.py       rules between keys
+    loading.py      load(): all of the above, in order
+    render.py       the commented example and the documentation's table
+"""
+
+from sidecar.config.addresses import EgressProxy, TokenStore
+from sidecar.config.errors import ConfigError
+from sidecar.config.loading import load
+from sidecar.config.model import (
+    Admin,
+    Config,
+    Environment,
+    Listen,
+    Log,
+    Mangopay,
+    Policy,
+    Replay,
+    Shutdown,
+    Tls,
+    Token,
+    Upstream,
+)
+
+__all__ = [
+    "Admin",
+    "Config",
+    "ConfigError",
+    "EgressProxy",
+    "Environment",
+    "Listen",
+    "Log",
+    "Mangopay",
+    "Policy",
+    "Replay",
+    "Shutdown",
+    "Tls",
+    "Token",
+    "TokenStore",
+    "Upstream",
+    "load",
+]

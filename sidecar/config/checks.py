@@ -1,0 +1,73 @@
+"""Rules between keys. Each raises ConfigError, naming the keys and the mend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.config.errors import ConfigError
+from sidecar.config.model import Environment
+from sidecar.core.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from sidecar.config.model import Admin, Listen, Tls
+
+# Whether a client certificate is shown decides which host answers.
+_HOSTS: Final = {
+    (Environment.SANDBOX, False): "api.sandbox.mangopay.com",
+    (Environment.SANDBOX, True): "api-mtls.sandbox.mangopay.com",
+    (Environment.PRODUCTION, False): "api.mangopay.com",
+    (Environment.PRODUCTION, True): "api-mtls.mangopay.com",
+}
+_ENVIRONMENT_OF: Final = {host: environment for (environment, _), host in _HOSTS.items()}
+
+
+def resolve_endpoint(environment: Environment, base_url: Endpoint | None, *, client_certificate: bool) -> Endpoint:
+    """Return where calls go: ``base_url`` if set and allowed, else the environment's host."""
+    if base_url is None:
+        if environment is Environment.EMULATOR:
+            raise ConfigError(
+                "mangopay.environment",
+                'is "emulator" without mangopay.base_url',
+                "set SIDECAR_MANGOPAY_BASE_URL to the emulator's address",
+            )
+        return Endpoint("https", _HOSTS[environment, client_certificate], 443, "")
+    meant = _ENVIRONMENT_OF.get(base_url.host, environment)
+    if meant is not environment:
+        raise ConfigError(
+            "mangopay.base_url",
+            f"is a host of Mangopay's {meant} while mangopay.environment is {environment}",
+            "make SIDECAR_MANGOPAY_BASE_URL and SIDECAR_MANGOPAY_ENVIRONMENT agree",
+        )
+    if base_url.scheme == "http" and not base_url.is_loopback and environment is not Environment.EMULATOR:
+        raise ConfigError(
+            "mangopay.base_url",
+            "is plain http:// to a host that is not loopback",
+            'use https:// in SIDECAR_MANGOPAY_BASE_URL (only mangopay.environment "emulator" may do without)',
+        )
+    return base_url
+
+
+def check_tls(tls: Tls) -> None:
+    """Refuse half a client certificate."""
+    if tls.client_cert_file is not None and tls.client_key_file is None:
+        raise _incomplete("tls.client_cert_file", "tls.client_key_file")
+    if tls.client_key_file is not None and tls.client_cert_file is None:
+        raise _incomplete("tls.client_key_file", "tls.client_cert_file")
+    if tls.client_key_password is not None and tls.client_key_file is None:
+        raise _incomplete("tls.client_key_password", "tls.client_key_file")
+
+
+def check_listeners(listen: Listen, admin: Admin) -> None:
+    """Refuse listeners that reach nobody, guard nothing, or collide."""
+    if listen.port is None and listen.unix_socket is None:
+        raise ConfigError("listen.port", 'is "off" without listen.unix_socket', "set one, so that apps have a way in")
+    if listen.allowed_uids is not None and listen.unix_socket is None:
+        raise _incomplete("listen.allowed_uids", "listen.unix_socket")
+    if listen.port and listen.port == admin.port and set(listen.host) & set(admin.host):
+        what = f"are both {listen.port}, on the same address"
+        raise ConfigError("listen.port and admin.port", what, "set another SIDECAR_LISTEN_PORT or SIDECAR_ADMIN_PORT")
+
+
+def _incomplete(name: str, needed: str) -> ConfigError:
+    variable = f"SIDECAR_{needed.replace('.', '_').upper()}"
+    return ConfigError(name, f"is set without {needed}, and means nothing alone", f"set {variable} too")

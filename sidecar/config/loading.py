@@ -1,0 +1,159 @@
+"""From a file and the environment to a Config.
+
+The first thing found wrong is reported, always the same one: unknown or doubled variables by name, then the
+file from top to bottom, then each setting in the model's order, then the rules between settings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sidecar.config.addresses import TokenStore
+from sidecar.config.checks import check_listeners, check_tls, resolve_endpoint
+from sidecar.config.document import NO_DOCUMENT, Document, read_document
+from sidecar.config.environment import CONFIG, environment_warnings, read_environment
+from sidecar.config.errors import ConfigError, Unfit, shown
+from sidecar.config.model import SECTIONS, SETTINGS, Config
+from sidecar.config.secret_file import anchored, read_secret_file, secret_path
+from sidecar.config.setting import REQUIRED
+from sidecar.config.values import PATH, checked_text
+from sidecar.core.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.config.given import Given
+    from sidecar.config.setting import Setting
+
+
+def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """Read and check the whole configuration.
+
+    The file is ``path``, else what ``SIDECAR_CONFIG`` names, else none. A variable wins over the file, in
+    either of its spellings (``…_API_KEY_FILE`` over ``api_key``). Relative paths in the file start at its
+    directory, those in variables at the working directory. Nothing is logged: see ``Config.warnings``.
+
+    Raises ConfigError, with one line that says where, what and the mend, and holds no configured value.
+    """
+    from_environment = read_environment(environ)
+    path = _path_from(environ) if path is None else path
+    document = NO_DOCUMENT if path is None else read_document(path)
+    reader = _Reader(document)
+    given = document.given | from_environment
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for setting in SETTINGS:
+        sections[setting.section][setting.key] = reader.read(setting, given.get(setting.name))
+    reader.warnings.extend(environment_warnings(environ))
+    return _build(sections, reader)
+
+
+def _path_from(environ: Mapping[str, str]) -> Path | None:
+    text = environ.get(CONFIG)
+    if not text:
+        return None
+    try:
+        return PATH.parse(text)
+    except Unfit as unfit:
+        raise ConfigError(CONFIG, str(unfit), f"give {PATH.expected}") from None
+
+
+class _Reader:
+    """Reads one setting after the other, and notes what the whole configuration has to tell of them."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.secret_files: dict[str, Path] = {}
+        self.warnings: list[str] = []
+
+    def read(self, setting: Setting, given: Given | None) -> Any:
+        """Return the setting's value: as given, else its default."""
+        if given is None:
+            if setting.default is REQUIRED:
+                raise self._missing(setting)
+            return setting()
+        try:
+            value = self._from_file(given) if given.is_twin else self._in_place(given)
+        except Unfit as unfit:
+            raise ConfigError(given.where, str(unfit), f"give {setting.kind.expected}") from None
+        refuse_unless_arrived(given, value)
+        return value
+
+    def _in_place(self, given: Given) -> Any:
+        kind = given.setting.kind
+        raw = kind.from_text(given.value) if isinstance(given.value, str) and given.is_text else given.value
+        value = _anchored(kind.parse(raw), given.base)
+        document = self._document
+        if _holds_secret(value) and not given.is_text and document.path is not None and document.world_readable:
+            self._warn_of(given.setting, document.path)
+        return value
+
+    def _from_file(self, given: Given) -> Any:
+        kind = given.setting.kind
+        try:
+            file = secret_path(checked_text(given.value), given.base)
+        except Unfit as unfit:
+            raise ConfigError(given.where, str(unfit), f"give {PATH.expected} that holds the value") from None
+        try:
+            content = read_secret_file(file)
+            value = _anchored(kind.parse(content.value.reveal()), given.base)
+        except ConfigError as error:
+            where = f"{given.where}:"
+            raise ConfigError(where, str(error)) from None
+        except Unfit as unfit:
+            where = f"{given.where}: {shown(file)}"
+            raise ConfigError(where, str(unfit), f"it must hold {kind.expected}") from None
+        if _holds_secret(value):
+            self.secret_files[given.setting.name] = file
+            if content.world_readable:
+                self._warn_of(given.setting, file)
+        return value
+
+    def _warn_of(self, setting: Setting, file: Path) -> None:
+        self.warnings.append(
+            f"{shown(file)} holds {setting.name} and every user of this machine may read it: chmod o-r it"
+        )
+
+    def _missing(self, setting: Setting) -> ConfigError:
+        variable = f"{setting.variable}_FILE or {setting.variable}" if setting.kind.is_secret else setting.variable
+        file = "a configuration file" if self._document.path is None else shown(self._document.path)
+        mend = f"set {variable}, or {setting.key} under [{setting.section}] in {file}"
+        return ConfigError(setting.name, "is missing", mend)
+
+
+def refuse_unless_arrived(given: Given, value: object) -> None:
+    """Raise ConfigError for a setting whose feature is not there yet, unless it says what holds anyway."""
+    if given.setting.later and value != given.setting():
+        raise ConfigError(
+            given.where, "asks for a feature that is not supported yet", "leave it out until a later version"
+        )
+
+
+def _anchored(value: Any, base: Path) -> Any:
+    if isinstance(value, Path):
+        return anchored(value, base)
+    if isinstance(value, TokenStore) and value.path is not None:
+        return TokenStore(value.kind, path=anchored(value.path, base))
+    return value
+
+
+def _holds_secret(value: object) -> bool:
+    if isinstance(value, msgspec.Struct):
+        return any(isinstance(part, Secret) for part in msgspec.structs.astuple(value))
+    return isinstance(value, Secret)
+
+
+def _build(sections: dict[str, dict[str, Any]], reader: _Reader) -> Config:
+    """Check what only several settings together can tell, and freeze."""
+    mangopay, client_certificate = sections["mangopay"], sections["tls"]["client_cert_file"] is not None
+    mangopay["endpoint"] = resolve_endpoint(
+        mangopay["environment"], mangopay["base_url"], client_certificate=client_certificate
+    )
+    built: dict[str, Any] = {section: model(**sections[section]) for section, model in SECTIONS.items()}
+    config = Config(**built, secret_files=MappingProxyType(reader.secret_files), warnings=tuple(reader.warnings))
+    check_listeners(config.listen, config.admin)
+    check_tls(config.tls)
+    return config

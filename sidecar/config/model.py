@@ -1,0 +1,314 @@
+"""Every key of the configuration, declared once.
+
+A field is at once the key's name, the type that the code reads, and a :class:`~sidecar.config.setting.Setting`:
+kind, default, meaning, whether its feature has arrived. Loading, error messages, the commented example and the
+documentation's table are derived from here. To let a key in once its feature is there, delete its ``later=True``.
+
+Durations are seconds, sizes bytes.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sidecar.config.addresses import (
+    ALIAS,
+    ALLOWED_HOST,
+    BASE_URL,
+    BIND_HOST,
+    EGRESS_PROXY,
+    POLICY_RULE,
+    TOKEN_STORE,
+    EgressProxy,
+    TokenStore,
+)
+from sidecar.config.setting import REQUIRED, Section, Setting, declared, setting
+from sidecar.config.values import (
+    BOOLEAN,
+    CLIENT_ID,
+    MODE,
+    PATH,
+    PORT,
+    Kind,
+    choice,
+    duration,
+    integer,
+    items,
+    secret,
+    size,
+)
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.secret import Secret
+
+_LOOPBACK: Final = ["127.0.0.1", "::1"]
+_POSITIVE_DURATION: Final = duration(0.001)
+_DURATION: Final = duration(0)
+_API_KEY: Final = secret("the key as Mangopay's Dashboard shows it")
+
+
+class Environment(StrEnum):
+    """Which Mangopay is meant."""
+
+    SANDBOX = "sandbox"
+    PRODUCTION = "production"
+    EMULATOR = "emulator"
+
+
+_NAMES: Final = choice(*Environment)
+_ENVIRONMENT: Final = Kind(_NAMES.expected, lambda value: Environment(_NAMES.parse(value)), is_string=True)
+
+
+class Mangopay(Section, frozen=True, kw_only=True):
+    """Which account, and where Mangopay is."""
+
+    environment: Environment = setting(
+        _ENVIRONMENT,
+        "sandbox",
+        "`sandbox` and `production` give `base_url` (the api-mtls host when a client certificate is set). `emulator` "
+        "needs `base_url`, which may then be plain `http://` to any host.",
+    )
+    base_url: Endpoint | None = setting(
+        BASE_URL,
+        None,
+        "Another base URL. It may carry a path prefix. `http://` only for a loopback host, unless `environment` is "
+        "`emulator`. Unset: from `environment`.",
+        example="https://mangopay.internal/prefix",
+    )
+    client_id: str = setting(CLIENT_ID, REQUIRED, "The ClientId.", example="acme")
+    api_key: Secret = setting(_API_KEY, REQUIRED, "The API key.")
+    embedded_api_key: Secret | None = setting(
+        _API_KEY,
+        None,
+        "Dedicated key for the two embedded-token paths. Its token is fetched on first use.",
+    )
+    client_id_aliases: tuple[str, ...] = setting(
+        items(ALIAS),
+        ["{ClientId}", "_"],
+        "The path segment right after the version, compared percent-decoded, that equals one of these is replaced by "
+        "`client_id`.",
+    )
+    #: Where all calls go: ``base_url``, else the host of the environment. No key of its own.
+    endpoint: Endpoint
+
+
+class Listen(Section, frozen=True, kw_only=True):
+    """The proxy port, which the app calls."""
+
+    host: tuple[str, ...] = setting(
+        items(BIND_HOST, minimum=1, or_one=True),
+        _LOOPBACK,
+        "One address or several. A loopback family that the machine lacks is skipped.",
+    )
+    port: int | None = setting(PORT, 8080, '`0`: any free port. `"off"`: no TCP.')
+    unix_socket: Path | None = setting(
+        PATH,
+        None,
+        "A Unix socket, served as well. A stale one is replaced, a live one refused.",
+        example="/run/mangopay-sidecar/proxy.sock",
+        later=True,
+    )
+    unix_socket_mode: int = setting(
+        MODE,
+        "0600",
+        "Its file mode, in octal digits.",
+        later=True,
+    )
+    allowed_uids: tuple[int, ...] | None = setting(
+        items(integer(0, 2**32 - 2), minimum=1),
+        None,
+        "Only peers of these user ids may use the Unix socket.",
+        example=[1000],
+        later=True,
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        items(ALLOWED_HOST),
+        [],
+        "Names accepted in `Host` besides `localhost`, 127.0.0.0/8 and `[::1]`, with any port or none. Not checked on "
+        "the Unix socket.",
+    )
+    caller_key: Secret | None = setting(
+        secret("at least 16 ASCII characters", minimum=16, spaces=True),
+        None,
+        "Callers must prove that they know this key. At least 16 characters.",
+    )
+    max_body: int = setting(size(1), "64MiB", "Largest request body.")
+    header_timeout: float = setting(_POSITIVE_DURATION, "10s", "For a whole request head to arrive.")
+    body_timeout: float = setting(_POSITIVE_DURATION, "30s", "Longest pause within a request body.")
+    keepalive_timeout: float = setting(_POSITIVE_DURATION, "75s", "How long an idle connection is kept.")
+    max_connections: int = setting(
+        integer(1, 1_000_000),
+        1000,
+        "At this many the oldest connection without a complete request head is closed. If there is none, the new one "
+        "gets 503 `overloaded`.",
+    )
+
+
+class Admin(Section, frozen=True, kw_only=True):
+    """The admin port: health, metrics, status."""
+
+    host: tuple[str, ...] = setting(
+        items(BIND_HOST, minimum=1, or_one=True),
+        _LOOPBACK,
+        "One address or several. A loopback family that the machine lacks is skipped.",
+    )
+    port: int | None = setting(PORT, 9090, '`0`: any free port. `"off"`: no admin port.')
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    """TLS towards Mangopay. These files are read again when they change."""
+
+    ca_file: Path | None = setting(
+        PATH,
+        None,
+        "Trust only the CA certificates of this PEM file. Unset: the system's.",
+        example="/etc/mangopay-sidecar/ca.pem",
+        later=True,
+    )
+    extra_ca_file: Path | None = setting(
+        PATH,
+        None,
+        "Trust the CA certificates of this PEM file besides.",
+        example="/etc/mangopay-sidecar/extra-ca.pem",
+        later=True,
+    )
+    client_cert_file: Path | None = setting(
+        PATH,
+        None,
+        "Client certificate with its chain, PEM. Needs `client_key_file`.",
+        example="/etc/mangopay-sidecar/client.pem",
+        later=True,
+    )
+    client_key_file: Path | None = setting(
+        PATH,
+        None,
+        "Its private key, PEM.",
+        example="/etc/mangopay-sidecar/client.key",
+        later=True,
+    )
+    client_key_password: Secret | None = setting(
+        secret("the password of the private key", spaces=True, ascii_only=False),
+        None,
+        "Password of the private key.",
+        later=True,
+    )
+
+
+class Token(Section, frozen=True, kw_only=True):
+    """Access tokens."""
+
+    prefetch: bool = setting(BOOLEAN, True, "Fetch a token at start-up.")
+    wait_timeout: float = setting(_POSITIVE_DURATION, "10s", "How long a call waits for a token at most.")
+    store: TokenStore = setting(
+        TOKEN_STORE,
+        "memory",
+        "`memory`, `file:PATH`, `redis://…` or `rediss://…`.",
+        later=True,
+    )
+
+
+class Upstream(Section, frozen=True, kw_only=True):
+    """Connections to Mangopay."""
+
+    connect_timeout: float = setting(_POSITIVE_DURATION, "5s", "To resolve, connect and agree on TLS.")
+    response_timeout: float = setting(
+        _POSITIVE_DURATION,
+        "60s",
+        "From the request sent to the response head, and between reads of the body.",
+    )
+    pool_size: int = setting(
+        integer(1, 10_000),
+        100,
+        "Connections at most. A call waits for one, then gets 503 `overloaded`.",
+    )
+    egress_proxy: EgressProxy | None = setting(
+        EGRESS_PROXY,
+        None,
+        "`http://[user:pass@]host:port`, by CONNECT. Proxies of the environment (`HTTPS_PROXY` and kin) are ignored, "
+        "with a warning.",
+        example="http://egress.internal:3128",
+        later=True,
+    )
+
+
+class Replay(Section, frozen=True, kw_only=True):
+    """Request bodies kept in memory, so that a call can be sent again."""
+
+    max_body: int = setting(size(), "16MiB", "A larger body streams, and is never sent again.")
+    budget: int = setting(size(), "64MiB", "For all calls together. When it is used up, bodies stream or wait.")
+
+
+class Policy(Section, frozen=True, kw_only=True):
+    """What callers may do."""
+
+    read_only: bool = setting(
+        BOOLEAN,
+        False,
+        "Only GET and HEAD.",
+        later=True,
+    )
+    allow: tuple[str, ...] = setting(
+        items(POLICY_RULE, minimum=1),
+        ["* /**"],
+        'Rules of the shape `"METHOD /path/glob"`.',
+        later=True,
+    )
+    deny: tuple[str, ...] = setting(
+        items(POLICY_RULE),
+        [],
+        "Rules of the same shape, which win.",
+        later=True,
+    )
+
+
+class Shutdown(Section, frozen=True, kw_only=True):
+    """What happens at SIGTERM."""
+
+    delay: float = setting(
+        _DURATION,
+        "0s",
+        "New connections are served for this long, while `/readyz` says 503 already.",
+    )
+    drain: float = setting(_DURATION, "25s", "Then calls in flight have this long to finish.")
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """Logs, on stderr."""
+
+    level: str = setting(choice("debug", "info", "warning", "error"), "info", "`debug`, `info`, `warning` or `error`.")
+    format: str = setting(
+        choice("json", "console", "auto"),
+        "auto",
+        "`json`, `console`, or `auto`: console on a terminal.",
+    )
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole configuration, validated. Secrets are wrapped, so its repr shows none."""
+
+    mangopay: Mangopay
+    listen: Listen
+    admin: Admin
+    tls: Tls
+    token: Token
+    upstream: Upstream
+    replay: Replay
+    policy: Policy
+    shutdown: Shutdown
+    log: Log
+    #: Which file each secret came from, by the secret's key (``"mangopay.api_key"``), to be watched.
+    secret_files: Mapping[str, Path]
+    #: Sentences for the log at start-up: nothing that prevents it.
+    warnings: tuple[str, ...]
+
+
+SECTIONS: Final[Mapping[str, type[Section]]] = {
+    field.name: field.type
+    for field in msgspec.structs.fields(Config)
+    if isinstance(field.type, type) and issubclass(field.type, Section)
+}
+SETTINGS: Final[tuple[Setting, ...]] = tuple(
+    entry for section, model in SECTIONS.items() for entry in declared(section, model)
+)

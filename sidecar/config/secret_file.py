@@ -1,0 +1,101 @@
+"""A value in a file of its own, read strictly: a key that is almost right can lock the account."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sidecar.config.errors import ConfigError, Unfit, shown
+from sidecar.config.values import PATH, checked_text
+from sidecar.core.secret import Secret
+
+MAX_FILE: Final = 64 * 1024
+_BOM: Final = b"\xef\xbb\xbf"
+_MEND: Final = "it must be a readable file with the value alone, in UTF-8, and at most one line end behind it"
+
+
+class SecretFile(msgspec.Struct, frozen=True):
+    """What a file held."""
+
+    value: Secret
+    #: Every user of this machine may read the file.
+    world_readable: bool
+
+
+def anchored(path: Path, base: Path) -> Path:
+    """Return ``path`` made absolute: from ``base``, and that from the working directory. May raise Unfit."""
+    try:
+        return (base / path).absolute()
+    except OSError:
+        raise Unfit("is a relative path, while the working directory is gone") from None
+
+
+def secret_path(text: str, base: Path) -> Path:
+    """Return the absolute path that ``text`` names from ``base``.
+
+    Raises Unfit without the name if it may be the secret itself, put where its file's name belongs: if there
+    is no such file and no directory that it could be in.
+    """
+    name = PATH.parse(text)
+    path = anchored(name, base)
+    has_directory = len(name.parts) > (2 if name.is_absolute() else 1)
+    if _exists(path) or (has_directory and _exists(path.parent)):
+        return path
+    raise Unfit("names no file that is there (the name is not shown, in case it is the secret itself)")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def read_secret_file(path: Path) -> SecretFile:
+    r"""Read one value; one line end (``\n`` or ``\r\n``) behind it is dropped.
+
+    Raises ConfigError, with the file's name and never its content, for an unreadable file and for a value
+    that is empty, has other whitespace around it, a control or invisible character or a BOM, or is not UTF-8.
+    """
+    try:
+        content, world_readable = read_bounded(path, MAX_FILE)
+    except Unfit as unfit:
+        raise ConfigError(shown(path), str(unfit), _MEND) from None
+    complaint, text = _decode(content)
+    if complaint:
+        raise ConfigError(shown(path), complaint, _MEND)
+    return SecretFile(Secret(text), world_readable)
+
+
+def _decode(content: bytes) -> tuple[str, str]:
+    """Return what is wrong with ``content`` (or nothing) and its text, so that no exception holds it."""
+    if len(content) > MAX_FILE:
+        return f"is larger than {MAX_FILE} bytes", ""
+    if content.startswith(_BOM):
+        return "begins with a byte order mark", ""
+    content = content[:-2] if content.endswith(b"\r\n") else content.removesuffix(b"\n")
+    try:
+        return "", checked_text(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        return "is not UTF-8", ""
+    except Unfit as unfit:
+        return str(unfit), ""
+
+
+def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
+    """Read ``path`` to its end, or one byte more than ``limit``; tell too whether every user may read it.
+
+    Raises Unfit, which ends the sentence "FILE …" and does not repeat its name.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1), bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+    except ValueError:  # a zero byte, or characters that the file system's encoding lacks
+        why = "no path has such characters"
+    complaint = f"cannot be read ({why})"
+    raise Unfit(complaint)
