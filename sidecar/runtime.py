@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 _CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _log = structlog.get_logger()
@@ -30,7 +32,7 @@ class SystemClock:
         The event loop's own clock stands still during suspend, so this may wake
         late after one; whoever decides by time reads :meth:`now` again.
         """
-        while (left := deadline - self.now()) > 0:
+        while (left := deadline - self.now()) > 0:  # noqa: ASYNC110 - time is no event
             await asyncio.sleep(left)
 
 

@@ -1,0 +1,44 @@
+"""Whether calls can be expected to succeed, and why not (contract section 8). Mangopay is never asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.admin.status import Readiness
+
+if TYPE_CHECKING:
+    from sidecar.tokens.status import TokenStatus
+
+SERVING: Final = "serving"
+
+_READY: Final = Readiness(ready=True, reason="ready", message="calls are served")
+_STARTING: Final = Readiness(ready=False, reason="starting", message="the sidecar is starting")
+_DRAINING: Final = Readiness(ready=False, reason="draining", message="the sidecar is shutting down")
+_TOKENS: Final = {
+    "latched_lockout": Readiness(
+        ready=False,
+        reason="token_locked_out",
+        message="Mangopay has locked this account's token endpoint for a while; the sidecar tries again by itself",
+    ),
+    "latched_refused": Readiness(
+        ready=False,
+        reason="credentials_refused",
+        message="Mangopay refuses the credentials: check mangopay.client_id, mangopay.api_key and mangopay.environment",
+    ),
+    "backing_off": Readiness(
+        ready=False,
+        reason="token_unavailable",
+        message="no token could be fetched; the sidecar tries again by itself",
+    ),
+}
+_PENDING: Final = Readiness(ready=False, reason="token_pending", message="the first token is being fetched")
+
+
+def readiness(phase: str, token: TokenStatus, *, token_ready: bool) -> Readiness:
+    """Judge by the life cycle's phase and the API credential's token.
+
+    ``token_ready`` is the token manager's own judgement; ``token`` tells the reason if it is no.
+    """
+    if phase != SERVING:
+        return _STARTING if phase == "starting" else _DRAINING
+    return _READY if token_ready else _TOKENS.get(token.state, _PENDING)

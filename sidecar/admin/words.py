@@ -1,0 +1,101 @@
+"""The status document in plain words, for a terminal or a plain-text page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.admin.status import LastError, Status
+    from sidecar.telemetry.rate_limits import RateWindow
+    from sidecar.tokens.status import TokenStatus
+
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
+
+
+def in_words(status: Status) -> str:
+    """Return the document as lines for people, the last one ended too."""
+    return "\n".join(_lines(status)) + "\n"
+
+
+def _lines(status: Status) -> Iterator[str]:
+    yield f"mangopay-sidecar {status.version}, up {duration(status.uptime_seconds)}"
+    yield f"account    {status.client_id} in {status.environment}, at {status.base_url}"
+    ready = status.readiness
+    yield f"ready      {'yes' if ready.ready else f'no, {ready.reason}: {ready.message}'}"
+    for token in status.tokens:
+        yield f"token      {token.credential}: {_token(token, status.time)}"
+    calls = status.calls
+    yield (
+        f"calls      {calls.requests} answered, {calls.in_flight} in flight; {calls.errors} own errors, "
+        f"{calls.recovered} recovered; {calls.token_requests} token requests"
+    )
+    pool = status.pool
+    yield f"callers    {_count(calls.connections, 'connection')}"
+    yield f"upstream   {pool.open} of {pool.size} connections, {_count(pool.waiting, 'call')} waiting"
+    yield f"replay     {status.replay_buffer_bytes} of {status.replay_budget_bytes} bytes in use"
+    for window in status.rate_limits:
+        yield f"rate limit {_window(window, status.time)}"
+    for error in status.last_errors:
+        yield f"error      {_error(error, status.time)}"
+    for warning in status.warnings:
+        yield f"warning    {warning}"
+
+
+def _token(token: TokenStatus, now: float) -> str:
+    parts = []
+    if token.latched_until is not None:
+        why = "account locked by Mangopay" if token.latch_reason == "lockout" else "credentials refused by Mangopay"
+        parts.append(f"{why}; next try {_in(token.latched_until, now)}")
+    if token.expires_at is not None:
+        parts.append(f"valid, expires {_in(token.expires_at, now)}")
+    elif token.latched_until is None:
+        parts.append("being fetched" if token.state == "refreshing" else "none")
+    if token.failures:
+        parts.append(f"{_count(token.failures, 'failure')} running")
+    if token.next_attempt_at is not None and token.latched_until is None:
+        parts.append(f"next fetch {_in(token.next_attempt_at, now)}")
+    if token.last_error is not None:
+        parts.append(f"last error: {token.last_error}")
+    if token.penalty_until is not None:
+        parts.append(f"401s start a refresh again {_in(token.penalty_until, now)}")
+    return "; ".join(parts)
+
+
+def _window(window: RateWindow, now: float) -> str:
+    parts = []
+    if window.remaining is not None:
+        total = "" if window.used is None else f" of {window.used + window.remaining}"
+        parts.append(f"{window.remaining}{total} left")
+    if window.reset is not None:
+        parts.append(f"starts anew {_in(window.reset, now)}")
+    return f"{window.window}: {', '.join(parts)}"
+
+
+def _error(error: LastError, now: float) -> str:
+    return (
+        f"{duration(now - error.at)} ago: {error.code} ({error.outcome}), {error.method} {error.path} "
+        f"answered {error.status or 'to nobody'}, id {error.id}"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _in(moment: float, now: float) -> str:
+    return f"in {duration(moment - now)}" if moment > now else "now"
+
+
+def duration(seconds: float) -> str:
+    """Two units at most: ``2 h 5 min``, ``42 s``."""
+    left = max(0, int(seconds))
+    parts = []
+    for size, unit in _UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {unit}")
+            left %= size
+    if left or not parts:
+        parts.append(f"{left} s")
+    return " ".join(parts[:2])

@@ -1,0 +1,76 @@
+"""``demo``: serve in front of an embedded emulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from sidecar.cli.command import PORT, Command, load_config
+from sidecar.cli.serving import ready_line, serve_until_signal, tell
+from sidecar.runtime import SystemClock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.cli.serving import Ready
+    from sidecar.telemetry.log import LogOutput
+
+_CLIENT_ID: Final = "demo"
+_USER: Final = '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com"}'
+
+
+@click.command("demo", cls=Command)
+@click.option("--port", type=PORT, default=0, help="The proxy port. Default: any free one.")
+@click.option("--admin-port", type=PORT, default=0, help="The admin port. Default: any free one.")
+def command(port: int, admin_port: int) -> int:
+    """Serve in front of an embedded Mangopay emulator.
+
+    No credentials are needed, nothing leaves this machine, and the environment's SIDECAR_* and MANGOPAY_* variables
+    are ignored. Prints curl lines to try.
+    """
+
+    async def serve(output: LogOutput) -> int:
+        from sidecar.app import serve
+        from sidecar.emulator.server import Emulator
+
+        emulator = Emulator(SystemClock())
+        upstream = f"http://127.0.0.1:{await emulator.start()}"
+        try:
+            config = load_config(None, _settings(upstream, port, admin_port))
+            return await serve(config, log=output, on_ready=lambda ready: tell(_explain(ready, upstream)))
+        finally:
+            await emulator.stop()
+
+    return serve_until_signal("info", "auto", serve)
+
+
+def _settings(upstream: str, port: int, admin_port: int) -> Mapping[str, str]:
+    """The whole environment that the demo's configuration is read from."""
+    return {
+        "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
+        "SIDECAR_MANGOPAY_BASE_URL": upstream,
+        "SIDECAR_MANGOPAY_CLIENT_ID": _CLIENT_ID,
+        "SIDECAR_MANGOPAY_API_KEY": "the-emulator-takes-any-key",
+        "SIDECAR_LISTEN_PORT": str(port),
+        "SIDECAR_ADMIN_PORT": str(admin_port),
+    }
+
+
+def _explain(ready: Ready, upstream: str) -> str:
+    admin_port = ready.admin.rpartition(":")[2]
+    return f"""\
+{ready_line(ready)}
+
+Mangopay is emulated at {upstream}. In another terminal, call it without any credentials:
+
+  curl -i {ready.proxy}/v2.01/_/users/natural -H 'Content-Type: application/json' -d '{_USER}'
+
+Then revoke the sidecar's token, and make that call again. The app still gets its answer,
+and the header "X-Sidecar-Recovered: token" tells what was mended:
+
+  curl -X POST {upstream}/__emulator__/revoke
+
+How it is doing:  mangopay-sidecar status --port {admin_port}
+To end:           Ctrl+C
+"""

@@ -1,0 +1,70 @@
+"""``emulator``: the Mangopay emulator alone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Final
+
+import click
+
+from sidecar.cli.command import PORT, Command, Failure
+from sidecar.cli.process import run_loop
+from sidecar.cli.serving import tell
+from sidecar.emulator import faults, server
+from sidecar.runtime import SystemClock
+from sidecar.telemetry.log import configure_logging
+
+_DEFAULT_PORT: Final = 8090
+
+
+def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[faults.Rule]:
+    try:
+        return [faults.parse(text) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("emulator", cls=Command)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=PORT, default=_DEFAULT_PORT, show_default=True, help="The port; 0: any free one.")
+@click.option(
+    "--fault",
+    "rules",
+    metavar="RULE",
+    multiple=True,
+    callback=_parse,
+    help="What shall go wrong, such as 'status=503 POST times=2' or 'hang token'. May be repeated.",
+)
+def command(host: str, port: int, rules: list[faults.Rule]) -> int:
+    """Serve the Mangopay emulator alone, for an app's own tests and CI, until SIGTERM or SIGINT.
+
+    Any ClientId and key are accepted. Control routes under /__emulator__/ revoke tokens, lock the account, add faults
+    and more; loopback peers only.
+    """
+    output = configure_logging("warning", "auto", SystemClock())
+    authority = f"[{host}]" if ":" in host else host
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        output.attach(loop)
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await server.serve(
+            host,
+            port,
+            rules,
+            clock=SystemClock(),
+            ready=lambda bound: tell(f"ready emulator=http://{authority}:{bound}"),
+            until=stop.wait(),
+        )
+
+    try:
+        run_loop(main())
+    except OSError as error:
+        message = f"cannot listen on {authority}:{port} ({error.strerror or error}): give another --host or --port"
+        raise Failure(message) from None
+    finally:
+        output.close()
+    return 0

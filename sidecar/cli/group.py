@@ -1,0 +1,106 @@
+"""The command line's root: which commands there are, and how each way to fail becomes one line and a status."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from sidecar.cli.command import FAILED, INTERRUPTED, Failure
+from sidecar.cli.output import complain
+from sidecar.cli.process import without_rich
+from sidecar.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM: Final = "mangopay-sidecar"
+
+#: Each command's help in a line; the module of the same name in this package has the command itself.
+_COMMANDS: Final = {
+    "run": "Serve until SIGTERM or SIGINT, then drain.",
+    "demo": "Serve in front of an embedded Mangopay emulator; no credentials needed.",
+    "status": "Tell in words how the running sidecar is.",
+    "init": "Write a commented configuration file.",
+    "emulator": "Serve the Mangopay emulator alone, for tests.",
+}
+_SECRETS: Final = ("key", "secret", "pass", "token")
+
+
+class _Group(click.Group):
+    """Imports a command's module when that command is given: each pays only for its own start."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        with without_rich():
+            command: click.Command = import_module(f"sidecar.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS:
+            # What was given is not repeated: it may be a key that slipped in.
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
+            message = f"no such command ({hint})"
+            raise click.UsageError(message, ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=False,
+    epilog=f"Each command has a help of its own: {PROGRAM} run --help",
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def root() -> None:
+    """Plain HTTP in, Mangopay's OAuth 2.0 handled, no payment sent twice."""
+
+
+def invoke(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments`` name; return the exit status. An error is one line on stderr."""
+    try:
+        status: Any = root.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        complain(_usage(error) if isinstance(error, click.UsageError) else error.format_message())
+        return error.status if isinstance(error, Failure) else error.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except OSError as error:
+        complain(f"{PROGRAM}: {error.strerror or type(error).__name__}")
+        return FAILED
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: click.UsageError) -> str:
+    path = PROGRAM if error.ctx is None else error.ctx.command_path
+    option = getattr(error, "option_name", "")
+    if isinstance(error, click.NoSuchOption) and any(word in option.lower() for word in _SECRETS):
+        return (
+            f"{path} has no option {option}, and a secret is never accepted as an argument: "
+            "set SIDECAR_MANGOPAY_API_KEY_FILE or SIDECAR_MANGOPAY_API_KEY"
+        )
+    message = error.format_message().rstrip(".")
+    return f"{message[:1].lower()}{message[1:]}: see {path} --help"
+
+
+def tell_unexpected(kind: type[BaseException], error: BaseException, _traceback: object) -> None:
+    """Tell of a bug in one line, as ``sys.excepthook``: where it is, but not its text, which may quote a secret."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    from sidecar.telemetry.line_format import exception_fields
+
+    places = exception_fields(error)["at"]
+    complain(f"{PROGRAM} {__version__} met an unexpected {kind.__name__} at {', '.join(places[-3:])}: please report it")

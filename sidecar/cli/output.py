@@ -1,0 +1,44 @@
+"""stdout and stderr, which may be closed, or read by somebody who has left."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+
+def say(text: str) -> None:
+    """Print ``text`` on stdout, at once. If nobody reads any more, nothing happens.
+
+    Raises OSError if stdout cannot take it for another reason (a full disk).
+    """
+    _write(sys.stdout, text)
+
+
+def complain(message: str) -> None:
+    """Print ``message`` on stderr as one line, at once; never raises for what stderr does."""
+    try:
+        _write(sys.stderr, " ".join(message.split()))
+    except OSError:
+        return
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:
+        return
+    try:
+        stream.write(text.removesuffix("\n") + "\n")
+        stream.flush()
+    except OSError as error:
+        _silence(stream)
+        if not isinstance(error, BrokenPipeError):
+            raise
+
+
+def _silence(stream: TextIO) -> None:
+    """Send what is still buffered, and all that follows, to /dev/null: else the interpreter fails at its exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, stream.fileno())
+    finally:
+        os.close(null)

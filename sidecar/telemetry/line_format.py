@@ -1,0 +1,88 @@
+"""A log entry as one line: JSON for machines, columns for people at a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from sidecar.core.redact import scrub
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+#: Begins with ``timestamp`` (RFC 3339, UTC), ``level`` and ``event``.
+Entry: TypeAlias = dict[str, Any]
+
+_FRAMES: Final = 8
+_COLORS: Final = {"warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m", "debug": "\x1b[2m"}
+_PLAIN: Final = "\x1b[0m"
+
+
+def _plain(value: object) -> str:
+    """What msgspec cannot encode is shown as its text; a Secret's text is ``***``."""
+    return f"{type(value).__name__}" if isinstance(value, BaseException) else str(value)
+
+
+_encode: Final[Callable[[object], bytes]] = msgspec.json.Encoder(enc_hook=_plain).encode
+
+
+def json_line(entry: Entry) -> bytes:
+    """One JSON object and a line end. Never raises."""
+    try:
+        return _encode(entry) + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate, a key that is no string, a loop
+        head = {key: entry[key] for key in ("timestamp", "level", "event")}
+        return _encode({**head, "log_error": type(error).__name__}) + b"\n"
+
+
+def console_line(entry: Entry, *, color: bool) -> bytes:
+    """Time, level, event and ``key=value`` for the rest; what is None or empty is left out. Never raises."""
+    level = entry["level"]
+    shown = f"{level:<8}"
+    if color and level in _COLORS:
+        shown = f"{_COLORS[level]}{shown}{_PLAIN}"
+    parts = [entry["timestamp"][11:], shown, _word(entry["event"])]
+    parts += [f"{key}={_word(value)}" for key, value in entry.items() if key not in _HEAD and value not in _EMPTY]
+    return (" ".join(parts) + "\n").encode("utf-8", "backslashreplace")
+
+
+_HEAD: Final = frozenset(("timestamp", "level", "event"))
+_EMPTY: Final[tuple[object, ...]] = (None, "", [], ())
+
+
+def _word(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(_word(item) for item in value)
+    text = value if isinstance(value, str) else _plain(value)
+    if text.isprintable() and " " not in text and '"' not in text:
+        return text
+    # A line end or an escape sequence in a value must not forge a line or move the cursor.
+    inner = "".join(c if c.isprintable() and c not in '"\\' else c.encode("unicode_escape").decode() for c in text)
+    return '"' + inner.replace('"', '\\"') + '"'
+
+
+def exception_fields(error: BaseException) -> Entry:
+    """An exception as fields: its type and where it came from.
+
+    Its text is left out, since it may quote what somebody sent; frames have no
+    locals and no source lines.
+    """
+    kind = type(error)
+    return {"error": f"{kind.__module__}.{kind.__qualname__}", "at": _places(error.__traceback__)}
+
+
+def _places(traceback: TracebackType | None) -> list[str]:
+    places = []
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        file = "/".join(code.co_filename.rsplit("/", 2)[-2:])
+        places.append(f"{file}:{traceback.tb_lineno} {code.co_name}")
+        traceback = traceback.tb_next
+    return places[-_FRAMES:]
+
+
+def foreign_text(text: str) -> str:
+    """The first line of a library's message, scrubbed: further lines tend to quote objects."""
+    return scrub(text.partition("\n")[0])

@@ -1,0 +1,180 @@
+"""The log, on stderr: structlog's events, libraries' warnings and the ``request`` lines, in one format by one writer.
+
+structlog runs without processors: its filtering logger hands each event's
+fields to a sink, which adds time and level and renders. A ``request`` line
+does not even pass structlog, since there is one for every call.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.telemetry.line_format import Entry, console_line, exception_fields, foreign_text, json_line
+from sidecar.telemetry.line_writer import LineWriter
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from sidecar.core.clock import Clock
+
+LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_PATIENT: Final = frozenset(("debug", "info"))
+
+
+class LogOutput:
+    """Where all log lines go."""
+
+    def __init__(self, writer: LineWriter, render: Callable[[Entry], bytes], clock: Clock, level: str) -> None:
+        self._writer = writer
+        self._render = render
+        self._wall = clock.wall
+        self._second = -1
+        self._stem = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.get_ident()
+        #: Whether lines of level info are wanted.
+        self.wants_info: Final = LEVELS[level] <= logging.INFO
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Buffer from now on, and write from ``loop``, which runs on this thread."""
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._writer.attach(loop)
+
+    def close(self) -> None:
+        """Write all that is buffered; further lines are written at once."""
+        self._loop = None
+        self._writer.close()
+
+    def timestamp(self) -> str:
+        """The time as RFC 3339 with milliseconds, in UTC."""
+        wall = self._wall()
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._stem = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._stem}{int((wall - second) * 1000):03d}Z"
+
+    def emit(self, entry: Entry) -> None:
+        """Write an entry, which has ``timestamp``, ``level`` and ``event`` already. Never raises."""
+        writer = self._writer
+        if writer.dropped and writer.has_room:
+            lost, writer.dropped = writer.dropped, 0
+            told = {"timestamp": entry["timestamp"], "level": "warning", "event": "log.dropped", "lines": lost}
+            writer.write(self._render(told))
+        writer.write(self._render(entry), urgent=entry["level"] not in _PATIENT)
+
+    def event(self, level: str, fields: Entry) -> None:
+        """Write an event as structlog hands it over: its name under ``event``, perhaps an ``exc_info``."""
+        error = _error_of(fields.pop("exc_info", None))
+        entry = {"timestamp": self.timestamp(), "level": level, "event": fields.pop("event", None) or ""}
+        entry.update(fields)
+        if error is not None:
+            entry.update(exception_fields(error))
+        self.emit(entry)
+
+    def event_from_anywhere(self, level: str, fields: Entry) -> None:
+        """Do as :meth:`event`, from any thread."""
+        if threading.get_ident() == self._thread or self._loop is None:
+            self.event(level, fields)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.event, level, fields)
+
+
+def _error_of(exc_info: object) -> BaseException | None:
+    match exc_info:
+        case BaseException():
+            return exc_info
+        case (_, BaseException() as error, _):
+            return error
+        case True:
+            return sys.exc_info()[1]
+        case _:
+            return None
+
+
+class _Sink:
+    """The logger that structlog wraps: one method a level."""
+
+    def __init__(self, output: LogOutput) -> None:
+        self._event = output.event
+
+    def debug(self, /, **fields: object) -> None:
+        self._event("debug", fields)
+
+    def info(self, /, **fields: object) -> None:
+        self._event("info", fields)
+
+    def warning(self, /, **fields: object) -> None:
+        self._event("warning", fields)
+
+    def error(self, /, **fields: object) -> None:
+        self._event("error", fields)
+
+    def critical(self, /, **fields: object) -> None:
+        self._event("critical", fields)
+
+
+class _Libraries(logging.Handler):
+    """Takes what libraries (aiohttp, asyncio) log by the standard library's means."""
+
+    def __init__(self, output: LogOutput) -> None:
+        super().__init__()
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # arguments that do not fit the format
+            message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        fields: Entry = {"event": "library.reported", "logger": record.name, "message": foreign_text(message)}
+        if record.exc_info:
+            fields["exc_info"] = record.exc_info
+        level = record.levelname.lower()
+        self._output.event_from_anywhere(level if level in LEVELS else "error", fields)
+
+
+def configure_logging(level: str, form: str, clock: Clock, *, fd: int | None = None) -> LogOutput:
+    """Send structlog's and the libraries' events to ``fd`` (default: stderr, if it is open).
+
+    ``level`` is a key of LEVELS; ``form`` is ``json``, ``console`` or ``auto`` (console on a terminal).
+    The caller attaches the returned output to its event loop, and closes it at the end.
+    """
+    if fd is None:
+        fd = _stderr()
+    terminal = fd is not None and os.isatty(fd)
+    color = terminal and not os.environ.get("NO_COLOR")
+    console = form == "console" or (form == "auto" and terminal)
+    render = partial(console_line, color=color) if console else json_line
+    output = LogOutput(LineWriter(fd), render, clock, level)
+    sink = _Sink(output)
+    structlog.configure(
+        processors=[],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: sink,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [_Libraries(output)]
+    # Libraries' debug and info lines (asyncio names its selector) help nobody here.
+    root.setLevel(max(LEVELS[level], logging.WARNING))
+    return output
+
+
+def _stderr() -> int | None:
+    """None if stderr was closed at start: its number may belong to a socket by now."""
+    if sys.stderr is None:
+        return None
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,165 @@
+"""One call, as the log line, the metrics and the status page will tell it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import msgspec
+
+from sidecar.core.redact import mask_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sidecar.core.clock import Clock
+    from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+
+Source: TypeAlias = Literal["upstream", "sidecar"]
+Recovery: TypeAlias = Literal["token", "connection", "idempotency"]
+
+#: Crockford's base32: no letter that reads as a digit.
+_DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
+
+#: A correlation header longer than this is not kept: both known kinds are far shorter.
+_MAX_CORRELATION: Final = 128
+
+
+class CallRecord(msgspec.Struct, gc=False):
+    """What is known of one call. The handler fills it in while the call runs.
+
+    It holds no body, no query and no header but the two for correlation; its
+    ``path`` is masked when it is shown. Times are seconds.
+    """
+
+    #: The id of the log line and of an own error's ``Id``.
+    id: str
+    #: ``Clock.now()`` when the request's head was there.
+    started: float
+    method: str
+    #: The target's path without the query, as the caller wrote it; never shown as it is.
+    path: str
+    #: Status sent to the caller; 0 while there is none, and if the caller left before one.
+    status: int = 0
+    #: Who made the answer: Mangopay ("upstream") or the sidecar.
+    source: Source = "upstream"
+    duration: float = 0.0
+    #: From the request written to the end of upstream's answer, all attempts together.
+    upstream_seconds: float = 0.0
+    token_wait_seconds: float = 0.0
+    #: Deliveries begun: 0 if nothing went to Mangopay.
+    attempts: int = 0
+    recovered: tuple[Recovery, ...] = ()
+    #: Body bytes from the caller and to the caller.
+    bytes_in: int = 0
+    bytes_out: int = 0
+    error: ErrorCode | None = None
+    outcome: Outcome | None = None
+    #: For the log only; free of secrets and request bytes.
+    detail: str | None = None
+    idempotency_key: str | None = None
+    caller: Literal["gone"] | None = None
+    #: The call ended with a 401 that a new token did not mend, or that started no refresh.
+    futile: bool = False
+    traceparent: str | None = None
+    caller_request_id: str | None = None
+
+    @property
+    def shown_path(self) -> str:
+        """The path as it may be shown: ids masked; ``-`` if there is none, or what came is none."""
+        return mask_path(self.path) if self.path.startswith("/") else "-"
+
+    def add_recovered(self, how: Recovery) -> None:
+        """Note that the call was mended; each way counts once."""
+        if how not in self.recovered:
+            self.recovered = (*self.recovered, how)
+
+    def failed(self, error: SidecarError) -> None:
+        """Note that the sidecar ended the call with ``error``: by its own answer, or by cutting upstream's short."""
+        self.error = error.code
+        self.outcome = error.outcome
+        self.detail = error.detail
+        if not self.status:
+            self.status = error.status
+            self.source = "sidecar"
+
+    def correlate(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep the caller's ``traceparent`` and ``X-Request-Id``, if they are short printable ASCII.
+
+        ``raw`` is the request's raw headers.
+        """
+        for name, value in raw:
+            # The length is compared first: of the usual headers few pass, and none is copied to lower case.
+            length = len(name)
+            if length == 11 and name.lower() == b"traceparent":
+                self.traceparent = _printable(value)
+            elif length == 12 and name.lower() == b"x-request-id":
+                self.caller_request_id = _printable(value)
+
+
+def _printable(value: bytes) -> str | None:
+    if not value or len(value) > _MAX_CORRELATION or not value.isascii():
+        return None
+    text = value.decode("ascii")
+    return text if text.isprintable() else None
+
+
+class RequestIds:
+    """Ids that are unique among processes and cheap to make: a random prefix and a counter, in base32."""
+
+    __slots__ = ("_block", "_low", "_prefix", "_stem")
+
+    def __init__(self, entropy: bytes) -> None:
+        """``entropy`` is at least 5 random bytes (40 bits, 8 digits of prefix)."""
+        if len(entropy) < 5:
+            raise ValueError("a request id's prefix needs 5 random bytes")
+        self._prefix = _base32(int.from_bytes(entropy[:5]), width=8)
+        self._block = 0
+        self._stem = f"{self._prefix}-{_base32(0, width=4)}"
+        self._low = 0
+
+    def new(self) -> str:
+        """Return the next id, ``<8 digits>-<6 or more digits>``."""
+        low = self._low
+        if low == len(_PAIRS):
+            self._block += 1
+            self._stem = f"{self._prefix}-{_base32(self._block, width=4)}"
+            low = 0
+        self._low = low + 1
+        return self._stem + _PAIRS[low]
+
+
+class CallRecorder:
+    """Opens a record for each call, and hands it to the observers when the call is over.
+
+    An observer must be cheap and must not raise; the record changes no more.
+    """
+
+    def __init__(self, ids: RequestIds, clock: Clock, observers: Iterable[Callable[[CallRecord], None]]) -> None:
+        self._new_id = ids.new
+        self._now = clock.now
+        self._observers = tuple(observers)
+        #: Calls that are open now.
+        self.in_flight = 0
+
+    def open(self, method: str, target: str) -> CallRecord:
+        """Begin the record of a call; the query of ``target`` is dropped at once."""
+        self.in_flight += 1
+        return CallRecord(id=self._new_id(), started=self._now(), method=method, path=target.partition("?")[0])
+
+    def close(self, record: CallRecord) -> None:
+        """End the record: take its duration and tell the observers."""
+        self.in_flight -= 1
+        record.duration = self._now() - record.started
+        if not record.status:
+            record.source = "sidecar"  # nobody else made an answer either
+        for observe in self._observers:
+            observe(record)
+
+
+def _base32(number: int, *, width: int) -> str:
+    digits = ""
+    while number or len(digits) < width:
+        number, digit = divmod(number, 32)
+        digits = _DIGITS[digit] + digits
+    return digits

@@ -1,0 +1,93 @@
+"""``demo``: works as printed, on a machine with nothing set up, whatever the environment says."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.sidecar import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+READY = r"^ready proxy=(\S+) admin=(\S+) environment=emulator client_id=demo$"
+
+
+@pytest.fixture
+def demo() -> Iterator[Command]:
+    with Command("demo") as command:
+        command.wait_for(r"^To end:")
+        yield command
+
+
+def printed_curl_lines(demo: Command) -> list[str]:
+    return re.findall(r"^ +(curl .*)$", demo.stdout, re.MULTILINE)
+
+
+def curl(line: str) -> str:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    return subprocess.run(shlex.split(line), capture_output=True, check=True, timeout=30).stdout.decode()
+
+
+def test_the_printed_lines_work_and_show_the_mend(demo: Command) -> None:
+    call, revoke = printed_curl_lines(demo)
+    assert curl(call).startswith("HTTP/1.1 200 ")
+    assert '"revoked":1' in curl(revoke).replace(" ", "")
+    mended = curl(call)
+    assert mended.startswith("HTTP/1.1 200 ")
+    assert "\nX-Sidecar-Recovered: token\r\n" in mended
+    assert "X-Sidecar-Recovered" not in curl(call)
+
+
+def test_the_printed_status_command_works(demo: Command) -> None:
+    (line,) = re.findall(r"mangopay-sidecar (status .*)$", demo.stdout, re.MULTILINE)
+    with Command(*line.split()) as status:
+        assert status.wait() == 0
+        assert "account    demo in emulator" in status.stdout
+
+
+def test_the_ready_line_comes_first(demo: Command) -> None:
+    assert re.match(READY, demo.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_0(demo: Command, number: signal.Signals) -> None:
+    assert demo.stop(number) == 0
+    assert demo.complaints == []
+
+
+def test_the_environment_is_ignored() -> None:
+    """A developer's real settings must not get near a demo."""
+    ambient = {
+        "SIDECAR_CONFIG": "/nowhere.toml",
+        "SIDECAR_MANGOPAY_ENVIRONMENT": "production",
+        "SIDECAR_MANGOPAY_CLIENT_ID": "real",
+        "SIDECAR_LISTEN_PROT": "1",
+        "MANGOPAY_CLIENT_ID": "real",
+    }
+    with Command("demo", environ=ambient) as command:
+        command.wait_for(READY)
+        assert command.stop() == 0
+
+
+def test_ports_can_be_set() -> None:
+    with Command("demo") as command:
+        proxy, admin = command.wait_for(READY).groups()
+        command.stop()
+    ports = ["--port", proxy.rpartition(":")[2], "--admin-port", admin.rpartition(":")[2]]
+    with Command("demo", *ports) as command:
+        assert command.wait_for(READY).groups() == (proxy, admin)
+        command.stop()
+
+
+def test_two_ports_that_are_the_same_are_status_2_and_one_line() -> None:
+    with Command("demo", "--port", "18080", "--admin-port", "18080") as command:
+        assert command.wait() == 2
+        assert len([line for line in command.stderr.splitlines() if not line.startswith("{")]) == 1

@@ -1,0 +1,49 @@
+"""``emulator``: Mangopay on a port, for an app's own tests."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.support.sidecar import Command
+
+
+def get(url: str) -> Any:
+    return urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": "Bearer x"}))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_is_and_ends_with_0_on_a_signal(number: signal.Signals) -> None:
+    with Command("emulator", "--port", "0") as command:
+        url = command.wait_for(r"^ready emulator=(http://127\.0\.0\.1:\d+)$")[1]
+        with get(f"{url}/__emulator__/stats") as answer:
+            assert answer.status == 200
+        assert command.stop(number) == 0
+        assert command.complaints == []
+
+
+def test_faults_can_be_given_on_the_command_line() -> None:
+    with Command("emulator", "--port", "0", "--fault", "status=503 GET api times=1") as command:
+        url = command.wait_for(r"^ready emulator=(\S+)$")[1]
+        with pytest.raises(urllib.error.HTTPError) as fault:
+            get(f"{url}/v2.01/acme/users")
+        assert fault.value.code == 503
+        fault.value.close()
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            get(f"{url}/v2.01/acme/users")
+        assert refusal.value.code == 401
+        refusal.value.close()
+
+
+def test_a_port_in_use_is_status_1_and_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Command("emulator", "--port", str(port)) as command:
+            assert command.wait() == 1
+            assert command.stderr.startswith(f"cannot listen on 127.0.0.1:{port}")
+            assert command.stderr.count("\n") == 1

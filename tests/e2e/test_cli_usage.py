@@ -1,0 +1,131 @@
+"""The command line itself: help, version, and mistakes told in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.version import __version__
+from tests.support.canary import CANARY_API_KEY
+from tests.support.sidecar import COMMAND, Command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+COMMANDS = ["run", "demo", "status", "init", "emulator"]
+
+
+def ended(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
+    """Run a command that ends by itself; return status, stdout and stderr."""
+    with Command(*arguments, environ=environ) as command:
+        return command.wait(), command.stdout, command.stderr
+
+
+def test_version() -> None:
+    assert ended("--version") == (0, f"mangopay-sidecar {__version__}\n", "")
+
+
+def test_python_m_sidecar_is_the_same_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "sidecar", "--version"], capture_output=True, check=True)
+    assert run.stdout.decode() == f"mangopay-sidecar {__version__}\n"
+
+
+def test_help_lists_every_command() -> None:
+    status, stdout, stderr = ended("--help")
+    assert (status, stderr) == (0, "")
+    assert all(f"\n  {name} " in stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    status, stdout, stderr = ended(name, "--help")
+    assert (status, stderr) == (0, "")
+    assert stdout.startswith(f"Usage: mangopay-sidecar {name}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "missing command"),
+        (["statsu"], "no such command (did you mean status?)"),
+        (["quit"], "no such command (there are run, demo, status, init, emulator)"),
+        (["run", "--prot", "1"], "no such option"),
+        (["demo", "--port", "seventy"], "--port"),
+        (["demo", "--port", "65536"], "--port"),
+        (["emulator", "--fault", "explode"], "no such fault"),
+        (["run", "surplus"], "more arguments than the command takes"),
+        (["run", "--config"], "--config"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_status_2(arguments: list[str], words: str) -> None:
+    status, stdout, stderr = ended(*arguments)
+    assert (status, stdout) == (2, "")
+    assert words in stderr
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--api-key", CANARY_API_KEY],
+        ["run", f"--api-key={CANARY_API_KEY}"],
+        ["run", f"--mangopay-api-key={CANARY_API_KEY}"],
+        ["demo", "--caller-key", CANARY_API_KEY],
+        ["--token", CANARY_API_KEY, "run"],
+    ],
+)
+def test_a_secret_is_never_accepted_as_an_argument_nor_repeated(arguments: list[str]) -> None:
+    status, _, stderr = ended(*arguments)
+    assert status == 2
+    assert "a secret is never accepted as an argument: set SIDECAR_MANGOPAY_API_KEY_FILE" in stderr
+    assert CANARY_API_KEY not in stderr
+
+
+@pytest.mark.parametrize("arguments", [["run", CANARY_API_KEY], [CANARY_API_KEY], ["init", "x.toml", CANARY_API_KEY]])
+def test_a_secret_in_the_wrong_place_is_not_repeated(arguments: list[str], tmp_path: Path) -> None:
+    status, stdout, stderr = ended(*(str(tmp_path / each) if each.endswith(".toml") else each for each in arguments))
+    assert status == 2
+    assert CANARY_API_KEY not in stdout + stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_nobody_reading_is_no_crash(arguments: list[str]) -> None:
+    process = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    with process.stderr as stderr:
+        assert stderr.read() == b""
+    process.wait(30)
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_no_crash(redirection: str) -> None:
+    run = subprocess.run(f"'{COMMAND}' --version {redirection}", shell=True, capture_output=True, check=False)
+    assert run.returncode == 0
+    assert run.stderr == b""
+
+
+def test_starting_a_small_command_imports_nothing_heavy() -> None:
+    """Neither the event loop nor aiohttp, and never rich, which structlog would take where it finds it."""
+    code = (
+        "import sys, sidecar.cli.group, sidecar.cli.init;"
+        "sys.exit(' '.join(n for n in ('asyncio', 'aiohttp', 'structlog', 'rich') if n in sys.modules) or 0)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_rich_is_not_imported_for_run() -> None:
+    """It costs 40 ms and 5 MiB, to paint tracebacks that are never shown."""
+    pytest.importorskip("rich")
+    code = (
+        "import sys; from sidecar.cli.group import invoke; invoke(['run', '--help']);"
+        'sys.exit(f\'{"structlog" in sys.modules} {"rich" in sys.modules}\')'
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert run.stderr == b"True False\n"

@@ -1,0 +1,280 @@
+"""Readiness, the status document, and the document in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from sidecar.admin.readiness import readiness
+from sidecar.admin.state import Identity, LiveState, Parts
+from sidecar.admin.status import CallTotals, LastError, PoolStatus, Readiness, Status
+from sidecar.admin.words import duration, in_words
+from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.rate_limits import RateWindow
+from sidecar.telemetry.recent import RecentErrors
+from sidecar.telemetry.record import CallRecorder, RequestIds
+from sidecar.tokens.status import TokenStatus
+from tests.support import prometheus
+from tests.support.clock import FakeClock
+
+NOW = 1_733_404_277.0
+
+
+def token(**fields: Any) -> TokenStatus:
+    defaults: dict[str, Any] = {
+        "credential": "api",
+        "state": "valid",
+        "valid": True,
+        "generation": 1,
+        "expires_at": NOW + 1023,
+        "refresh_at": NOW + 900,
+        "latch_reason": None,
+        "latched_until": None,
+        "next_attempt_at": None,
+        "failures": 0,
+        "last_error": None,
+        "penalty_until": None,
+    }
+    return TokenStatus(**{**defaults, **fields})
+
+
+LOCKED = token(
+    state="latched_lockout", valid=False, expires_at=None, latch_reason="lockout", latched_until=NOW + 65, failures=0
+)
+REFUSED = token(state="latched_refused", valid=False, expires_at=None, latch_reason="refused", latched_until=NOW + 30)
+EMPTY = token(state="empty", valid=False, generation=0, expires_at=None, refresh_at=None)
+
+
+def status(**fields: Any) -> Status:
+    defaults: dict[str, Any] = {
+        "version": "1.2.3",
+        "environment": "sandbox",
+        "base_url": "https://api.sandbox.mangopay.com",
+        "client_id": "acme",
+        "time": NOW,
+        "uptime_seconds": 7500.0,
+        "phase": "serving",
+        "readiness": Readiness(ready=True, reason="ready", message="calls are served"),
+        "tokens": (token(),),
+        "rate_limits": (),
+        "pool": PoolStatus(size=100, open=1, waiting=0),
+        "calls": CallTotals(requests=5, errors=1, recovered=1, token_requests=2, in_flight=0, connections=1),
+        "replay_buffer_bytes": 0,
+        "replay_budget_bytes": 67108864,
+        "last_errors": (),
+        "warnings": (),
+    }
+    return Status(**{**defaults, **fields})
+
+
+# --- readiness -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason"),
+    [("starting", "starting"), ("delaying", "draining"), ("draining", "draining"), ("stopped", "draining")],
+)
+def test_outside_of_serving_no_token_makes_it_ready(phase: str, reason: str) -> None:
+    answer = readiness(phase, token(), token_ready=True)
+    assert (answer.ready, answer.reason) == (False, reason)
+
+
+@pytest.mark.parametrize(
+    ("token_status", "reason"),
+    [
+        (LOCKED, "token_locked_out"),
+        (REFUSED, "credentials_refused"),
+        (token(state="backing_off", valid=False), "token_unavailable"),
+        (token(state="refreshing", valid=False), "token_pending"),
+        (EMPTY, "token_pending"),
+    ],
+)
+def test_without_a_usable_token_the_reason_tells_why(token_status: TokenStatus, reason: str) -> None:
+    answer = readiness("serving", token_status, token_ready=False)
+    assert (answer.ready, answer.reason) == (False, reason)
+    assert answer.message
+
+
+def test_the_token_manager_s_judgement_counts_whatever_the_state_is_called() -> None:
+    """A latched credential whose token is still valid serves calls."""
+    assert readiness("serving", LOCKED, token_ready=True).ready
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_healthy_sidecar_in_words() -> None:
+    window = RateWindow("15m", 300, 2000, int(NOW) + 90)
+    assert in_words(status(rate_limits=(window,))) == (
+        "mangopay-sidecar 1.2.3, up 2 h 5 min\n"
+        "account    acme in sandbox, at https://api.sandbox.mangopay.com\n"
+        "ready      yes\n"
+        "token      api: valid, expires in 17 min 3 s\n"
+        "calls      5 answered, 0 in flight; 1 own errors, 1 recovered; 2 token requests\n"
+        "callers    1 connection\n"
+        "upstream   1 of 100 connections, 0 calls waiting\n"
+        "replay     0 of 67108864 bytes in use\n"
+        "rate limit 15m: 2000 of 2300 left, starts anew in 1 min 30 s\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("token_status", "words"),
+    [
+        (LOCKED, "api: account locked by Mangopay; next try in 1 min 5 s"),
+        (REFUSED, "api: credentials refused by Mangopay; next try in 30 s"),
+        (EMPTY, "api: none"),
+        (token(state="refreshing", expires_at=None), "api: being fetched"),
+        (
+            token(state="backing_off", failures=3, next_attempt_at=NOW + 4, last_error="503 from the token endpoint"),
+            (
+                "api: valid, expires in 17 min 3 s; 3 failures running; next fetch in 4 s; "
+                "last error: 503 from the token endpoint"
+            ),
+        ),
+        (token(penalty_until=NOW + 20), "api: valid, expires in 17 min 3 s; 401s start a refresh again in 20 s"),
+        (token(expires_at=NOW - 1), "api: valid, expires now"),
+    ],
+)
+def test_a_token_in_words(token_status: TokenStatus, words: str) -> None:
+    assert f"token      {words}\n" in in_words(status(tokens=(token_status,)))
+
+
+def test_the_last_errors_and_warnings_in_words() -> None:
+    error = LastError(
+        at=NOW - 61,
+        id="abc-1",
+        method="POST",
+        path="/v2.01/{client}/payins",
+        status=502,
+        code="upstream_unreachable",
+        outcome="unknown",
+    )
+    text = in_words(status(last_errors=(error,), warnings=("HTTPS_PROXY is ignored",)))
+    assert (
+        "error      1 min 1 s ago: upstream_unreachable (unknown), POST /v2.01/{client}/payins answered 502, id abc-1\n"
+    ) in text
+    assert "warning    HTTPS_PROXY is ignored\n" in text
+
+
+def test_what_is_not_ready_says_why_in_words() -> None:
+    text = in_words(status(readiness=Readiness(ready=False, reason="draining", message="the sidecar is shutting down")))
+    assert "ready      no, draining: the sidecar is shutting down\n" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "0 s"), (0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (86_400 * 3 + 5, "3 d 5 s")],
+)
+def test_durations_have_two_units_at_most(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_document_can_be_read_back_from_json() -> None:
+    """As the ``status`` command does."""
+    document = status(rate_limits=(RateWindow("15m", 1, None, 3),))
+    assert msgspec.json.decode(msgspec.json.encode(document), type=Status) == document
+
+
+# --- the snapshot ----------------------------------------------------------------------------------------------------
+
+
+class Source:
+    def __init__(self, token_status: TokenStatus, *, ready: bool = True) -> None:
+        self.ready = ready
+        self._status = token_status
+
+    def status(self) -> TokenStatus:
+        return self._status
+
+
+class Sidecar:
+    """Fakes for the running parts."""
+
+    def __init__(self, *sources: Source) -> None:
+        self.clock = FakeClock(wall=NOW)
+        self.metrics = Metrics()
+        self.errors = RecentErrors()
+        self.recorder = CallRecorder(RequestIds(bytes(5)), self.clock, [self.metrics.observe_call, self.errors.observe])
+        self.phase = "serving"
+        self.state = LiveState(
+            Identity("sandbox", "https://api.sandbox.mangopay.com", "acme", 1000, ("a warning",)),
+            Parts(
+                phase=lambda: self.phase,
+                tokens=sources,
+                metrics=self.metrics,
+                recorder=self.recorder,
+                errors=self.errors,
+                pool=lambda: PoolStatus(size=10, open=4, waiting=2),
+                connections=lambda: 7,
+                replay_bytes=lambda: 600,
+            ),
+            self.clock,
+        )
+
+    def exposed(self) -> dict[str, prometheus.Family]:
+        return prometheus.parse(self.state.metrics().decode())
+
+
+async def test_the_snapshot_shows_the_running_parts() -> None:
+    sidecar = Sidecar(Source(token()), Source(token(credential="embedded")))
+    sidecar.metrics.rate_limit(((b"X-RateLimit-Remaining", b"5"),))
+    await sidecar.clock.advance(60)
+    sidecar.recorder.open("GET", "/v2.01/acme/users/1")
+    shown = sidecar.state.status()
+    assert (shown.uptime_seconds, shown.time, shown.phase) == (60, NOW + 60, "serving")
+    assert [each.credential for each in shown.tokens] == ["api", "embedded"]
+    assert shown.pool == PoolStatus(size=10, open=4, waiting=2)
+    assert (shown.calls.in_flight, shown.calls.connections, shown.replay_buffer_bytes) == (1, 7, 600)
+    assert [window.remaining for window in shown.rate_limits] == [5]
+    assert shown.warnings == ("a warning",)
+
+
+async def test_an_own_error_shows_with_its_moment_and_masked_path() -> None:
+    sidecar = Sidecar(Source(token()))
+    call = sidecar.recorder.open("POST", "/v2.01/acme/payins/123456")
+    await sidecar.clock.advance(2)
+    call.failed(SidecarError(ErrorCode.UPSTREAM_TIMEOUT, "slow", outcome=Outcome.UNKNOWN))
+    sidecar.recorder.close(call)
+    await sidecar.clock.advance(10)
+    (error,) = sidecar.state.status().last_errors
+    assert (error.at, error.path) == (NOW + 2, "/v2.01/{client}/payins/{id}")
+    assert (error.status, error.code, error.outcome) == (504, "upstream_timeout", "unknown")
+
+
+def test_readiness_is_that_of_the_api_credential() -> None:
+    """The embedded key's token is fetched on first use only."""
+    sidecar = Sidecar(Source(token()), Source(EMPTY, ready=False))
+    assert sidecar.state.readiness().ready
+    sidecar.phase = "draining"
+    assert not sidecar.state.readiness().ready
+
+
+def test_the_gauges_show_the_running_parts() -> None:
+    sidecar = Sidecar(Source(LOCKED), Source(token(credential="embedded")))
+    sidecar.recorder.open("GET", "/")
+    families = sidecar.exposed()
+    values = {
+        name: families[f"mangopay_sidecar_{name}"].value()
+        for name in (
+            *("requests_in_flight", "connections", "replay_buffer_bytes", "upstream_connections"),
+            "upstream_pool_waiting",
+        )
+    }
+    assert values == {
+        "requests_in_flight": 1,
+        "connections": 7,
+        "replay_buffer_bytes": 600,
+        "upstream_connections": 4,
+        "upstream_pool_waiting": 2,
+    }
+    latched = families["mangopay_sidecar_latched"]
+    assert latched.value(credential="api", reason="lockout") == 1
+    assert latched.value(credential="api", reason="refused") == 0
+    assert latched.value(credential="embedded", reason="lockout") == 0
+    expiry = families["mangopay_sidecar_token_expiry_timestamp_seconds"]
+    assert expiry.value(credential="embedded") == NOW + 1023
+    assert len(expiry.samples) == 1

@@ -1,0 +1,107 @@
+"""Mangopay's rate windows, from headers that come on one line or on several."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.rate_limits import RateLimits, RateWindow
+from tests.support import prometheus
+
+FOUR = (
+    RateWindow("15m", 10, 2290, 1733404277),
+    RateWindow("30m", 11, 4489, 1733405177),
+    RateWindow("1h", 12, 8788, 1733406977),
+    RateWindow("24h", 13, 105587, 1733490677),
+)
+
+
+def observed(*raw: tuple[bytes, bytes]) -> tuple[RateWindow, ...]:
+    limits = RateLimits()
+    limits.observe(raw)
+    return limits.windows()
+
+
+def test_one_comma_separated_line() -> None:
+    assert (
+        observed(
+            (b"Content-Type", b"application/json"),
+            (b"X-RateLimit", b"10, 11, 12, 13"),
+            (b"X-RateLimit-Remaining", b"2290,4489,8788,105587"),
+            (b"X-RateLimit-Reset", b"1733404277 ,1733405177,\t1733406977,1733490677"),
+        )
+        == FOUR
+    )
+
+
+def test_one_line_a_window_in_any_case() -> None:
+    raw = [(b"Date", b"now")]
+    for window in FOUR:
+        raw.append((b"x-ratelimit", b"%d" % (window.used or 0)))
+        raw.append((b"X-RATELIMIT-REMAINING", b"%d" % (window.remaining or 0)))
+        raw.append((b"X-RateLimit-Reset", b"%d" % (window.reset or 0)))
+    assert observed(*raw) == FOUR
+
+
+def test_fewer_windows_than_four() -> None:
+    assert observed((b"X-RateLimit-Remaining", b"7,8")) == (
+        RateWindow("15m", None, 7, None),
+        RateWindow("30m", None, 8, None),
+    )
+
+
+def test_more_windows_than_are_documented_get_names_of_their_own() -> None:
+    assert [window.window for window in observed((b"X-RateLimit", b"1,2,3,4,5"))] == [
+        *("15m", "30m", "1h", "24h"),
+        "window_5",
+    ]
+
+
+def test_the_number_of_windows_is_bounded() -> None:
+    """Else one odd answer could grow the metrics' labels without end."""
+    assert len(observed((b"X-RateLimit", b",".join([b"1"] * 5000)))) == 8
+    assert len(observed(*[(b"X-RateLimit", b"1")] * 5000)) == 8
+
+
+@pytest.mark.parametrize("item", [b"", b"-1", b"1.5", b"abc", b"1e3", b"9" * 400, b"\xff"])
+def test_what_is_no_number_is_not_told_and_keeps_its_place(item: bytes) -> None:
+    assert [window.remaining for window in observed((b"X-RateLimit-Remaining", b"5," + item + b",7"))] == [5, None, 7]
+
+
+def test_an_answer_without_rate_headers_changes_nothing() -> None:
+    limits = RateLimits()
+    limits.observe(((b"X-RateLimit-Remaining", b"5"),))
+    limits.observe(((b"Content-Length", b"0"), (b"Transfer-Encoding", b"chunked")))
+    assert [window.remaining for window in limits.windows()] == [5]
+
+
+def test_the_newest_answer_counts() -> None:
+    limits = RateLimits()
+    limits.observe(((b"X-RateLimit-Remaining", b"5,6"),))
+    assert len(limits.windows()) == 2
+    limits.observe(((b"X-RateLimit-Remaining", b"4"),))
+    assert [window.remaining for window in limits.windows()] == [4]
+
+
+def test_the_metrics_tell_remaining_and_reset_by_window() -> None:
+    metrics = Metrics()
+    metrics.rate_limit(((b"X-RateLimit-Remaining", b"5, x, 7"), (b"X-RateLimit-Reset", b"1733404277")))
+    families = prometheus.parse(metrics.expose().decode())
+    remaining = families["mangopay_sidecar_rate_limit_remaining"]
+    assert remaining.value(window="15m") == 5
+    assert remaining.value(window="1h") == 7
+    assert len(remaining.samples) == 2
+    reset = families["mangopay_sidecar_rate_limit_reset_timestamp_seconds"]
+    assert reset.value(window="15m") == 1733404277
+
+
+@given(st.lists(st.tuples(st.binary(max_size=24), st.binary(max_size=60)), max_size=12))
+def test_any_headers_can_be_read(raw: list[tuple[bytes, bytes]]) -> None:
+    assert len(observed(*raw)) <= 8
+
+
+@given(st.lists(st.binary(max_size=30), max_size=4))
+def test_any_values_can_be_read(values: list[bytes]) -> None:
+    assert len(observed(*[(b"X-RateLimit", value) for value in values])) <= 8
