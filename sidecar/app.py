@@ -1,0 +1,299 @@
+"""The composition root: the only place that builds the parts and wires them."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from sidecar.admin.server import AdminServer
+from sidecar.admin.state import Identity, LiveState, Parts
+from sidecar.admin.status import PoolStatus
+from sidecar.config import Environment
+from sidecar.core.caller import Callers
+from sidecar.core.guard import GuardRules
+from sidecar.core.policy import Policy
+from sidecar.core.target import TargetRules
+from sidecar.lifecycle import Lifecycle, StartError
+from sidecar.proxy.body import BodyLimits, BodyReader
+from sidecar.proxy.budget import ReplayBudget
+from sidecar.proxy.exchange import Exchanger
+from sidecar.proxy.forward import Forwarder
+from sidecar.proxy.handler import Admission, Credentials, ProxyHandler
+from sidecar.proxy.listener import ListenError, Listeners
+from sidecar.proxy.readback import LostAnswers
+from sidecar.proxy.server import ConnectionLimits, ProxyServer
+from sidecar.runtime import SystemClock, Tasks
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.recent import RecentErrors
+from sidecar.telemetry.record import CallRecorder, RequestIds
+from sidecar.telemetry.request_log import RequestLog
+from sidecar.tokens.fetcher import Fetcher
+from sidecar.tokens.lockout import AccountLockout
+from sidecar.tokens.manager import TokenManager
+from sidecar.upstream.pool import Pool
+from sidecar.upstream.tls import client_context
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from sidecar.config import Config
+    from sidecar.core.clock import Clock
+    from sidecar.core.errors import SidecarError
+    from sidecar.core.secret import Secret
+    from sidecar.telemetry.log import LogOutput
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where the sidecar listens: URLs, ``unix:PATH`` or ``off``."""
+
+    proxy: str
+    admin: str
+    environment: str
+    client_id: str
+
+
+class Sidecar:
+    """The parts of one sidecar, wired; :meth:`start` opens its ports, :meth:`close` ends everything."""
+
+    def __init__(self, config: Config, *, log: LogOutput, lifecycle: Lifecycle, clock: Clock) -> None:
+        self._config: Final = config
+        self._clock: Final = clock
+        self._tasks: Final = Tasks()
+        self._metrics: Final = Metrics()
+        self._errors: Final = RecentErrors()
+        request_log = RequestLog(log, environment=config.mangopay.environment, client_id=config.mangopay.client_id)
+        self._recorder: Final = CallRecorder(
+            RequestIds(os.urandom(8)),
+            clock,
+            (request_log.write, self._metrics.observe_call, self._errors.observe),
+        )
+        context = client_context() if config.mangopay.endpoint.scheme == "https" else None
+        self._pool: Final = self._make_pool(context)
+        self._credentials: Final = self._make_credentials(context)
+        self._budget: Final = ReplayBudget(config.replay.budget)
+        self._handler: Final = self._make_handler()
+        self._server: Final = ProxyServer(
+            self._handler, limits=self._connection_limits(), clock=clock, report=self._report
+        )
+        self._admin_server: Final = AdminServer(
+            self._make_state(lifecycle), GuardRules(frozenset(config.listen.allowed_hosts))
+        )
+        self._listeners: Final = Listeners("LISTEN")
+        self._admin_listeners: Final = Listeners("ADMIN")
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> Ready:
+        """Open the ports and begin to fetch a token. Raises StartError."""
+        config = self._config
+        for warning in config.warnings:
+            _log.warning("config.warning", message=warning)
+        if config.mangopay.environment is Environment.EMULATOR:
+            _log.warning(
+                "config.emulator",
+                message="environment is 'emulator': credentials may travel unencrypted, never use it for money",
+            )
+        for manager in self._managers():
+            manager.start()
+        self._server.run(self._tasks)
+        try:
+            await self._open_listeners()
+        except ListenError as error:
+            raise StartError(str(error)) from None
+        ready = Ready(
+            proxy=_first(self._listeners),
+            admin=_first(self._admin_listeners),
+            environment=config.mangopay.environment,
+            client_id=config.mangopay.client_id,
+        )
+        _log.info("listener.ready", proxy=ready.proxy, admin=ready.admin)
+        return ready
+
+    async def close(self) -> None:
+        """Stop everything; calls that still run are answered with what is known of them."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._tasks.close)
+            stack.push_async_callback(self._pool.close)
+            for manager in self._managers():
+                stack.push_async_callback(manager.close)
+            stack.callback(self._admin_listeners.close)
+            stack.push_async_callback(self._admin_server.shutdown, 0)
+            self._listeners.close()
+            self._handler.cut_short()
+            await self._server.close()
+
+    # --- what the life cycle asks ------------------------------------------------------------------------------------
+
+    def begin_drain(self) -> None:
+        """Answer new requests 503 ``shutting_down`` from now on."""
+        self._handler.draining = True
+        self._server.begin_drain()
+
+    async def drained(self, deadline: float) -> bool:
+        """Return True once no call is in flight, or False at ``deadline`` (``Clock.now``)."""
+        return await self._server.drained(deadline)
+
+    # --- wiring ------------------------------------------------------------------------------------------------------
+
+    def _make_pool(self, context: ssl.SSLContext | None) -> Pool:
+        upstream = self._config.upstream
+        return Pool(
+            self._config.mangopay.endpoint,
+            size=upstream.pool_size,
+            connect_timeout=upstream.connect_timeout,
+            ssl_context=context,
+            clock=self._clock,
+            tasks=self._tasks,
+        )
+
+    def _make_credentials(self, context: ssl.SSLContext | None) -> Credentials:
+        config, lockout = self._config, AccountLockout()
+
+        def manager(credential: str, key: Secret, *, prefetch: bool) -> TokenManager:
+            fetcher = Fetcher(
+                config.mangopay.endpoint,
+                config.mangopay.client_id,
+                key,
+                self._clock,
+                ssl_context=context,
+                connect_timeout=config.upstream.connect_timeout,
+            )
+            return TokenManager(
+                credential,
+                fetcher,
+                self._clock,
+                random.random,
+                self._metrics,
+                wait_timeout=config.token.wait_timeout,
+                prefetch=prefetch,
+                tasks=self._tasks,
+                lockout=lockout,
+            )
+
+        embedded = config.mangopay.embedded_api_key
+        return Credentials(
+            api=manager("api", config.mangopay.api_key, prefetch=config.token.prefetch),
+            embedded=None if embedded is None else manager("embedded", embedded, prefetch=False),
+        )
+
+    def _managers(self) -> list[TokenManager]:
+        credentials = self._credentials
+        return [credentials.api] if credentials.embedded is None else [credentials.api, credentials.embedded]
+
+    def _make_handler(self) -> ProxyHandler:
+        config, clock = self._config, self._clock
+        endpoint, client_id = config.mangopay.endpoint, config.mangopay.client_id
+        hosts = frozenset(config.listen.allowed_hosts)
+        admission = Admission(
+            guard=GuardRules(hosts),
+            unix_guard=GuardRules(hosts, check_host=False),
+            targets=TargetRules(client_id, config.mangopay.client_id_aliases),
+            callers=Callers(config.listen.caller_key),
+            policy=Policy.compile(config.policy.read_only, config.policy.allow, config.policy.deny),
+            endpoint=endpoint,
+        )
+        exchanger = Exchanger(self._pool, clock)
+        forwarder = Forwarder(
+            exchanger,
+            LostAnswers(exchanger, endpoint=endpoint, client_id=client_id, clock=clock),
+            response_timeout=config.upstream.response_timeout,
+            clock=clock,
+            metrics=self._metrics,
+        )
+        bodies = BodyReader(BodyLimits(config.listen.max_body, config.replay.max_body), self._budget)
+        return ProxyHandler(admission, self._credentials, bodies, forwarder, recorder=self._recorder, clock=clock)
+
+    def _connection_limits(self) -> ConnectionLimits:
+        listen = self._config.listen
+        return ConnectionLimits(
+            header_timeout=listen.header_timeout,
+            body_timeout=listen.body_timeout,
+            keepalive_timeout=listen.keepalive_timeout,
+            max_connections=listen.max_connections,
+            max_body=listen.max_body,
+        )
+
+    def _report(self, error: SidecarError) -> str:
+        """Record a refusal that no handler saw: bytes that are no request."""
+        record = self._recorder.open("-", "-")
+        record.failed(error)
+        self._recorder.close(record)
+        return record.id
+
+    def _make_state(self, lifecycle: Lifecycle) -> LiveState:
+        config = self._config
+        identity = Identity(
+            environment=config.mangopay.environment,
+            base_url=config.mangopay.endpoint.origin + config.mangopay.endpoint.prefix,
+            client_id=config.mangopay.client_id,
+            replay_budget=config.replay.budget,
+            warnings=config.warnings,
+        )
+        parts = Parts(
+            phase=lambda: lifecycle.phase.value,
+            tokens=self._managers(),
+            metrics=self._metrics,
+            recorder=self._recorder,
+            errors=self._errors,
+            pool=lambda: PoolStatus(
+                open=self._pool.open,
+                waiting=self._pool.waiting,
+                size=config.upstream.pool_size,
+            ),
+            connections=lambda: self._server.open_connections,
+            replay_bytes=lambda: self._budget.used,
+        )
+        return LiveState(identity, parts, self._clock)
+
+    async def _open_listeners(self) -> None:
+        config = self._config
+        if config.admin.port is not None:
+            await self._admin_listeners.open_tcp(config.admin.host, config.admin.port, self._admin_server)
+        if config.listen.unix_socket is not None:
+            uids = config.listen.allowed_uids
+            await self._listeners.open_unix(
+                config.listen.unix_socket,
+                config.listen.unix_socket_mode,
+                self._server.unix_factory(None if uids is None else frozenset(uids)),
+            )
+        if config.listen.port is not None:
+            await self._listeners.open_tcp(config.listen.host, config.listen.port, self._server)
+        if config.listen.caller_key is None:
+            for bound in self._listeners.bound:
+                if not bound.is_loopback:
+                    _log.warning(
+                        "listener.exposed",
+                        address=bound.url,
+                        message="whoever reaches this address can move money with your key: "
+                        "set SIDECAR_LISTEN_CALLER_KEY, or listen on loopback only",
+                    )
+
+
+def _first(listeners: Listeners) -> str:
+    """Name the listener that the ready line shows: TCP before the Unix socket."""
+    tcp = [bound.url for bound in listeners.bound if bound.port is not None]
+    return (tcp or [bound.url for bound in listeners.bound] or ["off"])[0]
+
+
+async def serve(config: Config, *, log: LogOutput, on_ready: Callable[[Ready], None]) -> int:
+    """Serve until a signal, drain, and return the exit status. Raises StartError."""
+    clock = SystemClock()
+    lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
+    with lifecycle.signals():
+        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
+        try:
+            ready = await sidecar.start()
+            lifecycle.started()
+            on_ready(ready)
+            return await lifecycle.run(sidecar)
+        finally:
+            await sidecar.close()

@@ -1,0 +1,240 @@
+"""Reading request bodies: whole where that fits, so that a call can be sent again, else as a stream (section 4.5)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.errors import Outcome, SidecarError
+from sidecar.proxy.refusals import body_too_large, out_of_budget
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sidecar.core.framing import BodyFraming
+    from sidecar.proxy.budget import ReplayBudget, Reservation
+    from sidecar.proxy.intake import CallerRequest
+
+#: Bytes. Pieces below this are copied together as they come: a list of tiny ones would weigh many times their bytes.
+_SMALL: Final = 4 * 1024
+_COPIED: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Bytes: the largest body that is taken at all, and the largest that is read whole (``replay.max_body``)."""
+
+    max_body: int
+    replay_max_body: int
+
+
+class RequestBody:
+    """A request's body, and the memory that it holds until :meth:`release`."""
+
+    __slots__ = ("_reservation", "content")
+
+    def __init__(self, content: bytes | StreamingBody, reservation: Reservation | None = None) -> None:
+        #: The whole body, or the one chance to read it.
+        self.content: Final = content
+        self._reservation: Final = reservation
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come from the caller so far."""
+        content = self.content
+        return len(content) if isinstance(content, bytes) else content.received
+
+    def release(self) -> None:
+        """Give the budget back; the call is over. May be repeated."""
+        if self._reservation is not None:
+            self._reservation.release()
+
+
+#: What a request without a body has.
+NO_BODY: Final = RequestBody(b"")
+
+
+class StreamingBody:
+    """A body too large to keep: it is read while it is sent upstream, once.
+
+    Iterating raises CallerGoneError, and SidecarError ``request_timeout``,
+    ``bad_request`` or ``body_too_large``. Once a piece has been handed on, their
+    outcome is ``unknown``.
+    """
+
+    __slots__ = (
+        "_expects_continue",
+        "_limit",
+        "_prefix",
+        "_request",
+        "_reservation",
+        "chunked",
+        "content_length",
+        "received",
+        "started",
+    )
+
+    def __init__(
+        self, request: CallerRequest, framing: BodyFraming, limit: int, pieces: Pieces, reservation: Reservation
+    ) -> None:
+        self._request: Final = request
+        self._expects_continue: Final = framing.expects_continue
+        self._limit: Final = limit
+        # What was read before it turned out to be too much.
+        self._prefix: Final = pieces.take()
+        self._reservation: Final = reservation
+        #: Bytes; None if the body is chunked.
+        self.content_length: Final = framing.content_length
+        self.chunked: Final = framing.chunked
+        #: Bytes that have come from the caller so far.
+        self.received = pieces.size
+        #: Whether a piece has been handed on, so that the body cannot be sent again.
+        self.started = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._prefix:
+            piece = self._prefix.popleft()
+            self._reservation.release(len(piece))
+        else:
+            try:
+                piece = await self._next_piece()
+            except SidecarError as error:
+                outcome = Outcome.UNKNOWN if self.started else error.outcome
+                raise SidecarError(error.code, error.message, outcome=outcome, close=True) from None
+            if not piece:
+                raise StopAsyncIteration
+        self.started = True
+        return piece
+
+    async def _next_piece(self) -> bytes:
+        piece = await next_piece(self._request, expects_continue=self._expects_continue)
+        self.received += len(piece)
+        if self.received > self._limit:
+            raise body_too_large(self._limit)
+        return piece
+
+
+class BodyReader:
+    """Reads the bodies of all calls, within one budget."""
+
+    __slots__ = ("_budget", "_limits")
+
+    def __init__(self, limits: BodyLimits, budget: ReplayBudget) -> None:
+        self._limits: Final = limits
+        self._budget: Final = budget
+
+    async def read(self, request: CallerRequest, framing: BodyFraming) -> RequestBody:
+        """Return the body: whole if it fits into ``replay.max_body`` and the budget, else as a StreamingBody.
+
+        Raises SidecarError ``body_too_large``, ``request_timeout``,
+        ``bad_request``, ``overloaded`` (a chunked body for which no budget came
+        free in time), and CallerGoneError.
+        """
+        if not framing.has_body:
+            return NO_BODY
+        limits = self._limits
+        length = framing.content_length
+        if length is not None and length > limits.max_body:
+            raise body_too_large(limits.max_body)
+        reservation = self._budget.reservation()
+        if length is not None and length > limits.replay_max_body:
+            return RequestBody(StreamingBody(request, framing, limits.max_body, Pieces(), reservation), reservation)
+        content = request.content
+        if content.is_eof():
+            size = content.total_bytes
+            if length in (None, size) and size <= limits.replay_max_body and reservation.take(size):
+                return RequestBody(content.read_nowait(), reservation)
+        try:
+            return RequestBody(await self._read(request, framing, reservation), reservation)
+        except BaseException:
+            reservation.release()
+            raise
+
+    async def _read(
+        self, request: CallerRequest, framing: BodyFraming, reservation: Reservation
+    ) -> bytes | StreamingBody:
+        limits = self._limits
+        pieces = Pieces()
+        while piece := await next_piece(request, expects_continue=framing.expects_continue):
+            size = pieces.size + len(piece)
+            if size > limits.max_body:
+                raise body_too_large(limits.max_body)
+            fits = size <= limits.replay_max_body
+            if fits and not reservation.take(len(piece)):
+                fits = framing.chunked  # a body with a length need not wait
+                if fits:
+                    await _wait_for_budget(request, reservation, len(piece))
+            pieces.add(piece)
+            if not fits:
+                return StreamingBody(request, framing, limits.max_body, pieces, reservation)
+        return pieces.join()
+
+
+class Pieces:
+    """A body as it comes in, in pieces of which none is tiny."""
+
+    __slots__ = ("_pieces", "_small", "size")
+
+    def __init__(self) -> None:
+        self._pieces: deque[bytes] = deque()
+        self._small = bytearray()
+        #: Bytes of all pieces that were added.
+        self.size = 0
+
+    def add(self, piece: bytes) -> None:
+        """Append a piece."""
+        self.size += len(piece)
+        if len(piece) < _SMALL:
+            self._small += piece
+            if len(self._small) >= _COPIED:
+                self._keep_small()
+        else:
+            self._keep_small()
+            self._pieces.append(piece)
+
+    def take(self) -> deque[bytes]:
+        """Return the pieces in order, and forget them."""
+        self._keep_small()
+        pieces, self._pieces = self._pieces, deque()
+        return pieces
+
+    def join(self) -> bytes:
+        """Return all bytes in one, copied at most once more, and forget the pieces."""
+        pieces = self.take()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _keep_small(self) -> None:
+        if self._small:
+            self._pieces.append(bytes(self._small))
+            self._small.clear()
+
+
+async def next_piece(request: CallerRequest, *, expects_continue: bool) -> bytes:
+    """Return the next bytes of the body, ``b""`` at its end; ask for them first if the caller waits to be asked.
+
+    Raises SidecarError ``request_timeout`` or ``bad_request``, and CallerGoneError.
+    """
+    connection = request.connection
+    if expects_continue:
+        connection.send_continue()
+    connection.wait_for_body()
+    try:
+        return await request.content.readany()
+    finally:
+        connection.waited()
+
+
+async def _wait_for_budget(request: CallerRequest, reservation: Reservation, size: int) -> None:
+    if not reservation.can_ever_take(size):
+        raise out_of_budget()
+    waiter = reservation.queue(size)
+    connection = request.connection
+    connection.wait_for_body(waiter)
+    try:
+        await reservation.wait(size, waiter)
+    finally:
+        connection.waited()

@@ -1,0 +1,118 @@
+"""One call, from its head to its last byte: what each step needs to know of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.resend import SAFE_METHODS, Sent
+
+if TYPE_CHECKING:
+    from sidecar.core.clock import Clock
+    from sidecar.proxy.connection import ProxyConnection
+    from sidecar.telemetry.record import CallRecord
+    from sidecar.upstream.connection import Connection
+
+
+class Call:
+    """The state of one call that outlives a single step of its way.
+
+    A caller that hangs up and a drain that ends both come from outside the
+    call's own task; both end here, and this class decides what they may stop.
+    """
+
+    __slots__ = (
+        "_began",
+        "_cancelled",
+        "_clock",
+        "_delivered",
+        "_upstream",
+        "connection",
+        "method",
+        "record",
+        "sent_at",
+        "task",
+    )
+
+    def __init__(self, method: str, connection: ProxyConnection, record: CallRecord, clock: Clock) -> None:
+        self._clock: Final = clock
+        self.method: Final = method
+        #: The caller's connection.
+        self.connection: Final = connection
+        self.record: Final = record
+        self.task: Final = asyncio.current_task()
+        self._upstream: Connection | None = None
+        self._delivered = False
+        self._began = 0.0
+        #: When the first byte was about to be written upstream (``Clock.now``); None before.
+        self.sent_at: float | None = None
+        self._cancelled = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether the caller hung up."""
+        return self.record.caller is not None
+
+    # What the call's own steps say.
+
+    def begins(self, connection: Connection) -> None:
+        """The request is about to be written to ``connection``."""
+        self._upstream = connection
+        self.record.attempts += 1
+        self._began = self._clock.now()
+        if self.sent_at is None:
+            self.sent_at = self._began
+
+    def ended(self) -> None:
+        """The attempt that began last is over: with an answer's head, or without one."""
+        if self._upstream is not None:
+            self._delivered = self._delivered or self._upstream.sent is not Sent.NOTHING
+            self._upstream = None
+            self.record.upstream_seconds += self._clock.now() - self._began
+
+    def outcome(self) -> Outcome:
+        """Whether Mangopay may have received the request, as of now."""
+        on_the_wire = self._upstream is not None and self._upstream.sent is not Sent.NOTHING
+        return Outcome.UNKNOWN if self._delivered or on_the_wire else Outcome.NOT_SENT
+
+    # What others say to the call.
+
+    def caller_gone(self) -> None:
+        """The caller hung up.
+
+        A write that is wholly sent runs on to its response head, since only
+        then the log can say what became of it; everything else is aborted.
+        """
+        self.record.caller = "gone"
+        if not self._write_is_out():
+            self._cancel()
+
+    def cut_short(self) -> None:
+        """The time to drain is over: stop wherever the call is."""
+        self._cancel()
+
+    def cut_error(self) -> SidecarError:
+        """Return the error that a call ends with which :meth:`cut_short` stopped."""
+        outcome = self.outcome()
+        fate = "Mangopay may have received it" if outcome is Outcome.UNKNOWN else "it was not sent to Mangopay"
+        return SidecarError(
+            ErrorCode.UPSTREAM_UNREACHABLE,
+            f"The sidecar shut down before this request was answered; {fate}.",
+            outcome=outcome,
+            close=True,
+        )
+
+    def _write_is_out(self) -> bool:
+        return self.method not in SAFE_METHODS and self._upstream is not None and self._upstream.sent is Sent.ALL
+
+    def _cancel(self) -> None:
+        if self.task is not None and not self._cancelled:
+            self._cancelled = True
+            self.task.cancel()
+
+    def stopped_here(self) -> bool:
+        """Whether the cancellation that just arrived is this call's own; if so, it ends here."""
+        if self.task is not None and self._cancelled:
+            self.task.uncancel()
+        return self._cancelled

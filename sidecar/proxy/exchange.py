@@ -1,0 +1,106 @@
+"""One authenticated exchange with upstream: a connection, a token, the request, the answer.
+
+The token is taken last, just before writing, so that none grows old while a
+call waits for a connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.proxy.answer import UpstreamAnswer
+
+if TYPE_CHECKING:
+    from sidecar.core.clock import Clock
+    from sidecar.core.headers import RequestTemplate
+    from sidecar.tokens.manager import TokenManager
+    from sidecar.upstream.connection import Connection
+    from sidecar.upstream.pool import Pool
+    from sidecar.upstream.sending import BodySource
+
+
+class Waiting:
+    """How long token waits and connects may still take, in all attempts of one call together."""
+
+    __slots__ = ("_clock", "_left", "_since", "token_seconds")
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock: Final = clock
+        self._left = seconds
+        self._since = 0.0
+        #: Seconds spent waiting for tokens.
+        self.token_seconds = 0.0
+
+    def start(self) -> float:
+        """Begin to wait; return the moment (``Clock.now``) at which to stop waiting."""
+        self._since = self._clock.now()
+        return self._since + self._left
+
+    def stop(self) -> float:
+        """Stop waiting; return how long it was (seconds)."""
+        waited = self._clock.now() - self._since
+        self._left -= waited
+        return waited
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What goes out: prepared once, rendered for each delivery."""
+
+    template: RequestTemplate
+    body: bytes | BodySource | None = None
+    #: The method is HEAD: the answer has no body.
+    head_only: bool = False
+
+
+class Sending(Protocol):
+    """Someone who wants to know when the request is about to be written, and on which connection."""
+
+    def begins(self, connection: Connection) -> None:
+        """The next byte that goes out on ``connection`` is the request's first."""
+        ...
+
+
+class Exchanger:
+    """Makes exchanges on a pool's connections."""
+
+    def __init__(self, pool: Pool, clock: Clock) -> None:
+        self._pool: Final = pool
+        self._clock: Final = clock
+
+    async def exchange(
+        self,
+        request: Request,
+        tokens: TokenManager,
+        waiting: Waiting,
+        *,
+        timeout: float,
+        newer_than: int = 0,
+        fresh: bool = False,
+        sending: Sending | None = None,
+    ) -> tuple[UpstreamAnswer, int]:
+        """Send ``request`` once; return the answer and the generation of the token that it carried.
+
+        ``newer_than`` is the generation that a 401 burnt; ``fresh`` asks for a
+        new connection. Raises UpstreamFailure, and SidecarError if there is no token.
+        """
+        try:
+            connection = await self._pool.acquire(waiting.start(), fresh=fresh)
+        finally:
+            waiting.stop()
+        try:
+            token = tokens.take_nowait(newer_than=newer_than)
+            if token is None:
+                try:
+                    token = await tokens.take(waiting.start(), newer_than=newer_than)
+                finally:
+                    waiting.token_seconds += waiting.stop()
+            head = request.template.render(token.value.reveal())
+        except BaseException:
+            connection.release()
+            raise
+        if sending is not None:
+            sending.begins(connection)
+        response = await connection.exchange(head, request.body, head_only=request.head_only, timeout=timeout)
+        return UpstreamAnswer.of(response), token.generation

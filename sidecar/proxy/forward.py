@@ -1,0 +1,133 @@
+"""Getting one call to Mangopay and its answer back.
+
+The rules are not here: :mod:`sidecar.core.resend` says what may be sent again
+after a failure, :mod:`sidecar.core.unauthorized` what a 401 means.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.challenge import is_sca_challenge
+from sidecar.core.errors import Outcome, SidecarError
+from sidecar.core.stored_answer import is_conflict
+from sidecar.proxy.answer import UpstreamAnswer
+from sidecar.proxy.attempts import Attempts, Outgoing, Unanswered, broken_answer
+from sidecar.upstream.errors import UpstreamFailure
+
+if TYPE_CHECKING:
+    from sidecar.core.clock import Clock
+    from sidecar.core.unauthorized import Burn
+    from sidecar.proxy.call import Call
+    from sidecar.proxy.exchange import Exchanger
+    from sidecar.proxy.readback import LostAnswers
+    from sidecar.telemetry.metrics import Metrics
+
+#: Bytes of body that a 401 may have; a call is resent only after all of it was read.
+REFUSAL_LIMIT: Final = 64 * 1024
+_KEYED_ADVICE: Final = (
+    "No stored answer yet; the first request may still be running. Retry with the SAME Idempotency-Key "
+    "(a duplicate is refused with 409), never with a new one."
+)
+
+
+class Forwarder:
+    """Sends calls upstream and mends what may be mended."""
+
+    def __init__(
+        self,
+        exchanger: Exchanger,
+        lost_answers: LostAnswers,
+        *,
+        response_timeout: float,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._exchanger: Final = exchanger
+        self._lost_answers: Final = lost_answers
+        self._response_timeout: Final = response_timeout
+        self._clock: Final = clock
+        self._metrics: Final = metrics
+
+    async def forward(self, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
+        """Return the answer to the call; raise SidecarError if there is none to be had.
+
+        The request is written at most twice: a second time only where the
+        table of resends allows it, or after a complete token 401.
+        """
+        attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
+        try:
+            return await self._forward(attempts, call, outgoing)
+        except Unanswered as lost:
+            return await self._recover(call, outgoing, lost)
+
+    async def _forward(self, attempts: Attempts, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
+        answer, generation = await attempts.answer()
+        self._metrics.rate_limit(answer.raw_headers)
+        if not self._is_token_refusal(answer):
+            outgoing.tokens.accepted(generation)
+            return answer
+        burn = outgoing.tokens.unauthorized(generation, outgoing.path)
+        if burn is None:
+            return self._futile(call, answer)
+        # The 401 counts even if this call cannot be resent: others need a new token all the same.
+        if attempts.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(answer):
+            return answer
+        return await self._resend(attempts, call, outgoing, answer, burn)
+
+    async def _resend(
+        self, attempts: Attempts, call: Call, outgoing: Outgoing, refusal: UpstreamAnswer, burn: Burn
+    ) -> UpstreamAnswer:
+        """Send the call again with a newer token; if not even that can be tried, the answer is ``refusal``."""
+        try:
+            answer, generation = await attempts.answer(newer_than=burn.generation)
+        except (SidecarError, Unanswered):
+            if attempts.deliveries > 1:
+                raise
+            return refusal
+        unauthorized = self._is_token_refusal(answer)
+        outgoing.tokens.resend_answered(burn, unauthorized=unauthorized, generation=generation)
+        if unauthorized:
+            return self._futile(call, answer)
+        if await self._is_conflict_with_refusal(call, outgoing, answer):
+            return refusal
+        call.record.add_recovered("token")
+        return answer
+
+    async def _recover(self, call: Call, outgoing: Outgoing, lost: Unanswered) -> UpstreamAnswer:
+        """Read a lost answer back by its key, or raise the error that tells the caller what is known."""
+        key = outgoing.idempotency_key
+        if key is None or call.gone or lost.verdict.outcome is not Outcome.UNKNOWN:
+            lost.fail()
+        stored = await self._lost_answers.read_back(call, outgoing.tokens, key=key, path=outgoing.path)
+        if stored is None:
+            lost.fail(_KEYED_ADVICE)
+        call.record.add_recovered("idempotency")
+        return UpstreamAnswer.stored(stored)
+
+    async def _is_conflict_with_refusal(self, call: Call, outgoing: Outgoing, answer: UpstreamAnswer) -> bool:
+        """Whether Mangopay refuses the resend as a duplicate of the very request that it had answered with a 401."""
+        key = outgoing.idempotency_key
+        if answer.status != 409 or key is None or not await _is_whole(answer) or not is_conflict(answer.head):
+            return False
+        stored = await self._lost_answers.read_back(call, outgoing.tokens, key=key, path=outgoing.path)
+        return stored is not None and stored.status == 401
+
+    def _is_token_refusal(self, answer: UpstreamAnswer) -> bool:
+        if answer.status != 401:
+            return False
+        sca = is_sca_challenge(answer.raw_headers)
+        self._metrics.unauthorized("sca" if sca else "token")
+        return not sca
+
+    def _futile(self, call: Call, refusal: UpstreamAnswer) -> UpstreamAnswer:
+        self._metrics.unauthorized("futile")
+        call.record.futile = True
+        return refusal
+
+
+async def _is_whole(answer: UpstreamAnswer) -> bool:
+    try:
+        return await answer.read_whole(REFUSAL_LIMIT)
+    except UpstreamFailure as error:
+        raise broken_answer(error) from None

@@ -1,0 +1,242 @@
+"""The proxy port's handler: the straight line that every call walks.
+
+::
+
+    framing ─► guard ─► target ─┬─► local token
+                                └─► caller ─► policy ─► body ─► forward ─► relay
+
+Each step is a function of another module. One that refuses raises SidecarError,
+which becomes an answer in one place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.framing import BodyFraming, check_request
+from sidecar.core.guard import GuardRules, check_guard
+from sidecar.core.headers import RequestTemplate, filter_request_headers
+from sidecar.core.stored_answer import idempotency_key
+from sidecar.core.target import Route, Target, TargetRules, parse_target
+from sidecar.proxy.attempts import Outgoing
+from sidecar.proxy.call import Call
+from sidecar.proxy.error_answer import error_response
+from sidecar.proxy.exchange import Request
+from sidecar.proxy.local_token import LocalTokens
+from sidecar.proxy.outflow import CallerGoneError
+from sidecar.proxy.raw_response import Finished, RawResponse
+from sidecar.proxy.relay import relay
+
+if TYPE_CHECKING:
+    from sidecar.core.caller import Callers
+    from sidecar.core.clock import Clock
+    from sidecar.core.endpoint import Endpoint
+    from sidecar.core.policy import Policy
+    from sidecar.proxy.answer import UpstreamAnswer
+    from sidecar.proxy.body import BodyReader, RequestBody
+    from sidecar.proxy.intake import CallerRequest
+    from sidecar.telemetry.record import CallRecorder
+    from sidecar.tokens.manager import TokenManager
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Everything that decides whether and where a request goes, before a byte of it is forwarded."""
+
+    guard: GuardRules
+    #: The rules for the Unix socket, which no browser reaches.
+    unix_guard: GuardRules
+    targets: TargetRules
+    callers: Callers
+    policy: Policy
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who authenticates which calls: the API key, and the dedicated key for embedded tokens if there is one."""
+
+    api: TokenManager
+    embedded: TokenManager | None
+
+    def for_route(self, route: Route) -> TokenManager:
+        """Return the manager of the token for ``route``; raise SidecarError ``embedded_key_missing``."""
+        if route is not Route.EMBEDDED_TOKEN:
+            return self.api
+        if self.embedded is None:
+            raise SidecarError(
+                ErrorCode.EMBEDDED_KEY_MISSING,
+                "Tokens for embedded experiences need a dedicated API key: set SIDECAR_MANGOPAY_EMBEDDED_API_KEY "
+                "(Mangopay gives it out on request).",
+            )
+        return self.embedded
+
+
+class Forwarding(Protocol):
+    """Whoever gets admitted calls answered: :class:`sidecar.proxy.forward.Forwarder`."""
+
+    async def forward(self, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
+        """Return the answer to the call; raise SidecarError if there is none to be had."""
+        ...
+
+
+class ProxyHandler:
+    """Serves the calls of the proxy port."""
+
+    def __init__(
+        self,
+        admission: Admission,
+        credentials: Credentials,
+        bodies: BodyReader,
+        forwarder: Forwarding,
+        *,
+        recorder: CallRecorder,
+        clock: Clock,
+    ) -> None:
+        self._admission: Final = admission
+        self._credentials: Final = credentials
+        self._bodies: Final = bodies
+        self._forwarder: Final = forwarder
+        self._recorder: Final = recorder
+        self._clock: Final = clock
+        self._local_tokens: Final = LocalTokens(admission.callers)
+        self._calls: Final[set[Call]] = set()
+        #: Every new request is answered 503 ``shutting_down``.
+        self.draining = False
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that are being served now."""
+        return len(self._calls)
+
+    def cut_short(self) -> None:
+        """Stop every call that still runs: the time to drain is over."""
+        for call in list(self._calls):
+            call.cut_short()
+
+    async def __call__(self, request: CallerRequest) -> RawResponse | Finished:
+        """Answer one request. Raises CallerGoneError if nobody waits for the answer any more."""
+        connection = request.connection
+        record = self._recorder.open(request.method, request.raw_path)
+        call = Call(request.method, connection, record, self._clock)
+        connection.on_caller_gone = call.caller_gone
+        self._calls.add(call)
+        try:
+            return await self._serve(call, request)
+        except SidecarError as error:
+            return self._refuse(call, request, error)
+        except CallerGoneError:
+            self._abandon(call)
+            raise
+        except asyncio.CancelledError:
+            if not call.stopped_here():
+                raise
+            if call.gone:
+                self._abandon(call)
+                raise CallerGoneError from None
+            return self._refuse(call, request, call.cut_error())
+        finally:
+            connection.on_caller_gone = None
+            self._calls.discard(call)
+            self._recorder.close(record)
+
+    async def _serve(self, call: Call, request: CallerRequest) -> RawResponse | Finished:
+        admission = self._admission
+        raw_headers = request.raw_headers
+        call.record.correlate(raw_headers)
+        framing = check_request(request.method, request.version, raw_headers)
+        check_guard(raw_headers, admission.unix_guard if call.connection.on_unix_socket else admission.guard)
+        target = parse_target(request.method, request.raw_path, admission.targets)
+        call.record.path = target.path
+        if self.draining:
+            raise _shutting_down()
+        if target.route is Route.LOCAL_TOKEN:
+            return await self._local_token(call, request, framing)
+        admission.callers.check_call(raw_headers, self._clock.wall())
+        if admission.policy.active:
+            admission.policy.check(request.method, target.path)
+        headers = filter_request_headers(raw_headers)
+        tokens = self._credentials.for_route(target.route)
+        tokens.check()
+        body = await self._bodies.read(request, framing)
+        try:
+            call.record.bytes_in = body.received
+            template = self._template(request.method, target, headers, body)
+            outgoing = Outgoing(
+                Request(template, body.content or None, head_only=request.method == "HEAD"),
+                tokens,
+                path=target.path,
+                idempotency_key=idempotency_key(raw_headers) if request.method == "POST" else None,
+            )
+            answer = await self._forwarder.forward(call, outgoing)
+            if call.gone:
+                answer.discard()
+                call.record.status = answer.status
+                raise CallerGoneError
+            http10 = request.version == (1, 0)
+            return await relay(call, answer, http10=http10, keep_alive=self._keep_alive(call, framing))
+        finally:
+            body.release()
+
+    def _template(
+        self, method: str, target: Target, headers: tuple[tuple[bytes, bytes], ...], body: RequestBody
+    ) -> RequestTemplate:
+        content = body.content
+        length = len(content) if isinstance(content, bytes) else content.content_length
+        chunked = not isinstance(content, bytes) and content.chunked
+        endpoint = self._admission.endpoint
+        return RequestTemplate.build(
+            method, target.raw, endpoint.prefix, endpoint.host_header, headers, length, chunked
+        )
+
+    async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
+        # What is in the body is nobody's business here, but the next request begins behind it.
+        (await self._bodies.read(request, framing)).release()
+        record = call.record
+        record.status, record.source = 200, "sidecar"
+        return self._local_tokens.answer(
+            request.raw_headers, wall=self._clock.wall(), keep_alive=self._keep_alive(call, framing)
+        )
+
+    def _keep_alive(self, call: Call, framing: BodyFraming) -> bool:
+        return framing.keep_alive and not self.draining and not call.connection.last_request
+
+    def _refuse(self, call: Call, request: CallerRequest, error: SidecarError) -> RawResponse | Finished:
+        """Answer with an error of our own, or cut the connection if an answer has begun."""
+        record = call.record
+        record.failed(error)
+        if error.outcome is Outcome.UNKNOWN:
+            record.idempotency_key = _shown_key(request)
+        if call.connection.answered:
+            call.connection.cut()
+            return Finished(keep_alive=False)
+        answer = error_response(
+            error,
+            request_id=record.id,
+            wall=self._clock.wall(),
+            head_only=request.method == "HEAD",
+            keep_alive=not error.close and request.content.is_eof() and not call.connection.last_request,
+        )
+        record.bytes_out = len(answer.body)
+        return answer
+
+    def _abandon(self, call: Call) -> None:
+        """Note the end of a call whose caller left before its answer."""
+        record = call.record
+        record.caller = "gone"
+        if not record.status:
+            record.outcome = call.outcome()
+
+
+def _shown_key(request: CallerRequest) -> str | None:
+    """Return the request's key for the log, so that the payment can be reconciled."""
+    return idempotency_key(request.raw_headers)
+
+
+def _shutting_down() -> SidecarError:
+    return SidecarError(
+        ErrorCode.SHUTTING_DOWN, "The sidecar is shutting down: retry in a moment.", retry_after=1, close=True
+    )

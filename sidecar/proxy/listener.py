@@ -1,0 +1,229 @@
+"""Where a port listens: TCP on several addresses, a Unix socket, or both (contract section 3).
+
+Sockets are bound here rather than by the event loop, since the loop would take
+another free port for each family, replace a live Unix socket, and say of an
+address in use nothing that a user can act on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    #: Makes the protocol of a new connection.
+    Factory: TypeAlias = Callable[[], asyncio.BaseProtocol]
+
+#: Connections that the kernel keeps until they are accepted; it cuts this to its own limit (net.core.somaxconn).
+_BACKLOG: Final = 1024
+#: Attempts to find a port that is free on every address.
+_TRIES: Final = 20
+#: The mode of a Unix socket until its own is set: nobody else gets in meanwhile.
+_UMASK: Final = 0o177
+#: Seconds for a live process to be found behind a Unix socket; one with a full backlog is alive too.
+_PROBE: Final = 1.0
+
+
+class ListenError(Exception):
+    """An address cannot be used; the message is one line that says which one, why, and the mend."""
+
+    def __init__(self, where: str | Path, why: str, mend: str) -> None:
+        super().__init__(f"{where} {why}: {mend}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An address that is listened on."""
+
+    #: ``http://127.0.0.1:8080``, ``http://[::1]:8080`` or ``unix:/run/sidecar.sock``.
+    url: str
+    #: Only processes of this machine (or pod) get there.
+    is_loopback: bool
+    #: None for a Unix socket.
+    port: int | None = None
+
+
+class Listeners:
+    """The open listeners of one port."""
+
+    def __init__(self, section: str) -> None:
+        """``section`` (``LISTEN``, ``ADMIN``) names the variables in messages: ``SIDECAR_<section>_PORT``."""
+        self._variable = f"SIDECAR_{section}_"
+        self._servers: list[asyncio.AbstractServer] = []
+        self._files: list[tuple[Path, tuple[int, int]]] = []
+        #: What is listened on, in the order in which it was asked for.
+        self.bound: Final[list[Bound]] = []
+
+    async def open_tcp(self, hosts: Sequence[str], port: int, factory: Factory) -> None:
+        """Listen on ``port`` of every host; 0 takes one that is free on all of them.
+
+        A loopback address that this machine lacks is passed over, unless no
+        other one is left. Raises ListenError.
+        """
+        addresses = await self._resolve(hosts)
+        for sock in self._bind_all(addresses, port):
+            server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=_BACKLOG)
+            self._servers.append(server)
+            self.bound.append(_describe(sock))
+
+    async def open_unix(self, path: Path, mode: int, factory: Factory) -> None:
+        """Listen on a Unix socket at ``path`` with the file ``mode``; replace one that nobody serves any more.
+
+        Raises ListenError, also if a live process has the socket.
+        """
+        sock, identity = self._bind_unix(path, mode)
+        self._files.append((path, identity))
+        self._servers.append(await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=_BACKLOG))
+        self.bound.append(Bound(f"unix:{path}", is_loopback=True))
+
+    def close(self) -> None:
+        """Accept no more, and remove the Unix socket's file if it is still ours. May be repeated."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for path, made in self._files:
+            with suppress(OSError):
+                found = path.lstat()
+                if (found.st_dev, found.st_ino) == made:
+                    path.unlink()
+        self._files.clear()
+
+    # --- TCP ---------------------------------------------------------------------------------------------------------
+
+    async def _resolve(self, hosts: Iterable[str]) -> list[tuple[int, str]]:
+        """Return families and addresses, each once."""
+        found: dict[tuple[int, str], None] = {}
+        for host in hosts:
+            try:
+                answers = await asyncio.get_running_loop().getaddrinfo(
+                    host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+                )
+            except socket.gaierror:
+                raise ListenError("host " + host, "cannot be resolved", self._mend("HOST")) from None
+            for family, _, _, _, address in answers:
+                found[family, str(address[0])] = None
+        return list(found)
+
+    def _bind_all(self, addresses: Sequence[tuple[int, str]], port: int) -> list[socket.socket]:
+        for attempt in range(1, _TRIES + 1):
+            sockets: list[socket.socket] = []
+            missing: OSError | None = None
+            chosen = port
+            for family, host in addresses:
+                try:
+                    sock = _bind(family, host, chosen)
+                except OSError as error:
+                    if _lacks_family(error) and ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+                        missing = error
+                        continue
+                    _close_all(sockets)
+                    if error.errno == errno.EADDRINUSE and port == 0 and attempt < _TRIES:
+                        break  # the port that was free for the first address is not for this one
+                    raise self._explain(error, host, chosen) from None
+                sockets.append(sock)
+                chosen = sock.getsockname()[1]
+            else:
+                if missing is not None and not sockets:
+                    raise self._explain(missing, addresses[0][1], port)
+                return sockets
+        raise AssertionError("the last attempt returns or raises")
+
+    def _explain(self, error: OSError, host: str, port: int) -> ListenError:
+        if error.errno == errno.EADDRINUSE:
+            return ListenError(f"port {port}", "is in use", self._mend("PORT"))
+        if error.errno == errno.EACCES:
+            return ListenError(f"port {port}", "is for privileged users", f"{self._mend('PORT')} to 1024 or above")
+        if _lacks_family(error):
+            return ListenError(f"address {host}", "is not one of this machine's", self._mend("HOST"))
+        return ListenError(f"address {host}", f"cannot be used ({_reason(error)})", self._mend("HOST"))
+
+    def _mend(self, key: str) -> str:
+        return f"set {self._variable}{key}"
+
+    # --- Unix --------------------------------------------------------------------------------------------------------
+
+    def _bind_unix(self, path: Path, mode: int) -> tuple[socket.socket, tuple[int, int]]:
+        mend = self._mend("UNIX_SOCKET")
+        _remove_stale(path, mend)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        umask = os.umask(_UMASK)
+        try:
+            sock.bind(str(path))
+            try:
+                path.chmod(mode)
+                made = path.lstat()
+            except OSError:
+                path.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            sock.close()
+            raise ListenError(path, f"cannot be made a socket ({_reason(error)})", mend) from None
+        finally:
+            os.umask(umask)
+        sock.setblocking(False)
+        return sock, (made.st_dev, made.st_ino)
+
+
+def _bind(family: int, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # A port whose last connections still linger in TIME_WAIT can be taken again.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # "::" would take IPv4 as well, and 0.0.0.0 on the same port could not be bound besides.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        # Listening takes the port for good; until then another process might bind it too.
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _lacks_family(error: OSError) -> bool:
+    return error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT}
+
+
+def _close_all(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _describe(sock: socket.socket) -> Bound:
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if sock.family == socket.AF_INET6 else host
+    loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return Bound(f"http://{shown}:{port}", is_loopback=loopback, port=port)
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _remove_stale(path: Path, mend: str) -> None:
+    """Make way for a new socket; raise ListenError if what is there is in use or no socket."""
+    if not path.is_socket():
+        if path.exists() or path.is_symlink():
+            raise ListenError(path, "is there and is not a socket", mend)
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_PROBE)
+            probe.connect(str(path))
+    except ConnectionRefusedError:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ListenError(path, f"cannot be tried ({_reason(error)})", mend) from None
+    else:
+        raise ListenError(path, "is served by a running process", f"stop that, or {mend}")

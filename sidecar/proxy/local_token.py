@@ -1,0 +1,38 @@
+"""The token endpoint that apps and SDKs find on the proxy port (contract section 4.1).
+
+Unmodified SDKs insist on fetching a token of their own. They get one here that
+is worth nothing upstream: every call's Authorization is replaced anyway.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from sidecar.proxy.raw_response import RawResponse
+
+if TYPE_CHECKING:
+    from sidecar.core.caller import Callers
+    from sidecar.core.headers import RawHeaders
+
+#: Seconds: suits every SDK (Node loops below 60, Java overflows above 2,147,483).
+EXPIRES_IN: Final = 3600
+_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%s\r\n"
+)
+_BODY: Final = b'{"access_token": "%s", "token_type": "Bearer", "expires_in": %d}'
+
+
+class LocalTokens:
+    """Gives out the tokens that callers use towards the sidecar, never towards Mangopay."""
+
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
+
+    def answer(self, raw_headers: RawHeaders, *, wall: float, keep_alive: bool) -> RawResponse:
+        """Return a fresh local token; raise SidecarError (``caller_not_allowed``) if the caller must prove a key."""
+        self._callers.check_token_call(raw_headers, wall)
+        token = self._callers.issue(wall, secrets.token_urlsafe(24))
+        body = _BODY % (token.encode("ascii"), EXPIRES_IN)
+        connection = b"" if keep_alive else b"Connection: close\r\n"
+        return RawResponse(_HEAD % (len(body), connection), body, keep_alive=keep_alive)

@@ -1,0 +1,103 @@
+"""Answers as the exact bytes that go out: no header is added, renamed or dropped on the way.
+
+aiohttp's own ``web.Response`` adds ``Server``, ``Date`` and ``Content-Type``
+and drops the ``Content-Length`` of a 304; a proxy must do none of that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from sidecar.proxy.connection import ProxyConnection
+
+#: Bytes. A body up to this is copied behind its head, so that both leave in one write and one packet.
+_JOINED: Final = 64 * 1024
+
+
+class Answer(Protocol):
+    """What a handler returns."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the answer promised that the connection stays open."""
+        ...
+
+    def write_to(self, connection: ProxyConnection) -> None:
+        """Write the answer. Raises CallerGoneError if nobody is there any more."""
+        ...
+
+
+class RawResponse:
+    """A response that is whole: the head as bytes, blank line included, and the body."""
+
+    __slots__ = ("body", "head", "keep_alive")
+
+    def __init__(self, head: bytes, body: bytes = b"", *, keep_alive: bool) -> None:
+        self.head: Final = head
+        self.body: Final = body
+        self.keep_alive: Final = keep_alive
+
+    def write_to(self, connection: ProxyConnection) -> None:
+        """Write head and body, in one write unless the body is large."""
+        body = self.body
+        if len(body) <= _JOINED:
+            connection.write(self.head + body)
+        else:
+            connection.write(self.head)
+            connection.write(body)
+
+
+class Finished:
+    """Says that the handler has written its response by itself, through a :class:`ResponseWriter`."""
+
+    __slots__ = ("keep_alive",)
+
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive: Final = keep_alive
+
+    def write_to(self, connection: ProxyConnection) -> None:
+        """Do nothing: it is written."""
+
+
+class ResponseWriter:
+    """Writes a response whose body comes in pieces, at the caller's pace.
+
+    A response that was started and not finished is cut when the handler
+    returns, so that the caller cannot take a part for the whole.
+    """
+
+    __slots__ = ("_chunked", "_connection")
+
+    def __init__(self, connection: ProxyConnection, *, chunked: bool) -> None:
+        """``chunked`` frames the pieces; the head must say so by itself."""
+        self._connection: Final = connection
+        self._chunked: Final = chunked
+
+    def start(self, head: bytes, first: bytes = b"") -> None:
+        """Write the head, and the first piece of the body with it. Raises CallerGoneError."""
+        connection = self._connection
+        connection.write(head + self._framed(first) if first else head)
+        connection.answer_open = True
+
+    async def write(self, piece: bytes) -> None:
+        """Write a piece, and wait while the caller reads more slowly than upstream sends.
+
+        Raises CallerGoneError if the caller left, or took nothing for
+        ``listen.body_timeout``: then it has been cut off.
+        """
+        if not piece:
+            return  # an empty chunk would end the body
+        connection = self._connection
+        connection.write(self._framed(piece))
+        if connection.writing_paused:
+            await connection.drain()
+
+    def finish(self) -> None:
+        """Write the end of the body. Raises CallerGoneError."""
+        if self._chunked:
+            self._connection.write(b"0\r\n\r\n")
+        self._connection.answer_open = False
+
+    def _framed(self, piece: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece

@@ -1,0 +1,108 @@
+"""What the proxy port itself says when it refuses or ends a request, before or after the handler (section 7).
+
+The parser's own words never get out: they quote the request.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+
+from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+
+#: How aiohttp's parser says that there are more than 128 headers. It raises the same class for most other faults.
+_TOO_MANY: Final = "Too many headers received"
+#: The first bytes of a TLS handshake: a record header (RFC 8446 section 5.1).
+_TLS: Final = b"\x16\x03"
+
+
+def malformed() -> SidecarError:
+    """Bytes that are no HTTP/1 request."""
+    return _bad_request("This is not a well-formed HTTP/1.1 request: check what sends it.")
+
+
+def too_large() -> SidecarError:
+    """A head beyond the limits."""
+    return SidecarError(
+        ErrorCode.HEADERS_TOO_LARGE,
+        "The request's head is too large: 64 KiB in all, 8190 bytes a line and 128 headers are taken. Send less.",
+        close=True,
+    )
+
+
+def unparsable(error: Exception, data: bytes) -> SidecarError:
+    """What the parser's ``error`` about ``data`` means to the caller."""
+    if isinstance(error, LineTooLong) or (isinstance(error, HttpProcessingError) and error.message == _TOO_MANY):
+        return too_large()
+    if isinstance(error, BadHttpMethod) and data.startswith(_TLS):
+        return _bad_request("This port speaks plain HTTP, not HTTPS: use an http:// base URL.")
+    return malformed()
+
+
+def too_slow(part: str) -> SidecarError:
+    """A request whose ``part`` (head or body) paused for too long."""
+    return SidecarError(
+        ErrorCode.REQUEST_TIMEOUT, f"The request's {part} did not arrive in time: send it again.", close=True
+    )
+
+
+def body_too_large(limit: int) -> SidecarError:
+    """A body of more than ``limit`` bytes."""
+    return SidecarError(
+        ErrorCode.BODY_TOO_LARGE,
+        f"The request's body is larger than {limit} bytes: send less, or raise SIDECAR_LISTEN_MAX_BODY.",
+        close=True,
+    )
+
+
+def out_of_budget() -> SidecarError:
+    """A body of unknown length for which there is no memory."""
+    return SidecarError(
+        ErrorCode.OVERLOADED,
+        "Too many request bodies are held in memory: retry in a moment, send a Content-Length, or raise "
+        "SIDECAR_REPLAY_BUDGET.",
+        close=True,
+    )
+
+
+def too_many_connections() -> SidecarError:
+    """A connection beyond the cap, when every other one is in use."""
+    return SidecarError(
+        ErrorCode.OVERLOADED,
+        "All connections are in use: retry in a moment, or raise SIDECAR_LISTEN_MAX_CONNECTIONS.",
+        close=True,
+    )
+
+
+def wrong_user() -> SidecarError:
+    """A peer on the Unix socket that is not on the list."""
+    return SidecarError(
+        ErrorCode.CALLER_NOT_ALLOWED,
+        "This user may not use the socket: add its uid to SIDECAR_LISTEN_ALLOWED_UIDS.",
+        close=True,
+    )
+
+
+def stopped() -> SidecarError:
+    """A request that was still running when its connection's task was cancelled."""
+    return SidecarError(
+        ErrorCode.UPSTREAM_UNREACHABLE,
+        "The sidecar stopped before this request was answered; Mangopay may have received it.",
+        outcome=Outcome.UNKNOWN,
+        close=True,
+    )
+
+
+def failed() -> SidecarError:
+    """A request on which the handler broke."""
+    return SidecarError(
+        ErrorCode.UPSTREAM_UNREACHABLE,
+        "The sidecar failed on this request, which is a bug of its own; Mangopay may have received it.",
+        outcome=Outcome.UNKNOWN,
+        close=True,
+    )
+
+
+def _bad_request(message: str) -> SidecarError:
+    return SidecarError(ErrorCode.BAD_REQUEST, message, close=True)

@@ -1,0 +1,80 @@
+"""Passing upstream's answer on to the caller, byte for byte (contract section 4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.headers import filter_response_headers, render_response_head
+from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
+from sidecar.upstream.errors import UpstreamFailure
+
+if TYPE_CHECKING:
+    from sidecar.proxy.answer import UpstreamAnswer
+    from sidecar.proxy.call import Call
+
+_CHUNKED: Final = (b"Transfer-Encoding", b"chunked")
+_CLOSE: Final = (b"Connection", b"close")
+
+
+async def relay(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> RawResponse | Finished:
+    """UpstreamAnswer the caller with ``answer``.
+
+    What is whole already goes out in one write. Longer bodies stream; one that
+    upstream cuts short is cut short here too, so that it never ends cleanly.
+    """
+    record = call.record
+    record.status = answer.status
+    headers = filter_response_headers(answer.raw_headers)
+    extra: list[tuple[bytes, bytes]] = []
+    if record.recovered:
+        extra.append((b"X-Sidecar-Recovered", ", ".join(record.recovered).encode("ascii")))
+    unsized = answer.has_body and answer.content_length is None
+    chunked = unsized and not http10
+    if unsized and http10:
+        # HTTP/1.0 has no chunks: the end of the connection is the end of the body.
+        keep_alive = False
+    if chunked:
+        extra.append(_CHUNKED)
+    if not keep_alive:
+        extra.append(_CLOSE)
+    head = render_response_head(answer.status, answer.reason, headers, extra)
+    if answer.rest is None:
+        body = answer.head
+        record.bytes_out = len(body)
+        if chunked:
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        return RawResponse(head, body, keep_alive=keep_alive)
+    return await _stream(call, answer, head, chunked=chunked, keep_alive=keep_alive)
+
+
+async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: bool, keep_alive: bool) -> Finished:
+    record = call.record
+    rest = answer.rest
+    assert rest is not None  # noqa: S101 - relay() comes here only with a body to stream
+    writer = ResponseWriter(call.connection, chunked=chunked)
+    try:
+        writer.start(head, answer.head)
+        record.bytes_out = len(answer.head)
+        while piece := await rest.read():
+            await writer.write(piece)
+            record.bytes_out += len(piece)
+        writer.finish()
+    except UpstreamFailure as error:
+        call.connection.cut()
+        record.failed(
+            SidecarError(
+                ErrorCode.UPSTREAM_UNREACHABLE,
+                "Mangopay's answer broke off, so it was cut off here too.",
+                outcome=Outcome.UNKNOWN,
+                detail=error.detail,
+            )
+        )
+        return Finished(keep_alive=False)
+    except BaseException:
+        call.connection.cut()
+        raise
+    finally:
+        rest.release()
+        answer.rest = None
+    return Finished(keep_alive=keep_alive)

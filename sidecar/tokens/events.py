@@ -1,0 +1,45 @@
+"""Log events of the token's life. No value of a token or an answer is in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sidecar.core import token_policy as policy
+from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused
+from sidecar.tokens.failures import mend
+
+if TYPE_CHECKING:
+    from sidecar.core.token_state import State
+
+_log = structlog.get_logger()
+
+
+def describe(result: FetchResult) -> str:
+    """Return what went wrong with a fetch that brought no token to use."""
+    return "the token had expired when it arrived" if isinstance(result, Fetched) else result.detail
+
+
+def tell(credential: str, before: State, after: State, result: FetchResult, now: float) -> None:
+    """Log what came of a fetch, which led from one state to the other at ``now`` (``Clock.now``)."""
+    pause = round(max(policy.allowed_at(after) - now, 0.0), 1)
+    if isinstance(result, Fetched) and after.generation > before.generation:
+        for warning in result.warnings:
+            _log.warning("token.expires_in_odd", credential=credential, warning=warning)
+        if before.latch is not None and after.latch is None:
+            _log.info("token.unlatched", credential=credential, reason=before.latch.cause)
+        _log.info("token.refreshed", credential=credential, generation=after.generation, expires_in=result.expires_in)
+    elif isinstance(result, LockedOut | Refused) and (latch := after.latch) is not None:
+        _log.error(
+            "token.latched",
+            credential=credential,
+            reason=latch.cause,
+            detail=result.detail,
+            pause=pause,
+            mend=mend(latch, credential),
+        )
+    else:
+        _log.warning(
+            "token.fetch_failed", credential=credential, detail=describe(result), failures=after.failures, pause=pause
+        )

@@ -1,0 +1,65 @@
+"""Why there is no token, in words: for the caller's answer and for the log."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.errors import ErrorCode, SidecarError
+from sidecar.core.oauth import Refusal
+from sidecar.core.token_state import LOCKOUT
+
+if TYPE_CHECKING:
+    from sidecar.core.token_policy import Fail
+    from sidecar.core.token_state import Latch
+
+_KEY_VARIABLES: Final = {
+    "api": "SIDECAR_MANGOPAY_API_KEY",
+    "embedded": "SIDECAR_MANGOPAY_EMBEDDED_API_KEY",
+}
+
+#: What a person can do, by the cause of the latch.
+_MENDS: Final = {
+    LOCKOUT: (
+        "Mangopay has locked this account for a while, as it does after repeated wrong credentials. "
+        "The sidecar tries again by itself; if {key} was wrong, put that right first."
+    ),
+    Refusal.CREDENTIALS: (
+        "Mangopay refuses the ClientId or its API key. Check SIDECAR_MANGOPAY_CLIENT_ID, {key} and "
+        "SIDECAR_MANGOPAY_ENVIRONMENT: sandbox and production have different keys."
+    ),
+    Refusal.FORBIDDEN: (
+        "Mangopay forbids this sidecar to get a token (403). Check that the address its calls come from is on the "
+        "allow-list in the Mangopay Dashboard, and that the account is active."
+    ),
+    Refusal.CERTIFICATE: (
+        "Mangopay does not accept the client certificate. Check SIDECAR_TLS_CLIENT_CERT_FILE and its dates, or set "
+        "one if there is none."
+    ),
+    Refusal.REQUEST: (
+        "Mangopay refuses the token request. Check SIDECAR_MANGOPAY_BASE_URL, SIDECAR_MANGOPAY_CLIENT_ID and {key}."
+    ),
+}
+_UNAVAILABLE: Final = (
+    "No access token could be had from Mangopay: its token endpoint cannot be reached, or gives no token. "
+    "Nothing was sent; try again. The log's token.fetch_failed says why."
+)
+
+
+def mend(latch: Latch, credential: str) -> str:
+    """Return what is wrong and what to do about it, while ``latch`` keeps ``credential`` from asking for a token."""
+    text = _MENDS.get(latch.cause, _MENDS[Refusal.REQUEST])
+    return text.format(key=_KEY_VARIABLES.get(credential, _KEY_VARIABLES["api"]))
+
+
+def token_failure(fail: Fail, latch: Latch | None, credential: str, detail: str | None) -> SidecarError:
+    """Return the error that a call without a token ends with; ``detail`` goes to the log."""
+    message = _UNAVAILABLE if latch is None else mend(latch, credential)
+    return SidecarError(fail.code, message, retry_after=max(1, math.ceil(fail.retry_after)), detail=detail)
+
+
+def shutting_down() -> SidecarError:
+    """Return the error of a call that still waited for a token when the sidecar closed."""
+    return SidecarError(
+        ErrorCode.SHUTTING_DOWN, "The sidecar is shutting down; nothing was sent, try again.", retry_after=1, close=True
+    )

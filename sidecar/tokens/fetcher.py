@@ -1,0 +1,183 @@
+"""Asking Mangopay's token endpoint for a token."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from yarl import URL
+
+from sidecar.core.backoff import read_retry_after
+from sidecar.core.oauth import (
+    BODY_LIMIT,
+    REQUEST_BODY,
+    TOKEN_PATH,
+    FetchResult,
+    Refusal,
+    Refused,
+    Transient,
+    read_answer,
+    request_headers,
+)
+from sidecar.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.core.clock import Clock
+    from sidecar.core.endpoint import Endpoint
+    from sidecar.core.secret import Secret
+
+#: Seconds from the connection to the end of the answer. A call waits for a token for 10.
+ANSWER_TIMEOUT: Final = 10.0
+
+# RFC 8446 section 6.2, RFC 5246 section 7.2.2: what a server can say about our certificate, or the lack of one.
+# handshake_failure is not among them: it may be about anything.
+_CERTIFICATE_ALERTS: Final = (
+    "alert_certificate_required",
+    "alert_bad_certificate",
+    "alert_unsupported_certificate",
+    "alert_certificate_revoked",
+    "alert_certificate_expired",
+    "alert_certificate_unknown",
+    "alert_unknown_ca",
+    "alert_access_denied",
+)
+
+
+class Fetcher:
+    """Asks for one token at a time, on a connection of its own.
+
+    A session lives for one request: token requests are rare, and so a changed key
+    or TLS context counts from the next one on. Nothing of the environment is used
+    (proxies, netrc), no cookie kept, no redirect followed, nothing decompressed;
+    and aiohttp never sends a POST a second time by itself.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        client_id: str,
+        api_key: Secret,
+        clock: Clock,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        connect_timeout: float = 5.0,
+        answer_timeout: float = ANSWER_TIMEOUT,
+    ) -> None:
+        """Make a fetcher; timeouts in seconds. Without ``ssl_context`` the system's trust store is used."""
+        #: May be replaced at any time; :meth:`sidecar.tokens.manager.TokenManager.key_changed` is then to be called.
+        self.api_key = api_key
+        #: May be replaced at any time.
+        self.ssl_context = ssl_context
+        self._client_id: Final = client_id
+        self._clock: Final = clock
+        # "encoded": the prefix is used as it was checked when the configuration was read.
+        self._url: Final = URL.build(
+            scheme=endpoint.scheme,
+            host=endpoint.host,
+            port=endpoint.port,
+            path=endpoint.prefix + TOKEN_PATH,
+            encoded=True,
+        )
+        self._timeout: Final = aiohttp.ClientTimeout(
+            total=connect_timeout + answer_timeout, sock_connect=connect_timeout
+        )
+
+    async def fetch(self) -> FetchResult:
+        """Send one token request. Every failure of the network or of the other side is a result, not an exception."""
+        sent_at = self._clock.now()
+        try:
+            async with self._session() as session:
+                return await self._ask(session, sent_at)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            return _translate(error)
+
+    def _session(self) -> aiohttp.ClientSession:
+        context = self.ssl_context
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=True if context is None else context, use_dns_cache=False, force_close=True, limit=1
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=self._timeout,
+            headers={"User-Agent": f"mangopay-sidecar/{__version__}"},
+            auto_decompress=False,
+            trust_env=False,
+        )
+
+    async def _ask(self, session: aiohttp.ClientSession, sent_at: float) -> FetchResult:
+        request = session.post(
+            self._url,
+            data=REQUEST_BODY,
+            headers=request_headers(self._client_id, self.api_key),
+            allow_redirects=False,
+        )
+        async with request as response:
+            retry_after = read_retry_after(
+                response.headers.get("Retry-After"), date=response.headers.get("Date"), wall=self._clock.wall()
+            )
+            try:
+                body = await _read(response)
+            except (aiohttp.ClientError, OSError):
+                if not 400 <= response.status < 500:
+                    raise
+                # The status says enough: asking again at once could lock the account.
+                body = b""
+            return read_answer(response.status, body, retry_after=retry_after, sent_at=sent_at)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Read the body, or a little more of it than a token's answer may have."""
+    body = bytearray()
+    async for piece in response.content.iter_chunked(BODY_LIMIT):
+        body += piece
+        if len(body) > BODY_LIMIT:
+            break
+    return bytes(body)
+
+
+def _translate(error: BaseException) -> Refused | Transient:
+    """Say what an exception of the network means, without its own text: that may hold bytes received."""
+    for each in _causes(error):
+        if isinstance(each, ssl.SSLCertVerificationError):
+            return Transient("the server's certificate cannot be verified")
+        if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError):
+            return _translate_tls(each)
+    for kind, detail in _DETAILS:
+        if isinstance(error, kind):
+            return Transient(detail)
+    return Transient(f"the connection failed: {type(error).__name__}")
+
+
+def _translate_tls(error: ssl.SSLError) -> Refused | Transient:
+    # OpenSSL's own name for what happened; the error's text would name a line of its source besides.
+    reason = (error.reason or "no reason given").lower()
+    if reason.endswith(_CERTIFICATE_ALERTS):
+        return Refused(Refusal.CERTIFICATE, f"TLS: {reason}")
+    return Transient(f"TLS: {reason}")
+
+
+#: From the special to the general.
+_DETAILS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    (aiohttp.ConnectionTimeoutError, "no connection in time"),
+    (TimeoutError, "no answer in time"),
+    (aiohttp.ClientConnectorDNSError, "the host name cannot be resolved"),
+    (aiohttp.ClientConnectorError, "no connection can be made"),
+    (aiohttp.ClientResponseError, "the answer is broken"),
+    (aiohttp.ClientPayloadError, "the answer was cut short"),
+    (aiohttp.ServerDisconnectedError, "the connection was closed without an answer"),
+    # Includes a TLS alert that came before the request was written: aiohttp then only says that it could not write.
+    (aiohttp.ClientOSError, "the connection was lost"),
+)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Give the exception and those it came from."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        yield each
+        each = each.__cause__ or each.__context__

@@ -1,0 +1,277 @@
+"""One credential's access token: one task fetches it, every call uses it.
+
+What to do is decided in :mod:`sidecar.core.token_policy`; here is only the
+waiting, the fetching and the telling. Calls never fetch. They note that a token
+is wanted and wait for the keeper, the one task that does; so there is one token
+request at a time whoever waits, and a call that goes away cancels nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+
+from sidecar.core import token_policy as policy
+from sidecar.core import token_state as states
+from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
+from sidecar.core.token_policy import Decision, Fail, Use, UseAndRefresh, Wait
+from sidecar.core.token_state import Latch, State, Token
+from sidecar.tokens.bell import Bell
+from sidecar.tokens.events import describe, tell
+from sidecar.tokens.failures import shutting_down, token_failure
+from sidecar.tokens.lockout import AccountLockout
+from sidecar.tokens.status import TokenStatus, token_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.clock import Clock
+    from sidecar.core.errors import SidecarError
+    from sidecar.core.unauthorized import Burn
+    from sidecar.runtime import Tasks
+
+_log = structlog.get_logger()
+
+_OUTCOMES: Final = {Fetched: "ok", LockedOut: "locked_out", Refused: "refused", Transient: "transient"}
+
+
+class TokenSource(Protocol):
+    """Where tokens come from: Mangopay's token endpoint, later also a store in front of it."""
+
+    async def fetch(self) -> FetchResult:
+        """Get a token. Failures are results, not exceptions."""
+        ...
+
+
+class TokenMetrics(Protocol):
+    """What is counted here."""
+
+    def token_request(self, credential: str, outcome: str) -> None:
+        """Count a token request, by what came of it: ``ok``, ``locked_out``, ``refused`` or ``transient``."""
+        ...
+
+    def token_wait(self, seconds: float) -> None:
+        """Note how long a call waited, of those that had to."""
+        ...
+
+
+class TokenManager:
+    """Hands out one credential's token, and keeps it fresh while it is used."""
+
+    def __init__(  # noqa: PLR0913 - the parts it is made of, put together in one place only
+        self,
+        credential: str,
+        source: TokenSource,
+        clock: Clock,
+        random: Callable[[], float],
+        metrics: TokenMetrics,
+        *,
+        wait_timeout: float,
+        prefetch: bool,
+        tasks: Tasks,
+        lockout: AccountLockout | None = None,
+    ) -> None:
+        """Make a manager for ``credential`` (``api`` or ``embedded``); nothing happens before :meth:`start`.
+
+        ``random`` gives numbers from 0 to 1. A call waits for ``wait_timeout``
+        seconds at most. Managers of one account are given the same ``lockout``.
+        """
+        self._credential: Final = credential
+        self._source: Final = source
+        self._clock: Final = clock
+        self._random: Final = random
+        self._metrics: Final = metrics
+        self._wait_timeout: Final = wait_timeout
+        self._prefetch: Final = prefetch
+        self._tasks: Final = tasks
+        self._lockout: Final = AccountLockout() if lockout is None else lockout
+        self._lockout.join(self._on_lockout)
+        self._state = State(demand=prefetch, lockout=self._lockout.latch)
+        self._last_error: str | None = None
+        self._futile_told = 0
+        #: Rung when there may be something to fetch; only the keeper waits for it.
+        self._work: Final = Bell(clock, tasks, name=f"token.{credential}.keeper.timer")
+        #: Rung when a fetch has ended, or a lockout begun: calls look again.
+        self._news: Final = Bell(clock, tasks, name=f"token.{credential}.waits.timer")
+        self._keeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to fetch what is wanted; at once if ``prefetch``."""
+        self._keeper = self._tasks.spawn(self._keep(), name=f"token.{self._credential}.keeper")
+
+    async def close(self) -> None:
+        """End the keeper, with the fetch it may be waiting for. Calls that still wait get ``shutting_down``."""
+        self._closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        self._news.ring()
+
+    # What calls use.
+
+    def take_nowait(self, *, newer_than: int = 0) -> Token | None:
+        """Return the token if it can be used at once, else None: then :meth:`take` waits, or says why there is none."""
+        state = self._state
+        token = state.token
+        now = self._clock.now()
+        if token is not None and state.used and now < token.soft_at and token.generation > newer_than:
+            return token
+        return self._hand_out(policy.decide(state, now, newer_than))
+
+    async def take(self, deadline: float, *, newer_than: int = 0) -> Token:
+        """Return a token, waiting for one until ``deadline`` (``Clock.now``) or for ``wait_timeout``.
+
+        ``newer_than``: the generation that a 401 has just burnt, for a resend.
+        Raises SidecarError ``token_unavailable``, ``token_locked_out``,
+        ``credentials_refused`` or ``shutting_down``, at once if waiting would not help.
+        """
+        if (token := self._take_or_fail(newer_than)) is not None:
+            return token
+        begun = self._clock.now()
+        deadline = min(deadline, begun + self._wait_timeout)
+        try:
+            while self._clock.now() < deadline:
+                await self._news.wait(deadline)
+                if (token := self._take_or_fail(newer_than)) is not None:
+                    return token
+            return self._last_resort(newer_than)
+        finally:
+            self._metrics.token_wait(self._clock.now() - begun)
+
+    def check(self) -> None:
+        """Begin to get what a call will need: if it would have to wait for a token, have one fetched.
+
+        Raises SidecarError if :meth:`take` would at once.
+        """
+        self._fetch_or_fail(policy.decide(self._state, self._clock.now()))
+
+    def accepted(self, generation: int) -> None:
+        """Note an answer other than a token 401 to a call with a token of ``generation``."""
+        self._state = states.accepted(self._state, generation)
+
+    def unauthorized(self, generation: int, path: str) -> Burn | None:
+        """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` (no query) got.
+
+        Returns leave to resend it with a token newer than ``generation``, or None
+        if the caller gets the 401. Also for calls that cannot be resent.
+        """
+        before = self._state
+        self._state, burn = states.unauthorized(before, generation, path, self._clock.now())
+        if self._state.token is None and before.token is not None:
+            _log.info("token.burnt", credential=self._credential, generation=generation)
+            self._work.ring()
+        return burn
+
+    def resend_answered(self, burn: Burn, *, unauthorized: bool, generation: int | None = None) -> None:
+        """Note the answer to a resend: a token 401, or anything else. ``generation``: the token's that it carried."""
+        carried = self._state.generation if generation is None else generation
+        self._state = states.resent(self._state, burn, carried, unauthorized=unauthorized)
+        trial = self._state.burns.trial
+        if unauthorized and burn.judge and burn.generation == trial and self._futile_told != trial:
+            self._futile_told = trial
+            pause = self._state.burns.penalty_until - self._clock.now()
+            _log.warning("token.futile", credential=self._credential, generation=carried, pause=round(max(pause, 0.0)))
+
+    # What the rest of the sidecar uses.
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls can be expected to get a token."""
+        return policy.is_ready(self._state, self._clock.now(), prefetch=self._prefetch)
+
+    def status(self) -> TokenStatus:
+        """Return a snapshot, without the token."""
+        return token_status(
+            self._credential, self._state, self._clock.now(), self._clock.wall(), last_error=self._last_error
+        )
+
+    def key_changed(self) -> None:
+        """Note that ``source`` has a new API key: a latch of refused credentials is cleared at once."""
+        refused = self._state.refusal is not None
+        self._state = states.key_changed(self._state)
+        if refused:
+            _log.info("token.unlatched", credential=self._credential, reason="key changed")
+        self._work.ring()
+        self._news.ring()
+
+    # Inside.
+
+    def _hand_out(self, decision: Decision) -> Token | None:
+        """Return the token of ``decision``, noted as used; None if it has none."""
+        if not isinstance(decision, Use | UseAndRefresh):
+            return None
+        refresh = isinstance(decision, UseAndRefresh)
+        first = not self._state.used
+        self._state = states.used(self._state, refresh=refresh)
+        if first or refresh:
+            # The keeper does not watch an unused token, and its timer may be late after the machine slept.
+            self._work.ring()
+        return decision.token
+
+    def _fetch_or_fail(self, decision: Decision) -> None:
+        """Have a token fetched if ``decision`` is to wait for one; raise SidecarError if it is to fail."""
+        if isinstance(decision, Wait | Fail):
+            self._state = states.demanded(self._state)
+            self._work.ring()
+        if isinstance(decision, Fail):
+            raise self._failure(decision)
+
+    def _take_or_fail(self, newer_than: int) -> Token | None:
+        decision = policy.decide(self._state, self._clock.now(), newer_than)
+        if (token := self._hand_out(decision)) is None:
+            self._fetch_or_fail(decision)
+            if self._closed:
+                raise shutting_down()
+        return token
+
+    def _last_resort(self, newer_than: int) -> Token:
+        """Return a token that is about to expire, to a call that has waited long enough for its successor."""
+        now = self._clock.now()
+        token = policy.usable_token(self._state, now, newer_than)
+        if token is None:
+            raise self._failure(policy.give_up(self._state, now))
+        self._state = states.used(self._state)
+        return token
+
+    def _failure(self, fail: Fail) -> SidecarError:
+        return token_failure(fail, self._state.latch, self._credential, self._last_error)
+
+    def _on_lockout(self, latch: Latch | None) -> None:
+        self._state = states.lockout_changed(self._state, latch)
+        self._work.ring()
+        self._news.ring()
+
+    def _change(self, state: State) -> None:
+        before, self._state = self._state, state
+        if state.lockout != before.lockout:
+            self._lockout.publish(state.lockout, by=self._on_lockout)
+
+    async def _keep(self) -> None:
+        """Fetch whenever a fetch is due, for as long as the manager lives."""
+        while True:
+            now = self._clock.now()
+            moment = policy.next_fetch(self._state, now)
+            if moment is not None and moment <= now:
+                await self._renew(now)
+            else:
+                await self._work.wait(moment)
+
+    async def _renew(self, now: float) -> None:
+        self._change(states.fetch_begun(self._state, now))
+        try:
+            result = await self._source.fetch()
+        except asyncio.CancelledError:
+            # Closing. Whoever shares the account must not wait for this one's probe.
+            self._change(states.fetch_ended(self._state, Transient("closed"), self._clock.now(), self._random()))
+            raise
+        except Exception as error:  # noqa: BLE001 - the keeper outlives a bug: without it no call would get a token
+            result = Transient(f"internal error: {type(error).__name__}")
+        before = self._state
+        self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))
+        self._last_error = None if self._state.generation > before.generation else describe(result)
+        self._metrics.token_request(self._credential, _OUTCOMES[type(result)])
+        tell(self._credential, before, self._state, result, self._clock.now())
+        self._news.ring()

@@ -1,0 +1,75 @@
+"""A snapshot of one credential's token, without the token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar.core import token_policy as policy
+from sidecar.core.token_state import LOCKOUT
+
+if TYPE_CHECKING:
+    from sidecar.core.token_state import State
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStatus:
+    """What ``/status``, ``/readyz`` and the metrics show. Moments are Unix time; None where there is none."""
+
+    #: ``api`` or ``embedded``.
+    credential: str
+    #: The first that fits of ``latched_lockout``, ``latched_refused``, ``refreshing``, ``backing_off``, ``valid``
+    #: and ``empty``.
+    state: str
+    #: There is a token that calls can use, whatever ``state`` says.
+    valid: bool
+    #: Of the newest token; 0 before the first.
+    generation: int
+    expires_at: float | None
+    #: When it is refreshed ahead, if it was used.
+    refresh_at: float | None
+    #: ``lockout`` or ``refused``.
+    latch_reason: str | None
+    latched_until: float | None
+    #: When a token will be asked for next; None while none is wanted.
+    next_attempt_at: float | None
+    #: Transient failures running.
+    failures: int
+    last_error: str | None
+    #: 401s from the API start no refresh until then, since the latest was futile.
+    penalty_until: float | None
+
+
+def token_status(credential: str, state: State, now: float, wall: float, last_error: str | None) -> TokenStatus:
+    """Put ``state`` into words; ``wall`` is the Unix time at ``now``."""
+    token = policy.usable_token(state, now)
+    attempt = policy.next_fetch(state, now)
+    penalty = state.burns.penalty_until
+
+    def unix(moment: float) -> float:
+        return moment - now + wall
+
+    return TokenStatus(
+        credential=credential,
+        state=_word(state, valid=token is not None),
+        valid=token is not None,
+        generation=state.generation,
+        expires_at=None if token is None else unix(token.expires_at),
+        refresh_at=None if token is None else unix(token.soft_at),
+        latch_reason=None if state.latch is None else ("lockout" if state.latch.cause == LOCKOUT else "refused"),
+        latched_until=None if state.latch is None else unix(policy.allowed_at(state)),
+        next_attempt_at=None if attempt is None else max(unix(attempt), wall),
+        failures=state.failures,
+        last_error=last_error,
+        penalty_until=unix(penalty) if penalty > now else None,
+    )
+
+
+def _word(state: State, *, valid: bool) -> str:
+    if state.latch is not None:
+        return "latched_lockout" if state.lockout is not None else "latched_refused"
+    if state.fetch is not None:
+        return "refreshing"
+    if state.failures:
+        return "backing_off"
+    return "valid" if valid else "empty"

@@ -1,0 +1,310 @@
+"""One connection to upstream: a request goes out, a response comes in, and it is always known what was sent.
+
+The life of a connection; a loss, a timeout or a byte out of place leads to CLOSED from anywhere::
+
+    READY ──exchange()──► HEAD ──final head──► BODY ──last byte──► DONE ──release()──► READY
+                            └────────── a response without a body ──────────┘
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+from sidecar.core.resend import Failure, FailureKind, Sent
+from sidecar.core.response_head import BadResponseError, HeadReader, ResponseHead, check_body_framing
+from sidecar.upstream.errors import UpstreamFailure, os_detail
+from sidecar.upstream.link import Link, wake
+from sidecar.upstream.response import Response
+from sidecar.upstream.sending import WHOLE, BodySource, send, stop
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from sidecar.core.clock import Clock
+    from sidecar.runtime import Tasks
+
+#: Passes of the event loop after which what waited on a socket has been read (asyncio needs two).
+_LOOP_PASSES: Final = 3
+
+
+class Phase(Enum):
+    """Where in its life a connection is."""
+
+    READY = "ready"
+    HEAD = "head"
+    BODY = "body"
+    DONE = "done"
+    CLOSED = "closed"
+
+
+class Keeper(Protocol):
+    """What a connection tells the pool that owns it."""
+
+    def give_back(self, connection: Connection) -> None:
+        """Take back a connection that is READY."""
+
+    def forget(self, connection: Connection) -> None:
+        """Strike off a connection that has just closed."""
+
+
+class Connection(Link):
+    """A connection that carries one exchange after another.
+
+    Whoever acquired it must end with :meth:`Response.release`, :meth:`release`
+    (nothing was sent) or :meth:`abort`.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_death",
+        "_error",
+        "_head_arrived",
+        "_head_only",
+        "_heads",
+        "_keeper",
+        "_persistent",
+        "_response",
+        "_response_started",
+        "_tasks",
+        "_timeout",
+        "deadline",
+        "idle_until",
+        "keep_alive",
+        "phase",
+        "reused",
+        "sent",
+    )
+
+    def __init__(self, keeper: Keeper, clock: Clock, tasks: Tasks) -> None:
+        super().__init__()
+        self._keeper: Final = keeper
+        self._clock: Final = clock
+        self._tasks: Final = tasks
+        self.phase = Phase.READY
+        #: It had been idle in the pool before this call got it.
+        self.reused = False
+        #: How much of this call's request was handed to the transport.
+        self.sent = Sent.NOTHING
+        #: When the pool's sweeper calls :meth:`expire` (seconds of the clock).
+        self.deadline = math.inf
+        #: Kept by the pool: when an idle connection is too old to be reused (seconds of the clock).
+        self.idle_until = math.inf
+        #: For how long upstream said that it keeps an idle connection (seconds).
+        self.keep_alive: int | None = None
+        self._timeout = math.inf
+        self._head_only = False
+        self._heads: Final = HeadReader()
+        self._response: Response | None = None
+        self._response_started = False
+        self._persistent = False
+        self._error: Exception | None = None
+        self._death = "something nobody asked for came in"
+        self._head_arrived: asyncio.Future[None] | None = None
+
+    # --- one exchange ------------------------------------------------------------------------------------------------
+
+    async def exchange(
+        self,
+        head: bytes,
+        body: bytes | BodySource | None,
+        *,
+        head_only: bool,
+        timeout: float,  # noqa: ASYNC109 - it outlives this call, and the pool's sweeper keeps it
+    ) -> Response:
+        """Send a request and return its response as soon as the final head is there.
+
+        ``head_only`` says that the method is HEAD. ``timeout`` (seconds) is how
+        long upstream may take to read what waits for it, to send the head once
+        the request is sent, and to send more of the body. When the head comes
+        before the request is sent, sending stops and the connection is not reused.
+
+        Raises UpstreamFailure, and whatever a BodySource raises. After either,
+        and when it is cancelled, the connection is closed.
+        """
+        if not self.is_alive():
+            await self._look_again()
+        self.phase = Phase.HEAD
+        self._head_only = head_only
+        self._timeout = timeout
+        sender = self._start_sending(head, body)
+        try:
+            response = await self._final_head()
+            if sender is not None:
+                await stop(sender)
+        except BaseException:
+            self.abort()
+            if sender is not None:
+                await stop(sender)
+            raise
+        return response
+
+    def is_alive(self) -> bool:
+        """Whether a request can be sent now: open, idle, and nothing waits to be read."""
+        return self.phase is Phase.READY and self.is_quiet()
+
+    async def _look_again(self) -> None:
+        """Let the loop read what waits on the socket; raise UpstreamFailure unless the connection turns out alive.
+
+        What waits may be harmless: a TLS 1.3 server sends session tickets right after the handshake.
+        """
+        if self.phase not in {Phase.READY, Phase.CLOSED}:
+            raise RuntimeError("a connection carries one exchange at a time")
+        try:
+            for _ in range(_LOOP_PASSES):
+                await self.loop_pass()
+                if self.is_alive():
+                    return
+        except BaseException:
+            self.abort()
+            raise
+        self.abort()
+        failure = Failure(FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, self.reused, response_started=False)
+        raise UpstreamFailure(failure, f"dead before use: {self._death}")
+
+    def _start_sending(self, head: bytes, body: bytes | BodySource | None) -> asyncio.Task[None] | None:
+        if body is None or (isinstance(body, bytes) and len(body) <= WHOLE):
+            self.write(head + body if body else head)
+            self.sent_all()
+            return None
+        self.sent = Sent.PART
+        self.write(head)
+        return self._tasks.spawn(send(self, body), name="upstream.send")
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a request is on its way and no final head has come yet."""
+        return self.phase is Phase.HEAD
+
+    def sent_all(self) -> None:
+        """Note that the request's last byte was written; from now on upstream is waited for."""
+        self.sent = Sent.ALL
+        self.start_timer()
+
+    def give_up_sending(self, error: Exception) -> None:
+        """Close because the request's body cannot be read to its end; the exchange raises ``error``."""
+        self._error = error
+        self._close()
+
+    async def _final_head(self) -> Response:
+        if self._response is None and self._error is None:
+            self._head_arrived = self.loop.create_future()
+            try:
+                await self._head_arrived
+            finally:
+                self._head_arrived = None
+        if self._response is not None:
+            return self._response
+        error, self._error = self._error, None
+        raise cast("Exception", error)
+
+    # --- its end -----------------------------------------------------------------------------------------------------
+
+    def finish(self, response: Response) -> None:
+        """Give the connection back after ``response``, or close it; called by :meth:`Response.release`."""
+        if response is not self._response:
+            return
+        if self.phase is Phase.DONE and self._persistent and self.sent is Sent.ALL:
+            self._response = None
+            self._response_started = False
+            self.sent = Sent.NOTHING
+            self.phase = Phase.READY
+            self._keeper.give_back(self)
+        else:
+            self.abort()
+
+    def release(self) -> None:
+        """Give back a connection on which nothing was sent."""
+        if self.phase is Phase.READY:
+            self._keeper.give_back(self)
+
+    def abort(self) -> None:
+        """Close at once, whatever goes on; an exchange or read under way fails. May be called again."""
+        self._fail(FailureKind.LOST, "closed by the sidecar")
+
+    def expire(self) -> None:
+        """End an exchange whose deadline has passed."""
+        if self.phase is Phase.BODY:
+            detail = f"no more of the body within {self._timeout:g} s"
+        elif self.sent is Sent.ALL:
+            detail = f"no response within {self._timeout:g} s"
+        else:
+            detail = f"upstream took nothing of the request for {self._timeout:g} s"
+        self._fail(FailureKind.TIMEOUT, detail)
+
+    def start_timer(self) -> None:
+        """Let the exchange expire once its timeout has passed from now on."""
+        self.deadline = self._clock.now() + self._timeout
+
+    def _fail(self, kind: FailureKind, detail: str) -> None:
+        if self.phase in {Phase.HEAD, Phase.BODY}:
+            failure = UpstreamFailure(Failure(kind, self.sent, self.reused, self._response_started), detail)
+            if self._response is not None:
+                self._response.fail(failure)
+            else:
+                self._error = failure
+        elif self.phase is Phase.READY:
+            self._death = detail
+        self._close()
+
+    def _close(self) -> None:
+        if self.phase is Phase.CLOSED:
+            return
+        self.phase = Phase.CLOSED
+        self.deadline = math.inf
+        self.cut()
+        wake(self._head_arrived)
+        self._keeper.forget(self)
+
+    # --- what comes in -----------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes from upstream."""
+        try:
+            if self.phase is Phase.HEAD:
+                self._response_started = True
+                found = self._heads.feed(data)
+                if found is None:
+                    return
+                head, data = found
+                self._begin_response(head)
+            if not data:
+                return
+            if self.phase is Phase.BODY:
+                self._feed(data)
+            else:
+                # Nothing was asked, or all of it was answered: whatever this is, it must not be taken for the
+                # answer to the next request.
+                self._close()
+        except BadResponseError as error:
+            self._fail(FailureKind.BROKEN, str(error))
+
+    def _begin_response(self, head: ResponseHead) -> None:
+        framing = check_body_framing(head, head_only=self._head_only)
+        self._response = response = Response(self, head, framing)
+        self._persistent = framing.persistent
+        self.keep_alive = framing.keep_alive
+        self.deadline = math.inf
+        self.phase = Phase.DONE if response.complete else Phase.BODY
+        wake(self._head_arrived)
+
+    def _feed(self, data: bytes) -> None:
+        response = cast("Response", self._response)
+        surplus = response.feed(data)
+        if response.complete:
+            self.phase = Phase.DONE
+            self.resume_reading()
+            if surplus:
+                self._close()
+        elif response.full:
+            self.pause_reading()
+
+    def eof_received(self) -> None:
+        """Take the end of what upstream sends; a connection that is closed on one side is of no use."""
+        self._fail(FailureKind.LOST, "upstream closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Learn that the connection is gone."""
+        super().connection_lost(exc)
+        self._fail(FailureKind.LOST, os_detail(exc) if exc else "upstream closed the connection")

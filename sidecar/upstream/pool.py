@@ -1,0 +1,261 @@
+"""The connections to upstream: at most so many, the one used last reused first, none that is known to be dead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.resend import FailureKind
+from sidecar.upstream.connection import Connection, Phase
+from sidecar.upstream.dialing import Dialer
+from sidecar.upstream.errors import before_a_byte
+
+if TYPE_CHECKING:
+    import ssl
+
+    from sidecar.core.clock import Clock
+    from sidecar.core.endpoint import Endpoint
+    from sidecar.runtime import Tasks
+
+#: Seconds that an idle connection is kept. Common servers and load balancers close after 60 s or more; nginx's own
+#: default is 75. What upstream says itself (Keep-Alive: timeout) counts if it is shorter.
+IDLE_TIMEOUT: Final = 30.0
+
+#: Seconds by which we stop using a connection before the moment that upstream announced.
+_KEEP_ALIVE_MARGIN: Final = 1.0
+
+#: Seconds between two looks at all deadlines. Cheaper than a timer for each read, and close enough for timeouts
+#: of seconds.
+_SWEEP_INTERVAL: Final = 0.5
+
+
+class _Grant(Enum):
+    """What a waiter may get instead of a connection."""
+
+    SLOT = "a slot to open a connection of its own"
+    NOTHING = "nothing: its deadline has passed, or the pool was closed"
+
+
+class _Waiter:
+    """A call that waits for a connection."""
+
+    __slots__ = ("deadline", "fresh", "granted")
+
+    def __init__(self, granted: asyncio.Future[Connection | _Grant], deadline: float, *, fresh: bool) -> None:
+        self.granted: Final = granted
+        self.deadline: Final = deadline
+        self.fresh: Final = fresh
+
+
+class Pool:
+    """Hands out connections to one endpoint.
+
+    Last in, first out: connections that are not needed age and are closed.
+    ``size`` counts connections in use, idle and being opened. Calls beyond
+    that wait in the order in which they came.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        size: int,
+        connect_timeout: float,
+        ssl_context: ssl.SSLContext | None,
+        clock: Clock,
+        tasks: Tasks,
+        dialer: Dialer | None = None,
+    ) -> None:
+        self._dialer: Final = dialer or Dialer(endpoint, connect_timeout=connect_timeout, ssl_context=ssl_context)
+        self._size: Final = size
+        self._clock: Final = clock
+        self._tasks: Final = tasks
+        self._slots_taken = 0
+        #: Oldest first: the end is the top of the stack.
+        self._idle: list[Connection] = []
+        self._in_use: set[Connection] = set()
+        self._waiters: deque[_Waiter] = deque()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def open(self) -> int:
+        """Connections in use, idle, or being opened."""
+        return self._slots_taken
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a call."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a connection."""
+        return len(self._waiters)
+
+    async def acquire(self, deadline: float, fresh: bool = False) -> Connection:
+        """Return a connection that was alive a moment ago; a new one if ``fresh``.
+
+        ``deadline`` (seconds of the clock) bounds the wait for a slot and the
+        opening together. Raises UpstreamFailure: NO_SLOT, or RESOLVE, CONNECT
+        or TLS if a new connection cannot be opened.
+        """
+        if self._closed:
+            raise before_a_byte(FailureKind.NO_SLOT, "the pool is closed")
+        if not fresh:
+            idle = self._take_idle()
+            if idle is not None:
+                return idle
+        elif self._idle and self._slots_taken >= self._size:
+            self._idle[0].abort()
+        if self._slots_taken < self._size:
+            self._slots_taken += 1
+        else:
+            granted = await self._wait(deadline, fresh)
+            if granted is not None:
+                return granted
+        return await self._open(deadline)
+
+    async def close(self) -> None:
+        """Close every connection at once; exchanges under way and waiting calls fail."""
+        self._closed = True
+        while (waiter := self._next_waiter()) is not None:
+            waiter.granted.set_result(_Grant.NOTHING)
+        for connection in (*self._idle, *self._in_use):
+            connection.abort()
+        if self._sweeper is not None and not self._sweeper.done():
+            self._sweeper.cancel()
+            await asyncio.wait((self._sweeper,))
+
+    # --- getting one -------------------------------------------------------------------------------------------------
+
+    def _take_idle(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle[-1]
+            if connection.idle_until > self._clock.now() and connection.is_alive():
+                self._idle.pop()
+                connection.reused = True
+                self._in_use.add(connection)
+                return connection
+            connection.abort()
+        return None
+
+    async def _wait(self, deadline: float, fresh: bool) -> Connection | None:
+        """Wait for another call to let go; return its connection, or None for a slot."""
+        granted: asyncio.Future[Connection | _Grant] = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(granted, deadline, fresh=fresh)
+        self._waiters.append(waiter)
+        try:
+            grant = await granted
+        except asyncio.CancelledError:
+            if not granted.cancelled():
+                self._hand_on(granted.result())
+            raise
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        if isinstance(grant, Connection):
+            return grant
+        if grant is _Grant.NOTHING:
+            raise before_a_byte(FailureKind.NO_SLOT, f"all {self._size} connections are in use")
+        return None
+
+    def _hand_on(self, grant: Connection | _Grant) -> None:
+        """Give away what a call was granted in the moment in which it was cancelled."""
+        if isinstance(grant, Connection):
+            grant.release()
+        elif grant is _Grant.SLOT:
+            self._free_slot()
+
+    async def _open(self, deadline: float) -> Connection:
+        """Open a connection in the slot that the caller has taken."""
+        if self._sweeper is None or self._sweeper.done():
+            self._sweeper = self._tasks.spawn(self._sweep(), name="upstream.sweep")
+        try:
+            connection = await self._dial(deadline)
+        except BaseException:
+            self._free_slot()
+            raise
+        self._in_use.add(connection)
+        if self._closed:
+            connection.abort()
+            raise before_a_byte(FailureKind.NO_SLOT, "the pool is closed")
+        return connection
+
+    async def _dial(self, deadline: float) -> Connection:
+        limit = deadline - self._clock.now()
+        if limit <= 0:
+            raise before_a_byte(FailureKind.NO_SLOT, "a connection became free too late")
+        connection = await self._dialer.dial(self._make, limit)
+        if connection.phase is Phase.CLOSED:
+            raise before_a_byte(FailureKind.CONNECT, "upstream closed the new connection at once")
+        return connection
+
+    def _make(self) -> Connection:
+        return Connection(self, self._clock, self._tasks)
+
+    # --- getting it back: what a connection calls -------------------------------------------------------------------
+
+    def give_back(self, connection: Connection) -> None:
+        """Take back a connection that can carry another exchange, and pass it to the call that waits longest."""
+        if connection not in self._in_use:
+            return  # given back before
+        kept_for = IDLE_TIMEOUT
+        if connection.keep_alive is not None:
+            kept_for = min(kept_for, connection.keep_alive - _KEEP_ALIVE_MARGIN)
+        if self._closed or kept_for <= 0:
+            connection.abort()
+            return
+        waiter = self._next_waiter()
+        if waiter is None:
+            connection.idle_until = self._clock.now() + kept_for
+            self._in_use.discard(connection)
+            self._idle.append(connection)
+        elif waiter.fresh:
+            self._waiters.appendleft(waiter)  # it gets the slot of this connection
+            connection.abort()
+        else:
+            connection.reused = True
+            waiter.granted.set_result(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """Let go of a connection that has closed."""
+        if connection in self._in_use:
+            self._in_use.discard(connection)
+            self._free_slot()
+        elif connection in self._idle:
+            self._idle.remove(connection)
+            self._free_slot()
+
+    def _free_slot(self) -> None:
+        """Give a slot up, or to the call that waits longest."""
+        waiter = self._next_waiter()
+        if waiter is None:
+            self._slots_taken -= 1
+        else:
+            waiter.granted.set_result(_Grant.SLOT)
+
+    def _next_waiter(self) -> _Waiter | None:
+        """Take the call that waits longest out of the queue, less those that were cancelled a moment ago."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.granted.done():
+                return waiter
+        return None
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Watch all deadlines for as long as there is something to watch."""
+        while self._slots_taken:
+            await self._clock.sleep_until(self._clock.now() + _SWEEP_INTERVAL)
+            now = self._clock.now()
+            for connection in [each for each in self._in_use if each.deadline <= now]:
+                connection.expire()
+            for connection in [each for each in self._idle if each.idle_until <= now]:
+                connection.abort()
+            for waiter in self._waiters:
+                if waiter.deadline <= now and not waiter.granted.done():
+                    waiter.granted.set_result(_Grant.NOTHING)  # it leaves the queue by itself

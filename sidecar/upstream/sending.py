@@ -1,0 +1,84 @@
+"""Request bodies that are not sent in one write."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from sidecar.upstream.connection import Connection
+
+#: Bytes. A body in hand that is no longer goes out with its head in one write; a longer one in pieces of this size,
+#: so that TLS neither encrypts nor holds it all at once.
+WHOLE: Final = 65_536
+
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+class BodySource(Protocol):
+    """A request body that is read while it is sent. It can be sent once only."""
+
+    @property
+    def chunked(self) -> bool:
+        """Whether to frame the pieces as chunks; otherwise the head has said how many bytes there will be."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body. An exception is a cut: it closes the upstream connection."""
+        ...
+
+
+async def framed(body: bytes | BodySource) -> AsyncGenerator[bytes, None]:
+    """Yield what to write, piece by piece, framed as RFC 9112 section 7.1 says if the body is chunked."""
+    if isinstance(body, bytes):
+        for start in range(0, len(body), WHOLE):
+            yield body[start : start + WHOLE]
+    elif not body.chunked:
+        async for piece in body:
+            yield piece
+    else:
+        async for piece in body:
+            if piece:  # an empty chunk would end the body
+                yield b"%x\r\n%b\r\n" % (len(piece), piece)
+        yield _LAST_CHUNK
+
+
+async def send(connection: Connection, body: bytes | BodySource) -> None:
+    """Send a body piece by piece, as fast as upstream takes it, until it ends or the response begins."""
+    pieces = framed(body)
+    try:
+        await _drain(connection)
+        async for piece in pieces:
+            if not connection.unanswered:
+                return
+            connection.write(piece)
+            await _drain(connection)
+    except Exception as error:  # noqa: BLE001 - edge of a supervised task: the exchange raises it
+        if connection.unanswered:
+            connection.give_up_sending(error)
+    except asyncio.CancelledError:
+        if connection.unanswered:
+            connection.abort()
+        raise
+    finally:
+        await pieces.aclose()
+    if connection.unanswered:
+        connection.sent_all()
+
+
+async def _drain(connection: Connection) -> None:
+    while connection.writing_paused and connection.unanswered:
+        connection.start_timer()
+        await connection.room()
+    if connection.unanswered:
+        connection.deadline = math.inf  # now it is the caller who is waited for
+
+
+async def stop(sender: asyncio.Task[None]) -> None:
+    """Wait until nothing reads the request's body any more."""
+    if not sender.done():
+        sender.cancel()
+        await asyncio.wait((sender,))

@@ -1,0 +1,135 @@
+"""The whole sidecar inside a test's own event loop, in front of an emulator or a scripted upstream."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sidecar.app import Sidecar
+from sidecar.config import load
+from sidecar.core.errors import ErrorCode
+from sidecar.lifecycle import Lifecycle
+from sidecar.runtime import SystemClock
+from sidecar.telemetry.line_format import json_line
+from sidecar.telemetry.line_writer import LineWriter
+from sidecar.telemetry.log import LogOutput
+from tests.support import canary
+from tests.support.emulator import running_emulator
+from tests.support.raw_client import RawAnswer, RawClient
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sidecar.core.clock import Clock
+    from sidecar.emulator.server import Emulator
+
+
+class CollectedLog(LogOutput):
+    """Keeps the entries instead of writing them."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(LineWriter(None), json_line, clock, "info")
+        self.entries: list[dict[str, object]] = []
+
+    def emit(self, entry: dict[str, object]) -> None:
+        canary.record("log", json_line(entry))
+        self.entries.append(dict(entry))
+
+    @property
+    def requests(self) -> list[dict[str, object]]:
+        """The ``request`` lines."""
+        return [entry for entry in self.entries if entry["event"] == "request"]
+
+
+@dataclass
+class App:
+    """A running sidecar."""
+
+    sidecar: Sidecar
+    port: int
+    admin_port: int
+    log: CollectedLog
+
+    async def connect(self) -> RawClient:
+        return await RawClient.connect(("127.0.0.1", self.port))
+
+    async def call(
+        self, method: str, target: str, body: bytes | None = None, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> RawAnswer:
+        """Make one call on a connection of its own."""
+        with await self.connect() as client:
+            await client.send(request_bytes(method, target, body, headers=headers))
+            answer = await client.answer(head_only=method == "HEAD")
+        canary.record("answer", answer.raw[:100_000])
+        return answer
+
+
+def request_bytes(
+    method: str, target: str, body: bytes | None = None, *, headers: tuple[tuple[str, str], ...] = ()
+) -> bytes:
+    """Return a plain request as an app sends it."""
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *(f"{name}: {value}" for name, value in headers)]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body or b"")
+
+
+@asynccontextmanager
+async def running_app(upstream: str, **settings: str) -> AsyncIterator[App]:
+    """Run a sidecar in front of ``upstream``; a setting ``listen_port`` is the variable SIDECAR_LISTEN_PORT."""
+    environ = {
+        "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
+        "SIDECAR_MANGOPAY_BASE_URL": upstream,
+        "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
+        "SIDECAR_MANGOPAY_API_KEY": canary.CANARY_API_KEY,
+        "SIDECAR_LISTEN_HOST": "127.0.0.1",
+        "SIDECAR_LISTEN_PORT": "0",
+        "SIDECAR_ADMIN_HOST": "127.0.0.1",
+        "SIDECAR_ADMIN_PORT": "0",
+        **{f"SIDECAR_{name.upper()}": value for name, value in settings.items()},
+    }
+    config = load(None, environ)
+    clock = SystemClock()
+    log = CollectedLog(clock)
+    lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
+    sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(sidecar.close)
+        ready = await sidecar.start()
+        lifecycle.started()
+        port, admin_port = (int(url.rpartition(":")[2]) for url in (ready.proxy, ready.admin))
+        yield App(sidecar, port, admin_port, log)
+
+
+@dataclass
+class Pair:
+    """A sidecar and the emulator that it calls Mangopay."""
+
+    app: App
+    emulator: Emulator
+
+    async def call(
+        self, method: str, target: str, body: bytes | None = None, *, headers: tuple[tuple[str, str], ...] = ()
+    ) -> RawAnswer:
+        return await self.app.call(method, target, body, headers=headers)
+
+    @property
+    def token_requests(self) -> int:
+        return self.emulator.state.stats.token_requests
+
+
+@asynccontextmanager
+async def running_pair(*, emulator_settings: dict[str, Any] | None = None, **settings: str) -> AsyncIterator[Pair]:
+    """Run both."""
+    async with (
+        running_emulator(**(emulator_settings or {})) as emulator,
+        running_app(emulator.url, **settings) as app,
+    ):
+        yield Pair(app, emulator)
+
+
+def error_code(answer: RawAnswer) -> ErrorCode | None:
+    """The code of an answer that the sidecar made itself."""
+    value = answer.header("X-Sidecar-Error")
+    return None if value is None else ErrorCode(value.decode())
