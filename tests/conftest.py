@@ -1,0 +1,141 @@
+"""What holds for every test: no planted secret comes to light, and nothing is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import pytest_asyncio
+import uvloop
+
+from tests.support import canary
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+
+#: Seconds that a closed connection gets to say goodbye (TLS sends a last record) before it counts as leaked.
+_GRACE = 1.0
+
+
+_CHILDREN_LEFT = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_CHILDREN_LEFT] = []
+    config.addinivalue_line("markers", "any_loop: run this async test on asyncio's own event loop and on uvloop")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Async tests run on asyncio's loop, which shows what is left on it; ``any_loop`` adds the loop that users get."""
+    if not item.get_closest_marker("any_loop"):
+        return {"asyncio": asyncio.new_event_loop}
+    marker = item.get_closest_marker("timeout")
+    seconds = float(marker.args[0] if marker else config.getoption("timeout") or config.getini("timeout") or 60)
+    return {"asyncio": asyncio.new_event_loop, "uvloop": lambda: _uvloop_that_gives_up(0.9 * seconds)}
+
+
+def _uvloop_that_gives_up(seconds: float) -> asyncio.AbstractEventLoop:
+    """Return a loop that cancels every task after ``seconds``.
+
+    pytest-timeout raises in a signal handler, and uvloop swallows that: a test that hangs there would hang for ever.
+    """
+    loop = uvloop.new_event_loop()
+
+    def give_up() -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel(f"timed out after {seconds:g} s")
+
+    loop.call_later(seconds, give_up)
+    return loop
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test whose captured output, log, child processes or recorded answers show a canary."""
+    report = yield
+    for title, text in report.sections:
+        if title.endswith(call.when):  # the sections of earlier phases come along every time
+            canary.record(title.lower(), text)
+    found = canary.collect()
+    if found and report.outcome != "failed":
+        report.outcome = "failed"
+        report.longrepr = "; ".join(found)
+    return report
+
+
+# --- leaks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running(request: pytest.FixtureRequest) -> None:
+    """Set the look at the event loop up first, so that it comes after every other fixture's end."""
+    if pytest_asyncio.is_async_test(request.node):
+        request.getfixturevalue("_empty_event_loop_afterwards")
+
+
+@pytest.fixture
+async def _empty_event_loop_afterwards() -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    before = _sockets(loop)
+    yield
+    deadline = loop.time() + _GRACE
+    while (left := _left(loop, before)) and loop.time() < deadline:
+        await asyncio.sleep(0.001)
+    assert not left, f"left behind by this test: {', '.join(left)}"
+
+
+def _left(loop: asyncio.AbstractEventLoop, before: frozenset[int]) -> list[str]:
+    mine = asyncio.current_task()
+    tasks = [f"task {task.get_name()}" for task in asyncio.all_tasks(loop) if task is not mine]
+    return tasks + [f"socket {number}" for number in _sockets(loop) - before]
+
+
+def _sockets(loop: asyncio.AbstractEventLoop) -> frozenset[int]:
+    """Return the file descriptors that asyncio's loop watches; uvloop does not tell."""
+    selector = getattr(loop, "_selector", None)
+    return frozenset() if selector is None else frozenset(selector.get_map())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take over what a pytest-xdist worker found."""
+    node.config.stash[_CHILDREN_LEFT] += getattr(node, "workeroutput", {}).get("children_left", [])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if a child process outlives it."""
+    config = session.config
+    left = config.stash[_CHILDREN_LEFT]
+    if not config.getoption("numprocesses", None):  # else the children are workers, and each of them looks for itself
+        left += _children(os.getpid())
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["children_left"] = left
+    elif left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for command in config.stash[_CHILDREN_LEFT]:
+        terminalreporter.write_line(f"FAILED: a child process was left behind: {command}", red=True)
+
+
+def _children(parent: int) -> Iterator[str]:
+    """Yield the command lines of the living children of ``parent`` (Linux only: elsewhere there is no /proc)."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, ppid = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(ppid) == parent and state != "Z":
+                yield (stat.parent / "cmdline").read_text().replace("\0", " ").strip()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
