@@ -24,6 +24,7 @@ class FailureKind(StrEnum):
 
     NO_SLOT = "no_slot"
     RESOLVE = "resolve"
+    EGRESS = "egress"
     CONNECT = "connect"
     TLS = "tls"
     DEAD_BEFORE_WRITE = "dead_before_write"
@@ -52,6 +53,18 @@ class Failure:
     sent: Sent
     reused: bool
     response_started: bool
+
+
+class UpstreamFailure(Exception):  # noqa: N818 - one attempt that failed, which the call may survive
+    """An attempt to exchange a request for a response failed.
+
+    ``detail`` is for the log: the reason in plain words, never bytes of upstream or of the request.
+    """
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(f"{failure.kind}: {detail}")
+        self.failure: Final = failure
+        self.detail: Final = detail
 
 
 class Verdict(NamedTuple):
@@ -119,6 +132,7 @@ _BEFORE_A_BYTE: Final[Mapping[FailureKind, Event]] = MappingProxyType(
     {
         FailureKind.NO_SLOT: Event.NO_SLOT,
         FailureKind.RESOLVE: Event.UNREACHABLE,
+        FailureKind.EGRESS: Event.UNREACHABLE,
         FailureKind.CONNECT: Event.UNREACHABLE,
         FailureKind.TLS: Event.UNREACHABLE,
         FailureKind.DEAD_BEFORE_WRITE: Event.DEAD_POOLED,
@@ -164,6 +178,8 @@ _WORDS: Final[Mapping[FailureKind, str]] = MappingProxyType(
     {
         FailureKind.NO_SLOT: "No connection to Mangopay became free: retry, or raise SIDECAR_UPSTREAM_POOL_SIZE.",
         FailureKind.RESOLVE: "Mangopay's host name cannot be resolved: check DNS and SIDECAR_MANGOPAY_BASE_URL.",
+        FailureKind.EGRESS: "The egress proxy gave no way to Mangopay (the log names its answer): check it, and "
+        "SIDECAR_UPSTREAM_EGRESS_PROXY.",
         FailureKind.CONNECT: "Mangopay cannot be reached: check the network, firewall and SIDECAR_MANGOPAY_BASE_URL.",
         FailureKind.TLS: "No trusted TLS connection to Mangopay (the log names the reason): check the certificates of "
         "section [tls] and the machine's clock.",

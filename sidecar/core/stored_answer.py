@@ -66,13 +66,15 @@ def read_stored_answer(document: bytes, *, path: str, not_before: float) -> Stor
         stored = msgspec.json.decode(document, type=_Stored)
         status = int(stored.status)
         made_at = unix_seconds(stored.date)
+        request_path = urlsplit(stored.request_url).path
     except (msgspec.DecodeError, ValueError, OverflowError):
         return None
     if not 200 <= status <= 599 or made_at is None or made_at < math.floor(not_before):
         return None
-    if _comparable(urlsplit(stored.request_url).path) != _comparable(path):
+    if _comparable(request_path) != _comparable(path):
         return None
-    return StoredAnswer(status, _content_type(stored.content_type), bytes(stored.resource))
+    body = bytes(stored.resource)
+    return StoredAnswer(status, _content_type(stored.content_type), b"" if body == b"null" else body)
 
 
 def is_conflict(document: bytes) -> bool:

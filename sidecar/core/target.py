@@ -146,10 +146,10 @@ def _decode_once(path: bytes) -> bytes:
 def _names(path: bytes) -> Iterator[bytes]:
     r"""Yield the segments as a file system or a servlet container would name them.
 
-    ``\`` separates as ``/`` does; ``;parameters`` and trailing blanks or NULs are no part of a name.
+    ``\`` separates as ``/`` does; ``;parameters``, trailing blanks and all from a NUL on are no part of a name.
     """
     for segment in path.replace(b"\\", b"/").split(b"/"):
-        yield segment.partition(b";")[0].rstrip(b"\0\t\n\r ")
+        yield segment.partition(b";")[0].partition(b"\0")[0].rstrip(b"\t\n\r ")
 
 
 def has_dot_segment(path: str) -> bool:

@@ -103,9 +103,9 @@ class ChunkedDecoder:
         self._overhead += len(data) - len(payload)
         if self._overhead > _MAX_OVERHEAD and self._overhead > _MAX_OVERHEAD + self._payload.total_bytes:
             raise BadResponseError("chunk sizes and extensions outweigh the body")
-        # Blank lines after the end are skipped by the parser: only the last bytes tell that there were any.
+        # Line ends after the end are skipped by the parser. Two end the body, and what is before them is none.
         self._end = data[-5:] if len(data) >= 5 else (self._end + data)[-5:]
         if self._payload.is_eof():
             self.complete = True
-            self.surplus = self.surplus or not self._end.endswith(b"\r\n\r\n") or self._end[:1] in b"\r\n"
+            self.surplus = self.surplus or self._end[:1] in b"\r\n"
         return payload

@@ -70,6 +70,7 @@ class Connection(Link):
         "_tasks",
         "_timeout",
         "deadline",
+        "generation",
         "idle_until",
         "keep_alive",
         "phase",
@@ -77,12 +78,14 @@ class Connection(Link):
         "sent",
     )
 
-    def __init__(self, keeper: Keeper, clock: Clock, tasks: Tasks) -> None:
+    def __init__(self, keeper: Keeper, clock: Clock, tasks: Tasks, *, generation: int = 0) -> None:
         super().__init__()
         self._keeper: Final = keeper
         self._clock: Final = clock
         self._tasks: Final = tasks
         self.phase = Phase.READY
+        #: The pool's own: connections of an older one are not reused.
+        self.generation: Final = generation
         #: It had been idle in the pool before this call got it.
         self.reused = False
         #: How much of this call's request was handed to the transport.
@@ -111,7 +114,7 @@ class Connection(Link):
         body: bytes | BodySource | None,
         *,
         head_only: bool,
-        timeout: float,  # noqa: ASYNC109 - it outlives this call, and the pool's sweeper keeps it
+        timeout: float,
     ) -> Response:
         """Send a request and return its response as soon as the final head is there.
 
@@ -201,10 +204,8 @@ class Connection(Link):
 
     # --- its end -----------------------------------------------------------------------------------------------------
 
-    def finish(self, response: Response) -> None:
-        """Give the connection back after ``response``, or close it; called by :meth:`Response.release`."""
-        if response is not self._response:
-            return
+    def finish(self) -> None:
+        """Give the connection back after its response, or close it; called once, by :meth:`Response.release`."""
         if self.phase is Phase.DONE and self._persistent and self.sent is Sent.ALL:
             self._response = None
             self._response_started = False

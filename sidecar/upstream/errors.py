@@ -14,19 +14,12 @@ import os
 import ssl
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.resend import Failure, FailureKind, Sent
+from sidecar.core.resend import Failure, FailureKind, Sent, UpstreamFailure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-
-class UpstreamFailure(Exception):  # noqa: N818 - one attempt that failed, which the call may survive
-    """An attempt to exchange a request for a response failed."""
-
-    def __init__(self, failure: Failure, detail: str) -> None:
-        super().__init__(f"{failure.kind}: {detail}")
-        self.failure: Final = failure
-        self.detail: Final = detail
+__all__ = ["UpstreamFailure", "before_a_byte", "os_detail", "tls_detail"]
 
 
 def before_a_byte(kind: FailureKind, detail: str) -> UpstreamFailure:
@@ -65,5 +58,6 @@ def os_detail(error: BaseException) -> str:
         return tls_detail(error)
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
-        return type(error).__name__
+        # The event loops raise these without a number when a handshake is cut off.
+        return "closed by the other side" if isinstance(error, ConnectionError) else type(error).__name__
     return os.strerror(number).lower() if number > 0 else f"resolver error {number}"

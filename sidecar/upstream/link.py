@@ -42,8 +42,10 @@ class Link(asyncio.Protocol):
 
     def watch(self, raw: socket.socket) -> None:
         """Ask this socket, which the transport reads from, whenever :meth:`is_quiet` is asked."""
-        self._poll = select.poll()
-        self._poll.register(raw.fileno(), select.POLLIN)
+        descriptor = raw.fileno()
+        if descriptor >= 0:  # else the transport has closed it already
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLIN)
 
     def is_quiet(self) -> bool:
         """Whether the transport is open and neither bytes nor an end wait to be read."""

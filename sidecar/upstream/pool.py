@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.resend import FailureKind
 from sidecar.upstream.connection import Connection, Phase
-from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.errors import before_a_byte
 
 if TYPE_CHECKING:
-    import ssl
-
     from sidecar.core.clock import Clock
-    from sidecar.core.endpoint import Endpoint
     from sidecar.runtime import Tasks
+    from sidecar.upstream.dialing import Dialer
 
 #: Seconds that an idle connection is kept. Common servers and load balancers close after 60 s or more; nginx's own
 #: default is 75. What upstream says itself (Keep-Alive: timeout) counts if it is shorter.
@@ -50,25 +47,15 @@ class _Waiter:
 
 
 class Pool:
-    """Hands out connections to one endpoint.
+    """Hands out connections to one endpoint, which ``dialer`` opens.
 
     Last in, first out: connections that are not needed age and are closed.
     ``size`` counts connections in use, idle and being opened. Calls beyond
     that wait in the order in which they came.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        size: int,
-        connect_timeout: float,
-        ssl_context: ssl.SSLContext | None,
-        clock: Clock,
-        tasks: Tasks,
-        dialer: Dialer | None = None,
-    ) -> None:
-        self._dialer: Final = dialer or Dialer(endpoint, connect_timeout=connect_timeout, ssl_context=ssl_context)
+    def __init__(self, dialer: Dialer, *, size: int, clock: Clock, tasks: Tasks) -> None:
+        self._dialer: Final = dialer
         self._size: Final = size
         self._clock: Final = clock
         self._tasks: Final = tasks
@@ -79,6 +66,8 @@ class Pool:
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        #: Counts calls of :meth:`retire`.
+        self._generation = 0
 
     @property
     def open(self) -> int:
@@ -117,6 +106,15 @@ class Pool:
             if granted is not None:
                 return granted
         return await self._open(deadline)
+
+    def retire(self) -> None:
+        """Let no connection of now carry another exchange: idle ones close, those in use once their exchange is over.
+
+        For when the dialer makes them otherwise from now on, with another certificate.
+        """
+        self._generation += 1
+        for connection in tuple(self._idle):
+            connection.abort()
 
     async def close(self) -> None:
         """Close every connection at once; exchanges under way and waiting calls fail."""
@@ -188,13 +186,14 @@ class Pool:
         limit = deadline - self._clock.now()
         if limit <= 0:
             raise before_a_byte(FailureKind.NO_SLOT, "a connection became free too late")
-        connection = await self._dialer.dial(self._make, limit)
+        connection, raw = await self._dialer.dial(self._make, limit)
+        connection.watch(raw)
         if connection.phase is Phase.CLOSED:
             raise before_a_byte(FailureKind.CONNECT, "upstream closed the new connection at once")
         return connection
 
     def _make(self) -> Connection:
-        return Connection(self, self._clock, self._tasks)
+        return Connection(self, self._clock, self._tasks, generation=self._generation)
 
     # --- getting it back: what a connection calls -------------------------------------------------------------------
 
@@ -205,7 +204,7 @@ class Pool:
         kept_for = IDLE_TIMEOUT
         if connection.keep_alive is not None:
             kept_for = min(kept_for, connection.keep_alive - _KEEP_ALIVE_MARGIN)
-        if self._closed or kept_for <= 0:
+        if self._closed or kept_for <= 0 or connection.generation != self._generation:
             connection.abort()
             return
         waiter = self._next_waiter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.upstream.chunks import ChunkedDecoder
 
@@ -93,7 +93,7 @@ class Response:
         """Give the connection back, or close it. What has arrived of a complete body can still be read."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.finish(self)
+            connection.finish()
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -105,9 +105,8 @@ class Response:
         return data
 
     async def _arrival(self) -> None:
-        connection = self._connection
-        if connection is None:
-            raise RuntimeError("the response was released before its end")
+        # A response that was released is complete, or has failed: nobody waits for more of it.
+        connection = cast("Connection", self._connection)
         waiter = self._waiter = connection.loop.create_future()
         connection.start_timer()
         try:

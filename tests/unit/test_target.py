@@ -114,6 +114,8 @@ DOT_SEGMENTS = [
     "/v2.01/acme/%2e%2e;x/evil",
     "/v2.01/acme/%2e%2e%3b/evil",
     "/v2.01/acme/..%00/evil",
+    "/v2.01/acme/..%00.json",
+    "/v2.01/acme/..%20%00x/evil",
     "/v2.01/acme/..%20/evil",
     "/v2.01/acme/..%09%0a%0d",
     # separators that show after decoding

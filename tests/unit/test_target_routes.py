@@ -63,6 +63,7 @@ DISGUISED = [
     "/v2.01/oauth/token%3b",
     "/v2.01/oauth/token%20",
     "/v2.01/oauth/token%00",
+    "/v2.01/oauth/token%00.json",
     "/v2.01/oauth/token%2f",
     "/v2.01/oauth/token%3fgrant_type=x",
     "/v2.01/oauth/token%23",

@@ -1,0 +1,241 @@
+"""TLS to upstream: who cannot prove its name and issuer receives not one byte of a request."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ssl
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from sidecar.core.resend import Failure, FailureKind, Sent
+from sidecar.upstream.errors import UpstreamFailure
+from sidecar.upstream.tls import client_context
+from tests.support.upstreams import OK, Peer, answering, client_of, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.any_loop
+
+DAY = dt.timedelta(days=1)
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = client_context()
+    authority.configure_trust(context)
+    return context
+
+
+def proving(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_calls_go_over_verified_tls(authority: trustme.CA, version: ssl.TLSVersion) -> None:
+    server = proving(authority.issue_cert("localhost"))
+    server.minimum_version = server.maximum_version = version
+    async with serve(answering(OK), ssl_context=server) as upstream:
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            for _ in range(5):
+                assert await client.call("POST", body=b"x" * 100_000) == OK[-12:]
+            assert len(upstream.peers) == 1
+            assert {len(request.body) for request in upstream.requests} == {100_000}
+
+
+async def test_many_new_connections_at_once_are_all_usable(authority: trustme.CA) -> None:
+    """A TLS 1.3 server sends session tickets after the handshake: they must not pass for an answer, nor for an end."""
+    async with serve(answering(OK), ssl_context=proving(authority.issue_cert("localhost"))) as upstream:
+        async with client_of(upstream, ssl_context=trusting(authority), size=30) as client:
+            await asyncio.gather(*(client.call("POST") for _ in range(30)))
+            assert len(upstream.requests) == 30
+
+
+async def test_only_http_1_1_is_offered(authority: trustme.CA) -> None:
+    chosen: list[str | None] = []
+
+    async def script(peer: Peer) -> None:
+        assert peer._transport is not None
+        chosen.append(peer._transport.get_extra_info("ssl_object").selected_alpn_protocol())
+        await answering(OK)(peer)
+
+    async with serve(script, ssl_context=proving(authority.issue_cert("localhost"))) as upstream:
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            await client.call()
+    assert chosen == ["http/1.1"]
+
+
+def other_name(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("api.mangopay.test")
+
+
+def unknown_issuer(authority: trustme.CA) -> trustme.LeafCert:
+    return trustme.CA().issue_cert("localhost")
+
+
+def expired(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("localhost", not_before=NOW - 2 * DAY, not_after=NOW - DAY)
+
+
+def not_yet_valid(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("localhost", not_before=NOW + 20_000 * DAY, not_after=NOW + 20_001 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("issue", "words"),
+    [
+        (other_name, "another host name"),
+        (unknown_issuer, "issuer is not trusted"),
+        (expired, "has expired"),
+        (not_yet_valid, "not valid yet"),
+    ],
+)
+async def test_who_is_not_trusted_receives_not_one_byte(
+    authority: trustme.CA, issue: Callable[[trustme.CA], trustme.LeafCert], words: str
+) -> None:
+    async with serve(answering(OK), ssl_context=proving(issue(authority))) as upstream:
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            with pytest.raises(UpstreamFailure) as caught:
+                await client.ask("POST", body=b"{}")
+            assert caught.value.failure == Failure(FailureKind.TLS, Sent.NOTHING, reused=False, response_started=False)
+            assert words in caught.value.detail
+            assert client.pool.open == 0
+        assert upstream.requests == []
+        assert b"".join(bytes(peer.received) for peer in upstream.peers) == b""
+
+
+async def test_an_address_is_verified_too(authority: trustme.CA) -> None:
+    async with serve(answering(OK), ssl_context=proving(authority.issue_cert("127.0.0.2"))) as upstream:
+        upstream.address = "127.0.0.1"
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            with pytest.raises(UpstreamFailure) as caught:
+                await client.call()
+            assert "another IP address" in caught.value.detail
+
+
+async def test_an_upstream_that_speaks_no_tls_receives_no_request(authority: trustme.CA) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await peer.gone()
+
+    async with serve(script) as upstream:
+        upstream.scheme = "https"
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            with pytest.raises(UpstreamFailure) as caught:
+                await client.ask("POST", body=b"canary")
+            assert caught.value.failure.kind is FailureKind.TLS
+            assert caught.value.detail == "TLS failed: wrong version number"
+        assert b"canary" not in upstream.peers[0].received
+
+
+async def test_a_connection_that_breaks_during_the_handshake_sends_nothing(authority: trustme.CA) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.take(1)
+        peer.reset()
+
+    async with serve(script) as upstream:
+        upstream.scheme = "https"
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            with pytest.raises(UpstreamFailure) as caught:
+                await client.ask("POST")
+            assert caught.value.failure == Failure(FailureKind.TLS, Sent.NOTHING, reused=False, response_started=False)
+            assert client.pool.open == 0
+
+
+async def test_a_handshake_that_hangs_ends_with_the_connect_timeout(authority: trustme.CA) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.gone()
+
+    async with serve(script) as upstream:
+        upstream.scheme = "https"
+        async with client_of(upstream, ssl_context=trusting(authority), connect_timeout=0.1) as client:
+            with pytest.raises(UpstreamFailure) as caught:
+                await client.ask("POST")
+            assert caught.value.failure.kind is FailureKind.TLS
+            assert caught.value.detail == "not done within 0.1 s"
+            assert client.pool.open == 0
+        await upstream.peers[0].ended.wait()
+
+
+async def test_an_alert_about_our_certificate_is_named(authority: trustme.CA) -> None:
+    """In TLS 1.3 it comes after the handshake, and so after the request: what was executed is not known."""
+    server = proving(authority.issue_cert("localhost"))
+    server.verify_mode = ssl.CERT_REQUIRED
+
+    async def script(peer: Peer) -> None:
+        """Shake hands by hand: asyncio's own server drops its last alert."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = server.wrap_bio(incoming, outgoing, server_side=True)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await peer.send(outgoing.read())
+                incoming.write(await peer.take_some())
+            except ssl.SSLError:
+                await peer.send(outgoing.read())
+                await peer.gone()
+                return
+
+    async with serve(script) as upstream:
+        upstream.scheme, upstream.address = "https", "localhost"
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            connection = await client.acquire()
+            with pytest.raises(UpstreamFailure) as caught:
+                await client.ask("POST", connection=connection)
+            assert caught.value.failure == Failure(FailureKind.LOST, Sent.ALL, reused=False, response_started=False)
+            assert caught.value.detail == "TLS failed: tlsv13 alert certificate required"
+
+
+async def test_a_body_that_tls_cuts_short_is_cut_short_here(authority: trustme.CA) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK[:-2])
+
+    async with serve(script, ssl_context=proving(authority.issue_cert("localhost"))) as upstream:
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            response = await client.ask()
+            assert await response.read() == OK[-12:-2]
+            with pytest.raises(UpstreamFailure):
+                await response.read()
+            response.release()
+
+
+async def test_an_idle_connection_that_upstream_closes_is_noticed(authority: trustme.CA) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+
+    async with serve(script, ssl_context=proving(authority.issue_cert("localhost"))) as upstream:
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            for number in range(3):
+                await client.call("POST")
+                await upstream.peers[number].lost.wait()
+            assert [request.connection for request in upstream.requests] == [0, 1, 2]
+
+
+def test_the_context_takes_nothing_older_than_tls_1_2_and_verifies() -> None:
+    context = client_context()
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode == ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert context.options & ssl.OP_NO_COMPRESSION
+
+
+def test_session_keys_are_written_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Python's own default context honours this variable: whoever sets it could read every token."""
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert client_context().keylog_filename is None
