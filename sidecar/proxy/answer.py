@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.resend import FailureKind
+from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
     from sidecar.core.headers import RawHeaders
     from sidecar.core.stored_answer import StoredAnswer
     from sidecar.upstream.response import Response
+
+#: Statuses whose answers have neither a body nor its length (RFC 9110 sections 15.3.5 and 15.4.5).
+_BODILESS: Final = frozenset({204, 304})
 
 
 @dataclass(slots=True)
@@ -47,19 +53,36 @@ class UpstreamAnswer:
     @classmethod
     def stored(cls, stored: StoredAnswer) -> UpstreamAnswer:
         """Wrap an answer that was read back."""
-        headers = (
-            (b"Content-Type", stored.content_type.encode("ascii")),
-            (b"Content-Length", b"%d" % len(stored.body)),
-        )
+        body = b"" if stored.status in _BODILESS else stored.body
+        headers: RawHeaders = ()
+        if body:
+            headers = ((b"Content-Type", stored.content_type.encode("ascii")),)
+        if stored.status not in _BODILESS:
+            headers = (*headers, (b"Content-Length", b"%d" % len(body)))
         return cls(
             status=stored.status,
             reason=b"",
             raw_headers=headers,
-            head=stored.body,
+            head=body,
             rest=None,
-            has_body=True,
-            content_length=len(stored.body),
+            has_body=bool(body),
+            content_length=len(body),
         )
+
+    async def look_ahead(self) -> None:
+        """Take what has come of a body whose connection has closed already, without waiting.
+
+        Raises UpstreamFailure if its framing is broken: nothing of it has been
+        passed on, so that it need not be. One that was cut short is passed on as
+        far as it goes.
+        """
+        if self.rest is None:
+            return
+        try:
+            self.head = await self.rest.read()
+        except UpstreamFailure as error:
+            if error.failure.kind is FailureKind.BROKEN:
+                raise
 
     async def read_whole(self, limit: int) -> bool:
         """Read the rest of the body if it ends within ``limit`` bytes.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.resend import Sent, Verdict, decide, describe
+from sidecar.core.resend import FailureKind, Verdict, decide, describe
 from sidecar.proxy.exchange import Exchanger, Request, Waiting
 from sidecar.upstream.errors import UpstreamFailure
 
@@ -66,10 +66,9 @@ class Attempts:
         self._outgoing: Final = outgoing
         self._exchanger: Final = exchanger
         self._timeout: Final = timeout
-        self._waiting: Final = Waiting(clock, WAITING_BUDGET)
+        #: What is left of the time that token waits and connects may take.
+        self.waiting: Final = Waiting(clock, WAITING_BUDGET)
         self._retries = 0
-        #: Attempts on which at least one byte of the request was written.
-        self.deliveries = 0
 
     async def answer(self, *, newer_than: int = 0) -> tuple[UpstreamAnswer, int]:
         """Return upstream's answer and the generation of the token that the request carried.
@@ -77,40 +76,53 @@ class Attempts:
         ``newer_than`` is a generation that a 401 burnt. Raises Unanswered, and
         SidecarError if there is no token to be had.
         """
-        call, fresh = self._call, False
+        call = self._call
+        lost: Unanswered | None = None
         while True:
             try:
-                answer, generation = await self._send(newer_than=newer_than, fresh=fresh)
+                answer, generation = await self._send(newer_than=newer_than, fresh=lost is not None)
             except UpstreamFailure as error:
-                self.deliveries += error.failure.sent is not Sent.NOTHING
-                verdict = decide(error.failure, call.method, self.deliveries, self._retries)
+                verdict = decide(error.failure, call.method, call.deliveries, self._retries)
+                lost = Unanswered(error, verdict)
                 if not verdict.resend or not self._outgoing.repeatable or call.gone:
-                    raise Unanswered(error, verdict) from None
+                    raise lost from None
                 self._retries += 1
-                fresh = True
+            except SidecarError as error:
+                if not call.deliveries:
+                    raise
+                # No token for the second delivery of a read, or the caller's body ended badly on its way through.
+                raise lost or _delivered(error) from None
             else:
-                self.deliveries += 1
-                if fresh:
+                if lost is not None:
                     call.record.add_recovered("connection")
                 return answer, generation
 
     async def _send(self, *, newer_than: int, fresh: bool) -> tuple[UpstreamAnswer, int]:
-        call = self._call
+        call, status = self._call, 0
         try:
-            return await self._exchanger.exchange(
+            answer, generation = await self._exchanger.exchange(
                 self._outgoing.request,
                 self._outgoing.tokens,
-                self._waiting,
+                self.waiting,
                 timeout=self._timeout,
                 newer_than=newer_than,
                 fresh=fresh,
                 sending=call,
             )
+            status = answer.status
         finally:
-            call.ended()
-            call.record.token_wait_seconds = self._waiting.token_seconds
+            call.ended(status)
+            call.record.token_wait_seconds = self.waiting.token_seconds
+        return answer, generation
 
 
 def broken_answer(error: UpstreamFailure) -> Unanswered:
     """Return the end of a call whose answer broke off before the caller got any of it."""
-    return Unanswered(error, Verdict(False, ErrorCode.UPSTREAM_UNREACHABLE, Outcome.UNKNOWN))
+    late = error.failure.kind is FailureKind.TIMEOUT
+    code = ErrorCode.UPSTREAM_TIMEOUT if late else ErrorCode.UPSTREAM_UNREACHABLE
+    return Unanswered(error, Verdict(False, code, Outcome.UNKNOWN))
+
+
+def _delivered(error: SidecarError) -> SidecarError:
+    """Return ``error`` as it has to be told once a part of the request is out."""
+    return SidecarError(error.code, error.message, outcome=Outcome.UNKNOWN, detail=error.detail, close=error.close)

@@ -23,12 +23,13 @@ class Call:
     """
 
     __slots__ = (
-        "_began",
+        "_answered",
         "_cancelled",
         "_clock",
-        "_delivered",
         "_upstream",
         "connection",
+        "deliveries",
+        "first_sent_at",
         "method",
         "record",
         "sent_at",
@@ -43,10 +44,12 @@ class Call:
         self.record: Final = record
         self.task: Final = asyncio.current_task()
         self._upstream: Connection | None = None
-        self._delivered = False
-        self._began = 0.0
-        #: When the first byte was about to be written upstream (``Clock.now``); None before.
-        self.sent_at: float | None = None
+        #: Attempts on which at least one byte of the request was written.
+        self.deliveries = 0
+        #: When the first delivery and the last one began (``Clock.now``); 0 before there is one.
+        self.first_sent_at = self.sent_at = 0.0
+        # The status that upstream answered the last delivery with; 0 if it did not.
+        self._answered = 0
         self._cancelled = False
 
     @property
@@ -59,22 +62,26 @@ class Call:
     def begins(self, connection: Connection) -> None:
         """The request is about to be written to ``connection``."""
         self._upstream = connection
-        self.record.attempts += 1
-        self._began = self._clock.now()
-        if self.sent_at is None:
-            self.sent_at = self._began
+        self.sent_at = self._clock.now()
+        if not self.deliveries:
+            self.first_sent_at = self.sent_at
 
-    def ended(self) -> None:
-        """The attempt that began last is over: with an answer's head, or without one."""
-        if self._upstream is not None:
-            self._delivered = self._delivered or self._upstream.sent is not Sent.NOTHING
-            self._upstream = None
-            self.record.upstream_seconds += self._clock.now() - self._began
+    def ended(self, status: int) -> None:
+        """The attempt that began last is over: with an answer's head and its ``status``, or without one (0)."""
+        connection, self._upstream = self._upstream, None
+        if connection is None:
+            return
+        self.record.upstream_seconds += self._clock.now() - self.sent_at
+        # With its answer whole the connection is ready for another request, and knows nothing of this one any more.
+        if status or connection.sent is not Sent.NOTHING:
+            self._answered = status
+            self.deliveries += 1
+            self.record.attempts = self.deliveries
 
     def outcome(self) -> Outcome:
         """Whether Mangopay may have received the request, as of now."""
         on_the_wire = self._upstream is not None and self._upstream.sent is not Sent.NOTHING
-        return Outcome.UNKNOWN if self._delivered or on_the_wire else Outcome.NOT_SENT
+        return Outcome.UNKNOWN if self.deliveries or on_the_wire else Outcome.NOT_SENT
 
     # What others say to the call.
 
@@ -115,4 +122,7 @@ class Call:
         """Whether the cancellation that just arrived is this call's own; if so, it ends here."""
         if self.task is not None and self._cancelled:
             self.task.uncancel()
+            if self.gone and not self.record.status:
+                # Nobody gets this answer, but it is what became of the call.
+                self.record.status = self._answered
         return self._cancelled

@@ -37,19 +37,19 @@ LINGER: Final = 2.0
 
 
 class Phase(Enum):
-    """Where in its life a connection is."""
+    """Where in its life a connection is; ``gives_way``: it has no complete head, so at the cap it may be closed."""
 
-    FRESH = "no byte has come yet"
-    HEAD = "a part of a request head has come"
-    BUSY = "a request is being answered"
-    IDLE = "between two requests"
-    REFUSED = "not admitted: its first bytes get the refusal"
-    LINGERING = "answered for the last time; what still comes is thrown away"
-    CLOSING = "closed from here; unsent bytes may be left"
+    FRESH = "no byte has come yet", True
+    HEAD = "a part of a request head has come", True
+    BUSY = "a request is being answered", False
+    IDLE = "between two requests", True
+    REFUSED = "not admitted: its first bytes get the refusal", False
+    LINGERING = "answered for the last time; what still comes is thrown away", True
+    CLOSING = "closed from here; unsent bytes may be left", False
 
-
-#: Phases without a complete head: at the cap on connections these give way, the oldest first (contract section 3).
-_GIVES_WAY: Final = frozenset({Phase.FRESH, Phase.HEAD, Phase.IDLE, Phase.LINGERING})
+    def __init__(self, meaning: str, gives_way: bool) -> None:
+        self.meaning = meaning
+        self.gives_way = gives_way
 
 
 class ProxyConnection(Outflow):
@@ -147,7 +147,7 @@ class ProxyConnection(Outflow):
     def _enter(self, phase: Phase, seconds: float) -> None:
         self.phase = phase
         self.deadline = self._server.soon + seconds
-        self._server.moved(self, busy=phase is Phase.BUSY, gives_way=phase in _GIVES_WAY)
+        self._server.moved(self, busy=phase is Phase.BUSY, gives_way=phase.gives_way)
 
     # --- what the reading half asks for ------------------------------------------------------------------------------
 
@@ -199,7 +199,7 @@ class ProxyConnection(Outflow):
                     return
         finally:
             self.on_caller_gone = self.request = None
-            self._server.moved(self, busy=False, gives_way=self.phase in _GIVES_WAY)
+            self._server.moved(self, busy=False, gives_way=self.phase.gives_way)
 
     async def _answer(self, request: CallerRequest) -> bool:
         """Have the request answered; return whether the connection may stay open."""

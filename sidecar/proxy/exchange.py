@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.proxy.answer import UpstreamAnswer
+from sidecar.upstream.connection import Connection, Phase
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.headers import RequestTemplate
     from sidecar.tokens.manager import TokenManager
-    from sidecar.upstream.connection import Connection
     from sidecar.upstream.pool import Pool
     from sidecar.upstream.sending import BodySource
 
@@ -103,4 +103,7 @@ class Exchanger:
         if sending is not None:
             sending.begins(connection)
         response = await connection.exchange(head, request.body, head_only=request.head_only, timeout=timeout)
-        return UpstreamAnswer.of(response), token.generation
+        answer = UpstreamAnswer.of(response)
+        if answer.rest is not None and connection.phase is Phase.CLOSED:
+            await answer.look_ahead()
+        return answer, token.generation

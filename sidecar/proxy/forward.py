@@ -13,6 +13,7 @@ from sidecar.core.errors import Outcome, SidecarError
 from sidecar.core.stored_answer import is_conflict
 from sidecar.proxy.answer import UpstreamAnswer
 from sidecar.proxy.attempts import Attempts, Outgoing, Unanswered, broken_answer
+from sidecar.proxy.readback import LostAnswers, Question
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from sidecar.core.unauthorized import Burn
     from sidecar.proxy.call import Call
     from sidecar.proxy.exchange import Exchanger
-    from sidecar.proxy.readback import LostAnswers
     from sidecar.telemetry.metrics import Metrics
 
-#: Bytes of body that a 401 may have; a call is resent only after all of it was read.
-REFUSAL_LIMIT: Final = 64 * 1024
+#: Bytes of body that are read before going on: a call is resent only after all of the 401 is here (contract section
+#: 5.4), and an answer that can be read back is passed on once it is whole. Mangopay's answers have a few KiB.
+BODY_LIMIT: Final = 64 * 1024
 _KEYED_ADVICE: Final = (
     "No stored answer yet; the first request may still be running. Retry with the SAME Idempotency-Key "
     "(a duplicate is refused with 409), never with a new one."
@@ -55,11 +56,17 @@ class Forwarder:
         The request is written at most twice: a second time only where the
         table of resends allows it, or after a complete token 401.
         """
+        # Shown only if the outcome is unknown in the end, however the call ends.
+        call.record.idempotency_key = outgoing.idempotency_key
         attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
         try:
-            return await self._forward(attempts, call, outgoing)
+            answer = await self._forward(attempts, call, outgoing)
+            if outgoing.idempotency_key is not None and not call.gone:
+                # While nothing of it has been passed on, an answer that breaks off can still be read back.
+                await _is_whole(answer)
         except Unanswered as lost:
-            return await self._recover(call, outgoing, lost)
+            return await self._recover(attempts, call, outgoing, lost)
+        return answer
 
     async def _forward(self, attempts: Attempts, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
         answer, generation = await attempts.answer()
@@ -71,7 +78,7 @@ class Forwarder:
         if burn is None:
             return self._futile(call, answer)
         # The 401 counts even if this call cannot be resent: others need a new token all the same.
-        if attempts.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(answer):
+        if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(answer):
             return answer
         return await self._resend(attempts, call, outgoing, answer, burn)
 
@@ -82,35 +89,39 @@ class Forwarder:
         try:
             answer, generation = await attempts.answer(newer_than=burn.generation)
         except (SidecarError, Unanswered):
-            if attempts.deliveries > 1:
+            if call.deliveries > 1:
                 raise
             return refusal
         unauthorized = self._is_token_refusal(answer)
         outgoing.tokens.resend_answered(burn, unauthorized=unauthorized, generation=generation)
         if unauthorized:
             return self._futile(call, answer)
-        if await self._is_conflict_with_refusal(call, outgoing, answer):
+        if await self._is_conflict_with_refusal(attempts, call, outgoing, answer):
             return refusal
         call.record.add_recovered("token")
         return answer
 
-    async def _recover(self, call: Call, outgoing: Outgoing, lost: Unanswered) -> UpstreamAnswer:
+    async def _recover(self, attempts: Attempts, call: Call, outgoing: Outgoing, lost: Unanswered) -> UpstreamAnswer:
         """Read a lost answer back by its key, or raise the error that tells the caller what is known."""
         key = outgoing.idempotency_key
         if key is None or call.gone or lost.verdict.outcome is not Outcome.UNKNOWN:
             lost.fail()
-        stored = await self._lost_answers.read_back(call, outgoing.tokens, key=key, path=outgoing.path)
+        question = Question(key, outgoing.path, call.sent_at)
+        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record.id)
         if stored is None:
             lost.fail(_KEYED_ADVICE)
         call.record.add_recovered("idempotency")
         return UpstreamAnswer.stored(stored)
 
-    async def _is_conflict_with_refusal(self, call: Call, outgoing: Outgoing, answer: UpstreamAnswer) -> bool:
+    async def _is_conflict_with_refusal(
+        self, attempts: Attempts, call: Call, outgoing: Outgoing, answer: UpstreamAnswer
+    ) -> bool:
         """Whether Mangopay refuses the resend as a duplicate of the very request that it had answered with a 401."""
         key = outgoing.idempotency_key
         if answer.status != 409 or key is None or not await _is_whole(answer) or not is_conflict(answer.head):
             return False
-        stored = await self._lost_answers.read_back(call, outgoing.tokens, key=key, path=outgoing.path)
+        question = Question(key, outgoing.path, call.first_sent_at)
+        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record.id)
         return stored is not None and stored.status == 401
 
     def _is_token_refusal(self, answer: UpstreamAnswer) -> bool:
@@ -127,7 +138,8 @@ class Forwarder:
 
 
 async def _is_whole(answer: UpstreamAnswer) -> bool:
+    """Read the answer's body if it is small; return whether all of it is in hand. Raises Unanswered if it breaks."""
     try:
-        return await answer.read_whole(REFUSAL_LIMIT)
+        return await answer.read_whole(BODY_LIMIT)
     except UpstreamFailure as error:
         raise broken_answer(error) from None

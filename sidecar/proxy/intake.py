@@ -148,7 +148,8 @@ class Intake(RequestHandler):
                 break
             last = message.chunked or message.upgrade or message.should_close
             length = 0 if last or content is EMPTY_PAYLOAD else int(message.headers[hdrs.CONTENT_LENGTH])
-            after = heads.claim(message.method, message.path, length)
+            # The parser takes "CONNECT" without a target, and says None.
+            after = heads.claim(message.method, message.path or "", length)
             if message.chunked:
                 self._wire_body = after
                 self._check_chunks(content)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
+import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.core.challenge import is_sca_challenge
 from sidecar.core.errors import SidecarError
 from sidecar.core.headers import RequestTemplate
-from sidecar.core.stored_answer import StoredAnswer, read_stored_answer
+from sidecar.core.stored_answer import StoredAnswer, read_stored_answer, unix_seconds
 from sidecar.proxy.exchange import Exchanger, Request, Waiting
 from sidecar.upstream.errors import UpstreamFailure
 
@@ -17,17 +19,26 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.proxy.answer import UpstreamAnswer
-    from sidecar.proxy.call import Call
     from sidecar.tokens.manager import TokenManager
 
 #: Seconds before each try: Mangopay may need a moment to store an answer whose connection broke.
 PAUSES: Final = (0.2, 0.5, 1.0)
 #: Bytes of a stored answer that are read at most; Mangopay's resources are a few KiB.
 DOCUMENT_LIMIT: Final = 1024 * 1024
-#: Seconds that one try may wait for a connection and a token, and then for its answer.
+#: Seconds that one try may wait for its answer's head, and then for the rest of it.
 TRY_TIMEOUT: Final = 5.0
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which answer is looked for: the one under ``key`` to a request for ``path``, sent at ``sent_at`` or later."""
+
+    key: str
+    path: str
+    #: ``Clock.now``.
+    sent_at: float
 
 
 class LostAnswers:
@@ -39,29 +50,32 @@ class LostAnswers:
         self._client_id: Final = client_id
         self._clock: Final = clock
 
-    async def read_back(self, call: Call, tokens: TokenManager, *, key: str, path: str) -> StoredAnswer | None:
-        """Return the stored answer to this call's request for ``path``.
+    async def read_back(
+        self, question: Question, tokens: TokenManager, waiting: Waiting, call_id: str
+    ) -> StoredAnswer | None:
+        """Return the stored answer, for the call with the id ``call_id``, of whose waiting time ``waiting`` is left.
 
         None if there is none after three tries, or if what is stored answers
         another request: never somebody else's success.
         """
-        request = self._request(key)
+        target = f"/v2.01/{self._client_id}/responses/{question.key}"
+        request = self._request(target)
         for pause in PAUSES:
             await self._clock.sleep_until(self._clock.now() + pause)
-            answer = await self._ask(request, tokens)
-            if answer is None:
+            try:
+                answer, at = await self._ask(request, target, tokens, waiting)
+            except (UpstreamFailure, SidecarError, TimeoutError):
                 continue
-            stored = self._match(answer, path=path, sent_at=call.sent_at)
-            _log.info("answer.read_back", id=call.record.id, found=stored is not None, upstream_status=answer.status)
+            stored = _match(answer, question, elapsed=at - question.sent_at)
+            _log.info("answer.read_back", id=call_id, found=stored is not None, upstream_status=answer.status)
             if stored is not None:
                 return stored
         return None
 
-    def _request(self, key: str) -> Request:
-        target = f"/v2.01/{self._client_id}/responses/{key}".encode("ascii")
+    def _request(self, target: str) -> Request:
         template = RequestTemplate.build(
             "GET",
-            target,
+            target.encode("ascii"),
             prefix=self._endpoint.prefix,
             host=self._endpoint.host_header,
             headers=((b"Accept", b"application/json"),),
@@ -70,32 +84,50 @@ class LostAnswers:
         )
         return Request(template)
 
-    async def _ask(self, request: Request, tokens: TokenManager) -> UpstreamAnswer | None:
-        """Make one try; None if it got no whole answer."""
-        try:
-            answer, _ = await self._exchanger.exchange(
-                request, tokens, Waiting(self._clock, TRY_TIMEOUT), timeout=TRY_TIMEOUT
-            )
-            whole = await answer.read_whole(DOCUMENT_LIMIT)
-        except (UpstreamFailure, SidecarError):
-            return None
-        answer.discard()
-        return answer if whole else None
+    async def _ask(
+        self, request: Request, path: str, tokens: TokenManager, waiting: Waiting
+    ) -> tuple[UpstreamAnswer, float]:
+        """Make one try, mending a token 401 (contract section 5.4); return the answer and when its head was there."""
+        answer, generation, at = await self._exchange(request, tokens, waiting)
+        if not _is_token_refusal(answer):
+            tokens.accepted(generation)
+            return answer, at
+        burn = tokens.unauthorized(generation, path)
+        if burn is not None:
+            answer, generation, at = await self._exchange(request, tokens, waiting, newer_than=burn.generation)
+            tokens.resend_answered(burn, unauthorized=_is_token_refusal(answer), generation=generation)
+        return answer, at
 
-    def _match(self, answer: UpstreamAnswer, *, path: str, sent_at: float | None) -> StoredAnswer | None:
-        upstream_now = _date(answer)
-        if answer.status != 200 or upstream_now is None or sent_at is None:
-            return None
-        not_before = upstream_now - (self._clock.now() - sent_at)
-        return read_stored_answer(answer.head, path=path, not_before=not_before)
+    async def _exchange(
+        self, request: Request, tokens: TokenManager, waiting: Waiting, *, newer_than: int = 0
+    ) -> tuple[UpstreamAnswer, int, float]:
+        answer, generation = await self._exchanger.exchange(
+            request, tokens, waiting, timeout=TRY_TIMEOUT, newer_than=newer_than
+        )
+        at = self._clock.now()
+        try:
+            async with asyncio.timeout(TRY_TIMEOUT):
+                await answer.read_whole(DOCUMENT_LIMIT)
+        finally:
+            answer.discard()
+        return answer, generation, at
+
+
+def _is_token_refusal(answer: UpstreamAnswer) -> bool:
+    return answer.status == 401 and not is_sca_challenge(answer.raw_headers)
+
+
+def _match(answer: UpstreamAnswer, question: Question, *, elapsed: float) -> StoredAnswer | None:
+    """Return the stored answer in ``answer``, which came ``elapsed`` seconds after the request that it is to answer."""
+    upstream_now = _date(answer)
+    if answer.status != 200 or upstream_now is None:
+        return None
+    return read_stored_answer(answer.head, path=question.path, not_before=upstream_now - elapsed)
 
 
 def _date(answer: UpstreamAnswer) -> float | None:
     """Return the ``Date`` header: what upstream's clock says (Unix seconds)."""
     for name, value in answer.raw_headers:
         if name.lower() == b"date":
-            try:
-                return parsedate_to_datetime(value.decode("ascii")).timestamp()
-            except ValueError:
-                return None
+            return unix_seconds(value.decode("latin-1"))
     return None

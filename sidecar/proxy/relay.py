@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.headers import filter_response_headers, render_response_head
+from sidecar.core.resend import FailureKind
 from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
 from sidecar.upstream.errors import UpstreamFailure
 
@@ -18,10 +19,11 @@ _CLOSE: Final = (b"Connection", b"close")
 
 
 async def relay(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> RawResponse | Finished:
-    """UpstreamAnswer the caller with ``answer``.
+    """Pass ``answer`` on to the caller.
 
     What is whole already goes out in one write. Longer bodies stream; one that
     upstream cuts short is cut short here too, so that it never ends cleanly.
+    Raises CallerGoneError.
     """
     record = call.record
     record.status = answer.status
@@ -62,9 +64,10 @@ async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: b
         writer.finish()
     except UpstreamFailure as error:
         call.connection.cut()
+        late = error.failure.kind is FailureKind.TIMEOUT
         record.failed(
             SidecarError(
-                ErrorCode.UPSTREAM_UNREACHABLE,
+                ErrorCode.UPSTREAM_TIMEOUT if late else ErrorCode.UPSTREAM_UNREACHABLE,
                 "Mangopay's answer broke off, so it was cut off here too.",
                 outcome=Outcome.UNKNOWN,
                 detail=error.detail,

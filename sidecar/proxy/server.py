@@ -134,7 +134,8 @@ class ProxyServer(Server):
             self.busy.add(connection)
         else:
             self.busy.discard(connection)
-            self._look_for_quiet()
+            if self._quiet is not None:
+                self._look_for_quiet()
         if gives_way and connection in self._connections:
             self.waiting.setdefault(connection, None)
         else:
@@ -216,7 +217,7 @@ class ProxyServer(Server):
         if tasks:
             await asyncio.wait(tasks, timeout=_GOODBYE)
 
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - aiohttp's signature
+    async def shutdown(self, timeout: float | None = None) -> None:
         """Do what :meth:`close` does, under the name that aiohttp's own runners call."""
         await self.close()
 

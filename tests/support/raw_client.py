@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: Seconds until a test that waits for bytes has failed; generous, since test machines are busy.
-_PATIENCE: Final = 20.0
+PATIENCE: Final = 20.0
 _PIECE: Final = 64 * 1024
 
 
@@ -60,7 +60,7 @@ class RawClient:
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(PATIENCE):
                 await asyncio.get_running_loop().sock_connect(sock, target)
         except BaseException:
             sock.close()
@@ -77,7 +77,7 @@ class RawClient:
 
     async def send(self, data: bytes) -> None:
         """Send bytes; raises ConnectionError if the other end is gone."""
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             await self._loop.sock_sendall(self._socket, data)
 
     async def send_all(self, data: bytes) -> bool:
@@ -150,7 +150,7 @@ class RawClient:
         self._socket.close()
 
     async def _receive(self) -> bytes:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             return await self._loop.sock_recv(self._socket, _PIECE)
 
     async def _until(self, end: bytes) -> bytes:
