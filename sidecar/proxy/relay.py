@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.headers import filter_response_headers, render_response_head
 from sidecar.core.resend import FailureKind
+from sidecar.proxy.attempts import broken_answer
 from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
 from sidecar.upstream.errors import UpstreamFailure
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 _CHUNKED: Final = (b"Transfer-Encoding", b"chunked")
 _CLOSE: Final = (b"Connection", b"close")
+_KEEP_ALIVE: Final = (b"Connection", b"keep-alive")
+#: Bytes of an answer without a length that an HTTP/1.0 caller can get over a Unix socket.
+_WHOLE_LIMIT: Final = 1024 * 1024
 
 
 async def relay(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> RawResponse | Finished:
@@ -36,10 +40,13 @@ async def relay(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive:
     if unsized and http10:
         # HTTP/1.0 has no chunks: the end of the connection is the end of the body.
         keep_alive = False
+        await _only_whole_on_unix_sockets(call, answer)
     if chunked:
         extra.append(_CHUNKED)
     if not keep_alive:
         extra.append(_CLOSE)
+    elif http10:
+        extra.append(_KEEP_ALIVE)
     head = render_response_head(answer.status, answer.reason, headers, extra)
     if answer.rest is None:
         body = answer.head
@@ -48,6 +55,23 @@ async def relay(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive:
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
         return RawResponse(head, body, keep_alive=keep_alive)
     return await _stream(call, answer, head, chunked=chunked, keep_alive=keep_alive)
+
+
+async def _only_whole_on_unix_sockets(call: Call, answer: UpstreamAnswer) -> None:
+    """Read such an answer to its end before any of it is passed on: a Unix socket has no reset to cut it short with."""
+    if not call.connection.on_unix_socket:
+        return
+    try:
+        whole = await answer.read_whole(_WHOLE_LIMIT)
+    except UpstreamFailure as error:
+        broken_answer(error).fail()
+    if not whole:
+        answer.discard()
+        raise SidecarError(
+            ErrorCode.UPSTREAM_UNREACHABLE,
+            "Mangopay's answer has no length and is too large for HTTP/1.0 over a Unix socket: speak HTTP/1.1.",
+            outcome=Outcome.UNKNOWN,
+        )
 
 
 async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: bool, keep_alive: bool) -> Finished:

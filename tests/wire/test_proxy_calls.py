@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,7 +12,11 @@ from sidecar.core.errors import ErrorCode
 from tests.support import canary
 from tests.support.app import Pair, error_code, request_bytes, running_app, running_pair
 from tests.support.emulator import NATURAL_USER, basic
+from tests.support.raw_client import RawClient
 from tests.support.upstreams import Peer, Script, serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 USER = json.dumps(NATURAL_USER).encode()
 NATURAL = "/v2.01/acme/users/natural"
@@ -387,3 +392,31 @@ async def test_a_chunked_answer_is_chunked_again_and_delimited_by_the_end_for_ht
             await client.send(b"GET /v2.01/acme/users HTTP/1.0\r\nHost: localhost\r\n\r\n")
             old = await client.answer()
         assert (old.header("Transfer-Encoding"), old.header("Connection"), old.body) == (None, b"close", b"abcde")
+
+
+@pytest.mark.parametrize("answer", ["whole", "cut", "large"])
+async def test_http10_over_a_unix_socket_gets_no_part_for_the_whole(answer: str, tmp_path: Path) -> None:
+    start = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    rest = {"whole": b"0\r\n\r\n", "cut": b"", "large": b"%x\r\n%b\r\n0\r\n\r\n" % (2**20, b"x" * 2**20)}[answer]
+    socket = tmp_path / "sidecar.sock"
+    async with (
+        serve(scripted(start + rest)) as upstream,
+        running_app(f"http://127.0.0.1:{upstream.port}", listen_unix_socket=str(socket)),
+    ):
+        with await RawClient.connect(socket) as client:
+            await client.send(b"GET /v2.01/acme/users HTTP/1.0\r\nHost: any\r\n\r\n")
+            got = await client.answer()
+    if answer == "whole":
+        assert (got.status, got.body) == (200, b"abc")
+    else:
+        assert (got.status, error_code(got)) == (502, ErrorCode.UPSTREAM_UNREACHABLE)
+
+
+async def test_an_http10_caller_that_asks_to_keep_its_connection_is_told_so() -> None:
+    async with running_pair() as pair:
+        with await pair.app.connect() as client:
+            for _ in range(2):
+                await client.send(
+                    b"GET /v2.01/acme/users HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
+                )
+                assert (await client.answer()).header("Connection") == b"keep-alive"
