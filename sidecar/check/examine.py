@@ -1,0 +1,82 @@
+"""All steps, in order; none is taken whose result an earlier failure has already decided."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sidecar.check.calls import Calls
+from sidecar.check.local import LocalSteps
+from sidecar.check.report import Report, StepName
+from sidecar.check.running import latch_finding
+from sidecar.check.way import Way
+from sidecar.runtime import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from sidecar.config import Config
+    from sidecar.core.clock import Clock
+    from sidecar.upstream.tls import Trust
+
+#: The steps that need a token call.
+_WITH_TOKEN: Final = (StepName.TOKEN, StepName.CLOCK, StepName.CALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user asked for."""
+
+    path: Path | None
+    environ: Mapping[str, str]
+    #: Configuration, files and certificate only.
+    offline: bool = False
+    #: Make a token call even while a running sidecar is latched.
+    force: bool = False
+
+
+def examine(options: Options, report: Report, clock: Clock, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    """Take the steps and note them in ``report``. ``run`` runs a coroutine to its end."""
+    local = LocalSteps(options.path, options.environ, clock, report)
+    startable = local.take()
+    config = local.config
+    if options.offline:
+        return
+    if config is None or not startable:
+        names = [name for name in StepName if name not in (StepName.CONFIG, StepName.FILES, StepName.CERTIFICATE)]
+        report.skip("the configuration cannot be used", *(name for name in names if name is not StepName.EGRESS))
+        return
+    latched = not report.take(StepName.SIDECAR, lambda: latch_finding(config))
+    run(_examine_network(config, local.trust, report, clock, may_ask=options.force or not latched))
+
+
+async def _examine_network(config: Config, trust: Trust | None, report: Report, clock: Clock, *, may_ask: bool) -> None:
+    way = Way(config, trust, clock)
+    connect = StepName.TCP if way.egress is None else StepName.EGRESS
+    try:
+        if not await report.take_async(StepName.DNS, way.resolve()):
+            report.skip("there is no address", connect, StepName.TLS, *_WITH_TOKEN)
+        elif not await report.take_async(connect, way.connect()):
+            report.skip("there is no connection", StepName.TLS, *_WITH_TOKEN)
+        elif not await report.take_async(StepName.TLS, way.shake_hands()):
+            report.skip("TLS failed, and nothing is sent without it", *_WITH_TOKEN)
+        elif not may_ask:
+            report.skip("no token call while the running sidecar is latched: --force makes one", *_WITH_TOKEN)
+        else:
+            await _examine_calls(config, trust, way.came_from, report, clock)
+    finally:
+        way.close()
+
+
+async def _examine_calls(config: Config, trust: Trust | None, came_from: str, report: Report, clock: Clock) -> None:
+    async with AsyncExitStack() as stack:
+        tasks = Tasks()
+        stack.push_async_callback(tasks.close)
+        calls = Calls(config, trust, came_from, clock=clock, tasks=tasks)
+        stack.push_async_callback(calls.close)
+        await report.take_async(StepName.TOKEN, calls.fetch_token())
+        await report.take_async(StepName.CLOCK, calls.compare_clocks())
+        await report.take_async(StepName.CALL, calls.view_client())

@@ -1,0 +1,112 @@
+"""Steps and their results, and how people and machines get to read them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sidecar.core.diagnosis import Finding, Mark
+from sidecar.core.remedies import DIAGNOSES
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from sidecar.core.clock import Clock
+
+
+class StepName(StrEnum):
+    """The steps, in the order in which they are taken; TCP or EGRESS, never both."""
+
+    CONFIG = "config"
+    FILES = "files"
+    CERTIFICATE = "certificate"
+    SIDECAR = "sidecar"
+    DNS = "dns"
+    TCP = "tcp"
+    EGRESS = "egress"
+    TLS = "tls"
+    TOKEN = "token"  # noqa: S105 - a step, not a password
+    CLOCK = "clock"
+    CALL = "call"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step, as ``--json`` tells it."""
+
+    name: str
+    #: ``ok``, ``warning``, ``failed`` or ``skipped``.
+    status: str
+    #: What was found; for ``skipped`` the reason.
+    detail: str
+    #: A word of ``sidecar.core.diagnosis.Cause``; None for ``ok`` and ``skipped``, as the next two.
+    code: str | None
+    cause: str | None
+    mend: str | None
+    seconds: float
+
+
+class Document(msgspec.Struct, frozen=True):
+    """All steps, as ``--json`` tells them."""
+
+    #: No step failed.
+    ok: bool
+    steps: tuple[Step, ...]
+
+
+class Report:
+    """Collects steps; ``show`` gets each one once it is done."""
+
+    def __init__(self, clock: Clock, show: Callable[[Step], None]) -> None:
+        self._clock: Final = clock
+        self._show: Final = show
+        self._steps: list[Step] = []
+        #: What ``run`` would refuse to start with, in one line; None: nothing.
+        self.bad_config: str | None = None
+
+    @property
+    def document(self) -> Document:
+        """What there is so far."""
+        return Document(all(step.status != Mark.FAILED for step in self._steps), tuple(self._steps))
+
+    def add(self, name: StepName, finding: Finding, seconds: float = 0.0) -> Finding:
+        """Note what a step found and how long it took; return the finding."""
+        words = None if finding.cause is None else DIAGNOSES[finding.cause]
+        step = Step(
+            name=name,
+            status=finding.mark,
+            detail=finding.detail,
+            code=finding.cause,
+            cause=words and words.cause,
+            mend=words and words.mend,
+            seconds=round(seconds, 6),
+        )
+        self._steps.append(step)
+        self._show(step)
+        return finding
+
+    def take(self, name: StepName, step: Callable[[], Finding]) -> bool:
+        """Take a step and note it; return whether it did not fail."""
+        started = self._clock.now()
+        return self.add(name, step(), self._clock.now() - started).mark is not Mark.FAILED
+
+    async def take_async(self, name: StepName, step: Awaitable[Finding]) -> bool:
+        """Take a step that waits, and note it; return whether it did not fail."""
+        started = self._clock.now()
+        return self.add(name, await step, self._clock.now() - started).mark is not Mark.FAILED
+
+    def skip(self, why: str, *names: StepName) -> None:
+        """Note steps that are not taken."""
+        for name in names:
+            self.add(name, Finding.skipped(why))
+
+
+def in_words(step: Step) -> str:
+    """Return the step as a line, and two more with cause and mend if there are any."""
+    line = f"{step.status:<8} {step.name:<12} {step.detail}"
+    if step.status != Mark.SKIPPED:
+        line += f" ({step.seconds * 1000:.0f} ms)"
+    if step.cause is None:
+        return line
+    return f"{line}\n{'':<21} cause: {step.cause} [{step.code}]\n{'':<21} mend:  {step.mend}"

@@ -1,0 +1,85 @@
+"""A sidecar that runs already with this configuration: while it is latched, a token call could make things worse."""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sidecar.admin.words import duration
+from sidecar.core.diagnosis import Cause, Finding
+
+if TYPE_CHECKING:
+    from sidecar.config import Config
+
+#: Seconds; the answer comes from memory.
+_TIMEOUT: Final = 5.0
+#: Bytes of an answer that are read at most.
+_LARGEST: Final = 4 * 1024 * 1024
+#: Where a listener on every address is reached from this machine.
+_ON_THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class _Token(msgspec.Struct, frozen=True):
+    """Of ``sidecar.tokens.status.TokenStatus`` what matters here; so sidecars of other versions can be asked too."""
+
+    credential: str
+    latch_reason: str | None = None
+    latched_until: float | None = None
+
+
+class _Status(msgspec.Struct, frozen=True):
+    """Of ``sidecar.admin.status.Status`` what matters here."""
+
+    client_id: str
+    base_url: str
+    time: float
+    tokens: tuple[_Token, ...]
+
+
+def latch_finding(config: Config) -> Finding:
+    """Ask the admin port; the finding has failed only if a sidecar for the same account is latched."""
+    port = config.admin.port
+    if not port:
+        return Finding.skipped(f"admin.port is {'off' if port is None else '0'}, so none can be asked")
+    document = _ask(tuple(_ON_THIS_MACHINE.get(host, host) for host in config.admin.host), port)
+    if document is None:
+        return Finding.skipped(f"none answers on admin port {port}")
+    try:
+        status = msgspec.json.decode(document, type=_Status)
+    except msgspec.MsgspecError:
+        return Finding.skipped(f"what answers on port {port} is no sidecar")
+    endpoint = config.mangopay.endpoint
+    if (status.client_id, status.base_url) != (config.mangopay.client_id, endpoint.origin + endpoint.prefix):
+        return Finding.skipped(f"the one on admin port {port} serves another account")
+    return _judge(status)
+
+
+def _judge(status: _Status) -> Finding:
+    latched = next((token for token in status.tokens if _concerns_us(token)), None)
+    if latched is None:
+        return Finding.ok("one runs, and is not latched")
+    until = latched.latched_until or status.time
+    next_try = f"its next try is in {duration(until - status.time)}" if until > status.time else "it may try again now"
+    if latched.latch_reason == "lockout":
+        return Finding.failed(Cause.SIDECAR_LATCHED_LOCKOUT, f"the running one is locked out; {next_try}")
+    return Finding.failed(Cause.SIDECAR_LATCHED_REFUSED, f"the running one's credentials are refused; {next_try}")
+
+
+def _concerns_us(token: _Token) -> bool:
+    """A lockout is the whole account's; refused credentials are those of one key, and here it is the main one."""
+    return token.latch_reason is not None and (token.credential == "api" or token.latch_reason == "lockout")
+
+
+def _ask(hosts: tuple[str, ...], port: int) -> bytes | None:
+    for host in hosts:
+        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+        try:
+            connection.request("GET", "/status")
+            return connection.getresponse().read(_LARGEST)
+        except (OSError, http.client.HTTPException):
+            continue
+        finally:
+            connection.close()
+    return None

@@ -1,0 +1,50 @@
+"""``check``: find what is wrong between the configuration and a token, and say how to mend it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from sidecar.check.examine import Options, examine
+from sidecar.check.report import Report, in_words
+from sidecar.cli.command import BAD_USAGE, FAILED, Command, Failure, config_option
+from sidecar.cli.output import say
+from sidecar.cli.process import forbid_core_dumps, run_loop
+from sidecar.runtime import SystemClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sidecar.check.report import Step
+
+
+@click.command("check", cls=Command)
+@config_option
+@click.option("--offline", is_flag=True, help="Configuration, files and certificate only: no network at all.")
+@click.option("--force", is_flag=True, help="Make the token call even while a running sidecar is latched.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
+def command(config_path: Path | None, offline: bool, force: bool, as_json: bool) -> int:
+    """Tell, line by line, what is right and what is not: configuration, files, certificate, network, token.
+
+    Each failure comes with its likely cause and its mend. At most one token call is made, and none while a running
+    sidecar is latched: more wrong attempts could lock the account. Exits with 0 if all is right, 1 if not, 2 if "run"
+    would refuse the configuration.
+    """
+    forbid_core_dumps()
+
+    def show(step: Step) -> None:
+        if not as_json:
+            say(in_words(step))
+
+    clock = SystemClock()
+    report = Report(clock, show)
+    examine(Options(config_path, os.environ, offline, force), report, clock, run_loop)
+    document = report.document
+    if as_json:
+        say(msgspec.json.format(msgspec.json.encode(document)).decode())
+    if report.bad_config is not None:
+        raise Failure(report.bad_config, BAD_USAGE)
+    return 0 if document.ok else FAILED

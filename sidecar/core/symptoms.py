@@ -1,0 +1,216 @@
+"""From what a step met (an error number, a TLS alert, a status) to its :class:`~sidecar.core.diagnosis.Cause`."""
+
+from __future__ import annotations
+
+import errno
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.diagnosis import Cause, Finding
+from sidecar.core.oauth import Fetched, LockedOut, Refusal, Refused
+from sidecar.core.resend import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.core.endpoint import Endpoint
+    from sidecar.core.oauth import FetchResult
+
+#: Seconds by which this machine's clock may differ from the server's before it is said, and before it is a failure.
+SKEW_WARNING: Final = 60.0
+SKEW_FAILURE: Final = 300.0
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+_MANGOPAY: Final = ".mangopay.com"
+_MTLS: Final = "api-mtls."
+
+
+def certificate_fits(endpoint: Endpoint, *, client_certificate: bool) -> bool:
+    """Tell whether a host of Mangopay's is the one for calls with, or without, a client certificate."""
+    if not endpoint.host.endswith(_MANGOPAY):
+        return True
+    return endpoint.host.startswith(_MTLS) == client_certificate
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+_OF_ERRNO: Final[Mapping[int, Cause]] = MappingProxyType(
+    {
+        errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
+        errno.ETIMEDOUT: Cause.CONNECT_TIMEOUT,
+        errno.ENETUNREACH: Cause.NETWORK_UNREACHABLE,
+        errno.EHOSTUNREACH: Cause.NETWORK_UNREACHABLE,
+        errno.EADDRNOTAVAIL: Cause.NETWORK_UNREACHABLE,
+        errno.ENETDOWN: Cause.NETWORK_UNREACHABLE,
+    }
+)
+
+
+def of_connect(number: int | None, *, late: bool) -> Cause:
+    """Name why TCP did not connect: by errno (None: each address had another), or because it took too long."""
+    if late:
+        return Cause.CONNECT_TIMEOUT
+    return Cause.CONNECTION_REFUSED if number is None else _OF_ERRNO.get(number, Cause.CONNECTION_REFUSED)
+
+
+_TUNNEL_STATUS: Final = re.compile(r"answered ([0-9]{3})")
+_OF_TUNNEL_STATUS: Final[Mapping[int, Cause]] = MappingProxyType(
+    {
+        400: Cause.EGRESS_NO_PROXY,
+        403: Cause.EGRESS_FORBIDDEN,
+        404: Cause.EGRESS_NO_PROXY,
+        405: Cause.EGRESS_NO_PROXY,
+        407: Cause.EGRESS_CREDENTIALS,
+        502: Cause.EGRESS_CANNOT_REACH,
+        503: Cause.EGRESS_CANNOT_REACH,
+        504: Cause.EGRESS_CANNOT_REACH,
+    }
+)
+
+
+def of_tunnel(message: str) -> Cause:
+    """Name why a proxy opened no tunnel: by the message of ``sidecar.core.tunnel.TunnelRefusedError``."""
+    if "did not answer as an HTTP proxy" in message:
+        return Cause.EGRESS_NO_PROXY
+    found = _TUNNEL_STATUS.match(message)
+    return _OF_TUNNEL_STATUS.get(int(found[1]), Cause.EGRESS_REFUSED) if found else Cause.EGRESS_REFUSED
+
+
+# --- TLS -------------------------------------------------------------------------------------------------------------
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h.
+_OF_VERIFY_CODE: Final[Mapping[int, Cause]] = MappingProxyType(
+    {
+        2: Cause.TLS_UNKNOWN_ISSUER,
+        9: Cause.TLS_SERVER_NOT_YET_VALID,
+        10: Cause.TLS_SERVER_EXPIRED,
+        18: Cause.TLS_UNKNOWN_ISSUER,
+        19: Cause.TLS_UNKNOWN_ISSUER,
+        20: Cause.TLS_UNKNOWN_ISSUER,
+        21: Cause.TLS_UNKNOWN_ISSUER,
+        62: Cause.TLS_WRONG_NAME,
+        64: Cause.TLS_WRONG_NAME,
+    }
+)
+
+#: RFC 8446 section 6.2: alerts about our certificate, as OpenSSL's reasons end.
+_CERTIFICATE_ALERTS: Final = (
+    "alert certificate required",
+    "alert bad certificate",
+    "alert unsupported certificate",
+    "alert certificate revoked",
+    "alert certificate expired",
+    "alert certificate unknown",
+    "alert unknown ca",
+    "alert access denied",
+)
+_NO_TLS: Final = ("wrong version number", "http request", "unknown protocol", "packet length too long", "record layer")
+_OLD_TLS: Final = ("alert protocol version", "unsupported protocol", "version too low")
+
+
+def of_verification(code: int) -> Cause:
+    """Name why the server's certificate was refused, by OpenSSL's verify error."""
+    return _OF_VERIFY_CODE.get(code, Cause.TLS_CERTIFICATE_REFUSED)
+
+
+def of_tls_reason(reason: str, *, client_certificate: bool) -> Cause | None:
+    """Name why TLS failed, by OpenSSL's reason in lower case with blanks; None if the reason tells nothing."""
+    if any(alert in reason for alert in _CERTIFICATE_ALERTS):
+        return Cause.CLIENT_CERTIFICATE_REFUSED if client_certificate else Cause.CLIENT_CERTIFICATE_REQUIRED
+    if any(words in reason for words in _NO_TLS):
+        return Cause.TLS_NOT_SPOKEN
+    if any(words in reason for words in _OLD_TLS):
+        return Cause.TLS_VERSION
+    if "alert handshake failure" in reason:
+        return Cause.CLIENT_CERTIFICATE_REFUSED if client_certificate else Cause.TLS_REFUSED
+    return Cause.TLS_CUT if "eof" in reason else None
+
+
+# --- exchanges -------------------------------------------------------------------------------------------------------
+
+_OF_KIND: Final[Mapping[FailureKind, Cause]] = MappingProxyType(
+    {
+        FailureKind.RESOLVE: Cause.UNKNOWN_HOST,
+        FailureKind.EGRESS: Cause.EGRESS_REFUSED,
+        FailureKind.CONNECT: Cause.CONNECTION_REFUSED,
+        FailureKind.TLS: Cause.TLS_CUT,
+        FailureKind.TIMEOUT: Cause.NO_ANSWER,
+        FailureKind.BROKEN: Cause.ANSWER_BROKEN,
+    }
+)
+
+
+def of_exchange(kind: FailureKind, detail: str, *, client_certificate: bool) -> Cause:
+    """Name why a request got no answer: by the failure's kind and its detail, which is in words of ours."""
+    if "TLS" in detail:
+        cause = of_tls_reason(detail, client_certificate=client_certificate)
+        if cause is not None:
+            return cause
+    return _OF_KIND.get(kind, Cause.CONNECTION_LOST)
+
+
+# nginx speaks of a client certificate only after the handshake, with a page of its own.
+_NGINX_WITHOUT: Final = b"No required SSL certificate was sent"
+_NGINX_REFUSED: Final = b"The SSL certificate error"
+
+
+def token_finding(status: int, body: bytes, result: FetchResult, *, came_from: str, where: str) -> Finding:
+    """Judge the answer to the token request.
+
+    ``came_from`` says by which address calls leave, ``where`` which key of
+    which environment was tried. Of ``body`` nothing is shown.
+    """
+    if isinstance(result, Fetched):
+        warnings = f" ({'; '.join(result.warnings)})" if result.warnings else ""
+        return Finding.ok(f"a token for {result.expires_in:g} s{warnings}")
+    if status == 400 and _NGINX_WITHOUT in body:
+        return Finding.failed(Cause.CLIENT_CERTIFICATE_REQUIRED, "status 400: no client certificate was sent")
+    if status == 400 and _NGINX_REFUSED in body:
+        return Finding.failed(Cause.CLIENT_CERTIFICATE_REFUSED, "status 400: the client certificate was refused")
+    if isinstance(result, LockedOut):
+        after = f"; Mangopay says to wait {result.retry_after:g} s" if result.retry_after else ""
+        return Finding.failed(Cause.LOCKED_OUT, result.detail + after)
+    if isinstance(result, Refused):
+        if result.refusal is Refusal.CREDENTIALS:
+            return Finding.failed(Cause.WRONG_KEY, f"{result.detail} ({where})")
+        if result.refusal is Refusal.FORBIDDEN:
+            return Finding.failed(Cause.ADDRESS_NOT_ALLOWED, f"{result.detail}; {came_from}")
+        return Finding.failed(Cause.TOKEN_REQUEST_REFUSED, result.detail)
+    return Finding.failed(_of_status(status, Cause.TOKEN_NOT_UNDERSTOOD), result.detail)
+
+
+def call_finding(status: int, *, is_sca: bool, came_from: str) -> Finding:
+    """Judge the answer to the harmless GET; ``is_sca``: a 401 that asks for the user's own authentication."""
+    said = f"status {status}"
+    if 200 <= status < 300:
+        return Finding.ok(said)
+    if status == 401:
+        return Finding.ok(f"{said}, with SCA asked for") if is_sca else Finding.failed(Cause.CALL_UNAUTHORIZED, said)
+    if status == 403:
+        return Finding.failed(Cause.CALL_FORBIDDEN, f"{said}; {came_from}")
+    if status == 404:
+        return Finding.failed(Cause.CALL_NOT_FOUND, said)
+    return Finding.failed(_of_status(status, Cause.CALL_REFUSED), said)
+
+
+def _of_status(status: int, otherwise: Cause) -> Cause:
+    if 300 <= status < 400:
+        return Cause.REDIRECTED
+    if status == 429:
+        return Cause.RATE_LIMITED
+    if status == 408:
+        return Cause.NO_ANSWER
+    return Cause.SERVER_ERROR if status >= 500 else otherwise
+
+
+def clock_finding(skew: float | None) -> Finding:
+    """Judge by how many seconds this machine's clock is ahead of the server's; None: the server did not say."""
+    if skew is None:
+        return Finding.skipped("no answer with a Date")
+    size = abs(skew)
+    detail = f"{size:.0f} s {'ahead of' if skew > 0 else 'behind'} the server's" if size >= 2 else "as the server's"
+    if size > SKEW_FAILURE:
+        return Finding.failed(Cause.CLOCK_SKEW, detail)
+    return Finding.warning(Cause.CLOCK_SKEW, detail) if size > SKEW_WARNING else Finding.ok(detail)

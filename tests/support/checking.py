@@ -1,0 +1,71 @@
+"""``check`` as users run it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.canary import CANARY_API_KEY
+from tests.support.sidecar import Command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: An admin port of 0 says that no running sidecar is to be asked.
+SETTINGS: Final = {
+    "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
+    "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY,
+    "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
+    "SIDECAR_ADMIN_PORT": "0",
+    "SIDECAR_UPSTREAM_CONNECT_TIMEOUT": "3s",
+}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the command did."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.stdout)
+        return document
+
+    def step(self, name: str) -> dict[str, Any]:
+        """Return the only step of this name."""
+        (step,) = (step for step in self.document["steps"] if step["name"] == name)
+        found: dict[str, Any] = step
+        return found
+
+    def detail(self, name: str) -> str:
+        """Return what the step of this name found."""
+        text: str = self.step(name)["detail"]
+        return text
+
+    @property
+    def failures(self) -> list[tuple[str, str]]:
+        """Step and code of each failure, in order."""
+        return [(step["name"], step["code"]) for step in self.document["steps"] if step["status"] == "failed"]
+
+    @property
+    def marks(self) -> dict[str, str]:
+        return {step["name"]: step["status"] for step in self.document["steps"]}
+
+
+async def check(base_url: str, *arguments: str, **settings: str | Path) -> Checked:
+    """Run ``check`` with ``SIDECAR_<SETTINGS>`` in its environment; an empty one counts as unset."""
+    environ = {f"SIDECAR_{name.upper()}": str(value) for name, value in settings.items()}
+
+    def run() -> Checked:
+        given = {**SETTINGS, "SIDECAR_MANGOPAY_BASE_URL": base_url, **environ}
+        with Command("check", *arguments, environ=given) as command:
+            status = command.wait()
+            assert not command.complaints
+            return Checked(status, command.stdout, command.stderr)
+
+    return await asyncio.to_thread(run)

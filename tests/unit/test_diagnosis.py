@@ -1,0 +1,225 @@
+"""What ``check`` makes of what it meets: every cause has words, every symptom its cause."""
+
+from __future__ import annotations
+
+import errno
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.certificate import Defect
+from sidecar.core.diagnosis import OF_DEFECT, Cause, Finding, Mark
+from sidecar.core.endpoint import Endpoint
+from sidecar.core.errors import ErrorCode
+from sidecar.core.oauth import read_answer
+from sidecar.core.remedies import DIAGNOSES
+from sidecar.core.resend import FailureKind
+from sidecar.core.symptoms import (
+    call_finding,
+    certificate_fits,
+    clock_finding,
+    of_connect,
+    of_exchange,
+    of_tls_reason,
+    of_tunnel,
+    of_verification,
+    token_finding,
+)
+from sidecar.core.tunnel import TunnelAnswer, TunnelRefusedError
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_cause_has_a_cause_and_a_mend() -> None:
+    assert set(DIAGNOSES) == set(Cause)
+    for cause, words in DIAGNOSES.items():
+        for text in words:
+            assert text, cause
+            assert text.isprintable(), cause
+            assert not text.endswith("."), cause
+
+
+def test_every_defect_of_tls_files_has_a_cause_of_its_own() -> None:
+    assert set(OF_DEFECT) == set(Defect)
+    assert len(set(OF_DEFECT.values())) == len(Defect)
+
+
+def test_the_troubleshooting_page_has_one_entry_for_each_error_code_and_each_cause() -> None:
+    headings = re.findall(r"^### `([a-z_0-9]+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(headings) == sorted([*ErrorCode, *Cause])
+
+
+def test_no_entry_of_the_troubleshooting_page_is_empty() -> None:
+    _, *entries = re.split(r"^### .*$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert all(entry.partition("\n## ")[0].strip() for entry in entries)
+
+
+# --- symptoms --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "late", "cause"),
+    [
+        (errno.ECONNREFUSED, False, Cause.CONNECTION_REFUSED),
+        (errno.ETIMEDOUT, False, Cause.CONNECT_TIMEOUT),
+        (None, True, Cause.CONNECT_TIMEOUT),
+        (errno.ECONNREFUSED, True, Cause.CONNECT_TIMEOUT),
+        (errno.ENETUNREACH, False, Cause.NETWORK_UNREACHABLE),
+        (errno.EHOSTUNREACH, False, Cause.NETWORK_UNREACHABLE),
+        (None, False, Cause.CONNECTION_REFUSED),  # several addresses, each with an error of its own
+    ],
+)
+def test_why_tcp_did_not_connect(number: int | None, late: bool, cause: Cause) -> None:
+    assert of_connect(number, late=late) is cause
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (b"HTTP/1.1 407 No\r\n\r\n", Cause.EGRESS_CREDENTIALS),
+        (b"HTTP/1.1 403 No\r\n\r\n", Cause.EGRESS_FORBIDDEN),
+        (b"HTTP/1.1 404 No\r\n\r\n", Cause.EGRESS_NO_PROXY),
+        (b"HTTP/1.1 502 No\r\n\r\n", Cause.EGRESS_CANNOT_REACH),
+        (b"HTTP/1.1 418 No\r\n\r\n", Cause.EGRESS_REFUSED),
+        (b"SSH-2.0\r\n", Cause.EGRESS_NO_PROXY),
+        (b"", Cause.EGRESS_REFUSED),
+    ],
+)
+def test_why_a_proxy_opened_no_tunnel(answer: bytes, cause: Cause) -> None:
+    """The message is the only thing that tells the status: this holds both sides together."""
+    with pytest.raises(TunnelRefusedError) as raised:
+        TunnelAnswer().feed(answer)
+    assert of_tunnel(str(raised.value)) is cause
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (10, Cause.TLS_SERVER_EXPIRED),
+        (9, Cause.TLS_SERVER_NOT_YET_VALID),
+        (18, Cause.TLS_UNKNOWN_ISSUER),
+        (20, Cause.TLS_UNKNOWN_ISSUER),
+        (62, Cause.TLS_WRONG_NAME),
+        (64, Cause.TLS_WRONG_NAME),
+        (23, Cause.TLS_CERTIFICATE_REFUSED),
+        (999, Cause.TLS_CERTIFICATE_REFUSED),
+    ],
+)
+def test_why_a_certificate_was_refused(code: int, cause: Cause) -> None:
+    assert of_verification(code) is cause
+
+
+@pytest.mark.parametrize(
+    ("reason", "without", "with_certificate"),
+    [
+        (
+            "tlsv13 alert certificate required",
+            Cause.CLIENT_CERTIFICATE_REQUIRED,
+            Cause.CLIENT_CERTIFICATE_REFUSED,
+        ),
+        ("tlsv1 alert unknown ca", Cause.CLIENT_CERTIFICATE_REQUIRED, Cause.CLIENT_CERTIFICATE_REFUSED),
+        ("sslv3 alert certificate expired", Cause.CLIENT_CERTIFICATE_REQUIRED, Cause.CLIENT_CERTIFICATE_REFUSED),
+        ("sslv3 alert handshake failure", Cause.TLS_REFUSED, Cause.CLIENT_CERTIFICATE_REFUSED),
+        ("wrong version number", Cause.TLS_NOT_SPOKEN, Cause.TLS_NOT_SPOKEN),
+        ("tlsv1 alert protocol version", Cause.TLS_VERSION, Cause.TLS_VERSION),
+        ("unexpected eof while reading", Cause.TLS_CUT, Cause.TLS_CUT),
+        ("bad signature", None, None),
+    ],
+)
+def test_why_tls_failed(reason: str, without: Cause | None, with_certificate: Cause | None) -> None:
+    assert of_tls_reason(reason, client_certificate=False) is without
+    assert of_tls_reason(reason, client_certificate=True) is with_certificate
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "cause"),
+    [
+        (FailureKind.TIMEOUT, "no response within 10 s", Cause.NO_ANSWER),
+        (FailureKind.LOST, "upstream closed the connection", Cause.CONNECTION_LOST),
+        (FailureKind.LOST, "TLS failed: tlsv13 alert certificate required", Cause.CLIENT_CERTIFICATE_REQUIRED),
+        (FailureKind.TLS, "TLS failed: bad signature", Cause.TLS_CUT),
+        (FailureKind.BROKEN, "malformed status line", Cause.ANSWER_BROKEN),
+    ],
+)
+def test_why_a_request_got_no_answer(kind: FailureKind, detail: str, cause: Cause) -> None:
+    assert of_exchange(kind, detail, client_certificate=False) is cause
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_every_kind_of_failure_has_a_cause(kind: FailureKind) -> None:
+    assert of_exchange(kind, "", client_certificate=False) in Cause
+
+
+@pytest.mark.parametrize(
+    ("url", "client_certificate", "fits"),
+    [
+        ("https://api.mangopay.com", False, True),
+        ("https://api.mangopay.com", True, False),
+        ("https://api-mtls.mangopay.com", True, True),
+        ("https://api-mtls.mangopay.com", False, False),
+        ("https://api-mtls.sandbox.mangopay.com", False, False),
+        ("https://gateway.test", True, True),
+        ("https://gateway.test", False, True),
+        ("https://api.notmangopay.com", True, True),
+    ],
+)
+def test_which_host_a_client_certificate_is_for(url: str, client_certificate: bool, fits: bool) -> None:
+    assert certificate_fits(Endpoint.parse(url), client_certificate=client_certificate) is fits
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+def judged(status: int, body: bytes) -> Finding:
+    result = read_answer(status, body, retry_after=None, sent_at=0.0)
+    return token_finding(status, body, result, came_from="from here", where="with this key")
+
+
+@given(st.integers(200, 599), st.binary(max_size=300).map(lambda noise: b"@@@@" + noise))
+def test_no_answer_to_the_token_request_is_unexplained_or_shown(status: int, body: bytes) -> None:
+    finding = judged(status, body)
+    assert finding.mark is Mark.FAILED
+    assert finding.cause in DIAGNOSES
+    assert "@@@@" not in finding.detail
+
+
+def test_a_token_is_not_shown() -> None:
+    finding = judged(200, b'{"access_token": "precious", "token_type": "bearer"}')
+    assert finding.mark is Mark.OK
+    assert finding.cause is None
+    assert "precious" not in finding.detail
+    assert "expires_in is missing" in finding.detail
+
+
+@pytest.mark.parametrize("status", [200, 204, 401, 403, 404, 409, 429, 500, 302, 408])
+def test_every_answer_to_the_get_is_explained(status: int) -> None:
+    finding = call_finding(status, is_sca=False, came_from="from here")
+    assert (finding.cause is None) == (status < 300)
+    assert str(status) in finding.detail
+
+
+def test_an_sca_challenge_is_no_failure() -> None:
+    assert call_finding(401, is_sca=True, came_from="").mark is Mark.OK
+
+
+@pytest.mark.parametrize(
+    ("skew", "mark"),
+    [
+        (0.4, Mark.OK),
+        (-60.0, Mark.OK),
+        (60.5, Mark.WARNING),
+        (-300.0, Mark.WARNING),
+        (301.0, Mark.FAILED),
+        (-301.0, Mark.FAILED),
+        (None, Mark.SKIPPED),
+    ],
+)
+def test_how_far_clocks_may_differ(skew: float | None, mark: Mark) -> None:
+    assert clock_finding(skew).mark is mark
