@@ -22,8 +22,12 @@ PROGRAM: Final = "mangopay-sidecar"
 _COMMANDS: Final = {
     "run": "Serve until SIGTERM or SIGINT, then drain.",
     "demo": "Serve in front of an embedded Mangopay emulator; no credentials needed.",
+    "check": "Find what is wrong, and say how to mend it.",
+    "wrap": "Serve for as long as a command runs: wrap -- CMD …",
+    "wait": "Wait until the running sidecar is ready.",
     "status": "Tell in words how the running sidecar is.",
     "init": "Write a commented configuration file.",
+    "csr": "Make a key and a certificate signing request for mTLS.",
     "emulator": "Serve the Mangopay emulator alone, for tests.",
 }
 _SECRETS: Final = ("key", "secret", "pass", "token")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.command("run", cls=Command)
 @config_option
 def command(config_path: Path | None) -> int:
-    """Serve until SIGTERM or SIGINT, then let the calls in flight finish.
+    """Serve until SIGTERM or SIGINT, then let the calls in flight finish. SIGHUP reads keys and certificates again.
 
     Prints one line on stdout once calls are served: "ready proxy=… admin=… environment=… client_id=…". Logs go to
     stderr. Exits with 0 after a drain, 1 if it failed, 2 if the configuration is wrong.
@@ -27,7 +28,13 @@ def command(config_path: Path | None) -> int:
 
     async def serve(output: LogOutput) -> int:
         from sidecar.app import serve
+        from sidecar.config import load
 
-        return await serve(config, log=output, on_ready=lambda ready: tell(ready_line(ready)))
+        return await serve(
+            config,
+            log=output,
+            on_ready=lambda ready: tell(ready_line(ready)),
+            read_config=lambda: load(config_path, os.environ),
+        )
 
     return serve_until_signal(config.log.level, config.log.format, serve)

@@ -70,6 +70,6 @@ def serve_until_signal(level: str, form: str, serve: Callable[[LogOutput], Await
     try:
         return run_loop(main())
     except StartError as error:
-        raise Failure(str(error)) from None
+        raise Failure(str(error), error.status) from None
     finally:
         output.close()

@@ -87,8 +87,10 @@ class _Reader:
         raw = kind.from_text(given.value) if isinstance(given.value, str) and given.is_text else given.value
         value = _anchored(kind.parse(raw), given.base)
         document = self._document
-        if _holds_secret(value) and not given.is_text and document.path is not None and document.world_readable:
-            self._warn_of(given.setting, document.path)
+        if _holds_secret(value) and not given.is_text and document.path is not None:
+            self.secret_files[given.setting.name] = document.path
+            if document.world_readable:
+                self._warn_of(given.setting, document.path)
         return value
 
     def _from_file(self, given: Given) -> Any:

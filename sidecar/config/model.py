@@ -108,20 +108,17 @@ class Listen(Section, frozen=True, kw_only=True):
         None,
         "A Unix socket, served as well. A stale one is replaced, a live one refused.",
         example="/run/mangopay-sidecar/proxy.sock",
-        later=True,
     )
     unix_socket_mode: int = setting(
         MODE,
         "0600",
         "Its file mode, in octal digits.",
-        later=True,
     )
     allowed_uids: tuple[int, ...] | None = setting(
         items(integer(0, 2**32 - 2), minimum=1),
         None,
         "Only peers of these user ids may use the Unix socket.",
         example=[1000],
-        later=True,
     )
     allowed_hosts: tuple[str, ...] = setting(
         items(ALLOWED_HOST),
@@ -165,34 +162,29 @@ class Tls(Section, frozen=True, kw_only=True):
         None,
         "Trust only the CA certificates of this PEM file. Unset: the system's.",
         example="/etc/mangopay-sidecar/ca.pem",
-        later=True,
     )
     extra_ca_file: Path | None = setting(
         PATH,
         None,
         "Trust the CA certificates of this PEM file besides.",
         example="/etc/mangopay-sidecar/extra-ca.pem",
-        later=True,
     )
     client_cert_file: Path | None = setting(
         PATH,
         None,
         "Client certificate with its chain, PEM. Needs `client_key_file`.",
         example="/etc/mangopay-sidecar/client.pem",
-        later=True,
     )
     client_key_file: Path | None = setting(
         PATH,
         None,
         "Its private key, PEM.",
         example="/etc/mangopay-sidecar/client.key",
-        later=True,
     )
     client_key_password: Secret | None = setting(
         secret("the password of the private key", spaces=True, ascii_only=False),
         None,
         "Password of the private key.",
-        later=True,
     )
 
 
@@ -229,7 +221,6 @@ class Upstream(Section, frozen=True, kw_only=True):
         "`http://[user:pass@]host:port`, by CONNECT. Proxies of the environment (`HTTPS_PROXY` and kin) are ignored, "
         "with a warning.",
         example="http://egress.internal:3128",
-        later=True,
     )
 
 
@@ -247,19 +238,16 @@ class Policy(Section, frozen=True, kw_only=True):
         BOOLEAN,
         False,
         "Only GET and HEAD.",
-        later=True,
     )
     allow: tuple[str, ...] = setting(
         items(POLICY_RULE, minimum=1),
         ["* /**"],
         'Rules of the shape `"METHOD /path/glob"`.',
-        later=True,
     )
     deny: tuple[str, ...] = setting(
         items(POLICY_RULE),
         [],
         "Rules of the same shape, which win.",
-        later=True,
     )
 
 

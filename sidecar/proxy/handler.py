@@ -195,11 +195,12 @@ class ProxyHandler:
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         # What is in the body is nobody's business here, but the next request begins behind it.
         (await self._bodies.read(request, framing)).release()
-        record = call.record
-        record.status, record.source = 200, "sidecar"
-        return self._local_tokens.answer(
+        answer = self._local_tokens.answer(
             request.raw_headers, wall=self._clock.wall(), keep_alive=self._keep_alive(call, framing)
         )
+        record = call.record
+        record.status, record.source, record.bytes_out = 200, "sidecar", len(answer.body)
+        return answer
 
     def _keep_alive(self, call: Call, framing: BodyFraming) -> bool:
         return framing.keep_alive and not self.draining and not call.connection.last_request

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-COMMANDS = ["run", "demo", "status", "init", "emulator"]
+COMMANDS = ["run", "demo", "check", "wrap", "wait", "status", "init", "csr", "emulator"]
 
 
 def ended(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
@@ -52,7 +52,7 @@ def test_every_command_has_help(name: str) -> None:
     [
         ([], "missing command"),
         (["statsu"], "no such command (did you mean status?)"),
-        (["quit"], "no such command (there are run, demo, status, init, emulator)"),
+        (["quit"], f"no such command (there are {', '.join(COMMANDS)})"),
         (["run", "--prot", "1"], "no such option"),
         (["demo", "--port", "seventy"], "--port"),
         (["demo", "--port", "65536"], "--port"),

@@ -1,0 +1,79 @@
+"""``wait``: until the running sidecar is ready."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+import msgspec
+
+from sidecar.admin.status import Readiness
+from sidecar.cli.command import PORT, Command, Failure, config_option, load_config
+from sidecar.runtime import SystemClock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Seconds between two questions: a start takes half a second.
+_PAUSE: Final = 0.05
+#: Seconds for an answer, which comes from memory.
+_PATIENCE: Final = 2.0
+#: Bytes of an answer that are read at most.
+_LARGEST: Final = 64 * 1024
+#: Where a listener on every address is reached from this machine.
+_ON_THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@click.command("wait", cls=Command)
+@config_option
+@click.option("--port", type=PORT, help="Ask this admin port; no configuration is read then.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="S", help="Seconds to wait."
+)
+def command(config_path: Path | None, port: int | None, timeout: float) -> int:
+    """Wait until the sidecar is ready: it serves, and has a token (/readyz of the admin port is 200).
+
+    Asks the admin port of the configuration that the sidecar runs with. Exits with 1 if it was not ready in time.
+    """
+    hosts: tuple[str, ...] = ("127.0.0.1", "::1")
+    if port is None:
+        admin = load_config(config_path).admin
+        if not admin.port:
+            state = "off" if admin.port is None else "0, so any free one"
+            message = f"admin.port is {state}, and readiness cannot be asked for: set SIDECAR_ADMIN_PORT to a port"
+            raise Failure(message)
+        hosts, port = tuple(_ON_THIS_MACHINE.get(host, host) for host in admin.host), admin.port
+    clock = SystemClock()
+    deadline = clock.now() + timeout
+    while (obstacle := _obstacle(hosts, port)) is not None:
+        left = deadline - clock.now()
+        if left <= 0:
+            message = f"not ready within {timeout:g} s: {obstacle}"
+            raise Failure(message)
+        time.sleep(min(_PAUSE, left))
+    return 0
+
+
+def _obstacle(hosts: tuple[str, ...], port: int) -> str | None:
+    """Return why the sidecar is not ready, in words; None if it is."""
+    for host in hosts:
+        connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
+        try:
+            connection.request("GET", "/readyz")
+            response = connection.getresponse()
+            status, body = response.status, response.read(_LARGEST)
+        except (OSError, http.client.HTTPException):
+            continue
+        finally:
+            connection.close()
+        return None if status == 200 else _reason(port, status, body)
+    return f"no sidecar answers on admin port {port}; start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
+
+
+def _reason(port: int, status: int, body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=Readiness).message
+    except msgspec.MsgspecError:
+        return f"port {port} answered {status}: is it the admin port?"
