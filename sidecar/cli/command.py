@@ -59,3 +59,32 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
         return load(path, environ)
     except ConfigError as error:
         raise Failure(str(error), BAD_USAGE) from None
+
+
+#: Where a listener on every address is reached from this machine.
+_ON_THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str, ...], int]:
+    """Return the hosts to try and the port at which the running sidecar's admin port is asked.
+
+    ``port`` needs no configuration. Without one the configuration tells; and if
+    none is named and the environment is that of somebody who only asks, not of
+    the sidecar itself, the default. Raises Failure.
+    """
+    from sidecar.config import Admin
+
+    admin = Admin()
+    if port is not None:
+        admin = Admin(port=port)
+    else:
+        try:
+            admin = load_config(config_path).admin
+        except Failure:
+            named = config_path is not None or os.environ.get("SIDECAR_CONFIG") or os.environ.get("SIDECAR_ADMIN_PORT")
+            if named:
+                raise
+    if not admin.port:
+        state = "off" if admin.port is None else "0, so any free one"
+        raise Failure(f"admin.port is {state}, so nothing can be asked there: set SIDECAR_ADMIN_PORT to a port")
+    return tuple(_ON_THIS_MACHINE.get(host, host) for host in admin.host), admin.port

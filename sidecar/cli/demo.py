@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import PORT, Command, load_config
+from sidecar.cli.command import PORT, Command, Failure, load_config
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
 from sidecar.runtime import SystemClock
 
@@ -42,7 +42,12 @@ def command(port: int, admin_port: int) -> int:
         finally:
             await emulator.stop()
 
-    return serve_until_signal("info", "auto", serve)
+    try:
+        return serve_until_signal("info", "auto", serve)
+    except Failure as failure:
+        # Nobody can set these here: the demo does not look at the environment.
+        message = failure.message.replace("set SIDECAR_LISTEN_PORT", "give another --port")
+        raise Failure(message.replace("set SIDECAR_ADMIN_PORT", "give another --admin-port"), failure.status) from None
 
 
 def _settings(upstream: str, port: int, admin_port: int) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import msgspec
 
 from sidecar.admin.status import Status
 from sidecar.admin.words import in_words
-from sidecar.cli.command import PORT, Command, Failure, config_option, load_config
+from sidecar.cli.command import PORT, Command, Failure, admin_address, config_option
 from sidecar.cli.output import say
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 _TIMEOUT: Final = 5.0
 #: Bytes of an answer that are read at most.
 _LARGEST: Final = 4 * 1024 * 1024
-#: Where a listener on every address is reached from this machine.
-_ON_THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @click.command("status", cls=Command)
@@ -33,19 +31,14 @@ def command(config_path: Path | None, port: int | None, as_json: bool) -> int:
 
     Asks the admin port of the configuration that the sidecar runs with. Exits with 1 if none runs there.
     """
-    hosts: tuple[str, ...] = ("127.0.0.1", "::1")
-    if port is None:
-        admin = load_config(config_path).admin
-        if admin.port is None:
-            raise Failure("admin.port is off, so there is no status to ask for: set SIDECAR_ADMIN_PORT to a port")
-        hosts, port = tuple(_ON_THIS_MACHINE.get(host, host) for host in admin.host), admin.port
-    document = _ask(hosts, port)
+    hosts, asked = admin_address(config_path, port)
+    document = _ask(hosts, asked)
     try:
         # --json takes any document, so that it works with a sidecar of another version too.
         shown = msgspec.json.decode(document, type=dict[str, Any] if as_json else Status)
     except msgspec.MsgspecError:
         hint = "is it the admin port?" if as_json else "is it the admin port? For another version, try --json"
-        message = f"port {port} did not answer as a sidecar does: {hint}"
+        message = f"port {asked} did not answer as a sidecar does: {hint}"
         raise Failure(message) from None
     say(in_words(shown) if isinstance(shown, Status) else document.decode())
     return 0

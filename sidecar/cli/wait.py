@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from sidecar.admin.status import Readiness
-from sidecar.cli.command import PORT, Command, Failure, config_option, load_config
+from sidecar.cli.command import PORT, Command, Failure, admin_address, config_option
 from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ _PAUSE: Final = 0.05
 _PATIENCE: Final = 2.0
 #: Bytes of an answer that are read at most.
 _LARGEST: Final = 64 * 1024
-#: Where a listener on every address is reached from this machine.
-_ON_THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @click.command("wait", cls=Command)
@@ -37,17 +35,10 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
 
     Asks the admin port of the configuration that the sidecar runs with. Exits with 1 if it was not ready in time.
     """
-    hosts: tuple[str, ...] = ("127.0.0.1", "::1")
-    if port is None:
-        admin = load_config(config_path).admin
-        if not admin.port:
-            state = "off" if admin.port is None else "0, so any free one"
-            message = f"admin.port is {state}, and readiness cannot be asked for: set SIDECAR_ADMIN_PORT to a port"
-            raise Failure(message)
-        hosts, port = tuple(_ON_THIS_MACHINE.get(host, host) for host in admin.host), admin.port
+    hosts, asked = admin_address(config_path, port)
     clock = SystemClock()
     deadline = clock.now() + timeout
-    while (obstacle := _obstacle(hosts, port)) is not None:
+    while (obstacle := _obstacle(hosts, asked)) is not None:
         left = deadline - clock.now()
         if left <= 0:
             message = f"not ready within {timeout:g} s: {obstacle}"

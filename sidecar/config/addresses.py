@@ -76,14 +76,18 @@ def _parse_alias(value: object) -> str:
 ALIAS: Final = Kind('path segments, percent-decoded, such as "_"', _parse_alias)
 
 
+#: Those that an API has (RFC 9110 section 9, RFC 5789); CONNECT and TRACE are never forwarded.
+_POLICY_METHODS: Final = ("*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
 def _parse_policy_rule(value: object) -> str:
     from sidecar.core.policy import Rule
 
     text = checked_text(value)
     method, _, path = text.partition(" ")
-    is_method = method == "*" or (method.isascii() and method.isupper() and method.replace("-", "").isalpha())
-    if not is_method or not path.startswith("/"):
-        raise Unfit('has not the shape "METHOD /path/glob"')
+    if method not in _POLICY_METHODS or not path.startswith("/"):
+        # A method that is misspelt in "deny" would deny nothing.
+        raise Unfit('has not the shape "METHOD /path/glob", with one of ' + ", ".join(_POLICY_METHODS))
     try:
         Rule.parse(text)
     except ValueError:  # its message repeats the rule

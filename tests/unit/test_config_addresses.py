@@ -74,7 +74,7 @@ def test_an_alias_is_one_ascii_segment(text: str) -> None:
         ALIAS.parse(text)
 
 
-@pytest.mark.parametrize("rule", ["* /**", "GET /v2.01/*/users/**", "POST /", "M-SEARCH /x", "GET /v2.01/acme/"])
+@pytest.mark.parametrize("rule", ["* /**", "GET /v2.01/*/users/**", "POST /", "PATCH /x", "GET /v2.01/acme/"])
 def test_policy_rules(rule: str) -> None:
     assert POLICY_RULE.parse(rule) == rule
 
@@ -83,6 +83,8 @@ def test_policy_rules(rule: str) -> None:
     ("rule", "complaint"),
     [
         ("", "empty"),
+        ("GETT /x", "one of"),
+        ("M-SEARCH /x", "one of"),
         ("GET", "shape"),
         ("/x", "shape"),
         ("GET x", "shape"),
