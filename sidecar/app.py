@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -19,33 +18,28 @@ from sidecar.core.guard import GuardRules
 from sidecar.core.policy import Policy
 from sidecar.core.target import TargetRules
 from sidecar.lifecycle import Lifecycle, StartError
+from sidecar.outward import Outward
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.forward import Forwarder
-from sidecar.proxy.handler import Admission, Credentials, ProxyHandler
+from sidecar.proxy.handler import Admission, ProxyHandler
 from sidecar.proxy.listener import ListenError, Listeners
 from sidecar.proxy.readback import LostAnswers
 from sidecar.proxy.server import ConnectionLimits, ProxyServer
+from sidecar.reload import hang_ups
 from sidecar.runtime import SystemClock, Tasks
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentErrors
 from sidecar.telemetry.record import CallRecorder, RequestIds
 from sidecar.telemetry.request_log import RequestLog
-from sidecar.tokens.fetcher import Fetcher
-from sidecar.tokens.lockout import AccountLockout
-from sidecar.tokens.manager import TokenManager
-from sidecar.upstream.pool import Pool
-from sidecar.upstream.tls import client_context
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from sidecar.config import Config
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
-    from sidecar.core.secret import Secret
     from sidecar.telemetry.log import LogOutput
 
 _log = structlog.get_logger()
@@ -64,7 +58,16 @@ class Ready:
 class Sidecar:
     """The parts of one sidecar, wired; :meth:`start` opens its ports, :meth:`close` ends everything."""
 
-    def __init__(self, config: Config, *, log: LogOutput, lifecycle: Lifecycle, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        log: LogOutput,
+        lifecycle: Lifecycle,
+        clock: Clock,
+        read_config: Callable[[], Config] | None = None,
+    ) -> None:
+        """Wire the parts. With ``read_config`` keys and certificates can change. Raises StartError."""
         self._config: Final = config
         self._clock: Final = clock
         self._tasks: Final = Tasks()
@@ -76,9 +79,10 @@ class Sidecar:
             clock,
             (request_log.write, self._metrics.observe_call, self._errors.observe),
         )
-        context = client_context() if config.mangopay.endpoint.scheme == "https" else None
-        self._pool: Final = self._make_pool(context)
-        self._credentials: Final = self._make_credentials(context)
+        self._outward: Final = Outward(
+            config, clock=clock, tasks=self._tasks, metrics=self._metrics, read_config=read_config
+        )
+        self._credentials: Final = self._outward.credentials
         self._budget: Final = ReplayBudget(config.replay.budget)
         self._handler: Final = self._make_handler()
         self._server: Final = ProxyServer(
@@ -102,8 +106,7 @@ class Sidecar:
                 "config.emulator",
                 message="environment is 'emulator': credentials may travel unencrypted, never use it for money",
             )
-        for manager in self._managers():
-            manager.start()
+        self._outward.start()
         self._server.run(self._tasks)
         try:
             await self._open_listeners()
@@ -122,14 +125,18 @@ class Sidecar:
         """Stop everything; calls that still run are answered with what is known of them."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._tasks.close)
-            stack.push_async_callback(self._pool.close)
-            for manager in self._managers():
+            stack.push_async_callback(self._outward.pool.close)
+            for manager in self._outward.managers:
                 stack.push_async_callback(manager.close)
             stack.callback(self._admin_listeners.close)
             stack.push_async_callback(self._admin_server.shutdown, 0)
             self._listeners.close()
             self._handler.cut_short()
             await self._server.close()
+
+    def reload(self) -> None:
+        """Read keys and certificates anew, and use those that changed, if all of them are good."""
+        self._outward.reload()
 
     # --- what the life cycle asks ------------------------------------------------------------------------------------
 
@@ -144,51 +151,6 @@ class Sidecar:
 
     # --- wiring ------------------------------------------------------------------------------------------------------
 
-    def _make_pool(self, context: ssl.SSLContext | None) -> Pool:
-        upstream = self._config.upstream
-        return Pool(
-            self._config.mangopay.endpoint,
-            size=upstream.pool_size,
-            connect_timeout=upstream.connect_timeout,
-            ssl_context=context,
-            clock=self._clock,
-            tasks=self._tasks,
-        )
-
-    def _make_credentials(self, context: ssl.SSLContext | None) -> Credentials:
-        config, lockout = self._config, AccountLockout()
-
-        def manager(credential: str, key: Secret, *, prefetch: bool) -> TokenManager:
-            fetcher = Fetcher(
-                config.mangopay.endpoint,
-                config.mangopay.client_id,
-                key,
-                self._clock,
-                ssl_context=context,
-                connect_timeout=config.upstream.connect_timeout,
-            )
-            return TokenManager(
-                credential,
-                fetcher,
-                self._clock,
-                random.random,
-                self._metrics,
-                wait_timeout=config.token.wait_timeout,
-                prefetch=prefetch,
-                tasks=self._tasks,
-                lockout=lockout,
-            )
-
-        embedded = config.mangopay.embedded_api_key
-        return Credentials(
-            api=manager("api", config.mangopay.api_key, prefetch=config.token.prefetch),
-            embedded=None if embedded is None else manager("embedded", embedded, prefetch=False),
-        )
-
-    def _managers(self) -> list[TokenManager]:
-        credentials = self._credentials
-        return [credentials.api] if credentials.embedded is None else [credentials.api, credentials.embedded]
-
     def _make_handler(self) -> ProxyHandler:
         config, clock = self._config, self._clock
         endpoint, client_id = config.mangopay.endpoint, config.mangopay.client_id
@@ -201,7 +163,7 @@ class Sidecar:
             policy=Policy.compile(config.policy.read_only, config.policy.allow, config.policy.deny),
             endpoint=endpoint,
         )
-        exchanger = Exchanger(self._pool, clock)
+        exchanger = Exchanger(self._outward.pool, clock)
         forwarder = Forwarder(
             exchanger,
             LostAnswers(exchanger, endpoint=endpoint, client_id=client_id, clock=clock),
@@ -240,17 +202,18 @@ class Sidecar:
         )
         parts = Parts(
             phase=lambda: lifecycle.phase.value,
-            tokens=self._managers(),
+            tokens=self._outward.managers,
             metrics=self._metrics,
             recorder=self._recorder,
             errors=self._errors,
             pool=lambda: PoolStatus(
-                open=self._pool.open,
-                waiting=self._pool.waiting,
+                open=self._outward.pool.open,
+                waiting=self._outward.pool.waiting,
                 size=config.upstream.pool_size,
             ),
             connections=lambda: self._server.open_connections,
             replay_bytes=lambda: self._budget.used,
+            certificate=lambda: self._outward.certificate,
         )
         return LiveState(identity, parts, self._clock)
 
@@ -284,12 +247,23 @@ def _first(listeners: Listeners) -> str:
     return (tcp or [bound.url for bound in listeners.bound] or ["off"])[0]
 
 
-async def serve(config: Config, *, log: LogOutput, on_ready: Callable[[Ready], None]) -> int:
-    """Serve until a signal, drain, and return the exit status. Raises StartError."""
+async def serve(
+    config: Config,
+    *,
+    log: LogOutput,
+    on_ready: Callable[[Ready], None],
+    read_config: Callable[[], Config] | None = None,
+) -> int:
+    """Serve until a signal, drain, and return the exit status. Raises StartError.
+
+    ``read_config`` reads the configuration anew: when a file of a key or certificate changes, and on SIGHUP.
+    """
     clock = SystemClock()
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
-    with lifecycle.signals():
-        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
+    with lifecycle.signals(), ExitStack() as stack:
+        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=read_config)
+        if read_config is not None:
+            stack.enter_context(hang_ups(sidecar.reload))
         try:
             ready = await sidecar.start()
             lifecycle.started()

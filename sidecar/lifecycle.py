@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 #: Exit statuses of ``run`` (contract section 2).
 EXIT_DRAINED: Final = 0
 EXIT_FAILED: Final = 1
+EXIT_BAD_CONFIG: Final = 2
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger()
@@ -38,6 +39,11 @@ _log = structlog.get_logger()
 
 class StartError(Exception):
     """The sidecar cannot start or go on; ``str()`` is one line: what is wrong, where, the mend."""
+
+    def __init__(self, message: str, status: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        #: The exit status of ``run``.
+        self.status: Final = status
 
 
 class Phase(Enum):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from sidecar.admin.readiness import readiness
-from sidecar.admin.status import CallTotals, LastError, PoolStatus, Readiness, Status
+from sidecar.admin.status import CallTotals, CertificateStatus, LastError, PoolStatus, Readiness, Status
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class Parts:
     pool: Callable[[], PoolStatus]
     connections: Callable[[], int]
     replay_bytes: Callable[[], int]
+    #: None: there is no client certificate.
+    certificate: Callable[[], CertificateStatus | None]
 
 
 class LiveState:
@@ -91,7 +95,11 @@ class LiveState:
     def readiness(self) -> Readiness:
         """Judge by the phase and by the API credential's token."""
         source = self._parts.tokens[0]
-        return readiness(self._parts.phase(), source.status(), token_ready=source.ready)
+        judged = readiness(self._parts.phase(), source.status(), token_ready=source.ready)
+        certificate = self._parts.certificate()
+        if certificate is None:
+            return judged
+        return msgspec.structs.replace(judged, client_certificate_days_left=certificate.days_left)
 
     def metrics(self) -> bytes:
         """The Prometheus text."""
@@ -111,6 +119,7 @@ class LiveState:
             phase=parts.phase(),
             readiness=self.readiness(),
             tokens=tuple(source.status() for source in parts.tokens),
+            client_certificate=parts.certificate(),
             rate_limits=parts.metrics.rate_limits.windows(),
             pool=parts.pool(),
             calls=CallTotals(
@@ -129,6 +138,7 @@ class LiveState:
         metrics.gauge("replay_buffer_bytes", parts.replay_bytes)
         metrics.gauge("upstream_connections", lambda: parts.pool().open)
         metrics.gauge("upstream_pool_waiting", lambda: parts.pool().waiting)
+        metrics.gauge("client_certificate_expiry_timestamp_seconds", self._certificate_expiry)
         metrics.labelled_gauge("token_expiry_timestamp_seconds", self._expiries)
         metrics.labelled_gauge("latched", self._latches)
 
@@ -136,6 +146,10 @@ class LiveState:
         for status in (source.status() for source in self._parts.tokens):
             if status.expires_at is not None:
                 yield (status.credential,), status.expires_at
+
+    def _certificate_expiry(self) -> float | None:
+        certificate = self._parts.certificate()
+        return None if certificate is None else certificate.expires_at
 
     def _latches(self) -> Iterator[Sample]:
         for status in (source.status() for source in self._parts.tokens):

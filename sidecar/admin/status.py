@@ -9,7 +9,7 @@ from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.tokens.status import TokenStatus
 
 
-class Readiness(msgspec.Struct, frozen=True):
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
     """What ``/readyz`` says: 200 if ``ready``, else 503 with the reason."""
 
     ready: bool
@@ -18,6 +18,16 @@ class Readiness(msgspec.Struct, frozen=True):
     reason: str
     #: For people: what is wrong, and what to do.
     message: str
+    #: Whole days until the mTLS client certificate expires, which is no reason not to be ready. Left out without one.
+    client_certificate_days_left: int | None = None
+
+
+class CertificateStatus(msgspec.Struct, frozen=True):
+    """The mTLS client certificate."""
+
+    expires_at: float
+    #: Whole days.
+    days_left: int
 
 
 class PoolStatus(msgspec.Struct, frozen=True):
@@ -70,6 +80,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     phase: str
     readiness: Readiness
     tokens: tuple[TokenStatus, ...]
+    #: None: no mTLS.
+    client_certificate: CertificateStatus | None = None
     #: As Mangopay's latest answer told them; empty before the first.
     rate_limits: tuple[RateWindow, ...]
     pool: PoolStatus

@@ -26,6 +26,10 @@ def _lines(status: Status) -> Iterator[str]:
     yield f"ready      {'yes' if ready.ready else f'no, {ready.reason}: {ready.message}'}"
     for token in status.tokens:
         yield f"token      {token.credential}: {_token(token, status.time)}"
+    if (certificate := status.client_certificate) is not None:
+        expired = certificate.expires_at < status.time
+        end = "has expired: renew it" if expired else f"expires {_in(certificate.expires_at, status.time)}"
+        yield f"mTLS       client certificate {end}"
     calls = status.calls
     yield (
         f"calls      {calls.requests} answered, {calls.in_flight} in flight; {calls.errors} own errors, "

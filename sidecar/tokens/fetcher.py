@@ -20,6 +20,8 @@ from sidecar.core.oauth import (
     read_answer,
     request_headers,
 )
+from sidecar.core.resend import FailureKind, UpstreamFailure
+from sidecar.tokens.connector import DialedConnector
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.secret import Secret
+    from sidecar.tokens.connector import Dialer
 
 #: Seconds from the connection to the end of the answer. A call waits for a token for 10.
 ANSWER_TIMEOUT: Final = 10.0
@@ -47,10 +50,10 @@ _CERTIFICATE_ALERTS: Final = (
 
 
 class Fetcher:
-    """Asks for one token at a time, on a connection of its own.
+    """Asks for one token at a time, on a connection of its own, which ``dialer`` opens.
 
     A session lives for one request: token requests are rare, and so a changed key
-    or TLS context counts from the next one on. Nothing of the environment is used
+    or certificate counts from the next one on. Nothing of the environment is used
     (proxies, netrc), no cookie kept, no redirect followed, nothing decompressed;
     and aiohttp never sends a POST a second time by itself.
     """
@@ -62,15 +65,17 @@ class Fetcher:
         api_key: Secret,
         clock: Clock,
         *,
-        ssl_context: ssl.SSLContext | None = None,
+        dialer: Dialer,
         connect_timeout: float = 5.0,
         answer_timeout: float = ANSWER_TIMEOUT,
     ) -> None:
-        """Make a fetcher; timeouts in seconds. Without ``ssl_context`` the system's trust store is used."""
+        """Make a fetcher; timeouts in seconds.
+
+        ``dialer`` leads to ``endpoint`` and takes ``connect_timeout`` for it at most.
+        """
         #: May be replaced at any time; :meth:`sidecar.tokens.manager.TokenManager.key_changed` is then to be called.
         self.api_key = api_key
-        #: May be replaced at any time.
-        self.ssl_context = ssl_context
+        self._dialer: Final = dialer
         self._client_id: Final = client_id
         self._clock: Final = clock
         # "encoded": the prefix is used as it was checked when the configuration was read.
@@ -81,9 +86,7 @@ class Fetcher:
             path=endpoint.prefix + TOKEN_PATH,
             encoded=True,
         )
-        self._timeout: Final = aiohttp.ClientTimeout(
-            total=connect_timeout + answer_timeout, sock_connect=connect_timeout
-        )
+        self._timeout: Final = aiohttp.ClientTimeout(total=connect_timeout + answer_timeout)
 
     async def fetch(self) -> FetchResult:
         """Send one token request. Every failure of the network or of the other side is a result, not an exception."""
@@ -91,15 +94,14 @@ class Fetcher:
         try:
             async with self._session() as session:
                 return await self._ask(session, sent_at)
+        except UpstreamFailure as failure:
+            return _translate_dial(failure)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return _translate(error)
 
     def _session(self) -> aiohttp.ClientSession:
-        context = self.ssl_context
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                ssl=True if context is None else context, use_dns_cache=False, force_close=True, limit=1
-            ),
+            connector=DialedConnector(self._dialer),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             headers={"User-Agent": f"mangopay-sidecar/{__version__}"},
@@ -138,11 +140,18 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
+def _translate_dial(failure: UpstreamFailure) -> Refused | Transient:
+    """Say what it means that there was no connection."""
+    cause = failure.__cause__
+    if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError):
+        return _translate_tls(cause)
+    words = None if isinstance(cause, ssl.SSLError) else _STEPS.get(failure.failure.kind)
+    return Transient(f"{words} ({failure.detail})" if words else failure.detail)
+
+
 def _translate(error: BaseException) -> Refused | Transient:
     """Say what an exception of the network means, without its own text: that may hold bytes received."""
     for each in _causes(error):
-        if isinstance(each, ssl.SSLCertVerificationError):
-            return Transient("the server's certificate cannot be verified")
         if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError):
             return _translate_tls(each)
     for kind, detail in _DETAILS:
@@ -159,12 +168,16 @@ def _translate_tls(error: ssl.SSLError) -> Refused | Transient:
     return Transient(f"TLS: {reason}")
 
 
+#: What could not be done, where the failure's own words take that for granted.
+_STEPS: Final = {
+    FailureKind.RESOLVE: "the host name cannot be resolved",
+    FailureKind.CONNECT: "no connection can be made",
+    FailureKind.TLS: "the TLS handshake failed",
+}
+
 #: From the special to the general.
 _DETAILS: Final[tuple[tuple[type[BaseException], str], ...]] = (
-    (aiohttp.ConnectionTimeoutError, "no connection in time"),
     (TimeoutError, "no answer in time"),
-    (aiohttp.ClientConnectorDNSError, "the host name cannot be resolved"),
-    (aiohttp.ClientConnectorError, "no connection can be made"),
     (aiohttp.ClientResponseError, "the answer is broken"),
     (aiohttp.ClientPayloadError, "the answer was cut short"),
     (aiohttp.ServerDisconnectedError, "the connection was closed without an answer"),

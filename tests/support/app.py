@@ -93,7 +93,7 @@ async def running_app(upstream: str, **settings: str) -> AsyncIterator[App]:
     clock = SystemClock()
     log = CollectedLog(clock)
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
-    sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
+    sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=lambda: load(None, environ))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sidecar.close)
         ready = await sidecar.start()

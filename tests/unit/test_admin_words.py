@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.admin.readiness import readiness
 from sidecar.admin.state import Identity, LiveState, Parts
-from sidecar.admin.status import CallTotals, LastError, PoolStatus, Readiness, Status
+from sidecar.admin.status import CallTotals, CertificateStatus, LastError, PoolStatus, Readiness, Status
 from sidecar.admin.words import duration, in_words
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.metrics import Metrics
@@ -160,6 +160,14 @@ def test_the_last_errors_and_warnings_in_words() -> None:
     assert "warning    HTTPS_PROXY is ignored\n" in text
 
 
+@pytest.mark.parametrize(
+    ("left", "words"), [(86_400 * 40 + 7_200, "expires in 40 d 2 h"), (-5, "has expired: renew it")]
+)
+def test_the_client_certificate_in_words(left: float, words: str) -> None:
+    certificate = CertificateStatus(expires_at=NOW + left, days_left=max(0, int(left // 86_400)))
+    assert f"mTLS       client certificate {words}\n" in in_words(status(client_certificate=certificate))
+
+
 def test_what_is_not_ready_says_why_in_words() -> None:
     text = in_words(status(readiness=Readiness(ready=False, reason="draining", message="the sidecar is shutting down")))
     assert "ready      no, draining: the sidecar is shutting down\n" in text
@@ -200,6 +208,7 @@ class Sidecar:
         self.errors = RecentErrors()
         self.recorder = CallRecorder(RequestIds(bytes(5)), self.clock, [self.metrics.observe_call, self.errors.observe])
         self.phase = "serving"
+        self.certificate: CertificateStatus | None = None
         self.state = LiveState(
             Identity("sandbox", "https://api.sandbox.mangopay.com", "acme", 1000, ("a warning",)),
             Parts(
@@ -211,6 +220,7 @@ class Sidecar:
                 pool=lambda: PoolStatus(size=10, open=4, waiting=2),
                 connections=lambda: 7,
                 replay_bytes=lambda: 600,
+                certificate=lambda: self.certificate,
             ),
             self.clock,
         )
@@ -251,6 +261,17 @@ def test_readiness_is_that_of_the_api_credential() -> None:
     assert sidecar.state.readiness().ready
     sidecar.phase = "draining"
     assert not sidecar.state.readiness().ready
+
+
+def test_a_client_certificate_shows_and_its_end_is_no_reason_not_to_be_ready() -> None:
+    sidecar = Sidecar(Source(token()))
+    assert sidecar.state.readiness().client_certificate_days_left is None
+    assert "mangopay_sidecar_client_certificate_expiry_timestamp_seconds" not in sidecar.exposed()
+    sidecar.certificate = CertificateStatus(expires_at=NOW - 5, days_left=0)
+    assert sidecar.state.readiness().ready
+    assert sidecar.state.readiness().client_certificate_days_left == 0
+    assert sidecar.state.status().client_certificate == sidecar.certificate
+    assert sidecar.exposed()["mangopay_sidecar_client_certificate_expiry_timestamp_seconds"].value() == NOW - 5
 
 
 def test_the_gauges_show_the_running_parts() -> None:

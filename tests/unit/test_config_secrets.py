@@ -33,6 +33,11 @@ def test_files_of_secrets_are_remembered_and_files_of_other_values_are_not(tmp_p
     assert dict(config.secret_files) == {"mangopay.api_key": key}
 
 
+def test_of_a_secret_in_the_configuration_file_that_file_is_remembered(tmp_path: Path) -> None:
+    path = written(tmp_path, "[mangopay]\napi_key = 'hunter2'\nclient_id = 'acme'")
+    assert dict(load(path, {}).secret_files) == {"mangopay.api_key": path}
+
+
 def test_a_link_to_a_secret_is_remembered_as_the_link(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(written(tmp_path, "hunter2", "key"))
