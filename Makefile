@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage coverage-report lock clean
+.PHONY: help setup demo test check lint types architecture coverage coverage-report fuzz soak lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,14 @@ coverage: ## the test suite, measured, and its gate
 coverage-report: setup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+SECONDS_OF_FUZZING ?= 60
+fuzz: setup ## look for inputs that break the rules of targets and headers (SECONDS_OF_FUZZING=60)
+	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS_OF_FUZZING)
+
+MINUTES_OF_SOAK ?= 10
+soak: setup ## steady load with aborts; fails if memory or descriptors grow (MINUTES_OF_SOAK=10)
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES_OF_SOAK)
 
 lock: ## pin the requirements again (needs uv on the PATH)
 	cd requirements && for set in run dev; do \
