@@ -129,7 +129,7 @@ class Sidecar:
             for manager in self._outward.managers:
                 stack.push_async_callback(manager.close)
             stack.callback(self._admin_listeners.close)
-            stack.push_async_callback(self._admin_server.shutdown, 0)
+            stack.push_async_callback(self._admin_server.close)
             self._listeners.close()
             self._handler.cut_short()
             await self._server.close()

@@ -24,7 +24,7 @@ from sidecar.telemetry.line_format import exception_fields
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from aiohttp.web_request import BaseRequest
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _MOST_CONNECTIONS: Final = 64
 #: Seconds for a request's head to arrive, and for an idle connection to stay.
 _IDLE: Final = 15.0
+
+#: Seconds for answers under way when the sidecar ends.
+_GOODBYE: Final = 0.2
 
 _JSON: Final = "application/json"
 _TEXT: Final = "text/plain; charset=utf-8"
@@ -57,6 +60,10 @@ class AdminServer(web.Server):
     def __init__(self, state: AdminState, guard: GuardRules) -> None:
         super().__init__(_Routes(state, guard).serve, access_log=None, keepalive_timeout=_IDLE, lingering_time=0)
 
+    async def close(self) -> None:
+        """End every connection, idle ones at once. To aiohttp a timeout of 0 means none, so this is not ``shutdown(0)``."""
+        await self.shutdown(_GOODBYE)
+
     def __call__(self) -> RequestHandler:
         """Make the protocol of a new connection."""
         return _AdminConnection(self, loop=self._loop, **self._kwargs)
@@ -70,7 +77,15 @@ class _AdminConnection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         if self._manager is not None and len(self._manager.connections) > _MOST_CONNECTIONS:
-            self.force_close()
+            self._make_room(self._manager.connections)
+
+    def _make_room(self, connections: Sequence[RequestHandler]) -> None:
+        """Close the oldest connection that waits for a request, so that a probe is answered whoever else is here."""
+        for connection in connections:
+            if connection is not self and not connection._request_in_progress:
+                connection.force_close()
+                return
+        self.force_close()
 
     def handle_error(
         self,

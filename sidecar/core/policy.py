@@ -65,7 +65,7 @@ class Rule:
             message = "has '**' within a segment: it stands for whole segments only"
         else:
             return cls(method.upper(), tuple(map(_glob, _segments(glob))))
-        raise ValueError(f"{text!r} {message}")  # noqa: EM102 - the sentence is above
+        raise ValueError(f"{text!r} {message}")
 
     def matches(self, method: str, segments: tuple[str, ...]) -> bool:
         """Say whether this rule is about a method and a path (as :func:`_segments` gives it)."""

@@ -112,6 +112,8 @@ class HeadReader:
             if end < len(_END):
                 if len(data) >= MAX_HEAD:
                     raise BadResponseError(_TOO_LONG)
+                if b"\n" in data.replace(b"\r\n", b""):
+                    raise BadResponseError("a bare LF in the head")
                 self._held = data
                 return None
             if end > MAX_HEAD:

@@ -125,4 +125,5 @@ def broken_answer(error: UpstreamFailure) -> Unanswered:
 
 def _delivered(error: SidecarError) -> SidecarError:
     """Return ``error`` as it has to be told once a part of the request is out."""
-    return SidecarError(error.code, error.message, outcome=Outcome.UNKNOWN, detail=error.detail, close=error.close)
+    message = f"{error.message} A part of the request may have reached Mangopay: before you repeat a write, find out."
+    return SidecarError(error.code, message, outcome=Outcome.UNKNOWN, detail=error.detail, close=error.close)

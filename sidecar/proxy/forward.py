@@ -110,6 +110,8 @@ class Forwarder:
         stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record.id)
         if stored is None:
             lost.fail(_KEYED_ADVICE)
+        if call.deliveries > 1 and stored.status != 401:
+            call.record.add_recovered("token")  # a POST is sent a second time after a 401 only
         call.record.add_recovered("idempotency")
         return UpstreamAnswer.stored(stored)
 

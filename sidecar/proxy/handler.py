@@ -163,7 +163,6 @@ class ProxyHandler:
         tokens.check()
         body = await self._bodies.read(request, framing)
         try:
-            call.record.bytes_in = body.received
             template = self._template(request.method, target, headers, body)
             outgoing = Outgoing(
                 Request(template, body.content or None, head_only=request.method == "HEAD"),
@@ -177,8 +176,9 @@ class ProxyHandler:
                 call.record.status = answer.status
                 raise CallerGoneError
             http10 = request.version == (1, 0)
-            return await relay(call, answer, http10=http10, keep_alive=self._keep_alive(call, framing))
+            return await relay(call, answer, http10=http10, keep_alive=self._keep_alive(call, request, framing))
         finally:
+            call.record.bytes_in = body.received
             body.release()
 
     def _template(
@@ -193,17 +193,20 @@ class ProxyHandler:
         )
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
+        wall = self._clock.wall()
+        self._local_tokens.check(request.raw_headers, wall=wall)
         # What is in the body is nobody's business here, but the next request begins behind it.
         (await self._bodies.read(request, framing)).release()
-        answer = self._local_tokens.answer(
-            request.raw_headers, wall=self._clock.wall(), keep_alive=self._keep_alive(call, framing)
-        )
+        keep_alive = self._keep_alive(call, request, framing) and request.version >= (1, 1)
+        answer = self._local_tokens.answer(wall=wall, keep_alive=keep_alive)
         record = call.record
         record.status, record.source, record.bytes_out = 200, "sidecar", len(answer.body)
         return answer
 
-    def _keep_alive(self, call: Call, framing: BodyFraming) -> bool:
-        return framing.keep_alive and not self.draining and not call.connection.last_request
+    def _keep_alive(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
+        """Whether another request may follow: not behind a body that was answered before it was read (RFC 9112, 9.6)."""
+        usable = request.content.is_eof() and not call.connection.last_request
+        return framing.keep_alive and usable and not self.draining
 
     def _refuse(self, call: Call, request: CallerRequest, error: SidecarError) -> RawResponse | Finished:
         """Answer with an error of our own, or cut the connection if an answer has begun."""
@@ -219,7 +222,10 @@ class ProxyHandler:
             request_id=record.id,
             wall=self._clock.wall(),
             head_only=request.method == "HEAD",
-            keep_alive=not error.close and request.content.is_eof() and not call.connection.last_request,
+            keep_alive=not error.close
+            and request.content.is_eof()
+            and request.version >= (1, 1)
+            and not call.connection.last_request,
         )
         record.bytes_out = len(answer.body)
         return answer

@@ -29,9 +29,12 @@ class LocalTokens:
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
 
-    def answer(self, raw_headers: RawHeaders, *, wall: float, keep_alive: bool) -> RawResponse:
-        """Return a fresh local token; raise SidecarError (``caller_not_allowed``) if the caller must prove a key."""
+    def check(self, raw_headers: RawHeaders, *, wall: float) -> None:
+        """Raise SidecarError (``caller_not_allowed``) if the caller must prove a key and did not."""
         self._callers.check_token_call(raw_headers, wall)
+
+    def answer(self, *, wall: float, keep_alive: bool) -> RawResponse:
+        """Return a fresh local token."""
         token = self._callers.issue(wall, secrets.token_urlsafe(24))
         body = _BODY % (token.encode("ascii"), EXPIRES_IN)
         connection = b"" if keep_alive else b"Connection: close\r\n"

@@ -43,7 +43,9 @@ def unparsable(error: Exception, data: bytes) -> SidecarError:
 def too_slow(part: str) -> SidecarError:
     """A request whose ``part`` (head or body) paused for too long."""
     return SidecarError(
-        ErrorCode.REQUEST_TIMEOUT, f"The request's {part} did not arrive in time: send it again.", close=True
+        ErrorCode.REQUEST_TIMEOUT,
+        f"The request's {part} did not arrive in time: see what holds its sender up.",
+        close=True,
     )
 
 

@@ -44,7 +44,7 @@ class CallRecord(msgspec.Struct, gc=False):
     #: Who made the answer: Mangopay ("upstream") or the sidecar.
     source: Source = "upstream"
     duration: float = 0.0
-    #: From the request written to the end of upstream's answer, all attempts together.
+    #: From the request written to the head of upstream's answer (an upload included), all attempts together.
     upstream_seconds: float = 0.0
     token_wait_seconds: float = 0.0
     #: Deliveries begun: 0 if nothing went to Mangopay.

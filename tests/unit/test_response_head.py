@@ -376,3 +376,17 @@ def test_a_connection_lives_on_unless_told_otherwise(lines: tuple[bytes, ...], m
 )
 def test_upstream_may_say_how_long_it_keeps_a_connection(line: bytes, seconds: int | None) -> None:
     assert framing_of(b"Content-Length: 0", line)[3] == seconds
+
+
+@pytest.mark.parametrize("cut", [b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", b"HTTP/1.1 200 OK\r\nA: b\nC"])
+def test_a_bare_line_feed_is_refused_before_the_head_is_whole(cut: bytes) -> None:
+    with pytest.raises(BadResponseError, match="bare LF"):
+        HeadReader().feed(cut)
+
+
+def test_a_head_cut_between_cr_and_lf_is_waited_for() -> None:
+    reader = HeadReader()
+    assert reader.feed(b"HTTP/1.1 200 OK\r") is None
+    found = reader.feed(b"\n\r\n")
+    assert found is not None
+    assert found[0].status == 200

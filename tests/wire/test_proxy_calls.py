@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -420,3 +421,55 @@ async def test_an_http10_caller_that_asks_to_keep_its_connection_is_told_so() ->
                     b"GET /v2.01/acme/users HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
                 )
                 assert (await client.answer()).header("Connection") == b"keep-alive"
+
+
+async def test_no_request_is_lost_behind_a_body_that_was_answered_before_it_was_read() -> None:
+    async with running_pair(replay_max_body="100KiB") as pair:
+        assert (await pair.call("GET", "/v2.01/acme/users")).status == 200
+        pair.emulator.faults.add(f"status=413 POST {NATURAL} stage=head")
+        with await pair.app.connect() as client:
+            await client.send(request_bytes("POST", NATURAL, b"x" * 300_000)[:200_000])
+            answer = await client.answer()
+        assert (answer.status, answer.header("Connection")) == (413, b"close")
+
+
+async def test_an_unknown_caller_at_the_token_path_is_refused_before_its_body_is_taken() -> None:
+    async with running_pair(listen_caller_key=canary.CANARY_CALLER_KEY) as pair:
+        head = (
+            b"POST /v2.01/oauth/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        )
+        with await pair.app.connect() as client:
+            await client.send(head)
+            answer = await client.answer()
+        assert (answer.status, error_code(answer)) == (403, ErrorCode.CALLER_NOT_ALLOWED)
+        (line,) = pair.app.log.requests
+        assert (line["status"], line["error"]) == (403, ErrorCode.CALLER_NOT_ALLOWED)
+
+
+async def test_an_http10_caller_is_not_kept_waiting_for_the_end_of_an_own_answer() -> None:
+    async with running_pair() as pair:
+        for target in ("/v2.01/oauth/token", "//refused"):
+            with await pair.app.connect() as client:
+                await client.send(
+                    b"POST %b HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n" % target.encode()
+                )
+                assert (await client.answer()).header("Connection") == b"close"
+                assert await client.ending() == "end"
+
+
+async def test_the_size_of_a_streamed_body_is_logged() -> None:
+    async with running_pair(replay_max_body="100KiB") as pair:
+        assert (await pair.call("POST", "/__emulator__/echo", b"x" * 300_000)).status == 200
+        assert pair.app.log.requests[-1]["bytes_in"] == 300_000
+
+
+async def test_admin_connections_that_idle_keep_nobody_out_and_hold_no_shutdown_up() -> None:
+    async with AsyncExitStack() as stack:
+        async with running_pair() as pair:
+            for _ in range(70):
+                stack.enter_context(await RawClient.connect(("127.0.0.1", pair.app.admin_port)))
+            with await RawClient.connect(("127.0.0.1", pair.app.admin_port)) as probe:
+                for _ in range(2):
+                    await probe.send(b"GET /healthz HTTP/1.1\r\nHost: pod\r\n\r\n")
+                    assert (await probe.answer()).status == 200
+            stack.enter_context(await RawClient.connect(("127.0.0.1", pair.app.admin_port)))
