@@ -1,0 +1,243 @@
+"""Payments in a storm: faults at random, tokens revoked in the middle, and then the books are compared.
+
+``python -m benchmarks.chaos --posts 20000`` runs the command as users do in front
+of an emulator. Every POST is different, half of them have an ``Idempotency-Key``.
+At the end what each caller was told is held against the emulator's ledger and the
+sidecar's log; the exit status is 1 if a request was executed twice, acknowledged
+but not executed, or told a wrong outcome.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import json
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sidecar.emulator.server import Emulator
+from sidecar.emulator.settings import Settings
+from sidecar.runtime import SystemClock
+from tests.support.raw_client import RawClient
+from tests.support.sidecar import Sidecar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.emulator.ledger import Entry
+    from tests.support.raw_client import RawAnswer
+
+#: One of each kind: lost before execution, lost after it, no answer at all, an answer cut in half.
+FAULTS: Final = ("reset=before", "reset=after", "hang=after", "truncate")
+TARGET: Final = "/v2.01/acme/users/natural"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: so many POSTs, and the share of them that each fault hits."""
+
+    posts: int = 2_000
+    share: float = 0.05
+    callers: int = 50
+    seed: int = 1
+
+
+@dataclass(slots=True)
+class Told:
+    """One POST, and what its caller was told."""
+
+    number: int
+    body: bytes
+    key: str | None
+    #: 0 if the answer was cut off, so that nothing was told but that.
+    status: int = 0
+    outcome: str | None = None
+    recovered: str | None = None
+
+    @property
+    def identifier(self) -> str:
+        """Its ``X-Request-Id``, by which its log line is found."""
+        return f"chaos-{self.number}"
+
+
+@dataclass
+class Report:
+    """What happened. ``wrong`` has a sentence for each broken promise."""
+
+    plan: Plan
+    faulted: int = 0
+    seconds: float = 0.0
+    token_requests: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def lines(self) -> Iterator[str]:
+        """Describe it for a person."""
+        posts = self.plan.posts
+        yield f"{posts} POSTs in {self.seconds:.1f} s, seed {self.plan.seed}, {self.token_requests} token requests"
+        yield f"{'faults injected':<44}{self.faulted:>8}  {self.faulted / posts:6.1%}"
+        for name, count in sorted(self.counts.items()):
+            yield f"{name:<44}{count:>8}  {count / posts:6.1%}"
+        yield f"{'broken promises':<44}{len(self.wrong):>8}"
+        yield from self.wrong[:20]
+
+
+async def run(plan: Plan) -> Report:
+    """Carry out ``plan`` in front of an emulator of its own."""
+    chosen = random.Random(plan.seed)
+    emulator = Emulator(SystemClock(), settings=Settings(), chance=chosen.random)
+    await emulator.start()
+    # Earlier rules take their share of the requests before later ones are asked.
+    rules = [
+        emulator.faults.add(f"{fault} POST /v2.01/acme probability={plan.share / (1 - number * plan.share)}")
+        for number, fault in enumerate(FAULTS)
+    ]
+    try:
+        with Sidecar(emulator.url, environ={"SIDECAR_UPSTREAM_RESPONSE_TIMEOUT": "1s"}) as sidecar:
+            await asyncio.to_thread(sidecar.wait_until_ready)
+            begun = time.perf_counter()
+            told = await _storm(plan, sidecar.port, emulator)
+            report = Report(plan, seconds=time.perf_counter() - begun)
+            code = await asyncio.to_thread(sidecar.stop)
+            if code != 0:
+                report.wrong.append(f"the sidecar ended with status {code}")
+            report.wrong += sidecar.complaints
+            lines = {line.get("x_request_id"): line for line in sidecar.log if line["event"] == "request"}
+    finally:
+        await emulator.stop()
+    report.faulted = sum(emulator.faults.fired(rule) for rule in rules)
+    report.token_requests = emulator.stats.token_requests
+    _compare(report, told, emulator, lines)
+    return report
+
+
+# --- the storm -------------------------------------------------------------------------------------------------------
+
+
+async def _storm(plan: Plan, port: int, emulator: Emulator) -> list[Told]:
+    posts = [_post(plan, number) for number in range(plan.posts)]
+    waiting = iter(posts)
+
+    async def caller() -> None:
+        client: RawClient | None = None
+        for post in waiting:
+            if post.number == plan.posts // 2:
+                emulator.state.tokens.revoke()
+            if client is None:
+                client = await RawClient.connect(("127.0.0.1", port))
+            if not await _send(client, post):
+                client.close()
+                client = None
+        if client is not None:
+            client.close()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(plan.callers):
+            group.create_task(caller())
+    return posts
+
+
+def _post(plan: Plan, number: int) -> Told:
+    user = {"FirstName": "Storm", "LastName": str(number), "Email": f"storm-{plan.seed}-{number}@example.com"}
+    key = f"storm-{plan.seed:04}-{number:010}" if number % 2 else None
+    return Told(number, json.dumps(user).encode(), key)
+
+
+async def _send(client: RawClient, post: Told) -> bool:
+    """Make one call; return whether the connection is still of use."""
+    headers = ["Host: localhost", f"X-Request-Id: {post.identifier}", f"Content-Length: {len(post.body)}"]
+    if post.key is not None:
+        headers.append(f"Idempotency-Key: {post.key}")
+    head = "\r\n".join([f"POST {TARGET} HTTP/1.1", *headers, "", ""]).encode()
+    await client.send(head + post.body)
+    try:
+        answer = await client.answer()
+    except (EOFError, ConnectionError):
+        return False
+    post.status = answer.status
+    post.outcome = _header(answer, "X-Sidecar-Outcome")
+    post.recovered = _header(answer, "X-Sidecar-Recovered")
+    return answer.header("Connection") is None
+
+
+def _header(answer: RawAnswer, name: str) -> str | None:
+    value = answer.header(name)
+    return None if value is None else value.decode()
+
+
+# --- the books -------------------------------------------------------------------------------------------------------
+
+
+def _compare(report: Report, told: list[Told], emulator: Emulator, lines: dict[object, dict[str, object]]) -> None:
+    ledger = emulator.ledger
+    if ledger.forgotten:
+        report.wrong.append("too many POSTs for the emulator's ledger, so nothing is proven: do fewer")
+    report.wrong += [f"executed {entry.executions} times: {entry.path}" for entry in ledger.executed_twice()]
+    report.wrong += [f"delivered {entry.deliveries} times: {entry.path}" for entry in ledger.delivered_twice()]
+    entries = {entry.body_sha256: entry for entry in ledger.entries()}
+    for post in told:
+        entry = entries.get(hashlib.sha256(post.body).hexdigest())
+        line = lines.get(post.identifier)
+        if line is None:
+            report.wrong.append(f"{post.identifier}: no log line")
+            continue
+        report.counts[_describe(post)] += 1
+        report.wrong += [f"{post.identifier}: {lie}" for lie in _lies(post, entry, line)]
+    answered = sum(post.status == 200 for post in told)
+    unharmed = 1 - report.faulted / len(told)
+    if answered / len(told) < unharmed - 0.01:
+        report.wrong.append(f"{answered / len(told):.1%} succeeded, though {unharmed:.1%} met no fault")
+
+
+def _describe(post: Told) -> str:
+    if post.status == 200:
+        return f"answered 200{'' if post.recovered is None else f', recovered: {post.recovered}'}"
+    return f"{post.status or 'cut off'}, {post.outcome or ('unknown' if not post.status else 'from upstream')}"
+
+
+def _lies(post: Told, entry: Entry | None, line: dict[str, object]) -> Iterator[str]:
+    deliveries = 0 if entry is None else entry.deliveries
+    executions = 0 if entry is None else entry.executions
+    logged = line.get("outcome")
+    if post.status == 200:
+        if executions != 1:
+            yield f"acknowledged, but executed {executions} times"
+        if logged is not None:
+            yield f"acknowledged, but logged as {logged}"
+    elif not post.status:
+        # The caller sees that it was cut off: the log has to say the rest.
+        if logged != "unknown":
+            yield f"cut off, and logged as {logged}"
+    elif post.outcome is None:
+        if line.get("error") is not None or executions:
+            yield f"status {post.status} without an outcome, executed {executions} times"
+    else:
+        if post.outcome == "not-sent" and deliveries:
+            yield "said not-sent, but it was delivered"
+        if logged != post.outcome:
+            yield f"the caller was told {post.outcome}, the log {logged}"
+        if post.outcome == "unknown" and line.get("idempotency_key") != post.key:
+            yield "the log lacks the key of a call whose outcome is unknown"
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__.partition("\n")[0])
+    parser.add_argument("--posts", type=int, default=Plan.posts)
+    parser.add_argument("--share", type=float, default=Plan.share, help="of the POSTs that each of the faults hits")
+    parser.add_argument("--callers", type=int, default=Plan.callers)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
+    given = parser.parse_args()
+    report = asyncio.run(run(Plan(given.posts, given.share, given.callers, given.seed)))
+    for line in report.lines():
+        print(line)
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
