@@ -61,7 +61,7 @@ class AdminServer(web.Server):
         super().__init__(_Routes(state, guard).serve, access_log=None, keepalive_timeout=_IDLE, lingering_time=0)
 
     async def close(self) -> None:
-        """End every connection, idle ones at once. To aiohttp a timeout of 0 means none, so this is not ``shutdown(0)``."""
+        """End every connection, idle ones at once. Not ``shutdown(0)``: to aiohttp that means without a timeout."""
         await self.shutdown(_GOODBYE)
 
     def __call__(self) -> RequestHandler:

@@ -204,7 +204,7 @@ class ProxyHandler:
         return answer
 
     def _keep_alive(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
-        """Whether another request may follow: not behind a body that was answered before it was read (RFC 9112, 9.6)."""
+        """Whether another request may follow: not behind a body that nobody read to its end (RFC 9112, 9.6)."""
         usable = request.content.is_eof() and not call.connection.last_request
         return framing.keep_alive and usable and not self.draining
 
