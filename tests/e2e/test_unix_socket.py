@@ -220,6 +220,7 @@ def exposures(sidecar: Sidecar) -> list[dict[str, object]]:
 
 def test_a_listener_that_others_reach_is_warned_of_with_risk_and_mend(upstream: str) -> None:
     with Sidecar(upstream, listen={"host": ["0.0.0.0"]}) as sidecar:
+        sidecar.wait_for("listener.exposed", stream="stderr")
         (warning,) = exposures(sidecar)
         assert (warning["level"], warning["address"]) == ("warning", f"http://0.0.0.0:{sidecar.port}")
         assert "can move money" in str(warning["message"])
