@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 #: Mangopay's rule for keys: 16 to 36 letters, digits or dashes (page "idempotency").
 _KEY: Final = re.compile(rb"[A-Za-z0-9-]{16,36}")
 _HEADER: Final = b"idempotency-key"
+#: What reading a document that is none can raise (UnicodeDecodeError is a ValueError).
+_UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 _CONFLICT: Final = "idempotent_creation_conflict"
 
 
@@ -67,7 +69,7 @@ def read_stored_answer(document: bytes, *, path: str, not_before: float) -> Stor
         status = int(stored.status)
         made_at = unix_seconds(stored.date)
         request_path = urlsplit(stored.request_url).path
-    except (msgspec.DecodeError, ValueError, OverflowError):
+    except _UNREADABLE:
         return None
     if not 200 <= status <= 599 or made_at is None or made_at < math.floor(not_before):
         return None
@@ -81,7 +83,7 @@ def is_conflict(document: bytes) -> bool:
     """Whether an error report says that the key was used before."""
     try:
         return msgspec.json.decode(document, type=_Report).type == _CONFLICT
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return False
 
 

@@ -151,7 +151,14 @@ def test_only_a_single_valid_key_can_be_read_back(headers: RawHeaders, key: str 
         (b"{}", False),
         (b"not json", False),
         (b"", False),
+        (b'{"Type": "\xff"}', False),
+        (b'{"a":' * 100_000, False),
     ],
 )
 def test_a_conflict_is_told_by_its_type(body: bytes, conflict: bool) -> None:
     assert is_conflict(body) is conflict
+
+
+@pytest.mark.parametrize("document", [b'{"StatusCode": "\xff"}', b'{"Resource":' * 100_000])
+def test_a_document_that_cannot_be_read_is_no_answer(document: bytes) -> None:
+    assert read_stored_answer(document, path=PATH, not_before=SENT) is None

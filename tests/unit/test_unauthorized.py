@@ -253,6 +253,14 @@ def test_401s_on_an_older_generation_do_not_count_towards_an_escape() -> None:
     assert story.refused(path="/a")[0] is Ruling.PASS
 
 
+def test_a_late_401_on_a_resend_with_an_older_generation_does_not_count_either() -> None:
+    story = Story()
+    story.futile_refresh()
+    story.accepted()
+    before = story.burns
+    assert api.resent(before, Burn(0, "/a", judge=False), 1, unauthorized=True) == before
+
+
 def test_an_accepted_resend_counts_as_acceptance() -> None:
     story = Story()
     story.futile_refresh()
