@@ -1,0 +1,295 @@
+"""Checks that are no condition of an "if": what stands there, what to put in its place, and the case that needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core import caller, framing, guard, headers, policy, response_head, target
+from sidecar.proxy import intake
+from sidecar.upstream import chunks, connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """``old`` stands once in ``function`` of ``module``; with ``new`` there, the case fails."""
+
+    module: ModuleType
+    function: str
+    old: str
+    new: str
+    case: str
+
+
+def _at(module: ModuleType, function: str, *rows: tuple[str, str, str, str]) -> Iterator[tuple[str, Rewrite]]:
+    for name, old, new, case in rows:
+        yield name, Rewrite(module, function, old, new, case)
+
+
+REWRITTEN: Final = dict(
+    (
+        *_at(
+            guard,
+            "check_guard",
+            ("Sec-Fetch-Site: none", 'or value != b"none"', 'or value == b"none"', "fetch-site-none"),
+            ("other Sec-Fetch-Site", 'or value != b"none"', "", "fetch-site-cross"),
+        ),
+        *_at(
+            guard,
+            "_host_allowed",
+            ("Host is ASCII", "not value.isascii()", "False", "host-high-bytes"),
+            ("Host in any case", ".lower()", "", "host-localhost-capitals"),
+            ("text behind [::1]", 'colon not in {"", ":"} or ', "", "host-v6-letter-for-a-colon"),
+            ("port of Host", "(colon and not _is_port(port))", "False", "host-port-no-number"),
+        ),
+        *_at(
+            guard,
+            "_is_port",
+            ("port is short", "len(port) <= 5", "True", "host-port-many-zeros"),
+            ("port is a port", "int(port) <= 65535", "True", "host-port-too-large"),
+        ),
+        *_at(
+            guard,
+            "_is_ipv4_loopback",
+            ("four octets", "len(octets) != 4", "False", "host-loopback-short"),
+            ("first octet", 'octets[0] != "127"', "False", "host-private-address"),
+            ("octets are numbers", "octet.isdigit() and ", "", "host-loopback-letter"),
+            ("octets without zeros", "str(int(octet)) == octet", "True", "host-loopback-zeros"),
+            ("octets below 256", "int(octet) < 256", "True", "host-loopback-too-large"),
+        ),
+        *_at(
+            target,
+            "_decode_once",
+            ("decoded dots", "path = unquote_to_bytes(path)", "pass", "dots-encoded"),
+        ),
+        *_at(
+            target,
+            "_names",
+            ("backslash separates", '.replace(b"\\\\", b"/")', "", "dots-encoded-backslash"),
+            ("parameters of dots", '.partition(b";")[0]', "", "dots-semicolon-parameter"),
+            ("NUL behind dots", '.partition(b"\\0")[0]', "", "dots-nul-text"),
+            ("space behind dots", '\\n\\r "', '\\n\\r"', "dots-space"),
+            ("tab behind dots", '"\\t\\n', '"\\n', "dots-tab"),
+            ("LF behind dots", '"\\t\\n', '"\\t', "dots-line-feed"),
+            ("CR behind dots", '\\r "', ' "', "dots-carriage-return"),
+        ),
+        *_at(
+            target,
+            "_route",
+            ("token path by POST only", ' and method == "POST"', "", "token-get"),
+            ("token path in any case", "path.lower()", "path", "token-capitals"),
+            ("token path, slash behind", '.removesuffix("/")', "", "token-trailing-slash"),
+        ),
+        *_at(
+            target,
+            "_refuse_disguised_token_path",
+            ("too many encodings", "    _refuse(_NESTED)", "", "token-encoded-nine-times"),
+            ("disguised in any case", ".casefold()", "", "token-capital-encoded"),
+            ("Kelvin sign", 'decode("utf-8", "replace")', 'decode("latin-1")', "token-kelvin-sign"),
+            ("? ends the path", '.partition(b"?")[0]', "", "token-question-mark-encoded"),
+            ("# ends the path", '.partition(b"#")[0]', "", "token-fragment-encoded"),
+        ),
+        *_at(
+            target,
+            "_leads_to_token",
+            ("empty segments", 'b"", ', "", "token-empty-segment"),
+            ("dot segments", ', b"."', "", "token-dot-encoded-twice"),
+            ("dots resolved", 'name == b".."', "False", "token-traversal-encoded-twice"),
+            ("below the token path", "names[1:3] ==", "names[1:] ==", "token-below"),
+        ),
+        *_at(
+            target,
+            "_swap_alias",
+            ("alias decoded", 'unquote(segment) if "%" in segment else segment', "segment", "alias-braces-encoded"),
+            (
+                "alias behind a version",
+                "not is_version(unquote(path[1 : start - 1]))",
+                "False",
+                "alias-without-version",
+            ),
+        ),
+        *_at(
+            headers,
+            "folded",
+            ("_ as -", '.replace(b"_", b"-")', "", "strip-x-forwarded-for-underscores"),
+            ("names in any case", ".lower()", "", "strip-in-other-case"),
+        ),
+        *_at(
+            headers,
+            "_request_rule",
+            ("families", " or field.startswith(_FAMILIES_NOT_SENT_UP)", "", "strip-proxy-anything"),
+        ),
+        *_at(
+            headers,
+            "filter_request_headers",
+            ("nominated fields", "not in nominated]", "not in {b''}]", "nominated"),
+        ),
+        *_at(
+            headers,
+            "connection_options",
+            ("quotes in Connection", "b' \\t\"'", "b' \\t'", "nominated-idempotency-key-in-quotes"),
+        ),
+        *_at(
+            headers,
+            "_response_rule",
+            ("X-Sidecar from upstream", " or field.startswith(_OUR_FAMILY)", "", "down-x-sidecar-outcome"),
+        ),
+        *_at(
+            headers,
+            "filter_response_headers",
+            ("nominated by upstream", "not in nominated]", "not in {b''}]", "down-nominated"),
+            ("length nominated by upstream", 'nominated.discard(b"content-length")', "pass", "down-nominated-length"),
+        ),
+        *_at(
+            headers,
+            "render_response_head",
+            ("length of a 204", "status == 204 or ", "", "down-length-of-204"),
+        ),
+        *_at(
+            policy,
+            "_readable",
+            ("path decoded", 'unquote(path, "latin-1")', "path", "allow-encoded"),
+        ),
+        *_at(
+            policy,
+            "_plain",
+            ("path is ASCII", "not path.isascii() or ", "", "deny-long-s"),
+            ("path is printable", "not path.isprintable() or ", "", "deny-nul"),
+            ("empty segments of a policy", '"//" not in path and ', "", "deny-empty-segment"),
+            ("dot before a slash", '"./" not in path and ', "", "deny-dot-below"),
+            ("dot at the end", ' and not path.endswith(".")', "", "deny-dot"),
+        ),
+        *_at(
+            policy,
+            "_segments",
+            ("path in any case", ".casefold()", "", "deny-capitals"),
+            ("slash at the end", '.removesuffix("/")', "", "deny-exact-trailing-slash"),
+            ("V2_01 is v2.01", '.replace("_", ".")', "", "deny-version-underscore"),
+        ),
+        *_at(
+            caller,
+            "Callers._is_valid_bearer",
+            (
+                "Bearers are signed",
+                "not hmac.compare_digest(_signature(key, payload), signature)",
+                "False",
+                "key-forged-bearer",
+            ),
+            ("Bearers expire", "return now_wall < expiry", "return True", "key-expired-bearer"),
+        ),
+        *_at(
+            caller,
+            "Callers._knows_password",
+            ("the key is compared", "return hmac.compare_digest(digest, self._expected)", "return True", "key-wrong"),
+            ("base64 is strict", "strict_mode=True", "strict_mode=False", "key-base64-and-more"),
+            ("the password is behind the colon", '.partition(b":")[2]', '.rpartition(b":")[2]', "key-without-colon"),
+        ),
+        *_at(
+            caller,
+            "Callers.check_call",
+            ("everybody else is turned away", "        _turn_away()", "        return", "key-raw"),
+        ),
+        *_at(
+            intake,
+            "Intake._accept",
+            ("sealed by chunks", "message.chunked or message.upgrade", "message.upgrade", "request-behind-chunks"),
+        ),
+        *_at(
+            response_head,
+            "parse_head",
+            ("fields end with the head", '.rstrip(b" \\t")', "", "answer-blanks-around-values"),
+        ),
+        *_at(
+            connection,
+            "Connection._feed",
+            ("surplus closes", "if surplus:", "if False:", "extra-response"),
+        ),
+        *_at(
+            connection,
+            "Connection.data_received",
+            (
+                "unasked bytes close",
+                "                self._close()",
+                "                pass",
+                "extra-response-behind-204",
+            ),
+        ),
+        *_at(
+            connection,
+            "Connection._feed",
+            (
+                "surplus of a length",
+                "surplus = response.feed(data)",
+                "surplus = response.feed(data) and response.chunked",
+                "extra-byte",
+            ),
+        ),
+        *_at(
+            chunks,
+            "ChunkedDecoder._feed",
+            ("surplus of chunks", "            self.surplus = True", "            pass", "extra-behind-chunks"),
+            ("line ends behind chunks", 'self._end[:1] in b"\\r\\n"', "False", "extra-line-end-behind-chunks"),
+        ),
+        *_at(
+            chunks,
+            "_strict_parser",
+            (
+                "chunks are read strictly",
+                "_compiled.DEBUG = True",
+                "_compiled.DEBUG = False",
+                "answer-chunk-space-behind",
+            ),
+        ),
+    )
+)
+
+#: The same for what is settled in two places, so that only the rule itself can be asked.
+REWRITTEN_ALONE: Final = dict(
+    (
+        *_at(
+            framing,
+            "_keep_alive",
+            ("close ends it", 'b"close" in options', "False", "nominated-and-close"),
+            ("an upgrade ends it", 'b"upgrade" in options', "False", "nothing-behind-websocket"),
+        ),
+        *_at(
+            framing,
+            "check_request",
+            ("chunks end it", "not chunked and ", "", "request-behind-chunks"),
+        ),
+        *_at(
+            framing,
+            "_keep_alive",
+            ("HTTP/1.0 ends it", "return version == (1, 1)\n", "return True\n", "control-http-1.0"),
+        ),
+        *_at(
+            headers,
+            "connection_options",
+            ("options in any case", "value.lower()", "value", "close-in-capitals"),
+        ),
+        *_at(
+            framing,
+            "check_request",
+            ("no body, no expectation", " and (chunked or bool(length))", "", "expect-on-get-is-dropped"),
+        ),
+        *_at(
+            framing,
+            "_expects_continue",
+            ("HTTP/1.0 expects nothing", " or version != (1, 1)", "", "expect-on-http-1.0"),
+        ),
+        *_at(
+            framing,
+            "_content_length",
+            ("blanks around a length", 'length = length.strip(b" \\t")', "pass", "length-blanks-around"),
+        ),
+        *_at(
+            response_head,
+            "HeadReader.feed",
+            ("interim answers are no answers", "head.status >= 200", "True", "answer-16-interim"),
+        ),
+    )
+)
