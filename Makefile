@@ -51,6 +51,7 @@ coverage-report: setup
 
 SECONDS_OF_FUZZING ?= 60
 fuzz: setup ## look for inputs that break the rules of targets and headers (SECONDS_OF_FUZZING=60)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.txt
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS_OF_FUZZING)
 
 MINUTES_OF_SOAK ?= 10
@@ -58,7 +59,7 @@ soak: setup ## steady load with aborts; fails if memory or descriptors grow (MIN
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES_OF_SOAK)
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run dev; do \
+	cd requirements && for set in run dev fuzz; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 

@@ -98,6 +98,12 @@ KEY: Final = group(
         _TURNED_AWAY,
         on="keyed",
     ),
+    row(
+        "key-missing-expects",
+        post(b"Expect: 100-continue", b"Content-Length: 2"),
+        refused(ErrorCode.CALLER_NOT_ALLOWED, closes=True),
+        on="keyed",
+    ),
     row("key-in-the-query", get(USERS + b"?access_token=" + _KEY), _TURNED_AWAY, on="keyed"),
     row("key-in-the-body", sized(b"client_secret=" + _KEY), _TURNED_AWAY, on="keyed"),
     row("key-basic", get(USERS, _basic(b"acme:" + _KEY)), _PASSES, on="keyed"),

@@ -123,6 +123,14 @@ HOSTS: Final = group(
         request(b"POST /v2.01/oauth/token HTTP/1.1", b"Content-Length: 0", host=b"Host: evil.example"),
         _UNKNOWN,
     ),
+    # No 100 Continue: the body is not asked for.
+    row(
+        "host-rebound-expects",
+        request(
+            b"POST " + PAY + b" HTTP/1.1", b"Expect: 100-continue", b"Content-Length: 2", host=b"Host: evil.example"
+        ),
+        refused(ErrorCode.HOST_NOT_ALLOWED, closes=True),
+    ),
     row("host-rebound-forwarded", request(_LINE, b"X-Forwarded-Host: localhost", host=b"Host: evil.example"), _UNKNOWN),
     row(
         "host-unknown-and-underscore-field",

@@ -95,6 +95,12 @@ DENY: Final = group(
     row("deny-exact", request(b"DELETE " + USERS + b"/1 HTTP/1.1"), _DENIED, on="denying"),
     row("deny-exact-trailing-slash", request(b"DELETE " + USERS + b"/1/ HTTP/1.1"), _DENIED, on="denying"),
     row("deny-exact-deeper-passes", request(b"DELETE " + USERS + b"/1/x HTTP/1.1"), AS_SENT, on="denying"),
+    row(
+        "deny-expects",
+        request(b"POST /v2.01/acme/payouts HTTP/1.1", b"Expect: 100-continue", b"Content-Length: 2"),
+        refused(ErrorCode.POLICY_DENIED, closes=True),
+        on="denying",
+    ),
     row("deny-traversal", _payout(b"/v2.01/acme/users/../payouts"), refused(), on="denying"),
     row("deny-traversal-encoded", _payout(b"/v2.01/acme/users/%2e%2e/payouts"), refused(), on="denying"),
     row("deny-traversal-parameter", _payout(b"/v2.01/acme/users/..;/payouts"), refused(), on="denying"),
