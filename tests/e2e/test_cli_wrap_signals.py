@@ -31,11 +31,12 @@ while True:
 """
 #: Says that it runs, and at SIGUSR1 how many SIGINT it had before.
 COUNTING = """
-import signal, sys, time
+import os, signal, sys, time
 count = 0
 def one(*_):
     global count
     count += 1
+    os.write(1, b"counted\\n")
 signal.signal(signal.SIGINT, one)
 signal.signal(signal.SIGUSR1, lambda *_: sys.exit(f"had {count}"))
 print("up", flush=True)
@@ -147,6 +148,7 @@ def test_ctrl_c_reaches_the_command_once(upstream: str, program: list[str | Path
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         os.write(master, b"\x03")
+        assert process.stdout.readline() == b"counted\n"  # the terminal takes its time
         process.send_signal(signal.SIGUSR1)
         _, stderr = process.communicate(timeout=30)
         assert b"\nhad 1\n" in b"\n" + stderr
@@ -170,6 +172,7 @@ def test_a_sigint_from_a_process_is_passed_on(upstream: str, program: list[str |
         assert process.stdout is not None
         assert process.stdout.readline() == b"up\n"
         process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == b"counted\n"
         process.send_signal(signal.SIGUSR1)
         _, stderr = process.communicate(timeout=30)
         assert b"had 1" in stderr.splitlines()
