@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +18,7 @@ from tests.support.sidecar import COMMAND, Command, Sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import suppress
-from pathlib import Path
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")

@@ -44,8 +44,8 @@ SETTINGS: Final[dict[str, dict[str, str]]] = {
     "small": {"listen_max_body": "64KiB", "replay_max_body": "16KiB"},
     "hasty": {"listen_body_timeout": "10s", "listen_keepalive_timeout": "10s"},
 }
-#: Time on this sidecar goes twenty times faster, so that ten seconds of patience take half a second.
-_SPEED: Final = {"hasty": 20.0}
+#: Time on this sidecar goes ten times faster, so that ten seconds of patience take one.
+_SPEED: Final = {"hasty": 10.0}
 _PREFIX: Final = {"prefixed": "/mango/pay"}
 
 PROBE_FIELDS["keyed"] = (b"Authorization: Basic " + base64.b64encode(b"probe:" + CANARY_CALLER_KEY.encode()),)
@@ -75,8 +75,8 @@ class Stage:
         self._thread.start()
         self._exits = AsyncExitStack()
         self._venues: dict[str, Venue] = {}
-        self.upstream = self.run(self._recording_upstream())
-        self.elsewhere = self.run(self._recording_upstream())
+        self.upstream = self.run(_recording_upstream(self._exits))
+        self.elsewhere = self.run(_recording_upstream(self._exits))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine over there and return its result."""
@@ -96,15 +96,19 @@ class Stage:
     def venue(self, name: str) -> Venue:
         """Return the shared sidecar of this name."""
         if name not in self._venues:
-            self._venues[name] = self.run(self._open(name, self._exits))
+            self._venues[name] = self.run(self._open(name, self._exits, self.upstream, self.elsewhere))
         return self._venues[name]
 
     @contextmanager
     def fresh(self, name: str) -> Iterator[Venue]:
-        """Run a sidecar that nobody else uses."""
+        """Run a sidecar that nobody else uses, with an upstream of its own."""
+
+        async def opened() -> Venue:
+            return await self._open(name, exits, await _recording_upstream(exits), await _recording_upstream(exits))
+
         exits = AsyncExitStack()
         try:
-            yield self.run(self._open(name, exits))
+            yield self.run(opened())
         finally:
             self.run(exits.aclose())
 
@@ -117,16 +121,12 @@ class Stage:
         finally:
             self.run(exits.aclose())
 
-    async def _recording_upstream(self, exits: AsyncExitStack | None = None) -> RecordingUpstream:
-        upstream = RecordingUpstream()
-        await upstream.start()
-        (exits or self._exits).push_async_callback(upstream.stop)
-        return upstream
-
-    async def _open(self, name: str, exits: AsyncExitStack) -> Venue:
+    async def _open(
+        self, name: str, exits: AsyncExitStack, upstream: RecordingUpstream, elsewhere: RecordingUpstream
+    ) -> Venue:
         environ = {
             "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
-            "SIDECAR_MANGOPAY_BASE_URL": f"http://127.0.0.1:{self.upstream.port}{_PREFIX.get(name, '')}",
+            "SIDECAR_MANGOPAY_BASE_URL": f"http://127.0.0.1:{upstream.port}{_PREFIX.get(name, '')}",
             "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
             "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY,
             "SIDECAR_LISTEN_HOST": "127.0.0.1",
@@ -147,10 +147,10 @@ class Stage:
             return [str(entry) for entry in log.entries if entry.get("level") in {"error", "critical"}]
 
         port = int(ready.proxy.rpartition(":")[2])
-        return Venue(port, self.upstream, self.elsewhere, self._injection(self.upstream), failures)
+        return Venue(port, upstream, elsewhere, self._injection(upstream), failures)
 
     async def _open_naive(self, exits: AsyncExitStack) -> Venue:
-        upstream, elsewhere = await self._recording_upstream(exits), await self._recording_upstream(exits)
+        upstream, elsewhere = await _recording_upstream(exits), await _recording_upstream(exits)
         proxy = NaiveProxy(f"http://127.0.0.1:{upstream.port}", API_TOKEN)
         await proxy.start()
         exits.push_async_callback(proxy.stop)
@@ -161,3 +161,10 @@ class Stage:
             upstream.inject(data)
 
         return lambda data: self.run(inject(data))
+
+
+async def _recording_upstream(exits: AsyncExitStack) -> RecordingUpstream:
+    upstream = RecordingUpstream()
+    await upstream.start()
+    exits.push_async_callback(upstream.stop)
+    return upstream

@@ -1,6 +1,6 @@
 """How much of anything is taken.
 
-``hasty`` has the default timeouts, and a clock that goes twenty times faster; ``small`` takes bodies of 64 KiB and
+``hasty`` has the default timeouts, and a clock that goes ten times faster; ``small`` takes bodies of 64 KiB and
 keeps 16. Sources: RFC 9110 section 15.5.14 (413), RFC 6585 section 5 (431); R. Hansen, Slowloris (2009); S. Shekyan,
 slowhttptest (slow body, slow read); nginx's ``limit_conn.t`` and ``http_keepalive.t``.
 """
