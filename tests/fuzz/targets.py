@@ -127,7 +127,7 @@ def _check_framing(raw: RawHeaders, body: BodyFraming) -> None:
         _must(not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", value), "values have no control characters")
 
 
-_DOTS: Final = re.compile(rb"(?:^|[/\\])\.\.?(?:[/\\;\x00\t\n\r ]|$)")
+_DOTS: Final = re.compile(rb"(?:^|[/\\])\.\.?[\t\n\r ]*(?:[/\\;\x00]|$)")
 
 
 def _check_target(method: str, goal: str, parsed: Target) -> None:
