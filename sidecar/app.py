@@ -28,7 +28,7 @@ from sidecar.proxy.listener import ListenError, Listeners
 from sidecar.proxy.readback import LostAnswers
 from sidecar.proxy.server import ConnectionLimits, ProxyServer
 from sidecar.reload import hang_ups
-from sidecar.runtime import SystemClock, Tasks
+from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentErrors
 from sidecar.telemetry.record import CallRecorder, RequestIds
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
     from sidecar.telemetry.log import LogOutput
+
+#: Descriptors besides callers' and upstream's: 64 refused callers, 64 admin connections, listeners, logs, token calls.
+SPARE_DESCRIPTORS: Final = 256
 
 _log = structlog.get_logger()
 
@@ -106,6 +109,7 @@ class Sidecar:
                 "config.emulator",
                 message="environment is 'emulator': credentials may travel unencrypted, never use it for money",
             )
+        self._check_descriptors()
         self._outward.start()
         self._server.run(self._tasks)
         try:
@@ -120,6 +124,20 @@ class Sidecar:
         )
         _log.info("listener.ready", proxy=ready.proxy, admin=ready.admin)
         return ready
+
+    def _check_descriptors(self) -> None:
+        """See that every connection that the configuration allows can be opened; warn if it cannot."""
+        listen, upstream = self._config.listen, self._config.upstream
+        wanted = listen.max_connections + upstream.pool_size + SPARE_DESCRIPTORS
+        allowed = allow_descriptors(wanted)
+        if allowed < wanted:
+            _log.warning(
+                "descriptors.scarce",
+                allowed=allowed,
+                wanted=wanted,
+                message="callers may meet a reset connection under load: raise the limit of open files (ulimit -n), "
+                "or lower SIDECAR_LISTEN_MAX_CONNECTIONS",
+            )
 
     async def close(self) -> None:
         """Stop everything; calls that still run are answered with what is known of them."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -63,3 +65,18 @@ class Tasks:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def allow_descriptors(wanted: int) -> int:
+    """Raise the limit of open descriptors to ``wanted`` if it is lower and the system lets us; return what it is now.
+
+    Only the soft limit is raised, up to the hard one (getrlimit(2)). Without a
+    descriptor left, a connection cannot even be accepted to be told so.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted if soft == resource.RLIM_INFINITY else soft
+    target = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    with suppress(OSError, ValueError):  # macOS has a maximum below an infinite hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
