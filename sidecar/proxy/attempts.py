@@ -99,6 +99,7 @@ class Attempts:
 
     async def _send(self, *, newer_than: int, fresh: bool) -> tuple[UpstreamAnswer, int]:
         call, status = self._call, 0
+        result: int | str = "cut"
         try:
             answer, generation = await self._exchanger.exchange(
                 self._outgoing.request,
@@ -109,10 +110,17 @@ class Attempts:
                 fresh=fresh,
                 sending=call,
             )
-            status = answer.status
+            status = result = answer.status
+        except UpstreamFailure as error:
+            result = error.failure.kind.value
+            raise
+        except SidecarError as error:
+            result = error.code.value
+            raise
         finally:
+            before = call.record.upstream_seconds
             call.ended(status)
-            call.record.token_wait_seconds = self.waiting.token_seconds
+            self.waiting.note(call.record, result, upstream=call.record.upstream_seconds - before)
         return answer, generation
 
 

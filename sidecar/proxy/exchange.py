@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.proxy.answer import UpstreamAnswer
+from sidecar.telemetry.record import Attempt
 from sidecar.upstream.connection import Connection, Phase
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.headers import RequestTemplate
+    from sidecar.telemetry.record import CallRecord, Purpose
     from sidecar.tokens.manager import TokenManager
     from sidecar.upstream.pool import Pool
     from sidecar.upstream.sending import BodySource
@@ -23,12 +25,14 @@ if TYPE_CHECKING:
 class Waiting:
     """How long token waits and connects may still take, in all attempts of one call together."""
 
-    __slots__ = ("_clock", "_left", "_since", "token_seconds")
+    __slots__ = ("_began", "_clock", "_connection_seconds", "_left", "_since", "token_seconds")
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock: Final = clock
         self._left = seconds
         self._since = 0.0
+        # The attempt under way: when it began (``Clock.now``), and how long it waited for its connection.
+        self._began = self._connection_seconds = 0.0
         #: Seconds spent waiting for tokens.
         self.token_seconds = 0.0
 
@@ -42,6 +46,26 @@ class Waiting:
         waited = self._clock.now() - self._since
         self._left -= waited
         return waited
+
+    def connected(self) -> None:
+        """Stop the wait for a connection, with which an attempt begins."""
+        self._began = self._since
+        self._connection_seconds = self.stop()
+
+    def note(
+        self, record: CallRecord, result: int | str, *, upstream: float | None = None, purpose: Purpose = "call"
+    ) -> None:
+        """Add the attempt that is over now to the call's timeline; see :class:`Attempt`.
+
+        ``upstream`` (seconds) may be left out if the attempt ends now.
+        """
+        token = self.token_seconds - record.token_wait_seconds
+        if upstream is None:
+            upstream = self._clock.now() - self._began - self._connection_seconds - token
+        record.timeline += (
+            Attempt(self._began - record.started, self._connection_seconds, token, upstream, result, purpose),
+        )
+        record.token_wait_seconds = self.token_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,7 @@ class Exchanger:
         try:
             connection = await self._pool.acquire(waiting.start(), fresh=fresh)
         finally:
-            waiting.stop()
+            waiting.connected()
         try:
             token = tokens.take_nowait(newer_than=newer_than)
             if token is None:

@@ -107,7 +107,7 @@ class Forwarder:
         if key is None or call.gone or lost.verdict.outcome is not Outcome.UNKNOWN:
             lost.fail()
         question = Question(key, outgoing.path, call.sent_at)
-        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record.id)
+        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         if stored is None:
             lost.fail(_KEYED_ADVICE)
         if call.deliveries > 1 and stored.status != 401:
@@ -123,7 +123,7 @@ class Forwarder:
         if answer.status != 409 or key is None or not await _is_whole(answer) or not is_conflict(answer.head):
             return False
         question = Question(key, outgoing.path, call.first_sent_at)
-        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record.id)
+        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         return stored is not None and stored.status == 401
 
     def _is_token_refusal(self, answer: UpstreamAnswer) -> bool:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.proxy.answer import UpstreamAnswer
+    from sidecar.telemetry.record import CallRecord
     from sidecar.tokens.manager import TokenManager
 
 #: Seconds before each try: Mangopay may need a moment to store an answer whose connection broke.
@@ -51,9 +52,9 @@ class LostAnswers:
         self._clock: Final = clock
 
     async def read_back(
-        self, question: Question, tokens: TokenManager, waiting: Waiting, call_id: str
+        self, question: Question, tokens: TokenManager, waiting: Waiting, record: CallRecord
     ) -> StoredAnswer | None:
-        """Return the stored answer, for the call with the id ``call_id``, of whose waiting time ``waiting`` is left.
+        """Return the stored answer, for the call of ``record``, of whose waiting time ``waiting`` is left.
 
         None if there is none after three tries, or if what is stored answers
         another request: never somebody else's success.
@@ -63,11 +64,11 @@ class LostAnswers:
         for pause in PAUSES:
             await self._clock.sleep_until(self._clock.now() + pause)
             try:
-                answer, at = await self._ask(request, target, tokens, waiting)
+                answer, at = await self._ask(request, target, tokens, waiting, record)
             except (UpstreamFailure, SidecarError, TimeoutError):
                 continue
             stored = _match(answer, question, elapsed=at - question.sent_at)
-            _log.info("answer.read_back", id=call_id, found=stored is not None, upstream_status=answer.status)
+            _log.info("answer.read_back", id=record.id, found=stored is not None, upstream_status=answer.status)
             if stored is not None:
                 return stored
         return None
@@ -85,25 +86,36 @@ class LostAnswers:
         return Request(template)
 
     async def _ask(
-        self, request: Request, path: str, tokens: TokenManager, waiting: Waiting
+        self, request: Request, path: str, tokens: TokenManager, waiting: Waiting, record: CallRecord
     ) -> tuple[UpstreamAnswer, float]:
         """Make one try, mending a token 401 (contract section 5.4); return the answer and when its head was there."""
-        answer, generation, at = await self._exchange(request, tokens, waiting)
+        answer, generation, at = await self._exchange(request, tokens, waiting, record)
         if not _is_token_refusal(answer):
             tokens.accepted(generation)
             return answer, at
         burn = tokens.unauthorized(generation, path)
         if burn is not None:
-            answer, generation, at = await self._exchange(request, tokens, waiting, newer_than=burn.generation)
+            answer, generation, at = await self._exchange(request, tokens, waiting, record, newer_than=burn.generation)
             tokens.resend_answered(burn, unauthorized=_is_token_refusal(answer), generation=generation)
         return answer, at
 
     async def _exchange(
-        self, request: Request, tokens: TokenManager, waiting: Waiting, *, newer_than: int = 0
+        self, request: Request, tokens: TokenManager, waiting: Waiting, record: CallRecord, *, newer_than: int = 0
     ) -> tuple[UpstreamAnswer, int, float]:
-        answer, generation = await self._exchanger.exchange(
-            request, tokens, waiting, timeout=TRY_TIMEOUT, newer_than=newer_than
-        )
+        result: int | str = "cut"
+        try:
+            answer, generation = await self._exchanger.exchange(
+                request, tokens, waiting, timeout=TRY_TIMEOUT, newer_than=newer_than
+            )
+            result = answer.status
+        except UpstreamFailure as error:
+            result = error.failure.kind.value
+            raise
+        except SidecarError as error:
+            result = error.code.value
+            raise
+        finally:
+            waiting.note(record, result, purpose="read_back")
         at = self._clock.now()
         try:
             async with asyncio.timeout(TRY_TIMEOUT):

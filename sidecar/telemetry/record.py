@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = Literal["upstream", "sidecar"]
 Recovery: TypeAlias = Literal["token", "connection", "idempotency"]
+#: The call itself, or asking for the answer to it that was lost.
+Purpose: TypeAlias = Literal["call", "read_back"]
 
 #: Crockford's base32: no letter that reads as a digit.
 _DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -23,6 +25,25 @@ _PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 
 #: A correlation header longer than this is not kept: both known kinds are far shorter.
 _MAX_CORRELATION: Final = 128
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One attempt of a call to get an answer from Mangopay. Times are seconds.
+
+    ``result`` is the status that Mangopay answered; else why there was none:
+    a word of ``FailureKind``, the ``ErrorCode`` if there was no token, ``cut``
+    if the call was stopped.
+    """
+
+    #: When it began, after the call's head was there.
+    at: float
+    #: How long it waited for a connection, then for a token, then for Mangopay: from the request's first byte to the
+    #: head of the answer.
+    connection: float
+    token: float
+    upstream: float
+    result: int | str
+    purpose: Purpose = "call"
 
 
 class CallRecord(msgspec.Struct, gc=False):
@@ -50,12 +71,14 @@ class CallRecord(msgspec.Struct, gc=False):
     #: Deliveries begun: 0 if nothing went to Mangopay.
     attempts: int = 0
     recovered: tuple[Recovery, ...] = ()
+    #: In the order in which they ended.
+    timeline: tuple[Attempt, ...] = ()
     #: Body bytes from the caller and to the caller.
     bytes_in: int = 0
     bytes_out: int = 0
     error: ErrorCode | None = None
     outcome: Outcome | None = None
-    #: For the log only; free of secrets and request bytes.
+    #: For the operator, never for the caller; free of secrets and request bytes.
     detail: str | None = None
     idempotency_key: str | None = None
     caller: Literal["gone"] | None = None
