@@ -11,7 +11,7 @@ import structlog
 
 from sidecar.admin.server import AdminServer
 from sidecar.admin.state import Identity, LiveState, Parts
-from sidecar.admin.status import PoolStatus
+from sidecar.admin.status import PoolStatus, ProxyStatus
 from sidecar.config import Environment
 from sidecar.core.caller import Callers
 from sidecar.core.guard import GuardRules
@@ -29,8 +29,9 @@ from sidecar.proxy.readback import LostAnswers
 from sidecar.proxy.server import ConnectionLimits, ProxyServer
 from sidecar.reload import hang_ups
 from sidecar.runtime import SystemClock, Tasks, allow_descriptors
+from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.recent import RecentErrors
+from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import CallRecorder, RequestIds
 from sidecar.telemetry.request_log import RequestLog
 
@@ -75,12 +76,13 @@ class Sidecar:
         self._clock: Final = clock
         self._tasks: Final = Tasks()
         self._metrics: Final = Metrics()
-        self._errors: Final = RecentErrors()
+        self._recent: Final = RecentCalls()
+        self._history: Final = History(self._metrics, clock)
         request_log = RequestLog(log, environment=config.mangopay.environment, client_id=config.mangopay.client_id)
         self._recorder: Final = CallRecorder(
             RequestIds(os.urandom(8)),
             clock,
-            (request_log.write, self._metrics.observe_call, self._errors.observe),
+            (request_log.write, self._metrics.observe_call, self._recent.observe),
         )
         self._outward: Final = Outward(
             config, clock=clock, tasks=self._tasks, metrics=self._metrics, read_config=read_config
@@ -92,7 +94,7 @@ class Sidecar:
             self._handler, limits=self._connection_limits(), clock=clock, report=self._report
         )
         self._admin_server: Final = AdminServer(
-            self._make_state(lifecycle), GuardRules(frozenset(config.listen.allowed_hosts))
+            self._make_state(lifecycle), GuardRules(frozenset(config.listen.allowed_hosts)), clock=clock
         )
         self._listeners: Final = Listeners("LISTEN")
         self._admin_listeners: Final = Listeners("ADMIN")
@@ -112,6 +114,7 @@ class Sidecar:
         self._check_descriptors()
         self._outward.start()
         self._server.run(self._tasks)
+        self._tasks.spawn(self._history.run(), name="history.sampler")
         try:
             await self._open_listeners()
         except ListenError as error:
@@ -216,6 +219,7 @@ class Sidecar:
             base_url=config.mangopay.endpoint.origin + config.mangopay.endpoint.prefix,
             client_id=config.mangopay.client_id,
             replay_budget=config.replay.budget,
+            max_connections=config.listen.max_connections,
             warnings=config.warnings,
         )
         parts = Parts(
@@ -223,17 +227,28 @@ class Sidecar:
             tokens=self._outward.managers,
             metrics=self._metrics,
             recorder=self._recorder,
-            errors=self._errors,
-            pool=lambda: PoolStatus(
-                open=self._outward.pool.open,
-                waiting=self._outward.pool.waiting,
-                size=config.upstream.pool_size,
-            ),
+            recent=self._recent,
+            history=self._history,
+            pool=self._pool_status,
+            proxy=self._proxy_status,
             connections=lambda: self._server.open_connections,
             replay_bytes=lambda: self._budget.used,
             certificate=lambda: self._outward.certificate,
+            reload_error=lambda: self._outward.reload_error,
         )
         return LiveState(identity, parts, self._clock)
+
+    def _pool_status(self) -> PoolStatus:
+        pool = self._outward.pool
+        return PoolStatus(size=self._config.upstream.pool_size, open=pool.open, idle=pool.idle, waiting=pool.waiting)
+
+    def _proxy_status(self) -> ProxyStatus:
+        mangopay = self._config.mangopay
+        return ProxyStatus(
+            addresses=tuple(bound.local_url for bound in self._listeners.bound),
+            needs_caller_key=self._config.listen.caller_key is not None,
+            client_segment="_" if "_" in mangopay.client_id_aliases else mangopay.client_id,
+        )
 
     async def _open_listeners(self) -> None:
         config = self._config

@@ -75,6 +75,11 @@ class Outward:
         expires_at, days_left = self._expiry.expires_at, self._expiry.days_left
         return None if expires_at is None or days_left is None else CertificateStatus(expires_at, days_left)
 
+    @property
+    def reload_error(self) -> str | None:
+        """Why the last reload failed; the empty string if it did not. None: nothing can be reloaded."""
+        return None if self._reloader is None else self._reloader.error or ""
+
     def start(self) -> None:
         """Begin to fetch tokens, to watch the client certificate's dates, and the files of keys and certificates."""
         if self._trust is not None:

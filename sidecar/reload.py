@@ -128,8 +128,13 @@ class Reloader:
         self._watch: Final = ChangeWatch()
         self._one_at_a_time: Final = asyncio.Lock()
         self._restart_told: list[str] = []
-        #: Whether the last reload took effect.
-        self.successful = True
+        #: Why the last reload did not take effect; None if it did.
+        self.error: str | None = None
+
+    @property
+    def successful(self) -> bool:
+        """Whether the last reload took effect."""
+        return self.error is None
 
     async def run(self) -> None:
         """Look at the files for ever; at once if there are none, since SIGHUP does without."""
@@ -138,7 +143,7 @@ class Reloader:
             try:
                 await self._look()
             except Exception as error:  # noqa: BLE001 - the edge of a task that has to outlive a bug
-                self.successful = False
+                self.error = f"internal error: {type(error).__name__}"
                 _log.error("config.reload_failed", **exception_fields(error))
 
     def hang_up(self) -> None:
@@ -163,14 +168,14 @@ class Reloader:
         changed = self._swap(loaded)
         if loaded.error is not None:
             if self._watch.failed(self._clock.now(), asked=asked):
-                self.successful = False
+                self.error = loaded.error
                 _log.error("config.reload_failed", message=loaded.error, mend="the values of before stay in use")
         else:
             self._watch.loaded()
         if changed or (loaded.error is None and (asked or not self.successful)):
             _log.info("config.reloaded", changed=changed, asked=asked)
         if loaded.error is None:
-            self.successful = True
+            self.error = None
 
     # --- reading: in a thread of its own, for a file may be on a slow disk -------------------------------------------
 

@@ -8,17 +8,27 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from sidecar.admin.readiness import readiness
-from sidecar.admin.status import CallTotals, CertificateStatus, LastError, PoolStatus, Readiness, Status
+from sidecar.admin.shown import history_sample, last_error, mended, recent_call, upstream_status
+from sidecar.admin.status import SLOW_SECONDS, CallTotals, ReloadStatus, Snapshot, Status
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from sidecar.admin.status import (
+        CertificateStatus,
+        HistorySample,
+        PoolStatus,
+        ProxyStatus,
+        Readiness,
+        RecentCall,
+    )
     from sidecar.core.clock import Clock
     from sidecar.telemetry.exposition import Sample
+    from sidecar.telemetry.history import History
     from sidecar.telemetry.metrics import Metrics
-    from sidecar.telemetry.recent import RecentErrors
-    from sidecar.telemetry.record import CallRecord, CallRecorder
+    from sidecar.telemetry.recent import RecentCalls
+    from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.status import TokenStatus
 
 #: The reasons of a latch, as the metric ``latched`` tells them.
@@ -34,6 +44,28 @@ class AdminState(Protocol):
 
     def status(self) -> Status:
         """What ``/status`` says."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """What of it is true of this moment alone."""
+        ...
+
+    @property
+    def calls_ended(self) -> int:
+        """How many calls have ended since the start."""
+        ...
+
+    def recent_calls(self, most: int | None = None) -> tuple[RecentCall, ...]:
+        """Return the last calls, or the last ``most`` of them, newest first."""
+        ...
+
+    @property
+    def samples_taken(self) -> int:
+        """How many samples the history has got since the start."""
+        ...
+
+    def history(self) -> tuple[HistorySample, ...]:
+        """Return the samples of the last minutes, oldest first."""
         ...
 
     def metrics(self) -> bytes:
@@ -62,6 +94,7 @@ class Identity:
     base_url: str
     client_id: str
     replay_budget: int
+    max_connections: int
     warnings: tuple[str, ...]
 
 
@@ -74,12 +107,16 @@ class Parts:
     tokens: Sequence[TokenSource]
     metrics: Metrics
     recorder: CallRecorder
-    errors: RecentErrors
+    recent: RecentCalls
+    history: History
     pool: Callable[[], PoolStatus]
+    proxy: Callable[[], ProxyStatus]
     connections: Callable[[], int]
     replay_bytes: Callable[[], int]
     #: None: there is no client certificate.
     certificate: Callable[[], CertificateStatus | None]
+    #: Why the last reload failed; the empty string if it did not. None: nothing can be reloaded.
+    reload_error: Callable[[], str | None]
 
 
 class LiveState:
@@ -107,9 +144,42 @@ class LiveState:
 
     def status(self) -> Status:
         """The whole document."""
+        snapshot = self.snapshot()
+        facts = {name: getattr(snapshot, name) for name in Snapshot.__struct_fields__}
+        return Status(**facts, recent_calls=self.recent_calls(), history=self.history())
+
+    @property
+    def calls_ended(self) -> int:
+        """How many calls have ended since the start."""
+        return self._parts.recent.total
+
+    def recent_calls(self, most: int | None = None) -> tuple[RecentCall, ...]:
+        """The last calls, newest first."""
+        offset = self._wall_offset()
+        return tuple(recent_call(record, offset) for record in self._parts.recent.newest_first(most))
+
+    @property
+    def samples_taken(self) -> int:
+        """How many samples the history has got since the start."""
+        return self._parts.history.taken
+
+    def history(self) -> tuple[HistorySample, ...]:
+        """The last ten minutes, oldest first."""
+        offset = self._wall_offset()
+        return tuple(history_sample(sample, offset) for sample in self._parts.history.samples())
+
+    def snapshot(self) -> Snapshot:
+        """The facts of this moment, and what they mean."""
+        from sidecar.admin.findings import findings  # many words, which nobody may ever ask for
+
+        facts = self._facts()
+        return msgspec.structs.replace(facts, findings=findings(facts))
+
+    def _facts(self) -> Snapshot:
         identity, parts, now = self._identity, self._parts, self._clock.now()
         wall = self._clock.wall()
-        return Status(
+        offset = wall - now
+        return Snapshot(
             version=__version__,
             environment=identity.environment,
             base_url=identity.base_url,
@@ -118,18 +188,35 @@ class LiveState:
             uptime_seconds=now - self._started,
             phase=parts.phase(),
             readiness=self.readiness(),
+            findings=(),
             tokens=tuple(source.status() for source in parts.tokens),
             client_certificate=parts.certificate(),
             rate_limits=parts.metrics.rate_limits.windows(),
             pool=parts.pool(),
+            upstream=upstream_status(parts.recent.health(now), offset),
             calls=CallTotals(
-                **parts.metrics.totals(), in_flight=parts.recorder.in_flight, connections=parts.connections()
+                **parts.metrics.totals(),
+                in_flight=parts.recorder.in_flight,
+                connections=parts.connections(),
+                max_connections=identity.max_connections,
             ),
+            last_mended=mended(parts.recent.mended, offset),
+            proxy=parts.proxy(),
             replay_buffer_bytes=parts.replay_bytes(),
             replay_budget_bytes=identity.replay_budget,
-            last_errors=tuple(_last_error(record, wall - now) for record in parts.errors.newest_first()),
+            reload=self._reload(),
+            last_errors=tuple(last_error(record, offset) for record in parts.recent.errors_newest_first()),
             warnings=identity.warnings,
+            slow_seconds=SLOW_SECONDS,
         )
+
+    def _reload(self) -> ReloadStatus | None:
+        error = self._parts.reload_error()
+        return None if error is None else ReloadStatus(successful=not error, error=error)
+
+    def _wall_offset(self) -> float:
+        """What turns ``Clock.now()`` into Unix time."""
+        return self._clock.wall() - self._clock.now()
 
     def _connect_gauges(self) -> None:
         parts, metrics = self._parts, self._parts.metrics
@@ -139,6 +226,8 @@ class LiveState:
         metrics.gauge("upstream_connections", lambda: parts.pool().open)
         metrics.gauge("upstream_pool_waiting", lambda: parts.pool().waiting)
         metrics.gauge("client_certificate_expiry_timestamp_seconds", self._certificate_expiry)
+        for source in parts.tokens:
+            metrics.expect_token_requests(source.status().credential)
         metrics.labelled_gauge("token_expiry_timestamp_seconds", self._expiries)
         metrics.labelled_gauge("latched", self._latches)
 
@@ -155,16 +244,3 @@ class LiveState:
         for status in (source.status() for source in self._parts.tokens):
             for reason in _REASONS:
                 yield (status.credential, reason), int(status.latch_reason == reason)
-
-
-def _last_error(record: CallRecord, wall_offset: float) -> LastError:
-    """``wall_offset`` turns ``Clock.now()`` into Unix time."""
-    return LastError(
-        at=record.started + record.duration + wall_offset,
-        id=record.id,
-        method=record.method,
-        path=record.shown_path,
-        status=record.status or None,
-        code=record.error.value if record.error is not None else "",
-        outcome=record.outcome.value if record.outcome is not None else "",
-    )

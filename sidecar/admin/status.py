@@ -1,12 +1,106 @@
 """The ``/status`` document: its fields are its schema. Moments are Unix time, durations seconds; no field is a secret.
 
-``/`` and the ``status`` command put the same document into words.
+docs/status.schema.json is this as a JSON Schema, and docs/observability.md tells
+each field in words; tests hold both. The page and the ``status`` command show the
+same document.
 """
+
+from enum import StrEnum
+from typing import Final, Literal
 
 import msgspec
 
 from sidecar.telemetry.rate_limits import RateWindow
+from sidecar.telemetry.record import Attempt
 from sidecar.tokens.status import TokenStatus
+
+#: Seconds from which on a call counts as slow. Mangopay's own answers take some hundred milliseconds.
+SLOW_SECONDS: Final = 1.0
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    #: Worth knowing; nothing to do.
+    INFO = "info"
+    #: Some calls fail, or soon will.
+    WARNING = "warning"
+    #: Calls fail now.
+    CRITICAL = "critical"
+
+
+class Area(StrEnum):
+    """Where to look."""
+
+    TOKEN = "token"  # noqa: S105 - a word, not a password
+    KEY = "key"
+    LOCK = "lock"
+    RATE_LIMIT = "rate_limit"
+    NETWORK = "network"
+    MANGOPAY = "mangopay"
+    CERTIFICATE = "certificate"
+    CALLS = "calls"
+    SIDECAR = "sidecar"
+
+
+class FindingKind(StrEnum):
+    """What was found, as a word for machines. The words for people are in ``sidecar.admin.findings``."""
+
+    HEALTHY = "healthy"
+    STARTING = "starting"
+    DRAINING = "draining"
+    NOT_READY = "not_ready"
+    LOCKED_OUT = "locked_out"
+    KEY_REFUSED = "key_refused"
+    ADDRESS_REFUSED = "address_refused"
+    CERTIFICATE_REFUSED = "certificate_refused"
+    TOKEN_REQUEST_REFUSED = "token_request_refused"  # noqa: S105 - a code, not a password
+    TOKEN_PENDING = "token_pending"  # noqa: S105 - a code, not a password
+    TOKEN_UNAVAILABLE = "token_unavailable"  # noqa: S105 - a code, not a password
+    TOKEN_NOT_RENEWED = "token_not_renewed"  # noqa: S105 - a code, not a password
+    TOKEN_IDLE = "token_idle"  # noqa: S105 - a code, not a password
+    TOKEN_EXPIRED_UNUSED = "token_expired_unused"  # noqa: S105 - a code, not a password
+    TOKEN_MENDED = "token_mended"  # noqa: S105 - a code, not a password
+    REFRESHES_FUTILE = "refreshes_futile"
+    DNS_FAILING = "dns_failing"
+    CONNECT_FAILING = "connect_failing"
+    EGRESS_FAILING = "egress_failing"
+    TLS_FAILING = "tls_failing"
+    CONNECTIONS_BREAKING = "connections_breaking"
+    CONNECTION_MENDED = "connection_mended"
+    MANGOPAY_SILENT = "mangopay_silent"
+    MANGOPAY_ERRORS = "mangopay_errors"
+    ANSWERS_BROKEN = "answers_broken"
+    ANSWER_READ_BACK = "answer_read_back"
+    RATE_LIMIT_USED_UP = "rate_limit_used_up"
+    RATE_LIMIT_NEARLY_USED = "rate_limit_nearly_used"
+    RATE_LIMITED = "rate_limited"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
+    OUTCOMES_UNKNOWN = "outcomes_unknown"
+    CALLERS_REFUSED = "callers_refused"
+    POOL_EXHAUSTED = "pool_exhausted"
+    CALLERS_NEAR_LIMIT = "callers_near_limit"
+    REPLAY_BUDGET_USED_UP = "replay_budget_used_up"
+    RELOAD_FAILED = "reload_failed"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that can be said of the sidecar right now, in plain words."""
+
+    kind: FindingKind
+    level: Level
+    area: Area
+    #: What is the case: a sentence without a full stop.
+    title: str
+    #: What it means.
+    text: str
+    #: What to do; empty if there is nothing to do.
+    mend: str
+    #: A moment to count down to, and what happens then; None where there is none.
+    until: float | None = None
+    until_label: str = ""
 
 
 class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,8 +130,37 @@ class PoolStatus(msgspec.Struct, frozen=True):
     #: ``upstream.pool_size``.
     size: int
     open: int
+    #: Of the open ones, those that no call uses.
+    idle: int
     #: Calls waiting for one.
     waiting: int
+
+
+class UpstreamFailure(msgspec.Struct, frozen=True):
+    """A call that Mangopay did not answer as it should."""
+
+    at: float
+    #: ``resolve``, ``connect``, ``egress``, ``tls``, ``no_slot``, ``dead_before_write``, ``lost``, ``timeout``,
+    #: ``broken``, ``server_error`` (5xx) or ``rate_limited`` (429).
+    kind: str
+    #: The call's id.
+    id: str
+    #: None if there was no answer.
+    status: int | None
+    #: Why, where the sidecar knows more.
+    detail: str
+
+
+class UpstreamStatus(msgspec.Struct, frozen=True):
+    """How Mangopay answers, as the last calls tell."""
+
+    #: The newest answer other than a 5xx or a 429.
+    answered_at: float | None
+    #: Calls that failed since then, running.
+    failures: int
+    last_failure: UpstreamFailure | None
+    #: By ``kind``; 100 at most are counted.
+    failures_last_minute: dict[str, int]
 
 
 class CallTotals(msgspec.Struct, frozen=True):
@@ -50,6 +173,37 @@ class CallTotals(msgspec.Struct, frozen=True):
     in_flight: int
     #: From callers.
     connections: int
+    #: ``listen.max_connections``.
+    max_connections: int
+
+
+class Mended(msgspec.Struct, frozen=True):
+    """The newest call that was mended without its caller noticing."""
+
+    at: float
+    #: The call's id.
+    id: str
+    #: ``token``, ``connection``, ``idempotency``.
+    how: tuple[str, ...]
+
+
+class ProxyStatus(msgspec.Struct, frozen=True):
+    """How an app on this machine reaches the proxy port."""
+
+    #: ``http://127.0.0.1:8080``, ``unix:/run/sidecar.sock``.
+    addresses: tuple[str, ...]
+    #: Callers must prove ``listen.caller_key``.
+    needs_caller_key: bool
+    #: What may stand in a path where Mangopay wants the ClientId.
+    client_segment: str
+
+
+class ReloadStatus(msgspec.Struct, frozen=True):
+    """Whether the last reading of keys and certificates took effect."""
+
+    successful: bool
+    #: One line: what is wrong, where, the mend. Empty if it took effect.
+    error: str
 
 
 class LastError(msgspec.Struct, frozen=True):
@@ -66,8 +220,60 @@ class LastError(msgspec.Struct, frozen=True):
     outcome: str
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document."""
+class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One call, as the request log tells it; what has its default is left out. No query and no body."""
+
+    #: When its head was there.
+    at: float
+    id: str
+    method: str
+    #: Ids are masked.
+    path: str
+    #: What the caller saw; None if it had left.
+    status: int | None
+    #: Who made the answer.
+    source: Literal["upstream", "sidecar"] = "upstream"
+    duration_seconds: float = 0.0
+    #: The part of it spent on Mangopay: from the request written to the head of the answer, all attempts together.
+    upstream_seconds: float = 0.0
+    token_wait_seconds: float = 0.0
+    #: How often the request, or a part of it, went to Mangopay.
+    deliveries: int = 0
+    attempts: tuple[Attempt, ...] = ()
+    recovered: tuple[str, ...] = ()
+    bytes_in: int = 0
+    bytes_out: int = 0
+    #: Of the sidecar's own errors.
+    error: str = ""
+    outcome: str = ""
+    detail: str = ""
+    #: Only if the outcome is unknown, to look the payment up by.
+    idempotency_key: str = ""
+    caller_gone: bool = False
+    #: Ended with a 401 that a new token did not mend, or that started no refresh.
+    futile: bool = False
+    traceparent: str = ""
+    x_request_id: str = ""
+
+
+class HistorySample(msgspec.Struct, frozen=True):
+    """What ended within some seconds."""
+
+    #: The end of the sample, and its length.
+    at: float
+    seconds: float
+    calls: int
+    errors: int
+    #: Answers 5xx of Mangopay's.
+    server_errors: int
+    recovered: int
+    #: Half of the calls, and 19 of 20, took less; as exact as the histogram's buckets. None without a call.
+    p50_seconds: float | None
+    p95_seconds: float | None
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known at one moment, less the lists of the past."""
 
     version: str
     environment: str
@@ -79,17 +285,46 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     #: Of the life cycle: ``starting``, ``serving``, ``delaying``, ``draining``, ``stopped``.
     phase: str
     readiness: Readiness
+    #: The worst first; never empty.
+    findings: tuple[Finding, ...]
     tokens: tuple[TokenStatus, ...]
     #: None: no mTLS.
-    client_certificate: CertificateStatus | None = None
+    client_certificate: CertificateStatus | None
     #: As Mangopay's latest answer told them; empty before the first.
     rate_limits: tuple[RateWindow, ...]
     pool: PoolStatus
+    upstream: UpstreamStatus
     calls: CallTotals
+    #: None before the first.
+    last_mended: Mended | None
+    proxy: ProxyStatus
     #: Request bodies held in memory, and how many bytes they may take together.
     replay_buffer_bytes: int
     replay_budget_bytes: int
+    #: None: nothing can be reloaded.
+    reload: ReloadStatus | None
     #: Newest first.
     last_errors: tuple[LastError, ...]
     #: Sentences about the configuration.
     warnings: tuple[str, ...]
+    #: A call that takes this long counts as slow.
+    slow_seconds: float
+
+
+class Status(Snapshot, frozen=True, kw_only=True):
+    """The whole document."""
+
+    #: Newest first.
+    recent_calls: tuple[RecentCall, ...]
+    #: Oldest first.
+    history: tuple[HistorySample, ...]
+
+
+class CallsEvent(msgspec.Struct, frozen=True):
+    """What ``/events`` says of calls: those that ended since the last time, newest last."""
+
+    #: These are all that there are: forget the others.
+    reset: bool
+    #: So many more ended, and are not shown.
+    skipped: int
+    calls: tuple[RecentCall, ...]

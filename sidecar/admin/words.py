@@ -1,4 +1,4 @@
-"""The status document in plain words, for a terminal or a plain-text page."""
+"""The status document in plain words, for a terminal."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sidecar.admin.status import LastError, Status
+    from sidecar.admin.status import Finding, LastError, Snapshot
     from sidecar.telemetry.rate_limits import RateWindow
     from sidecar.tokens.status import TokenStatus
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def in_words(status: Status) -> str:
+def in_words(status: Snapshot) -> str:
     """Return the document as lines for people, the last one ended too."""
     return "\n".join(_lines(status)) + "\n"
 
 
-def _lines(status: Status) -> Iterator[str]:
+def _lines(status: Snapshot) -> Iterator[str]:
     yield f"mangopay-sidecar {status.version}, up {duration(status.uptime_seconds)}"
     yield f"account    {status.client_id} in {status.environment}, at {status.base_url}"
     ready = status.readiness
     yield f"ready      {'yes' if ready.ready else f'no, {ready.reason}: {ready.message}'}"
+    for finding in status.findings:
+        yield from _finding(finding, status.time)
     for token in status.tokens:
         yield f"token      {token.credential}: {_token(token, status.time)}"
     if (certificate := status.client_certificate) is not None:
@@ -36,8 +38,8 @@ def _lines(status: Status) -> Iterator[str]:
         f"{calls.recovered} recovered; {calls.token_requests} token requests"
     )
     pool = status.pool
-    yield f"callers    {_count(calls.connections, 'connection')}"
-    yield f"upstream   {pool.open} of {pool.size} connections, {_count(pool.waiting, 'call')} waiting"
+    yield f"callers    {calls.connections} of {calls.max_connections} connections"
+    yield f"upstream   {pool.open} of {pool.size} connections, {count(pool.waiting, 'call')} waiting"
     yield f"replay     {status.replay_buffer_bytes} of {status.replay_budget_bytes} bytes in use"
     for window in status.rate_limits:
         yield f"rate limit {_window(window, status.time)}"
@@ -45,6 +47,14 @@ def _lines(status: Status) -> Iterator[str]:
         yield f"error      {_error(error, status.time)}"
     for warning in status.warnings:
         yield f"warning    {warning}"
+
+
+def _finding(finding: Finding, now: float) -> Iterator[str]:
+    countdown = "" if finding.until is None else f" ({finding.until_label} {_in(finding.until, now)})"
+    yield f"{finding.level:<10} {finding.title}{countdown}"
+    yield f"           {finding.text}"
+    if finding.mend:
+        yield f"           -> {finding.mend}"
 
 
 def _token(token: TokenStatus, now: float) -> str:
@@ -57,7 +67,7 @@ def _token(token: TokenStatus, now: float) -> str:
     elif token.latched_until is None:
         parts.append("being fetched" if token.state == "refreshing" else "none")
     if token.failures:
-        parts.append(f"{_count(token.failures, 'failure')} running")
+        parts.append(f"{count(token.failures, 'failure')} running")
     if token.next_attempt_at is not None and token.latched_until is None:
         parts.append(f"next fetch {_in(token.next_attempt_at, now)}")
     if token.last_error is not None:
@@ -84,8 +94,14 @@ def _error(error: LastError, now: float) -> str:
     )
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 call``, ``2 calls``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def sentence(words: str) -> str:
+    """Return words as a sentence: with a capital and a full stop."""
+    return words[:1].upper() + words[1:].rstrip(".") + "."
 
 
 def _in(moment: float, now: float) -> str:

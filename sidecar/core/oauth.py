@@ -17,11 +17,14 @@ import base64
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from sidecar.core.secret import Secret
+
+if TYPE_CHECKING:
+    from sidecar.core.resend import FailureKind
 
 #: Below the base URL. Mangopay's version segment is part of it.
 TOKEN_PATH: Final = "/v2.01/oauth/token"  # noqa: S105 - a path, not a password
@@ -87,6 +90,8 @@ class Transient:
 
     detail: str
     retry_after: float | None = None
+    #: How the network failed; None: there was an answer, and it was no token.
+    failure: FailureKind | None = None
 
 
 FetchResult = Fetched | LockedOut | Refused | Transient

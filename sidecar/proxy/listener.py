@@ -51,6 +51,11 @@ class Bound:
     #: None for a Unix socket.
     port: int | None = None
 
+    @property
+    def local_url(self) -> str:
+        """The same as a process of this machine reaches it: every address of it includes loopback."""
+        return self.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
 
 class Listeners:
     """The open listeners of one port."""

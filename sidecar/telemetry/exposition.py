@@ -46,6 +46,16 @@ class Histogram:
         self._sum += value
 
     @property
+    def bounds(self) -> tuple[float, ...]:
+        """The buckets' upper ends."""
+        return self._bounds
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many values fell into each bucket; the last one is for the rest."""
+        return tuple(self._counts)
+
+    @property
     def count(self) -> int:
         """How many values were observed."""
         return sum(self._counts)

@@ -7,7 +7,7 @@ paths, ids and callers are never labels.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.telemetry.exposition import Family, Histogram, Sample, header, sample
@@ -69,6 +69,22 @@ _TOKEN_WAITS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 
 _UNKNOWN: Final = (ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.UPSTREAM_TIMEOUT)
 
 
+#: What can come of a token request; see ``sidecar.tokens.manager``.
+_TOKEN_OUTCOMES: Final = ("ok", "locked_out", "refused", "transient")
+
+
+class Reading(NamedTuple):
+    """Some counters at one moment, so that two of them can be compared."""
+
+    errors: int
+    #: Answers 5xx from Mangopay.
+    server_errors: int
+    recovered: int
+    #: ``request_duration_seconds``: the buckets' upper ends, and how many calls fell into each.
+    bounds: tuple[float, ...]
+    durations: tuple[int, ...]
+
+
 class Metrics:
     """What the sidecar counts. Not thread-safe: used on the event loop only."""
 
@@ -118,8 +134,13 @@ class Metrics:
         if record.error is not None:
             self._errors[record.error, record.outcome or Outcome.NOT_SENT] += 1
 
+    def expect_token_requests(self, credential: str) -> None:
+        """Begin the counters of ``credential`` (``api``, ``embedded``) at zero."""
+        for outcome in _TOKEN_OUTCOMES:
+            self._token_requests[credential, outcome] += 0
+
     def token_request(self, credential: str, outcome: str) -> None:
-        """Count a call to the token endpoint, by credential (``api``, ``embedded``) and what came of it."""
+        """Count a call to the token endpoint, by credential and what came of it."""
         self._token_requests[credential, outcome] += 1
 
     def token_wait(self, seconds: float) -> None:
@@ -175,6 +196,18 @@ class Metrics:
                 lines += samples
         lines.append("")
         return "\n".join(lines).encode()
+
+    def reading(self) -> Reading:
+        """Return some counters as they are now."""
+        return Reading(
+            errors=sum(self._errors.values()),
+            server_errors=sum(
+                count for (_, status, source), count in self._requests.items() if status >= 500 and source == "upstream"
+            ),
+            recovered=sum(self._recovered.values()),
+            bounds=self._durations.bounds,
+            durations=self._durations.counts,
+        )
 
     def totals(self) -> dict[str, int]:
         """Counters in a few numbers, for the status page: calls, own errors, recovered calls, token requests."""

@@ -1,27 +1,149 @@
-"""The last calls that went wrong, for the status document."""
+"""The last calls, and what they tell about the way to Mangopay: for the status document and the page.
+
+Most calls only pass through one short function. What is worth a thought (errors,
+failures of upstream, mended calls) takes a slower way, and everything else is worked
+out when somebody asks.
+"""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sidecar.core.errors import ErrorCode
+from sidecar.core.resend import FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.telemetry.record import CallRecord
 
+#: Calls, errors of the sidecar's own, and failures of upstream that are kept. A record takes some 900 bytes with its
+#: strings, and 4 KiB at the worst (benchmarks/page_cost.py measures both).
+CALLS: Final = 200
+ERRORS: Final = 20
+FAILURES: Final = 100
+#: Characters of a path that are kept: all that is ever shown of one (``core.redact``), and one more.
+_LONGEST_PATH: Final = 257
+#: Seconds that count as "the last minute".
+_MINUTE: Final = 60.0
 
-class RecentErrors:
-    """Keeps the newest records of calls that the sidecar ended itself: some 500 bytes each."""
+#: Failures besides those of :class:`FailureKind`: Mangopay answered 5xx, or 429.
+SERVER_ERROR: Final = "server_error"
+RATE_LIMITED: Final = "rate_limited"
 
-    __slots__ = ("_records",)
 
-    def __init__(self, limit: int = 20) -> None:
-        self._records: deque[CallRecord] = deque(maxlen=limit)
+class Failure(NamedTuple):
+    """A call that Mangopay did not answer as it should, and why: a word of FailureKind, or one of the two above."""
+
+    record: CallRecord
+    kind: str
+
+
+class UpstreamHealth(NamedTuple):
+    """What the last calls tell about upstream. Moments are of ``Clock.now``."""
+
+    #: The end of the newest call that Mangopay answered as it should.
+    answered_at: float | None
+    #: Calls that failed since then, running.
+    failures: int
+    last_failure: Failure | None
+    #: Failures of the last minute by kind; :data:`FAILURES` together at most.
+    last_minute: Mapping[str, int]
+
+
+class RecentCalls:
+    """Keeps the last finished calls; an observer of :class:`~sidecar.telemetry.record.CallRecorder`."""
+
+    __slots__ = ("_answered_at", "_calls", "_errors", "_failures", "_running", "mended", "total")
+
+    def __init__(self, *, calls: int = CALLS, errors: int = ERRORS, failures: int = FAILURES) -> None:
+        self._calls: deque[CallRecord] = deque(maxlen=calls)
+        self._errors: deque[CallRecord] = deque(maxlen=errors)
+        self._failures: deque[Failure] = deque(maxlen=failures)
+        self._running = 0
+        # Looked up when failures begin; until then the calls themselves tell.
+        self._answered_at: float | None = None
+        #: Calls observed so far.
+        self.total = 0
+        #: The newest call that was mended.
+        self.mended: CallRecord | None = None
 
     def observe(self, record: CallRecord) -> None:
-        """Keep ``record`` if the call ended with an error of the sidecar's own."""
-        if record.error is not None:
-            self._records.append(record)
+        """Keep the record of a call that is over."""
+        self.total += 1
+        if len(record.path) > _LONGEST_PATH:
+            record.path = record.path[:_LONGEST_PATH]
+        if self._running or record.status >= 429 or record.error is not None or record.recovered:
+            self._look_at(record)
+        self._calls.append(record)
 
-    def newest_first(self) -> list[CallRecord]:
-        """The records kept."""
-        return list(reversed(self._records))
+    def newest_first(self, most: int | None = None) -> list[CallRecord]:
+        """Return the calls kept, or the newest ``most`` of them."""
+        calls = list(self._calls)
+        calls.reverse()
+        return calls if most is None else calls[:most]
+
+    def errors_newest_first(self) -> list[CallRecord]:
+        """Return the newest calls that the sidecar ended itself."""
+        return list(reversed(self._errors))
+
+    def health(self, now: float) -> UpstreamHealth:
+        """Judge upstream at ``now`` (``Clock.now``)."""
+        recent = (failure.kind for failure in self._failures if _ended(failure.record) > now - _MINUTE)
+        return UpstreamHealth(
+            answered_at=self._answered_at if self._running else self._last_answer(),
+            failures=self._running,
+            last_failure=self._failures[-1] if self._failures else None,
+            last_minute=Counter(recent),
+        )
+
+    def _look_at(self, record: CallRecord) -> None:
+        if record.error is not None:
+            self._errors.append(record)
+        if record.recovered:
+            self.mended = record
+        kind = failure_kind(record)
+        if kind is not None:
+            if not self._running:
+                self._answered_at = self._last_answer()
+            self._running += 1
+            self._failures.append(Failure(record, kind))
+        elif self._running and _is_answer(record):
+            self._running = 0
+
+    def _last_answer(self) -> float | None:
+        return next((_ended(record) for record in reversed(self._calls) if _is_answer(record)), self._answered_at)
+
+
+#: What the caller sees of a failure that the timeline does not name: the answer broke off within its body.
+_BROKE_OFF: Final = {
+    ErrorCode.UPSTREAM_UNREACHABLE: FailureKind.LOST.value,
+    ErrorCode.UPSTREAM_TIMEOUT: FailureKind.TIMEOUT.value,
+}
+_KINDS: Final = frozenset(kind.value for kind in FailureKind)
+
+
+def failure_kind(record: CallRecord) -> str | None:
+    """Return how upstream failed this call; None if it did not, or if that cannot be known."""
+    if record.error is None:
+        if record.source != "upstream" or record.status < 429:
+            return None
+        if record.status == 429:
+            return RATE_LIMITED
+        return SERVER_ERROR if record.status >= 500 else None
+    last = next((attempt for attempt in reversed(record.timeline) if attempt.purpose == "call"), None)
+    if last is None:
+        return None
+    if isinstance(last.result, int):
+        return _BROKE_OFF.get(record.error)
+    return last.result if last.result in _KINDS else None
+
+
+def _is_answer(record: CallRecord) -> bool:
+    """Whether Mangopay answered the call as it should."""
+    return record.source == "upstream" and record.error is None and 0 < record.status < 500 and record.status != 429
+
+
+def _ended(record: CallRecord) -> float:
+    return record.started + record.duration

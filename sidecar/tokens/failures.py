@@ -1,9 +1,9 @@
-"""Why there is no token, in words: for the caller's answer and for the log."""
+"""Why there is no token, in words: for the caller's answer, the log and the status page."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.oauth import Refusal
@@ -18,26 +18,37 @@ _KEY_VARIABLES: Final = {
     "embedded": "SIDECAR_MANGOPAY_EMBEDDED_API_KEY",
 }
 
-#: What a person can do, by the cause of the latch.
-_MENDS: Final = {
-    LOCKOUT: (
-        "Mangopay has locked this account for a while, as it does after repeated wrong credentials. "
-        "The sidecar tries again by itself; if {key} was wrong, put that right first."
+
+class Explanation(NamedTuple):
+    """What is wrong, and what a person can do."""
+
+    what: str
+    mend: str
+
+
+#: By the cause of the latch.
+_LATCHES: Final = {
+    LOCKOUT: Explanation(
+        "Mangopay has locked this account for a while, as it does after repeated wrong credentials.",
+        "The sidecar tries again by itself; if {key} was wrong, put that right first.",
     ),
-    Refusal.CREDENTIALS: (
-        "Mangopay refuses the ClientId or its API key. Check SIDECAR_MANGOPAY_CLIENT_ID, {key} and "
-        "SIDECAR_MANGOPAY_ENVIRONMENT: sandbox and production have different keys."
+    Refusal.CREDENTIALS: Explanation(
+        "Mangopay refuses the ClientId or its API key.",
+        "Check SIDECAR_MANGOPAY_CLIENT_ID, {key} and SIDECAR_MANGOPAY_ENVIRONMENT: sandbox and production have "
+        "different keys.",
     ),
-    Refusal.FORBIDDEN: (
-        "Mangopay forbids this sidecar to get a token (403). Check that the address its calls come from is on the "
-        "allow-list in the Mangopay Dashboard, and that the account is active."
+    Refusal.FORBIDDEN: Explanation(
+        "Mangopay forbids this sidecar to get a token (403).",
+        "Check that the address its calls come from is on the allow-list in the Mangopay Dashboard, and that the "
+        "account is active.",
     ),
-    Refusal.CERTIFICATE: (
-        "Mangopay does not accept the client certificate. Check SIDECAR_TLS_CLIENT_CERT_FILE and its dates, or set "
-        "one if there is none."
+    Refusal.CERTIFICATE: Explanation(
+        "Mangopay does not accept the client certificate.",
+        "Check SIDECAR_TLS_CLIENT_CERT_FILE and its dates, or set one if there is none.",
     ),
-    Refusal.REQUEST: (
-        "Mangopay refuses the token request. Check SIDECAR_MANGOPAY_BASE_URL, SIDECAR_MANGOPAY_CLIENT_ID and {key}."
+    Refusal.REQUEST: Explanation(
+        "Mangopay refuses the token request.",
+        "Check SIDECAR_MANGOPAY_BASE_URL, SIDECAR_MANGOPAY_CLIENT_ID and {key}.",
     ),
 }
 _UNAVAILABLE: Final = (
@@ -46,10 +57,15 @@ _UNAVAILABLE: Final = (
 )
 
 
+def explain(cause: str, credential: str) -> Explanation:
+    """Return why ``credential`` may not ask for a token while it is latched, by the latch's ``cause``."""
+    what, todo = _LATCHES.get(cause, _LATCHES[Refusal.REQUEST])
+    return Explanation(what, todo.format(key=_KEY_VARIABLES.get(credential, _KEY_VARIABLES["api"])))
+
+
 def mend(latch: Latch, credential: str) -> str:
     """Return what is wrong and what to do about it, while ``latch`` keeps ``credential`` from asking for a token."""
-    text = _MENDS.get(latch.cause, _MENDS[Refusal.REQUEST])
-    return text.format(key=_KEY_VARIABLES.get(credential, _KEY_VARIABLES["api"]))
+    return " ".join(explain(latch.cause, credential))
 
 
 def token_failure(fail: Fail, latch: Latch | None, credential: str, detail: str | None) -> SidecarError:

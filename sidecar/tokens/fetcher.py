@@ -142,11 +142,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 def _translate_dial(failure: UpstreamFailure) -> Refused | Transient:
     """Say what it means that there was no connection."""
-    cause = failure.__cause__
+    cause, kind = failure.__cause__, failure.failure.kind
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError):
         return _translate_tls(cause)
-    words = None if isinstance(cause, ssl.SSLError) else _STEPS.get(failure.failure.kind)
-    return Transient(f"{words} ({failure.detail})" if words else failure.detail)
+    words = None if isinstance(cause, ssl.SSLError) else _STEPS.get(kind)
+    return Transient(f"{words} ({failure.detail})" if words else failure.detail, failure=kind)
 
 
 def _translate(error: BaseException) -> Refused | Transient:
@@ -154,10 +154,10 @@ def _translate(error: BaseException) -> Refused | Transient:
     for each in _causes(error):
         if isinstance(each, ssl.SSLError) and not isinstance(each, aiohttp.ClientError):
             return _translate_tls(each)
-    for kind, detail in _DETAILS:
-        if isinstance(error, kind):
-            return Transient(detail)
-    return Transient(f"the connection failed: {type(error).__name__}")
+    for exception, failure, detail in _DETAILS:
+        if isinstance(error, exception):
+            return Transient(detail, failure=failure)
+    return Transient(f"the connection failed: {type(error).__name__}", failure=FailureKind.LOST)
 
 
 def _translate_tls(error: ssl.SSLError) -> Refused | Transient:
@@ -165,7 +165,7 @@ def _translate_tls(error: ssl.SSLError) -> Refused | Transient:
     reason = (error.reason or "no reason given").lower()
     if reason.endswith(_CERTIFICATE_ALERTS):
         return Refused(Refusal.CERTIFICATE, f"TLS: {reason}")
-    return Transient(f"TLS: {reason}")
+    return Transient(f"TLS: {reason}", failure=FailureKind.TLS)
 
 
 #: What could not be done, where the failure's own words take that for granted.
@@ -176,13 +176,13 @@ _STEPS: Final = {
 }
 
 #: From the special to the general.
-_DETAILS: Final[tuple[tuple[type[BaseException], str], ...]] = (
-    (TimeoutError, "no answer in time"),
-    (aiohttp.ClientResponseError, "the answer is broken"),
-    (aiohttp.ClientPayloadError, "the answer was cut short"),
-    (aiohttp.ServerDisconnectedError, "the connection was closed without an answer"),
+_DETAILS: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
+    (TimeoutError, FailureKind.TIMEOUT, "no answer in time"),
+    (aiohttp.ClientResponseError, FailureKind.BROKEN, "the answer is broken"),
+    (aiohttp.ClientPayloadError, FailureKind.LOST, "the answer was cut short"),
+    (aiohttp.ServerDisconnectedError, FailureKind.LOST, "the connection was closed without an answer"),
     # Includes a TLS alert that came before the request was written: aiohttp then only says that it could not write.
-    (aiohttp.ClientOSError, "the connection was lost"),
+    (aiohttp.ClientOSError, FailureKind.LOST, "the connection was lost"),
 )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
+    from sidecar.core.resend import FailureKind
     from sidecar.core.unauthorized import Burn
     from sidecar.runtime import Tasks
 
@@ -90,6 +91,7 @@ class TokenManager:
         self._lockout.join(self._on_lockout)
         self._state = State(demand=prefetch, lockout=self._lockout.latch)
         self._last_error: str | None = None
+        self._last_failure: FailureKind | None = None
         self._futile_told = 0
         #: Rung when there may be something to fetch; only the keeper waits for it.
         self._work: Final = Bell(clock, tasks, name=f"token.{credential}.keeper.timer")
@@ -185,7 +187,12 @@ class TokenManager:
     def status(self) -> TokenStatus:
         """Return a snapshot, without the token."""
         return token_status(
-            self._credential, self._state, self._clock.now(), self._clock.wall(), last_error=self._last_error
+            self._credential,
+            self._state,
+            self._clock.now(),
+            self._clock.wall(),
+            last_error=self._last_error,
+            last_failure=self._last_failure,
         )
 
     def key_changed(self) -> None:
@@ -272,6 +279,7 @@ class TokenManager:
         before = self._state
         self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))
         self._last_error = None if self._state.generation > before.generation else describe(result)
+        self._last_failure = result.failure if isinstance(result, Transient) else None
         self._metrics.token_request(self._credential, _OUTCOMES[type(result)])
         tell(self._credential, before, self._state, result, self._clock.now())
         self._news.ring()

@@ -9,6 +9,7 @@ from sidecar.core import token_policy as policy
 from sidecar.core.token_state import LOCKOUT
 
 if TYPE_CHECKING:
+    from sidecar.core.resend import FailureKind
     from sidecar.core.token_state import State
 
 
@@ -25,26 +26,44 @@ class TokenStatus:
     valid: bool
     #: Of the newest token; 0 before the first.
     generation: int
+    #: When it was asked for: its life counts from then.
+    fetched_at: float | None
     expires_at: float | None
     #: When it is refreshed ahead, if it was used.
     refresh_at: float | None
     #: ``lockout`` or ``refused``.
     latch_reason: str | None
+    #: More exactly: ``lockout``, or for refused credentials ``credentials``, ``forbidden``, ``certificate`` or
+    #: ``request``.
+    latch_cause: str | None
+    latched_since: float | None
+    #: From then on the next call that needs a token makes the sidecar ask for one.
     latched_until: float | None
     #: When a token will be asked for next; None while none is wanted.
     next_attempt_at: float | None
     #: Transient failures running.
     failures: int
     last_error: str | None
+    #: How the network failed then: ``resolve``, ``connect``, ``egress``, ``tls``, ``lost``, ``timeout`` or ``broken``;
+    #: None if there was an answer, and it was no token.
+    last_failure: str | None
     #: 401s from the API start no refresh until then, since the latest was futile.
     penalty_until: float | None
 
 
-def token_status(credential: str, state: State, now: float, wall: float, last_error: str | None) -> TokenStatus:
+def token_status(
+    credential: str,
+    state: State,
+    now: float,
+    wall: float,
+    *,
+    last_error: str | None,
+    last_failure: FailureKind | None,
+) -> TokenStatus:
     """Put ``state`` into words; ``wall`` is the Unix time at ``now``."""
     token = policy.usable_token(state, now)
     attempt = policy.next_fetch(state, now)
-    penalty = state.burns.penalty_until
+    penalty, latch = state.burns.penalty_until, state.latch
 
     def unix(moment: float) -> float:
         return moment - now + wall
@@ -54,13 +73,17 @@ def token_status(credential: str, state: State, now: float, wall: float, last_er
         state=_word(state, valid=token is not None),
         valid=token is not None,
         generation=state.generation,
+        fetched_at=None if token is None else unix(token.sent_at),
         expires_at=None if token is None else unix(token.expires_at),
         refresh_at=None if token is None else unix(token.soft_at),
-        latch_reason=None if state.latch is None else ("lockout" if state.latch.cause == LOCKOUT else "refused"),
-        latched_until=None if state.latch is None else unix(policy.allowed_at(state)),
+        latch_reason=None if latch is None else ("lockout" if latch.cause == LOCKOUT else "refused"),
+        latch_cause=None if latch is None else latch.cause,
+        latched_since=None if latch is None else unix(latch.since),
+        latched_until=None if latch is None else unix(policy.allowed_at(state)),
         next_attempt_at=None if attempt is None else max(unix(attempt), wall),
         failures=state.failures,
         last_error=last_error,
+        last_failure=None if last_failure is None else last_failure.value,
         penalty_until=unix(penalty) if penalty > now else None,
     )
 

@@ -18,7 +18,8 @@ _LONGEST_SLEEP: Final = 3_600.0
 #: Seconds between two looks at least, should the wall clock stand still.
 _SHORTEST_SLEEP: Final = 1.0
 
-_MEND: Final = "renew it in Mangopay's Dashboard and put the new files in its place; no restart is needed"
+#: What a person can do about a client certificate that ends.
+MEND: Final = "renew it in Mangopay's Dashboard and put the new files in its place; no restart is needed"
 
 _log = structlog.get_logger()
 
@@ -69,6 +70,6 @@ class CertificateExpiry:
         self._told = threshold
         expires = moment(self._validity.not_after)
         if threshold == 0:
-            _log.error("certificate.expired", expires=expires, mend=_MEND)
+            _log.error("certificate.expired", expires=expires, mend=MEND)
         else:
-            _log.warning("certificate.expiring", expires=expires, days_left=self._validity.days_left(wall), mend=_MEND)
+            _log.warning("certificate.expiring", expires=expires, days_left=self._validity.days_left(wall), mend=MEND)

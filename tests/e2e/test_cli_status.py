@@ -10,6 +10,7 @@ import pytest
 
 from sidecar.admin.server import AdminServer
 from sidecar.core.guard import GuardRules
+from sidecar.runtime import SystemClock
 from tests.support.sidecar import Command
 from tests.wire.test_admin_server import STATUS, State
 
@@ -21,7 +22,7 @@ REQUIRED = {"SIDECAR_MANGOPAY_CLIENT_ID": "acme", "SIDECAR_MANGOPAY_API_KEY": "n
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    server = AdminServer(State(), GuardRules(frozenset()))
+    server = AdminServer(State(), GuardRules(frozenset()), clock=SystemClock())
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     yield listener.sockets[0].getsockname()[1]
     listener.close()
@@ -54,7 +55,7 @@ async def status(*arguments: str, **environ: str) -> tuple[int, str, str]:
 async def test_the_configured_admin_port_is_asked_and_told_in_words(port: int) -> None:
     code, stdout, stderr = await status(**REQUIRED, SIDECAR_ADMIN_PORT=str(port))
     assert (code, stderr) == (0, "")
-    assert stdout.startswith(f"mangopay-sidecar {STATUS.version}, up 2 s\n")
+    assert stdout.startswith(f"mangopay-sidecar {STATUS.version}, up 2 h 5 min\n")
     assert "account    acme in sandbox" in stdout
 
 

@@ -2,72 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
 from sidecar.admin.readiness import readiness
 from sidecar.admin.state import Identity, LiveState, Parts
-from sidecar.admin.status import CallTotals, CertificateStatus, LastError, PoolStatus, Readiness, Status
+from sidecar.admin.status import (
+    Area,
+    CertificateStatus,
+    Finding,
+    FindingKind,
+    LastError,
+    Level,
+    PoolStatus,
+    ProxyStatus,
+    Readiness,
+    ReloadStatus,
+    Status,
+)
 from sidecar.admin.words import duration, in_words
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.rate_limits import RateWindow
-from sidecar.telemetry.recent import RecentErrors
+from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import CallRecorder, RequestIds
-from sidecar.tokens.status import TokenStatus
 from tests.support import prometheus
 from tests.support.clock import FakeClock
+from tests.support.status import NOW, latched, no_token, status, token
 
-NOW = 1_733_404_277.0
+if TYPE_CHECKING:
+    from sidecar.tokens.status import TokenStatus
 
-
-def token(**fields: Any) -> TokenStatus:
-    defaults: dict[str, Any] = {
-        "credential": "api",
-        "state": "valid",
-        "valid": True,
-        "generation": 1,
-        "expires_at": NOW + 1023,
-        "refresh_at": NOW + 900,
-        "latch_reason": None,
-        "latched_until": None,
-        "next_attempt_at": None,
-        "failures": 0,
-        "last_error": None,
-        "penalty_until": None,
-    }
-    return TokenStatus(**{**defaults, **fields})
-
-
-LOCKED = token(
-    state="latched_lockout", valid=False, expires_at=None, latch_reason="lockout", latched_until=NOW + 65, failures=0
-)
-REFUSED = token(state="latched_refused", valid=False, expires_at=None, latch_reason="refused", latched_until=NOW + 30)
-EMPTY = token(state="empty", valid=False, generation=0, expires_at=None, refresh_at=None)
-
-
-def status(**fields: Any) -> Status:
-    defaults: dict[str, Any] = {
-        "version": "1.2.3",
-        "environment": "sandbox",
-        "base_url": "https://api.sandbox.mangopay.com",
-        "client_id": "acme",
-        "time": NOW,
-        "uptime_seconds": 7500.0,
-        "phase": "serving",
-        "readiness": Readiness(ready=True, reason="ready", message="calls are served"),
-        "tokens": (token(),),
-        "rate_limits": (),
-        "pool": PoolStatus(size=100, open=1, waiting=0),
-        "calls": CallTotals(requests=5, errors=1, recovered=1, token_requests=2, in_flight=0, connections=1),
-        "replay_buffer_bytes": 0,
-        "replay_budget_bytes": 67108864,
-        "last_errors": (),
-        "warnings": (),
-    }
-    return Status(**{**defaults, **fields})
+LOCKED = latched("lockout")
+REFUSED = latched("credentials", latched_until=NOW + 30)
+EMPTY = no_token(generation=0)
+POOL = PoolStatus(size=10, open=4, idle=1, waiting=2)
+PROXY = ProxyStatus(addresses=("unix:/run/sidecar.sock",), needs_caller_key=True, client_segment="acme")
 
 
 # --- readiness -------------------------------------------------------------------------------------------------------
@@ -112,9 +85,9 @@ def test_a_healthy_sidecar_in_words() -> None:
         "mangopay-sidecar 1.2.3, up 2 h 5 min\n"
         "account    acme in sandbox, at https://api.sandbox.mangopay.com\n"
         "ready      yes\n"
-        "token      api: valid, expires in 17 min 3 s\n"
+        "token      api: valid, expires in 17 min 3 s; next fetch in 15 min\n"
         "calls      5 answered, 0 in flight; 1 own errors, 1 recovered; 2 token requests\n"
-        "callers    1 connection\n"
+        "callers    1 of 1000 connections\n"
         "upstream   1 of 100 connections, 0 calls waiting\n"
         "replay     0 of 67108864 bytes in use\n"
         "rate limit 15m: 2000 of 2300 left, starts anew in 1 min 30 s\n"
@@ -127,7 +100,7 @@ def test_a_healthy_sidecar_in_words() -> None:
         (LOCKED, "api: account locked by Mangopay; next try in 1 min 5 s"),
         (REFUSED, "api: credentials refused by Mangopay; next try in 30 s"),
         (EMPTY, "api: none"),
-        (token(state="refreshing", expires_at=None), "api: being fetched"),
+        (no_token(state="refreshing"), "api: being fetched"),
         (
             token(state="backing_off", failures=3, next_attempt_at=NOW + 4, last_error="503 from the token endpoint"),
             (
@@ -135,12 +108,30 @@ def test_a_healthy_sidecar_in_words() -> None:
                 "last error: 503 from the token endpoint"
             ),
         ),
-        (token(penalty_until=NOW + 20), "api: valid, expires in 17 min 3 s; 401s start a refresh again in 20 s"),
-        (token(expires_at=NOW - 1), "api: valid, expires now"),
+        (
+            token(next_attempt_at=None, penalty_until=NOW + 20),
+            "api: valid, expires in 17 min 3 s; 401s start a refresh again in 20 s",
+        ),
+        (token(next_attempt_at=None, expires_at=NOW - 1), "api: valid, expires now"),
     ],
 )
 def test_a_token_in_words(token_status: TokenStatus, words: str) -> None:
     assert f"token      {words}\n" in in_words(status(tokens=(token_status,)))
+
+
+def test_findings_stand_above_the_numbers_with_countdown_and_mend() -> None:
+    critical = (FindingKind.LOCKED_OUT, Level.CRITICAL, Area.LOCK)
+    locked = Finding(*critical, "Locked", "It is.", "Wait.", NOW + 65, "next try")
+    quiet = Finding(FindingKind.TOKEN_IDLE, Level.INFO, Area.TOKEN, "Idle", "It is.", "")
+    assert (
+        "ready      yes\n"
+        "critical   Locked (next try in 1 min 5 s)\n"
+        "           It is.\n"
+        "           -> Wait.\n"
+        "info       Idle\n"
+        "           It is.\n"
+        "token      "
+    ) in in_words(status(findings=(locked, quiet)))
 
 
 def test_the_last_errors_and_warnings_in_words() -> None:
@@ -205,22 +196,27 @@ class Sidecar:
     def __init__(self, *sources: Source) -> None:
         self.clock = FakeClock(wall=NOW)
         self.metrics = Metrics()
-        self.errors = RecentErrors()
-        self.recorder = CallRecorder(RequestIds(bytes(5)), self.clock, [self.metrics.observe_call, self.errors.observe])
+        self.recent = RecentCalls()
+        self.recorder = CallRecorder(RequestIds(bytes(5)), self.clock, [self.metrics.observe_call, self.recent.observe])
+        self.history = History(self.metrics, self.clock)
         self.phase = "serving"
         self.certificate: CertificateStatus | None = None
+        self.reload_error: str | None = None
         self.state = LiveState(
-            Identity("sandbox", "https://api.sandbox.mangopay.com", "acme", 1000, ("a warning",)),
+            Identity("sandbox", "https://api.sandbox.mangopay.com", "acme", 1000, 50, ("a warning",)),
             Parts(
                 phase=lambda: self.phase,
                 tokens=sources,
                 metrics=self.metrics,
                 recorder=self.recorder,
-                errors=self.errors,
-                pool=lambda: PoolStatus(size=10, open=4, waiting=2),
+                recent=self.recent,
+                history=self.history,
+                pool=lambda: POOL,
+                proxy=lambda: PROXY,
                 connections=lambda: 7,
                 replay_bytes=lambda: 600,
                 certificate=lambda: self.certificate,
+                reload_error=lambda: self.reload_error,
             ),
             self.clock,
         )
@@ -237,7 +233,7 @@ async def test_the_snapshot_shows_the_running_parts() -> None:
     shown = sidecar.state.status()
     assert (shown.uptime_seconds, shown.time, shown.phase) == (60, NOW + 60, "serving")
     assert [each.credential for each in shown.tokens] == ["api", "embedded"]
-    assert shown.pool == PoolStatus(size=10, open=4, waiting=2)
+    assert (shown.pool, shown.proxy) == (POOL, PROXY)
     assert (shown.calls.in_flight, shown.calls.connections, shown.replay_buffer_bytes) == (1, 7, 600)
     assert [window.remaining for window in shown.rate_limits] == [5]
     assert shown.warnings == ("a warning",)
@@ -253,6 +249,34 @@ async def test_an_own_error_shows_with_its_moment_and_masked_path() -> None:
     (error,) = sidecar.state.status().last_errors
     assert (error.at, error.path) == (NOW + 2, "/v2.01/{client}/payins/{id}")
     assert (error.status, error.code, error.outcome) == (504, "upstream_timeout", "unknown")
+
+
+def test_the_last_reload_shows_unless_nothing_can_be_reloaded() -> None:
+    sidecar = Sidecar(Source(token()))
+    assert sidecar.state.status().reload is None
+    sidecar.reload_error = ""
+    assert sidecar.state.status().reload == ReloadStatus(successful=True, error="")
+    sidecar.reload_error = "tls.ca_file: no PEM"
+    shown = sidecar.state.status()
+    assert shown.reload == ReloadStatus(successful=False, error="tls.ca_file: no PEM")
+    assert FindingKind.RELOAD_FAILED in {finding.kind for finding in shown.findings}
+
+
+async def test_calls_and_samples_show_by_the_wall_clock_of_now() -> None:
+    """A step of the wall clock moves what is past along with it."""
+    sidecar = Sidecar(Source(token()))
+    call = sidecar.recorder.open("GET", "/v2.01/acme/users/123?secret=1")
+    await sidecar.clock.advance(2)
+    call.status = 200
+    sidecar.recorder.close(call)
+    sidecar.history.sample()
+    sidecar.clock.step_wall(100)
+    shown = sidecar.state.status()
+    (recent,) = shown.recent_calls
+    assert (recent.at, recent.path, recent.duration_seconds) == (NOW + 100, "/v2.01/{client}/users/{id}", 2)
+    (sample,) = shown.history
+    assert (sample.at, sample.seconds, sample.calls) == (NOW + 102, 2, 1)
+    assert shown.upstream.answered_at == NOW + 102
 
 
 def test_readiness_is_that_of_the_api_credential() -> None:

@@ -7,7 +7,6 @@ import re
 import pytest
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.telemetry.recent import RecentErrors
 from sidecar.telemetry.record import CallRecord, CallRecorder, RequestIds
 from tests.support.clock import FakeClock
 
@@ -104,13 +103,3 @@ async def test_a_recorder_times_calls_drops_queries_and_tells_its_observers() ->
     recorder.close(call)
     assert (recorder.in_flight, call.duration) == (0, 1.5)
     assert seen == [call, call]
-
-
-def test_the_newest_errors_are_kept_and_other_calls_are_not() -> None:
-    errors = RecentErrors(limit=2)
-    for number in range(4):
-        call = CallRecord(id=str(number), started=0.0, method="GET", path="/", status=0)
-        if number != 2:
-            call.failed(SidecarError(ErrorCode.OVERLOADED, "full"))
-        errors.observe(call)
-    assert [call.id for call in errors.newest_first()] == ["3", "1"]

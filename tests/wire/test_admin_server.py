@@ -12,33 +12,17 @@ import msgspec
 import pytest
 
 from sidecar.admin.server import AdminServer
-from sidecar.admin.status import CallTotals, PoolStatus, Readiness, Status
+from sidecar.admin.status import HistorySample, Readiness, RecentCall, Snapshot, Status
 from sidecar.core.guard import GuardRules
+from sidecar.runtime import SystemClock
 from sidecar.telemetry.metrics import Metrics
 from tests.support import canary, prometheus
+from tests.support.status import READY, snapshot, status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-READY = Readiness(ready=True, reason="ready", message="calls are served")
-STATUS = Status(
-    version="1.2.3",
-    environment="sandbox",
-    base_url="https://api.sandbox.mangopay.com",
-    client_id="acme",
-    time=1.0,
-    uptime_seconds=2.0,
-    phase="serving",
-    readiness=READY,
-    tokens=(),
-    rate_limits=(),
-    pool=PoolStatus(size=100, open=1, waiting=0),
-    calls=CallTotals(requests=5, errors=1, recovered=1, token_requests=2, in_flight=0, connections=1),
-    replay_buffer_bytes=0,
-    replay_budget_bytes=10,
-    last_errors=(),
-    warnings=(),
-)
+STATUS = status()
 
 
 class State:
@@ -46,6 +30,9 @@ class State:
 
     def __init__(self) -> None:
         self.ready = READY
+        self.facts = snapshot()
+        self.calls: list[RecentCall] = []
+        self.samples: list[HistorySample] = []
         self.broken = False
 
     def readiness(self) -> Readiness:
@@ -55,6 +42,26 @@ class State:
         if self.broken:
             raise RuntimeError(canary.CANARY_API_KEY)
         return STATUS
+
+    def snapshot(self) -> Snapshot:
+        if self.broken:
+            raise RuntimeError(canary.CANARY_API_KEY)
+        return self.facts
+
+    @property
+    def calls_ended(self) -> int:
+        return len(self.calls)
+
+    def recent_calls(self, most: int | None = None) -> tuple[RecentCall, ...]:
+        newest = self.calls[::-1][:200]
+        return tuple(newest if most is None else newest[:most])
+
+    @property
+    def samples_taken(self) -> int:
+        return len(self.samples)
+
+    def history(self) -> tuple[HistorySample, ...]:
+        return tuple(self.samples)
 
     def metrics(self) -> bytes:
         return Metrics().expose()
@@ -95,11 +102,11 @@ class Admin:
 @pytest.fixture
 async def admin() -> AsyncIterator[Admin]:
     state = State()
-    server = AdminServer(state, GuardRules(frozenset({"sidecar.internal"})))
+    server = AdminServer(state, GuardRules(frozenset({"sidecar.internal"})), clock=SystemClock())
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     yield Admin(state, server, listener)
     listener.close()
-    await server.shutdown(1.0)
+    await server.close()
 
 
 async def test_healthz_says_200(admin: Admin) -> None:
@@ -133,10 +140,10 @@ async def test_status_is_the_document(admin: Admin) -> None:
     assert msgspec.json.decode(answer.body, type=Status) == STATUS
 
 
-async def test_the_root_is_the_document_in_words(admin: Admin) -> None:
+async def test_the_root_is_the_page(admin: Admin) -> None:
     answer = await admin.ask("/")
-    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert b"account    acme in sandbox" in answer.body
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.body.startswith(b"<!doctype html>")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/status", "/"])
@@ -146,7 +153,7 @@ async def test_head_answers_like_get_without_a_body(admin: Admin, path: str) -> 
     assert head.headers["content-length"] == str(len(get.body))
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/status", "/"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/status", "/events", "/"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 async def test_other_methods_are_405_on_every_route(admin: Admin, method: str, path: str) -> None:
     answer = await admin.ask(path, "Content-Length: 0", method=method)
@@ -166,7 +173,7 @@ async def test_a_query_makes_no_difference(admin: Admin) -> None:
     assert (await admin.ask("/readyz?verbose=1")).status == 200
 
 
-@pytest.mark.parametrize("path", ["/status", "/"])
+@pytest.mark.parametrize("path", ["/status", "/events", "/"])
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "10.0.0.7:9090", ""])
 async def test_a_rebound_name_reads_no_status(admin: Admin, path: str, host: str) -> None:
     answer = await admin.ask(path, host=host)
@@ -184,7 +191,7 @@ async def test_known_names_read_the_status(admin: Admin, host: str) -> None:
     assert (await admin.ask("/status", host=host)).status == 200
 
 
-@pytest.mark.parametrize("path", ["/status", "/"])
+@pytest.mark.parametrize("path", ["/status", "/events", "/"])
 @pytest.mark.parametrize(
     "header",
     ["Origin: http://localhost:3000", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"],
@@ -241,10 +248,11 @@ async def test_connections_are_kept_and_bounded(admin: Admin) -> None:
             each.close()
 
 
-async def test_peers_of_other_machines_read_no_status(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", ["/status", "/events", "/"])
+async def test_peers_of_other_machines_read_no_status(admin: Admin, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer's address is the machine's word, not the request's."""
     monkeypatch.setattr(asyncio.selector_events._SelectorSocketTransport, "get_extra_info", _elsewhere)  # type: ignore[attr-defined]
-    answer = await admin.ask("/status", "X-Forwarded-For: 127.0.0.1")
+    answer = await admin.ask(path, "X-Forwarded-For: 127.0.0.1")
     assert (answer.status, json.loads(answer.body)["error"]) == (403, "not_local")
     assert (await admin.ask("/healthz")).status == 200
 

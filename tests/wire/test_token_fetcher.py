@@ -17,6 +17,7 @@ import trustme
 
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
+from sidecar.core.resend import FailureKind
 from sidecar.core.secret import Secret
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
@@ -237,13 +238,13 @@ async def test_no_answer_in_time_is_transient() -> None:
             connect_timeout=0.05,
             answer_timeout=0.05,
         )
-        assert await patient.fetch() == Transient("no answer in time")
+        assert await patient.fetch() == Transient("no answer in time", failure=FailureKind.TIMEOUT)
         gate.set()
 
 
 async def test_a_closed_port_is_transient(unused_tcp_port: int) -> None:
     result = await fetcher(f"http://127.0.0.1:{unused_tcp_port}").fetch()
-    assert result == Transient("no connection can be made (connection refused)")
+    assert result == Transient("no connection can be made (connection refused)", failure=FailureKind.CONNECT)
 
 
 async def test_a_host_that_does_not_resolve_is_transient() -> None:
@@ -337,7 +338,8 @@ async def test_an_untrusted_server_gets_no_byte_of_the_request(server_tls: ssl.S
         result = await fetcher(endpoint.url).fetch()
     assert result == Transient(
         "upstream's certificate was refused: its issuer is not trusted here: if a proxy intercepts TLS, name its CA in "
-        "tls.extra_ca_file"
+        "tls.extra_ca_file",
+        failure=FailureKind.TLS,
     )
     assert not endpoint.requests
 
@@ -409,4 +411,6 @@ async def test_an_alert_that_may_be_about_anything_is_transient(
 ) -> None:
     """TLS 1.2 has no alert of its own for a certificate that is missing."""
     client_tls.maximum_version = ssl.TLSVersion.TLSv1_2
-    assert await fetch_with_certificate(server_tls, client_tls) == Transient("TLS: sslv3_alert_handshake_failure")
+    assert await fetch_with_certificate(server_tls, client_tls) == Transient(
+        "TLS: sslv3_alert_handshake_failure", failure=FailureKind.TLS
+    )

@@ -1,0 +1,61 @@
+"""Calls that the sidecar refused itself, and those of which nobody knows what became."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from sidecar.admin.status import Area, Finding, FindingKind, Level
+from sidecar.admin.words import count, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.admin.status import Snapshot
+
+#: Seconds for which a refused caller, and an unknown outcome, are told.
+REFUSED_TOLD: Final = 300.0
+UNKNOWN_TOLD: Final = 900.0
+#: Refusals from which on something is wrong, and not just somebody's slip.
+SEVERAL: Final = 3
+
+#: What callers are told no for, and who has to change what.
+_REFUSED: Final = {
+    "bad_request": "correct what builds the request: the answer's Message says what is malformed",
+    "host_not_allowed": "add the name to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
+    "browser_not_allowed": "call from a server: web pages may not",
+    "policy_denied": "widen policy.allow or policy.deny if the call is meant to be allowed",
+    "caller_not_allowed": "give the app SIDECAR_LISTEN_CALLER_KEY as its API key",
+    "request_timeout": "see what holds the caller up while it sends",
+    "body_too_large": "send less, or raise SIDECAR_LISTEN_MAX_BODY",
+    "expectation_failed": "send no Expect but 100-continue",
+    "headers_too_large": "look for a cookie or header that grows",
+    "embedded_key_missing": "set SIDECAR_MANGOPAY_EMBEDDED_API_KEY",
+}
+
+
+def of_calls(facts: Snapshot) -> Iterator[Finding]:
+    """Tell what was wrong with calls that ended here."""
+    unknown = [e for e in facts.last_errors if e.outcome == "unknown" and facts.time - e.at <= UNKNOWN_TOLD]
+    if unknown:
+        yield Finding(
+            FindingKind.OUTCOMES_UNKNOWN,
+            Level.WARNING,
+            Area.CALLS,
+            "It is not known whether Mangopay executed some calls",
+            f"{count(len(unknown), 'call')} of the last 15 minutes ended without an answer after they had been sent, "
+            f"the newest with the id {unknown[0].id}.",
+            "Look the payments up before you repeat them: the log has their Idempotency-Key if they had one, and only "
+            "a repeat with the same key is safe.",
+        )
+    recent = [e.code for e in facts.last_errors if e.code in _REFUSED and facts.time - e.at <= REFUSED_TOLD]
+    if recent:
+        codes = Counter(recent).most_common()
+        yield Finding(
+            FindingKind.CALLERS_REFUSED,
+            Level.WARNING if len(recent) >= SEVERAL else Level.INFO,
+            Area.CALLS,
+            "Callers are refused by the sidecar itself",
+            f"In the last 5 minutes: {', '.join(f'{code} ({count})' for code, count in codes)}.",
+            sentence(_REFUSED[codes[0][0]]),
+        )

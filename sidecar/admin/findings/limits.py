@@ -1,0 +1,92 @@
+"""What is limited: Mangopay's rate windows, the client certificate's life, connections and memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.admin.findings.upstream import pool_exhausted
+from sidecar.admin.status import Area, Finding, FindingKind, Level
+from sidecar.admin.words import sentence
+from sidecar.core.certificate import WARNING_DAYS
+from sidecar.upstream.expiry import MEND as CERTIFICATE_MEND
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.admin.status import Snapshot
+    from sidecar.telemetry.rate_limits import RateWindow
+
+#: Shares: so little left of a rate window, so much of a limit in use.
+NEARLY_USED: Final = 0.1
+NEARLY_FULL: Final = 0.9
+_DAY: Final = 86_400.0
+
+_WINDOWS: Final = {"15m": "15 minutes", "30m": "30 minutes", "1h": "1 hour", "24h": "24 hours"}
+
+
+def of_rate_limits(facts: Snapshot) -> Iterator[Finding]:
+    """Tell which of Mangopay's rate windows has little left; one that has started anew meanwhile has not."""
+    for window in facts.rate_limits:
+        if window.remaining is None or (window.reset is not None and window.reset <= facts.time):
+            continue
+        total = window.remaining + (window.used or 0)
+        if window.remaining <= NEARLY_USED * total:
+            yield _rate_limit(window, window.remaining, total)
+
+
+def _rate_limit(window: RateWindow, remaining: int, total: int) -> Finding:
+    name = _WINDOWS.get(window.window, window.window)
+    until, label = (None, "") if window.reset is None else (float(window.reset), "window starts anew")
+    if not remaining:
+        kind, level = FindingKind.RATE_LIMIT_USED_UP, Level.CRITICAL
+        title, text = f"The rate limit for {name} is used up", "Mangopay answers 429 until the window starts anew."
+    else:
+        kind, level = FindingKind.RATE_LIMIT_NEARLY_USED, Level.WARNING
+        title, text = f"The rate limit for {name} is nearly used up", f"{remaining} of {total} calls are left."
+    mend = "Call less often: the list of calls shows who calls what. Mangopay raises limits on request."
+    return Finding(kind, level, Area.RATE_LIMIT, title, text, mend, until, label)
+
+
+def of_certificate(facts: Snapshot) -> Iterator[Finding]:
+    """Tell in time that the client certificate ends."""
+    certificate = facts.client_certificate
+    if certificate is None:
+        return
+    left = certificate.expires_at - facts.time
+    mend = sentence(CERTIFICATE_MEND)
+    if left < 0:
+        text = "Mangopay refuses connections with it; those that are open may still work for a while."
+        kind, title = FindingKind.CERTIFICATE_EXPIRED, "The client certificate has expired"
+        yield Finding(kind, Level.CRITICAL, Area.CERTIFICATE, title, text, mend)
+    elif left <= WARNING_DAYS[0] * _DAY:
+        text = "From then on Mangopay refuses every connection."
+        kind, title = FindingKind.CERTIFICATE_EXPIRING, "The client certificate is about to expire"
+        yield Finding(
+            kind, Level.WARNING, Area.CERTIFICATE, title, text, mend, certificate.expires_at, "certificate expires"
+        )
+
+
+def of_limits(facts: Snapshot) -> Iterator[Finding]:
+    """Tell which of the sidecar's own limits is reached."""
+    calls, pool = facts.calls, facts.pool
+    if calls.connections >= NEARLY_FULL * calls.max_connections:
+        yield Finding(
+            FindingKind.CALLERS_NEAR_LIMIT,
+            Level.WARNING,
+            Area.CALLS,
+            "Nearly all connections for callers are in use",
+            f"{calls.connections} of {calls.max_connections}. At the limit idle ones close, then new ones get 503.",
+            "See whether an app opens a connection for each call, or raise SIDECAR_LISTEN_MAX_CONNECTIONS.",
+        )
+    if pool.waiting and pool.open >= pool.size:
+        yield pool_exhausted(Level.WARNING, f"All {pool.size} are in use, and {pool.waiting} calls wait for one.")
+    if facts.replay_buffer_bytes >= NEARLY_FULL * facts.replay_budget_bytes:
+        yield Finding(
+            FindingKind.REPLAY_BUDGET_USED_UP,
+            Level.WARNING,
+            Area.SIDECAR,
+            "The memory for request bodies is used up",
+            "Large uploads are under way. Further bodies stream, so their calls cannot be mended after a 401; those "
+            "without a length wait, and may get 503.",
+            "Upload fewer files at a time, or raise SIDECAR_REPLAY_BUDGET.",
+        )

@@ -1,0 +1,39 @@
+"""The process itself: its phase, and its last reload."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.admin.status import Area, Finding, FindingKind, Level
+from sidecar.admin.words import sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.admin.status import Snapshot
+
+
+def of_phase(facts: Snapshot) -> Iterator[Finding]:
+    """Tell that the sidecar starts or shuts down."""
+    if facts.phase == "starting":
+        yield Finding(FindingKind.STARTING, Level.INFO, Area.SIDECAR, "The sidecar is starting", "Wait a moment.", "")
+    elif facts.phase != "serving":
+        text = "Calls in flight are finished; new ones are answered 503 shutting_down, and were not sent to Mangopay."
+        if facts.phase == "delaying":
+            text = "New calls are still served for shutdown.delay; /readyz says 503 already."
+        title = "The sidecar is shutting down"
+        mend = "If nobody meant it to, see the log: shutdown.started names the signal."
+        yield Finding(FindingKind.DRAINING, Level.WARNING, Area.SIDECAR, title, text, mend)
+
+
+def of_reload(facts: Snapshot) -> Iterator[Finding]:
+    """Tell that a changed file is no good."""
+    if facts.reload is not None and not facts.reload.successful:
+        yield Finding(
+            FindingKind.RELOAD_FAILED,
+            Level.WARNING,
+            Area.SIDECAR,
+            "Changed keys or certificates could not be taken over",
+            sentence(facts.reload.error),
+            "The values of before stay in use. Put the file right: it is read again by itself, and on SIGHUP.",
+        )

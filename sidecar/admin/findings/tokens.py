@@ -1,0 +1,124 @@
+"""Tokens and keys: latched, not to be had, about to end, or refreshed in vain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.admin.findings.upstream import failure
+from sidecar.admin.status import Area, Finding, FindingKind, Level
+from sidecar.admin.words import count
+from sidecar.telemetry.recent import SERVER_ERROR
+from sidecar.tokens.failures import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.admin.status import Snapshot
+    from sidecar.tokens.status import TokenStatus
+
+_REFUSALS: Final = {
+    "lockout": (FindingKind.LOCKED_OUT, Area.LOCK, "The account is locked out"),
+    "credentials": (FindingKind.KEY_REFUSED, Area.KEY, "The API key or the ClientId is refused"),
+    "forbidden": (FindingKind.ADDRESS_REFUSED, Area.NETWORK, "The address that calls come from is refused"),
+    "certificate": (FindingKind.CERTIFICATE_REFUSED, Area.CERTIFICATE, "The client certificate is refused"),
+    "request": (FindingKind.TOKEN_REQUEST_REFUSED, Area.KEY, "The token request is refused"),
+}
+
+
+def of_tokens(facts: Snapshot) -> Iterator[Finding]:
+    """Tell of each credential why it has no token, or will have none soon."""
+    for token in facts.tokens:
+        if token.latch_cause is not None:
+            yield _latched(token, facts.time)
+        elif token.failures:
+            yield from _not_fetched(token)
+        else:
+            yield from _idle(token, facts.time)
+        if token.penalty_until is not None:
+            yield Finding(
+                FindingKind.REFRESHES_FUTILE,
+                Level.WARNING,
+                Area.TOKEN,
+                _of(token, "Mangopay answers 401, and new tokens do not help"),
+                "The calls that get the 401 are passed on as they are, and no token is fetched for them: too many "
+                "token requests would get the account locked.",
+                "See which paths get the 401: is their ClientId yours, and may this key use them?",
+                token.penalty_until,
+                "401s may renew the token again",
+            )
+
+
+def _latched(token: TokenStatus, now: float) -> Finding:
+    kind, area, title = _REFUSALS.get(token.latch_cause or "", _REFUSALS["request"])
+    what, mend = explain(token.latch_cause or "", token.credential)
+    text = f"{what} The sidecar sends no token request until its next try."
+    text += (
+        " Until the token in hand ends, calls go on." if token.valid else " Calls that need a token are refused here."
+    )
+    until = token.latched_until
+    if until is not None and until <= now:
+        text, until = f"{text} The time is up: the next call that needs a token makes it try.", None
+    if token.latch_cause != "lockout":  # which is all credentials' alike
+        title = _of(token, title)
+    return Finding(kind, _failing(token), area, title, text, mend, until, "next try" if until is not None else "")
+
+
+def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
+    """The token endpoint fails for a reason that may pass: what that means for the token, and what is behind it."""
+    times = f"{count(token.failures, 'try', 'tries')} failed running: {token.last_error or 'no reason known'}."
+    if token.valid:
+        yield Finding(
+            FindingKind.TOKEN_NOT_RENEWED,
+            Level.WARNING,
+            Area.TOKEN,
+            _of(token, "The token ends soon and cannot be renewed"),
+            f"{times} Calls go on until the token in hand ends.",
+            "The sidecar tries again by itself.",
+            token.expires_at,
+            "token ends",
+        )
+    else:
+        yield Finding(
+            FindingKind.TOKEN_UNAVAILABLE,
+            _failing(token),
+            Area.TOKEN,
+            _of(token, "There is no token"),
+            f"{times} Calls are answered 503 token_unavailable, and were not sent.",
+            "The sidecar tries again by itself.",
+            token.next_attempt_at,
+            "next try",
+        )
+    text = f"The token endpoint: {token.last_error or 'no reason known'}."
+    yield failure(token.last_failure or SERVER_ERROR, _failing(token), text)
+
+
+def _idle(token: TokenStatus, now: float) -> Iterator[Finding]:
+    """A token that is not there, or that nobody uses: nothing is wrong."""
+    if token.valid:
+        if token.refresh_at is not None and token.refresh_at <= now and token.next_attempt_at is None:
+            yield Finding(
+                FindingKind.TOKEN_IDLE,
+                Level.INFO,
+                Area.TOKEN,
+                _of(token, "The token ends soon, and nobody uses it"),
+                "An idle sidecar asks for no token. The next call has it renewed, or fetches a new one.",
+                "",
+                token.expires_at,
+                "token ends",
+            )
+    elif token.state == "refreshing" or token.next_attempt_at is not None:
+        title = _of(token, "A token is being fetched" if token.generation else "The first token is being fetched")
+        yield Finding(FindingKind.TOKEN_PENDING, Level.INFO, Area.TOKEN, title, "Calls wait for it.", "")
+    elif token.generation:
+        title = _of(token, "The last token has ended, unused")
+        text = "An idle sidecar asks for no token. The next call fetches a new one, and waits for it."
+        yield Finding(FindingKind.TOKEN_EXPIRED_UNUSED, Level.INFO, Area.TOKEN, title, text, "")
+
+
+def _failing(token: TokenStatus) -> Level:
+    """How bad it is that this token cannot be had; the embedded key serves two paths only."""
+    return Level.WARNING if token.valid or token.credential != "api" else Level.CRITICAL
+
+
+def _of(token: TokenStatus, title: str) -> str:
+    return title if token.credential == "api" else f"{title} ({token.credential} key)"
