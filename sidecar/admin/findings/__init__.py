@@ -51,7 +51,9 @@ def _headline(facts: Snapshot, told: list[Finding]) -> Iterator[Finding]:
     if not ready.ready:
         if not told:
             title = "Calls are not served yet"
-            yield Finding(FindingKind.NOT_READY, Level.WARNING, Area.SIDECAR, title, sentence(ready.message), "")
+            yield Finding(
+                FindingKind.NOT_READY, Level.WARNING, Area.SIDECAR, title, sentence(ready.message), "See the log."
+            )
         return
     token = facts.tokens[0] if facts.tokens else None
     if token is None or not token.valid:

@@ -95,7 +95,8 @@ def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
 def _idle(token: TokenStatus, now: float) -> Iterator[Finding]:
     """A token that is not there, or that nobody uses: nothing is wrong."""
     if token.valid:
-        if token.refresh_at is not None and token.refresh_at <= now and token.next_attempt_at is None:
+        due = token.refresh_at is not None and token.refresh_at <= now
+        if due and token.next_attempt_at is None and token.state == "valid":
             yield Finding(
                 FindingKind.TOKEN_IDLE,
                 Level.INFO,

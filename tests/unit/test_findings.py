@@ -1,0 +1,356 @@
+"""What the facts mean: one row for each thing that can be said, and what holds for all of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from sidecar.admin.findings import findings
+from sidecar.admin.status import (
+    Area,
+    CallTotals,
+    CertificateStatus,
+    Finding,
+    FindingKind,
+    LastError,
+    Level,
+    Mended,
+    PoolStatus,
+    Readiness,
+    ReloadStatus,
+    Snapshot,
+    UpstreamFailure,
+    UpstreamStatus,
+)
+from sidecar.core.errors import ErrorCode
+from sidecar.core.resend import FailureKind
+from sidecar.telemetry.rate_limits import RateWindow
+from tests.support.status import NOW, latched, no_token, snapshot, token
+
+OK, INFO, WARNING, CRITICAL = Level.OK, Level.INFO, Level.WARNING, Level.CRITICAL
+DAY = 86_400.0
+LOCKED = Readiness(ready=False, reason="token_locked_out", message="locked")
+
+
+def upstream(kind: str, running: int, *, ago: float = 1.0, detail: str = "", **minute: int) -> UpstreamStatus:
+    """Return what is known after ``running`` failures of ``kind``, the last of them ``ago`` seconds back."""
+    last = UpstreamFailure(at=NOW - ago, kind=kind, id="call-1", status=None, detail=detail)
+    return UpstreamStatus(NOW - 60, running, last, minute or ({kind: running} if ago < 60 else {}))
+
+
+def failing(**fields: Any) -> Any:
+    return no_token(state="backing_off", failures=4, next_attempt_at=NOW + 8, last_error="status 503", **fields)
+
+
+def window(
+    used: int | None, remaining: int | None, reset: int | None = int(NOW) + 300, name: str = "15m"
+) -> RateWindow:
+    return RateWindow(name, used, remaining, reset)
+
+
+def error(code: str, *, outcome: str = "not-sent", ago: float = 10.0) -> LastError:
+    return LastError(
+        at=NOW - ago, id="call-9", method="POST", path="/v2.01/{client}/payins", status=502, code=code, outcome=outcome
+    )
+
+
+def connections(number: int) -> CallTotals:
+    return CallTotals(
+        requests=5, errors=1, recovered=1, token_requests=2, in_flight=0, connections=number, max_connections=1000
+    )
+
+
+class Row(NamedTuple):
+    """Facts that differ from a healthy sidecar's, and what is found."""
+
+    facts: dict[str, Any]
+    kind: FindingKind
+    level: Level
+    area: Area
+    until: float | None = None
+    #: Some words that must be in title, text or mend.
+    words: str = ""
+
+
+K, A = FindingKind, Area
+ROWS = {
+    "healthy": Row({}, K.HEALTHY, OK, A.SIDECAR, NOW + 900),
+    "healthy and idle": Row({"tokens": (token(next_attempt_at=None),)}, K.HEALTHY, OK, A.SIDECAR),
+    # --- the process
+    "starting": Row(
+        {"phase": "starting", "readiness": Readiness(False, "starting", "starts"), "tokens": (no_token(generation=0),)},
+        *(K.STARTING, INFO, A.SIDECAR),
+    ),
+    "delaying": Row({"phase": "delaying"}, K.DRAINING, WARNING, A.SIDECAR, words="still served"),
+    "draining": Row({"phase": "draining"}, K.DRAINING, WARNING, A.SIDECAR, words="503 shutting_down"),
+    "not ready for a reason unknown": Row(
+        {"readiness": Readiness(False, "other", "because of this")},
+        *(K.NOT_READY, WARNING, A.SIDECAR, None, "Because of this."),
+    ),
+    "a reload that failed": Row(
+        {"reload": ReloadStatus(successful=False, error="tls.ca_file: x.pem holds no certificate: name a PEM file")},
+        *(K.RELOAD_FAILED, WARNING, A.SIDECAR, None, "x.pem holds no certificate"),
+    ),
+    # --- tokens and keys
+    "locked out": Row(
+        {"tokens": (latched("lockout"),), "readiness": LOCKED},
+        *(K.LOCKED_OUT, CRITICAL, A.LOCK, NOW + 65, "The sidecar tries again by itself"),
+    ),
+    "locked out with a token in hand": Row(
+        {"tokens": (latched("lockout", valid=True, expires_at=NOW + 99),)},
+        *(K.LOCKED_OUT, WARNING, A.LOCK, NOW + 65, "calls go on"),
+    ),
+    "locked out, and the time is up": Row(
+        {"tokens": (latched("lockout", latched_until=NOW),)},
+        *(K.LOCKED_OUT, CRITICAL, A.LOCK, None, "the next call"),
+    ),
+    "a refused key": Row(
+        {"tokens": (latched("credentials"),)}, K.KEY_REFUSED, CRITICAL, A.KEY, NOW + 65, "SIDECAR_MANGOPAY_API_KEY"
+    ),
+    "a refused embedded key": Row(
+        {"tokens": (token(), latched("credentials", credential="embedded"))},
+        *(K.KEY_REFUSED, WARNING, A.KEY, NOW + 65, "SIDECAR_MANGOPAY_EMBEDDED_API_KEY"),
+    ),
+    "a refused address": Row(
+        {"tokens": (latched("forbidden"),)}, K.ADDRESS_REFUSED, CRITICAL, A.NETWORK, NOW + 65, "allow-list"
+    ),
+    "a refused certificate": Row(
+        {"tokens": (latched("certificate"),)}, K.CERTIFICATE_REFUSED, CRITICAL, A.CERTIFICATE, NOW + 65, "CLIENT_CERT"
+    ),
+    "a refused token request": Row(
+        {"tokens": (latched("request"),)}, K.TOKEN_REQUEST_REFUSED, CRITICAL, A.KEY, NOW + 65, "BASE_URL"
+    ),
+    "the first token on its way": Row(
+        {"tokens": (no_token(generation=0, state="refreshing"),)}, K.TOKEN_PENDING, INFO, A.TOKEN, words="first token"
+    ),
+    "a burnt token's successor on its way": Row(
+        {"tokens": (no_token(next_attempt_at=NOW),)}, K.TOKEN_PENDING, INFO, A.TOKEN, words="A token is being fetched"
+    ),
+    "no token to be had": Row(
+        {"tokens": (failing(),)}, K.TOKEN_UNAVAILABLE, CRITICAL, A.TOKEN, NOW + 8, "4 tries failed running: status 503."
+    ),
+    "no embedded token to be had": Row(
+        {"tokens": (token(), failing(credential="embedded"))},
+        *(K.TOKEN_UNAVAILABLE, WARNING, A.TOKEN, NOW + 8, "(embedded key)"),
+    ),
+    "a token that ends soon and cannot be renewed": Row(
+        {"tokens": (token(failures=1, last_error="status 503", expires_at=NOW + 30, refresh_at=NOW - 90),)},
+        *(K.TOKEN_NOT_RENEWED, WARNING, A.TOKEN, NOW + 30, "1 try failed running"),
+    ),
+    "a token that ends soon unused": Row(
+        {"tokens": (token(next_attempt_at=None, expires_at=NOW + 30, refresh_at=NOW),)},
+        *(K.TOKEN_IDLE, INFO, A.TOKEN, NOW + 30),
+    ),
+    "a token that has ended unused": Row({"tokens": (no_token(),)}, K.TOKEN_EXPIRED_UNUSED, INFO, A.TOKEN),
+    "futile refreshes": Row(
+        {"tokens": (token(penalty_until=NOW + 10),)}, K.REFRESHES_FUTILE, WARNING, A.TOKEN, NOW + 10, "ClientId"
+    ),
+    "a mended token": Row(
+        {"last_mended": Mended(NOW - 299, "call-7", ("token",))}, K.TOKEN_MENDED, INFO, A.TOKEN, words="call-7"
+    ),
+    "a mended connection": Row(
+        {"last_mended": Mended(NOW, "call-7", ("connection",))}, K.CONNECTION_MENDED, INFO, A.NETWORK
+    ),
+    "an answer read back": Row(
+        {"last_mended": Mended(NOW, "call-7", ("idempotency",))}, K.ANSWER_READ_BACK, INFO, A.NETWORK
+    ),
+    # --- why there is no token, told apart
+    "no token because of DNS": Row({"tokens": (failing(last_failure="resolve"),)}, K.DNS_FAILING, CRITICAL, A.NETWORK),
+    "no token because of silence": Row(
+        {"tokens": (failing(last_failure="timeout"),)}, K.MANGOPAY_SILENT, CRITICAL, A.MANGOPAY
+    ),
+    "no token because of its endpoint": Row(
+        {"tokens": (failing(),)}, K.MANGOPAY_ERRORS, CRITICAL, A.MANGOPAY, None, "The token endpoint: status 503."
+    ),
+    # --- the way to Mangopay
+    "DNS fails": Row(
+        {"upstream": upstream("resolve", 3)}, K.DNS_FAILING, CRITICAL, A.NETWORK, None, "mangopay-sidecar check"
+    ),
+    "connecting fails": Row(
+        {"upstream": upstream("connect", 3, detail="connection refused")},
+        *(K.CONNECT_FAILING, CRITICAL, A.NETWORK, None, "Last seen: connection refused."),
+    ),
+    "connecting failed once": Row({"upstream": upstream("connect", 1)}, K.CONNECT_FAILING, WARNING, A.NETWORK),
+    "connecting failed an hour ago, and nobody has called since": Row(
+        {"upstream": upstream("connect", 9, ago=3600)}, K.CONNECT_FAILING, WARNING, A.NETWORK, None, "none was answered"
+    ),
+    "the egress proxy fails": Row({"upstream": upstream("egress", 3)}, K.EGRESS_FAILING, CRITICAL, A.NETWORK),
+    "TLS fails": Row({"upstream": upstream("tls", 3)}, K.TLS_FAILING, CRITICAL, A.NETWORK, None, "clock"),
+    "connections break": Row({"upstream": upstream("lost", 3)}, K.CONNECTIONS_BREAKING, CRITICAL, A.NETWORK),
+    "pooled connections are dead": Row(
+        {"upstream": upstream("dead_before_write", 3)}, K.CONNECTIONS_BREAKING, CRITICAL, A.NETWORK
+    ),
+    "Mangopay is silent": Row({"upstream": upstream("timeout", 3)}, K.MANGOPAY_SILENT, CRITICAL, A.MANGOPAY),
+    "Mangopay answers 5xx": Row({"upstream": upstream("server_error", 3)}, K.MANGOPAY_ERRORS, CRITICAL, A.MANGOPAY),
+    "Mangopay answers 5xx now and then": Row(
+        {"upstream": upstream("server_error", 0, server_error=7)},
+        *(K.MANGOPAY_ERRORS, WARNING, A.MANGOPAY, None, "7 calls failed so in the last minute; others were answered"),
+    ),
+    "answers are broken": Row({"upstream": upstream("broken", 3)}, K.ANSWERS_BROKEN, CRITICAL, A.NETWORK),
+    "Mangopay answers 429": Row({"upstream": upstream("rate_limited", 3)}, K.RATE_LIMITED, CRITICAL, A.RATE_LIMIT),
+    "no connection became free": Row({"upstream": upstream("no_slot", 3)}, K.POOL_EXHAUSTED, CRITICAL, A.SIDECAR),
+    # --- limits
+    "calls wait for a connection": Row(
+        {"pool": PoolStatus(size=2, open=2, idle=0, waiting=3)}, K.POOL_EXHAUSTED, WARNING, A.SIDECAR
+    ),
+    "a window nearly used up": Row(
+        {"rate_limits": (window(2100, 200),)},
+        *(K.RATE_LIMIT_NEARLY_USED, WARNING, A.RATE_LIMIT, NOW + 300, "200 of 2300 calls are left"),
+    ),
+    "a window of unknown use and end": Row(
+        {"rate_limits": (window(None, 0, None),)}, K.RATE_LIMIT_USED_UP, CRITICAL, A.RATE_LIMIT
+    ),
+    "a window used up": Row(
+        {"rate_limits": (window(100, 8000), window(8800, 0, name="1h"))},
+        *(K.RATE_LIMIT_USED_UP, CRITICAL, A.RATE_LIMIT, NOW + 300, "1 hour"),
+    ),
+    "a certificate that ends": Row(
+        {"client_certificate": CertificateStatus(NOW + 29 * DAY, 29)},
+        *(K.CERTIFICATE_EXPIRING, WARNING, A.CERTIFICATE, NOW + 29 * DAY, "Dashboard"),
+    ),
+    "a certificate that has ended": Row(
+        {"client_certificate": CertificateStatus(NOW - 1, 0)}, K.CERTIFICATE_EXPIRED, CRITICAL, A.CERTIFICATE
+    ),
+    "nearly as many callers as may be": Row({"calls": connections(900)}, K.CALLERS_NEAR_LIMIT, WARNING, A.CALLS),
+    "no memory for bodies": Row(
+        {"replay_buffer_bytes": 60, "replay_budget_bytes": 64},
+        *(K.REPLAY_BUDGET_USED_UP, WARNING, A.SIDECAR, None, "SIDECAR_REPLAY_BUDGET"),
+    ),
+    # --- calls
+    "an unknown outcome": Row(
+        {"last_errors": (error("upstream_timeout", outcome="unknown"),)},
+        *(K.OUTCOMES_UNKNOWN, WARNING, A.CALLS, None, "call-9"),
+    ),
+    "a caller refused": Row(
+        {"last_errors": (error("bad_request"),)}, K.CALLERS_REFUSED, INFO, A.CALLS, None, "bad_request (1)"
+    ),
+    "callers refused": Row(
+        {"last_errors": (error("host_not_allowed"),) * 3 + (error("bad_request"),)},
+        *(K.CALLERS_REFUSED, WARNING, A.CALLS, None, "SIDECAR_LISTEN_ALLOWED_HOSTS"),
+    ),
+}
+
+
+def facts_of(row: Row) -> Snapshot:
+    return snapshot(**row.facts)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_the_facts_are_told(row: Row) -> None:
+    (found,) = (each for each in findings(facts_of(row)) if each.kind is row.kind)
+    assert (found.level, found.area, found.until) == (row.level, row.area, row.until)
+    assert row.words in f"{found.title} {found.text} {found.mend}"
+
+
+def test_every_kind_has_a_row() -> None:
+    assert {row.kind for row in ROWS.values()} == set(FindingKind)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_what_is_wrong_comes_first_and_only_then_nothing_is_said_to_be_well(row: Row) -> None:
+    found = findings(facts_of(row))
+    ranks = [[OK, INFO, WARNING, CRITICAL].index(each.level) for each in found if each.kind is not K.HEALTHY]
+    assert ranks == sorted(ranks, reverse=True)
+    bad = any(each.level in (WARNING, CRITICAL) for each in found)
+    healthy = [each.kind for each in found].count(K.HEALTHY)
+    assert healthy == (0 if bad or not facts_of(row).readiness.ready else 1)
+    assert found[0].kind is K.HEALTHY or not healthy
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_findings_are_sentences_that_need_no_second_reading(row: Row) -> None:
+    for found in findings(facts_of(row)):
+        assert found.title[0].isupper()
+        assert not found.title.endswith(".")
+        assert len(found.title) < 70
+        for words in filter(None, (found.text, found.mend)):
+            assert words[0].isupper() or words[0].isdigit()
+            assert words.endswith((".", "?"))
+            assert "{" not in words.replace("{client}", "").replace("{id}", "")
+        assert bool(found.until_label) == (found.until is not None)
+        if found.level in (WARNING, CRITICAL):
+            assert found.mend
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"readiness": Readiness(False, reason, "why")}
+        for reason in ("starting", "draining", "token_pending", "token_unavailable", "anything")
+    ],
+)
+def test_whatever_is_not_ready_is_never_said_to_be_well(facts: dict[str, Any]) -> None:
+    kinds = [each.kind for each in findings(snapshot(**facts))]
+    assert kinds
+    assert K.HEALTHY not in kinds
+
+
+# --- what is not told ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"rate_limits": (window(2000, 300),)},
+        {"rate_limits": (window(2300, 0, int(NOW)),)},  # it has started anew
+        {"rate_limits": (window(2300, None),)},
+        {"client_certificate": CertificateStatus(NOW + 31 * DAY, 31)},
+        {"pool": PoolStatus(size=2, open=2, idle=1, waiting=0)},
+        {"calls": connections(899)},
+        {"last_errors": (error("host_not_allowed", ago=301),) * 5},
+        {"last_errors": (error("upstream_timeout", outcome="unknown", ago=901),)},
+        {"last_errors": (error("token_unavailable"),)},
+        {"last_mended": Mended(NOW - 301, "call-7", ("token",))},
+        {"tokens": (token(), no_token(credential="embedded", generation=0))},
+        {"reload": None},
+        {"tokens": (token(state="refreshing", next_attempt_at=None, refresh_at=NOW - 1),)},
+    ],
+    ids=str,
+)
+def test_what_needs_nobody_s_attention_is_not_told(facts: dict[str, Any]) -> None:
+    assert [each.kind for each in findings(snapshot(**facts))] == [K.HEALTHY]
+
+
+def test_the_lockout_of_one_account_is_told_once_for_all_its_credentials() -> None:
+    """The worst of both: the API key's."""
+    tokens = (latched("lockout"), latched("lockout", credential="embedded"))
+    found = [each for each in findings(snapshot(tokens=tokens)) if each.kind is K.LOCKED_OUT]
+    assert [each.level for each in found] == [CRITICAL]
+
+
+def test_what_token_requests_and_calls_meet_alike_is_told_once() -> None:
+    facts = snapshot(tokens=(failing(last_failure="resolve"),), upstream=upstream("resolve", 1))
+    assert [each.level for each in findings(facts) if each.kind is K.DNS_FAILING] == [CRITICAL]
+
+
+@pytest.mark.parametrize("kind", [*(kind.value for kind in FailureKind), "server_error", "rate_limited"])
+def test_every_failure_of_upstream_is_told_with_its_mend(kind: str) -> None:
+    (found,) = findings(snapshot(upstream=upstream(kind, 3)))
+    assert found.level is CRITICAL
+    assert found.mend
+
+
+@pytest.mark.parametrize("code", [code for code in ErrorCode if code not in {
+    # Those that other findings explain.
+    ErrorCode.CREDENTIALS_REFUSED, ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.TOKEN_LOCKED_OUT,
+    ErrorCode.TOKEN_UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN, ErrorCode.UPSTREAM_TIMEOUT,
+}])  # fmt: skip
+def test_every_refusal_of_a_caller_has_its_mend(code: ErrorCode) -> None:
+    (_, found) = findings(snapshot(last_errors=(error(code.value),)))
+    assert (found.kind, bool(found.mend)) == (K.CALLERS_REFUSED, True)
+
+
+def test_two_windows_are_told_apart() -> None:
+    facts = snapshot(rate_limits=(window(2290, 10), window(4490, 10, name="30m")))
+    found = findings(facts)
+    assert [each.title for each in found] == [
+        "The rate limit for 15 minutes is nearly used up",
+        "The rate limit for 30 minutes is nearly used up",
+    ]
+
+
+def test_findings_are_made_of_the_facts_alone() -> None:
+    """Those of before do not matter, so that each snapshot tells the same whoever asks."""
+    old = Finding(K.HEALTHY, OK, A.SIDECAR, "Old", "Old.", "")
+    assert findings(snapshot(findings=(old,))) == findings(snapshot())
