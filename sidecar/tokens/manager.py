@@ -193,6 +193,7 @@ class TokenManager:
             self._clock.wall(),
             last_error=self._last_error,
             last_failure=self._last_failure,
+            futile=self._futile_told == self._state.burns.trial > 0,
         )
 
     def key_changed(self) -> None:

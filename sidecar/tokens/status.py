@@ -47,8 +47,10 @@ class TokenStatus:
     #: How the network failed then: ``resolve``, ``connect``, ``egress``, ``tls``, ``lost``, ``timeout`` or ``broken``;
     #: None if there was an answer, and it was no token.
     last_failure: str | None
-    #: 401s from the API start no refresh until then, since the latest was futile.
+    #: 401s from the API start no refresh until then: no call has shown yet that the latest one was useful.
     penalty_until: float | None
+    #: A call was sent again with the token that it brought, and got another 401.
+    futile: bool
 
 
 def token_status(
@@ -59,6 +61,7 @@ def token_status(
     *,
     last_error: str | None,
     last_failure: FailureKind | None,
+    futile: bool,
 ) -> TokenStatus:
     """Put ``state`` into words; ``wall`` is the Unix time at ``now``."""
     token = policy.usable_token(state, now)
@@ -85,6 +88,7 @@ def token_status(
         last_error=last_error,
         last_failure=None if last_failure is None else last_failure.value,
         penalty_until=unix(penalty) if penalty > now else None,
+        futile=futile,
     )
 
 

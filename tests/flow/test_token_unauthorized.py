@@ -250,4 +250,18 @@ async def test_status_shows_the_penalty(clock: FakeClock, api: Api) -> None:
     api.forbidden.add("/bad")
     called_at = clock.wall()
     await answers(clock, asyncio.create_task(api.call("/bad")))
-    assert api.manager.status().penalty_until == pytest.approx(called_at + api.latency + api.source.delay + 10)
+    status = api.manager.status()
+    assert status.penalty_until == pytest.approx(called_at + api.latency + api.source.delay + 10)
+    assert status.futile
+
+
+async def test_a_new_token_that_no_call_has_tried_yet_is_not_called_futile(clock: FakeClock, api: Api) -> None:
+    """The penalty holds all the same, until it has shown itself useful."""
+    await answers(clock, asyncio.create_task(api.call("/a")))
+    api.revoked.add(1)
+    await answers(clock, asyncio.create_task(api.call("/a", resendable=False)))
+    await clock.advance(1)
+    status = api.manager.status()
+    assert status.generation == 2
+    assert status.penalty_until is not None
+    assert not status.futile

@@ -76,7 +76,7 @@ def request_bytes(
 
 
 @asynccontextmanager
-async def running_app(upstream: str, **settings: str) -> AsyncIterator[App]:
+async def running_app(upstream: str, clock: Clock | None = None, /, **settings: str) -> AsyncIterator[App]:
     """Run a sidecar in front of ``upstream``; a setting ``listen_port`` is the variable SIDECAR_LISTEN_PORT."""
     environ = {
         "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
@@ -90,7 +90,7 @@ async def running_app(upstream: str, **settings: str) -> AsyncIterator[App]:
         **{f"SIDECAR_{name.upper()}": value for name, value in settings.items()},
     }
     config = load(None, environ)
-    clock = SystemClock()
+    clock = clock or SystemClock()
     log = CollectedLog(clock)
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
     sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=lambda: load(None, environ))

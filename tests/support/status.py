@@ -41,6 +41,7 @@ def token(**fields: Any) -> TokenStatus:
         "last_error": None,
         "last_failure": None,
         "penalty_until": None,
+        "futile": False,
     }
     return TokenStatus(**{**defaults, **fields})
 

@@ -144,7 +144,12 @@ ROWS = {
     ),
     "a token that has ended unused": Row({"tokens": (no_token(),)}, K.TOKEN_EXPIRED_UNUSED, INFO, A.TOKEN),
     "futile refreshes": Row(
-        {"tokens": (token(penalty_until=NOW + 10),)}, K.REFRESHES_FUTILE, WARNING, A.TOKEN, NOW + 10, "ClientId"
+        {"tokens": (token(penalty_until=NOW + 10, futile=True),)},
+        K.REFRESHES_FUTILE,
+        WARNING,
+        A.TOKEN,
+        NOW + 10,
+        "ClientId",
     ),
     "a mended token": Row(
         {"last_mended": Mended(NOW - 299, "call-7", ("token",))}, K.TOKEN_MENDED, INFO, A.TOKEN, words="call-7"
@@ -304,6 +309,8 @@ def test_whatever_is_not_ready_is_never_said_to_be_well(facts: dict[str, Any]) -
         {"last_mended": Mended(NOW - 301, "call-7", ("token",))},
         {"tokens": (token(), no_token(credential="embedded", generation=0))},
         {"reload": None},
+        {"tokens": (token(penalty_until=NOW + 10),)},  # nobody has tried the new token yet
+        {"tokens": (token(futile=True),)},  # that was long ago
         {"tokens": (token(state="refreshing", next_attempt_at=None, refresh_at=NOW - 1),)},
     ],
     ids=str,

@@ -34,7 +34,7 @@ def of_tokens(facts: Snapshot) -> Iterator[Finding]:
             yield from _not_fetched(token)
         else:
             yield from _idle(token, facts.time)
-        if token.penalty_until is not None:
+        if token.futile and token.penalty_until is not None:
             yield Finding(
                 FindingKind.REFRESHES_FUTILE,
                 Level.WARNING,

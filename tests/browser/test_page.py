@@ -1,0 +1,315 @@
+"""How the page is used: live, filtered, paused, in detail, by keyboard alone, in the dark, and when it is stale."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.serving import USER
+from tests.support.sidecar import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Locator
+
+    from tests.browser.serving import Serving
+    from tests.support.browser import Tab
+
+DEMO = re.compile(r"ready proxy=(\S+) admin=(\S+)")
+
+
+def rows(page: Page) -> Locator:
+    return page.locator("#calls tr")
+
+
+def choose(page: Page, name: str) -> None:
+    """Choose a filter, as somebody with a mouse does: by its label."""
+    page.get_by_role("group", name="Which calls to list").locator("label").filter(has_text=name).click()
+
+
+def mended_and_failed(serving: Serving, **headers: str) -> None:
+    """Make six calls: two plain ones, one mended, one refused here, and two that Mangopay failed."""
+    assert serving.call("POST", "/v2.01/_/users/natural", USER) == 200
+    assert serving.call() == 200
+    serving.control("revoke")
+    assert serving.call("GET", "/v2.01/_/users/mended-4711") == 404
+    assert serving.call("GET", "/v2.01/../users") == 400
+    serving.fault("status=500 GET times=1")
+    assert serving.call() == 500
+    serving.fault("reset=before POST api times=1")
+    assert serving.call("POST", "/v2.01/_/payins/card/direct", USER, **headers) == 502
+
+
+# --- live ------------------------------------------------------------------------------------------------------------
+
+
+def test_it_opens_during_demo_traffic_and_follows_it(open_tab: Callable[..., Tab]) -> None:
+    """The demo as users start it; the address is the one that it prints."""
+    with Command("demo") as demo:
+        demo.wait_for(r"^To end:")
+        proxy = demo.wait_for(DEMO.pattern)[1]
+        (printed,) = re.findall(r"How it is doing: +(\S+)$", demo.stdout, re.MULTILINE)
+
+        def call() -> None:
+            with urllib.request.urlopen(f"{proxy}/v2.01/_/users", timeout=30) as answer:
+                answer.read()
+
+        call()
+        tab = open_tab(printed)
+        expect(tab.page.get_by_role("status").first).to_have_text("Live")
+        expect(rows(tab.page)).to_have_count(1)
+        for number in (2, 3):
+            call()
+            expect(rows(tab.page)).to_have_count(number)
+        expect(rows(tab.page).first).to_contain_text("GET /v2.01/{client}/users")
+        assert demo.stop() == 0
+        assert demo.complaints == []
+
+
+def test_the_sparkline_grows_and_is_told_in_words(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    history = tab.page.get_by_role("region", name="Last 10 minutes")
+    expect(history).to_contain_text("begins in a few seconds")
+    serving.some_calls()
+    expect(history.get_by_role("img", name=re.compile("9 calls in the last 10 minutes, 0 errors"))).to_be_visible()
+    expect(history.locator("svg rect").first).to_be_attached()
+    expect(history).to_contain_text(re.compile(r"calls/s · p50 [\d.]+ m?s · p95"))
+
+
+# --- the list --------------------------------------------------------------------------------------------------------
+
+
+def test_calls_can_be_filtered_and_searched(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    mended_and_failed(serving)
+    serving.fault("pass answer_delay=1.1 GET times=1")
+    assert serving.call("GET", "/v2.01/_/wallets/slow-4711") == 404
+    page = tab.page
+    expect(rows(page)).to_have_count(7)
+    choose(page, "Errors")
+    expect(rows(page)).to_have_count(3)
+    expect(rows(page).nth(0)).to_contain_text("upstream_unreachable")
+    expect(rows(page).nth(0)).to_contain_text("outcome unknown")
+    expect(rows(page).nth(2)).to_contain_text("bad_request")
+    choose(page, "Mended")
+    expect(rows(page)).to_have_count(1)
+    choose(page, "Slow (1.00 s or more)")
+    expect(rows(page)).to_have_count(1)
+    expect(rows(page)).to_contain_text("/v2.01/{client}/wallets/{id}")
+    choose(page, "All")
+    page.get_by_role("searchbox").fill("payins")
+    expect(rows(page)).to_have_count(1)
+    page.get_by_role("searchbox").fill("nothing like that")
+    expect(page.get_by_text("No call of the last 200 is like that.")).to_be_visible()
+    tab.keep("filtered")
+
+
+def test_the_newest_200_calls_are_listed_and_no_more(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    for _ in range(210):
+        serving.call("GET", "/v2.01/_/users")
+    serving.call("GET", "/v2.01/_/events")
+    expect(rows(tab.page).first).to_contain_text("/events")
+    expect(rows(tab.page)).to_have_count(200)
+    again = open_tab(serving.url)
+    expect(rows(again.page)).to_have_count(200)
+    expect(rows(again.page).first).to_contain_text("/events")
+
+
+def test_a_paused_list_stands_still_and_then_catches_up(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.call()
+    expect(rows(tab.page)).to_have_count(1)
+    tab.page.get_by_role("button", name="Pause").click()
+    serving.call()
+    serving.call()
+    expect(tab.page.get_by_text("Paused; 2 calls since.")).to_be_visible()
+    expect(rows(tab.page)).to_have_count(1)
+    tab.page.get_by_role("button", name="Go on").click()
+    expect(rows(tab.page)).to_have_count(3)
+
+
+# --- one call --------------------------------------------------------------------------------------------------------
+
+
+def test_the_detail_of_a_mended_call_shows_its_attempts_in_time(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start(), permissions=["clipboard-read", "clipboard-write"])
+    mended_and_failed(serving)
+    page = tab.page
+    choose(page, "Mended")
+    rows(page).first.click()
+    dialog = page.get_by_role("dialog", name="GET /v2.01/{client}/users/{id}")
+    expect(dialog).to_contain_text("The token was refused first; with a new one the call went through.")
+    attempts = dialog.locator("#timeline li")
+    expect(attempts).to_have_count(3)
+    expect(attempts.nth(1)).to_contain_text("answered 401: ")
+    expect(attempts.nth(2)).to_contain_text("answered 404: ")
+    boxes = [attempts.nth(index).locator("[data-wait=mangopay]").bounding_box() for index in (1, 2)]
+    assert boxes[0] is not None
+    assert boxes[1] is not None
+    assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"] + 2  # one after the other, from left to right
+    dialog.get_by_role("button", name="Copy as curl").click()
+    expect(dialog.get_by_text("Copied.")).to_be_visible()
+    assert page.evaluate("() => navigator.clipboard.readText()") == (
+        f"curl -i http://127.0.0.1:{serving.app.port}/v2.01/_/users/ID"
+    )
+    tab.keep("detail")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_the_detail_of_an_unknown_outcome_tells_what_to_look_up(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    mended_and_failed(serving, Idempotency_Key="page-0123456789ab")
+    rows(tab.page).filter(has_text="outcome unknown").click()
+    dialog = tab.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Mangopay may have executed it: find out before it is repeated.")
+    expect(dialog).to_contain_text("page-0123456789ab")
+    expect(dialog.locator("#timeline li")).to_have_count(5)  # the call, its attempt, and three of reading back
+    expect(dialog).to_contain_text("Made again it may move money again.")
+    line = dialog.get_by_role("textbox", name="As curl").input_value()
+    assert line == (
+        f"curl -i -X POST http://127.0.0.1:{serving.app.port}/v2.01/_/payins/card/direct "
+        "-H 'Idempotency-Key: page-0123456789ab' -H 'Content-Type: application/json' --data @body.json"
+    )
+
+
+def test_a_caller_key_is_named_and_never_shown(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    """The key itself is a canary, which the suite would find on the page."""
+    from tests.support.canary import CANARY_CALLER_KEY
+    from tests.support.emulator import basic
+
+    tab = open_tab(serving.start(listen_caller_key=CANARY_CALLER_KEY, mangopay_client_id_aliases="me"))
+    assert serving.call("GET", "/v2.01/me/users", Authorization=basic("app", CANARY_CALLER_KEY)) == 200
+    rows(tab.page).first.click()
+    line = tab.page.get_by_role("textbox", name="As curl").input_value()
+    assert line.endswith('/v2.01/acme/users -u "app:$SIDECAR_CALLER_KEY"')
+
+
+# --- by keyboard -----------------------------------------------------------------------------------------------------
+
+
+def test_everything_can_be_done_by_keyboard_alone(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    mended_and_failed(serving)
+    page = tab.page
+    expect(rows(page)).to_have_count(6)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the calls")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("radio", name=re.compile("^All"))).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name=re.compile("^Errors"))).to_be_checked()
+    expect(rows(page)).to_have_count(3)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Pause")).to_be_focused()
+    page.keyboard.press("Tab")
+    opens = rows(page).get_by_role("button")
+    expect(opens.nth(0)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")  # there is no fourth
+    expect(opens.nth(2)).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(opens.nth(1)).to_be_focused()
+    page.keyboard.press("End")
+    page.keyboard.press("Home")
+    expect(opens.nth(0)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    expect(page.get_by_role("button", name="Close")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(opens.nth(0)).to_be_focused()
+
+
+def test_the_focus_stays_on_its_call_while_others_come(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.call("GET", "/v2.01/_/events")
+    first = rows(tab.page).get_by_role("button").first
+    first.focus()
+    serving.call()
+    expect(rows(tab.page)).to_have_count(2)
+    expect(rows(tab.page).nth(1)).to_contain_text("/events")
+    expect(rows(tab.page).nth(1).get_by_role("button")).to_be_focused()
+
+
+# --- as it looks -----------------------------------------------------------------------------------------------------
+
+LIGHT, DARK = "rgb(244, 245, 247)", "rgb(17, 21, 28)"
+
+
+def test_it_is_dark_where_the_system_is_and_the_choice_is_kept(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    url = serving.start()
+    body = open_tab(url).page.locator("body")
+    expect(body).to_have_css("background-color", LIGHT)
+    tab = open_tab(url, color_scheme="dark")
+    body = tab.page.locator("body")
+    expect(body).to_have_css("background-color", DARK)
+    toggle = tab.page.get_by_role("button", name="Theme")
+    toggle.click()
+    expect(toggle).to_have_text("Theme: light")
+    expect(body).to_have_css("background-color", LIGHT)
+    tab.page.reload()
+    expect(body).to_have_css("background-color", LIGHT)
+    toggle.click()
+    expect(body).to_have_css("background-color", DARK)
+    tab.keep("dark")
+
+
+def test_it_fits_a_phone(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start(), viewport={"width": 360, "height": 740})
+    mended_and_failed(serving)
+    expect(rows(tab.page)).to_have_count(6)
+    assert tab.page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    tab.keep("phone")
+    rows(tab.page).first.click()
+    box = tab.page.get_by_role("dialog").bounding_box()
+    assert box is not None
+    assert box["width"] <= 360
+    tab.keep("phone-detail")
+
+
+# --- stale -----------------------------------------------------------------------------------------------------------
+
+
+def test_it_says_when_it_is_stale_and_comes_back_by_itself(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.call()
+    expect(rows(tab.page)).to_have_count(1)
+    port = serving.app.admin_port
+    serving.background.leave()
+    alert = tab.page.get_by_role("alert")
+    expect(alert).to_contain_text(re.compile(r"No news for \d+ s: .* What you see is of \d\d:\d\d:\d\d. Trying again."))
+    expect(tab.page).to_have_title("No news · acme")
+    tab.keep("stale")
+    serving.start(admin_port=str(port))
+    expect(alert).to_be_hidden()
+    expect(rows(tab.page)).to_have_count(0)  # it is another process, and has had no call
+    serving.call()
+    expect(rows(tab.page)).to_have_count(1)
+    expect(tab.page).to_have_title("All is well · acme emulator")
+    tab.forgive("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET")
+
+
+def test_a_page_that_nobody_sees_listens_to_nothing(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    """So that a row of forgotten tabs costs nothing, and leaves connections to others."""
+    tab = open_tab(serving.start())
+    expect(tab.page.get_by_role("status").first).to_have_text("Live")
+    streams = serving.app.sidecar._admin_server._streams
+    assert len(streams) == 1
+    hide = "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true }); "
+    tab.page.evaluate(hide + "document.dispatchEvent(new Event('visibilitychange')); }", True)
+    while len(streams):
+        tab.page.wait_for_timeout(10)
+    serving.call()
+    tab.page.evaluate(hide + "document.dispatchEvent(new Event('visibilitychange')); }", False)
+    expect(rows(tab.page)).to_have_count(1)
+    assert len(streams) == 1

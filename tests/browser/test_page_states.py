@@ -1,0 +1,184 @@
+"""The page explains each state that an operator may meet; the states are real ones."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trustme
+from playwright.sync_api import Locator, Page, expect
+
+from tests.support.app import App, running_app
+from tests.support.certificates import ADDRESS, DAY, ClientFiles, ServerContext, now, tls_emulator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from tests.browser.serving import Serving
+    from tests.support.background import Background
+    from tests.support.browser import Tab
+
+
+def headline(page: Page) -> Locator:
+    return page.get_by_role("region", name="How it is")
+
+
+def area(page: Page, name: str) -> Locator:
+    return page.get_by_role("list", name="Where to look").get_by_role("listitem").filter(has_text=name)
+
+
+def expect_headline(page: Page, level: str, title: str) -> None:
+    expect(headline(page).get_by_role("heading", name=title)).to_be_visible()
+    expect(headline(page)).to_have_attribute("data-level", level)
+
+
+def seconds_left(page: Page) -> int:
+    """Read the headline's countdown, below a minute or in minutes and seconds."""
+    text = headline(page).get_by_role("timer").inner_text()
+    found = re.search(r"in (?:(\d+) min)? ?(?:(\d+) s)?$", text)
+    assert found, text
+    return int(found[1] or 0) * 60 + int(found[2] or 0)
+
+
+def test_healthy(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.some_calls()
+    expect_headline(tab.page, "ok", "All is well")
+    expect(headline(tab.page).get_by_role("timer")).to_contain_text("token is renewed in 1")
+    for name in ("Token", "Key", "Lock", "Rate limit", "Network", "Mangopay", "Calls", "Sidecar"):
+        expect(area(tab.page, name)).to_have_attribute("data-level", "ok")
+    expect(area(tab.page, "Certificate")).to_contain_text("none")
+    expect(tab.page).to_have_title("All is well · acme emulator")
+    expect(tab.page.get_by_role("region", name="Rate limits").get_by_role("img")).to_have_count(4)
+    tab.keep("healthy")
+
+
+def test_a_token_that_ends_soon_and_that_nobody_uses(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    expect_headline(tab.page, "ok", "All is well")
+    serving.clock.ahead += 1150
+    finding = tab.page.get_by_role("list", name="Further findings").get_by_role("listitem")
+    expect(finding).to_contain_text("The token ends soon, and nobody uses it")
+    expect(finding).to_contain_text(re.compile(r"token ends in 4\d s"))
+    tab.keep("expired-soon-idle")
+
+
+def test_a_token_that_ends_soon_and_cannot_be_renewed(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.some_calls()
+    serving.fault("status=503 token")
+    serving.clock.ahead += 1150
+    assert serving.call() == 200
+    expect(area(tab.page, "Token")).to_have_attribute("data-level", "warning")
+    expect(area(tab.page, "Mangopay")).to_have_attribute("data-level", "warning")
+    expect_headline(tab.page, "warning", "The token ends soon and cannot be renewed")
+    expect(headline(tab.page)).to_contain_text("failed running: status 503.")
+    assert seconds_left(tab.page) <= 50
+    tab.keep("expired-soon")
+
+
+def test_a_revoked_token_is_mended(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.some_calls()
+    serving.control("revoke")
+    assert serving.call() == 200
+    expect_headline(tab.page, "ok", "All is well")
+    finding = tab.page.get_by_role("list", name="Further findings").get_by_role("listitem")
+    expect(finding).to_contain_text("A revoked token was mended")
+    newest = tab.page.locator("#calls tr").first
+    expect(newest).to_contain_text("token mended")
+    expect(newest).to_contain_text("200")
+    tab.keep("mended")
+
+
+def test_a_lockout_is_counted_down_and_cleared(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.some_calls()
+    serving.control("lockout")
+    serving.control("revoke")
+    assert serving.call() == 401
+    assert serving.call() == 503
+    expect_headline(tab.page, "critical", "The account is locked out")
+    expect(headline(tab.page)).to_contain_text("The sidecar tries again by itself")
+    expect(area(tab.page, "Lock")).to_have_attribute("data-level", "critical")
+    expect(area(tab.page, "Key")).to_have_attribute("data-level", "ok")
+    first = seconds_left(tab.page)
+    assert 20 <= first <= 36  # 30 s, give or take a fifth
+    expect(headline(tab.page).get_by_role("timer")).to_contain_text(f"next try in {first - 2} s")
+    tab.keep("locked-out")
+    serving.control("lockout", clear=True)
+    serving.clock.ahead += 40
+    assert serving.call() == 200
+    expect_headline(tab.page, "ok", "All is well")
+    expect(area(tab.page, "Lock")).to_have_attribute("data-level", "ok")
+    tab.keep("lockout-cleared")
+
+
+def test_refused_credentials(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.control("credentials", api_keys={"acme": ["another"]}, any_client=False)
+    serving.control("revoke")
+    assert serving.call() == 401
+    assert serving.call() == 502
+    expect_headline(tab.page, "critical", "The API key or the ClientId is refused")
+    expect(headline(tab.page)).to_contain_text("SIDECAR_MANGOPAY_ENVIRONMENT")
+    expect(area(tab.page, "Key")).to_have_attribute("data-level", "critical")
+    expect(area(tab.page, "Lock")).to_have_attribute("data-level", "ok")
+    tab.keep("refused-credentials")
+
+
+def test_upstream_down_is_the_network_and_not_mangopay(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.some_calls()
+    serving.stop_mangopay()
+    for _ in range(3):
+        assert serving.call() == 502
+    expect_headline(tab.page, "critical", "Mangopay cannot be connected to")
+    expect(headline(tab.page)).to_contain_text("Last seen: connection refused.")
+    expect(area(tab.page, "Network")).to_have_attribute("data-level", "critical")
+    expect(area(tab.page, "Mangopay")).to_have_attribute("data-level", "ok")
+    tab.keep("upstream-down")
+
+
+def test_upstream_errors_are_mangopay_and_not_the_network(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.fault("status=503 api")
+    for _ in range(3):
+        assert serving.call() == 503
+    expect_headline(tab.page, "critical", "Mangopay answers with errors of its own")
+    expect(area(tab.page, "Network")).to_have_attribute("data-level", "ok")
+    tab.keep("upstream-errors")
+
+
+def test_a_rate_limit_nearly_used(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start(emulator_settings={"rate_limits": [10, 4500]}))
+    serving.some_calls()
+    expect_headline(tab.page, "warning", "The rate limit for 15 minutes is nearly used up")
+    expect(headline(tab.page)).to_contain_text("1 of 10 calls are left.")
+    expect(headline(tab.page).get_by_role("timer")).to_contain_text("window starts anew in 1")
+    meter = tab.page.get_by_role("region", name="Rate limits").get_by_role("img", name="1 of 10 left")
+    expect(meter.locator("[data-level=warning]")).to_be_visible()
+    tab.keep("rate-limit")
+
+
+@asynccontextmanager
+async def _with_certificate(directory: Path, left: dt.timedelta) -> AsyncIterator[App]:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("acme@example.org", not_after=now() + left)
+    files = ClientFiles.write(directory, authority, certificate)
+    context = ServerContext.make(authority.issue_cert(ADDRESS), authority)
+    async with tls_emulator(context) as (_, url), running_app(url, **files.settings) as app:
+        yield app
+
+
+def test_a_certificate_about_to_expire(background: Background, tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
+    app = background.enter(_with_certificate(tmp_path, 6 * DAY + dt.timedelta(hours=1)))
+    tab = open_tab(f"http://127.0.0.1:{app.admin_port}/")
+    expect_headline(tab.page, "warning", "The client certificate is about to expire")
+    expect(headline(tab.page).get_by_role("timer")).to_contain_text(re.compile(r"certificate expires in 6 d \d+ min"))
+    expect(area(tab.page, "Certificate")).to_have_attribute("data-level", "warning")
+    expect(tab.page.get_by_role("region", name="Mangopay")).to_contain_text("6 days left")
+    tab.keep("certificate")
