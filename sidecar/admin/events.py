@@ -130,13 +130,17 @@ class EventStreams:
         """Whether no further listener is served."""
         return self._closed or len(self._streams) >= MOST_STREAMS
 
-    def join(self, stream: EventStream) -> None:
-        """Serve one listener more, beginning with all that there is."""
+    def everything(self) -> bytes:
+        """Return what a new listener is told first; it joins before anything else happens."""
+        return self._feed.all()
+
+    def join(self, stream: EventStream, everything: bytes) -> None:
+        """Serve one listener more, beginning with ``everything``."""
         if self._streams:
             self._tell_news()  # so that what follows is news to the new one as well
         else:
             self._feed.skip()
-        if not stream.write(self._feed.all()):
+        if not stream.write(everything):
             return
         self._streams[stream] = None
         if self._ticker is None or self._ticker.done():

@@ -195,7 +195,7 @@ class _Routes:
             response = _error(503, "overloaded", "too many pages are open: close one")
             response.headers["Retry-After"] = str(_RETRY_STREAM)
             return response
-        return _EventResponse(self._streams)
+        return _EventResponse(self._streams, self._streams.everything())
 
     def _page(self) -> web.Response:
         from sidecar.admin.page import page  # read and put together when somebody looks at it
@@ -208,10 +208,11 @@ class _Routes:
 class _EventResponse(web.StreamResponse):
     """An answer without an end: events, until the page or the sidecar leaves."""
 
-    def __init__(self, streams: EventStreams) -> None:
+    def __init__(self, streams: EventStreams, everything: bytes) -> None:
         super().__init__()
         self.force_close()
         self._streams = streams
+        self._everything = everything
 
     async def prepare(self, request: BaseRequest) -> None:
         """Write head and events by ourselves, since aiohttp would wait for slow readers."""
@@ -225,7 +226,7 @@ class _EventResponse(web.StreamResponse):
         if isinstance(request.protocol, _AdminConnection):
             request.protocol.stream = stream
         try:
-            self._streams.join(stream)
+            self._streams.join(stream, self._everything)
             await stream.ended()
         finally:
             self._streams.leave(stream)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
+import re
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +33,7 @@ class State:
 
     def __init__(self) -> None:
         self.ready = READY
+        self.document = STATUS
         self.facts = snapshot()
         self.calls: list[RecentCall] = []
         self.samples: list[HistorySample] = []
@@ -41,7 +45,7 @@ class State:
     def status(self) -> Status:
         if self.broken:
             raise RuntimeError(canary.CANARY_API_KEY)
-        return STATUS
+        return self.document
 
     def snapshot(self) -> Snapshot:
         if self.broken:
@@ -218,6 +222,29 @@ async def test_answers_may_not_be_cached_framed_or_sniffed(admin: Admin) -> None
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["server"] == "mangopay-sidecar"
     assert "access-control-allow-origin" not in headers
+
+
+async def test_the_page_s_policy_lets_its_own_style_and_script_run_and_nothing_else(admin: Admin) -> None:
+    answer = await admin.ask("/")
+    style, script = (
+        base64.b64encode(hashlib.sha256(found).digest()).decode()
+        for found in (
+            *re.findall(rb"<style>(.*?)</style>", answer.body, re.DOTALL),
+            *re.findall(rb"<script[^>]*>(.*?)</script>", answer.body, re.DOTALL),
+        )
+    )
+    assert answer.headers["content-security-policy"] == (
+        f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
+    )
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_everything_but_the_page_may_load_nothing_at_all(admin: Admin) -> None:
+    for path in ("/status", "/metrics", "/nothing"):
+        headers = (await admin.ask(path)).headers
+        assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
 
 
 async def test_a_bad_request_is_answered_without_a_word_of_it(admin: Admin) -> None:

@@ -186,12 +186,24 @@ def shown(text: str) -> list[str]:
     return found + canary.leaks(text) + [card for card in ("4970105191923460",) if card in text]
 
 
+async def whole(client: RawClient) -> str:
+    return (await client.rest()).decode()
+
+
+async def stream(client: RawClient) -> str:
+    """Return what a new listener is told: a stream has no end."""
+    seen = b""
+    while b"event: history" not in seen and (data := await client.receive()):
+        seen += data
+    return seen.decode()
+
+
 async def admin_pages(app: App) -> dict[str, str]:
     pages = {}
-    for path in ("/status", "/metrics", "/readyz", "/", f"/{QUERY}?apikey={QUERY}"):
+    for path in ("/status", "/events", "/metrics", "/readyz", "/", f"/{QUERY}?apikey={QUERY}"):
         with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
             await client.send(request_bytes("GET", path, headers=(("Cookie", COOKIE), ("Connection", "close"))))
-            pages[path] = (await client.rest()).decode()
+            pages[path] = await (stream(client) if path == "/events" else whole(client))
     return pages
 
 
@@ -352,6 +364,7 @@ async def test_a_crash_of_an_admin_page_shows_no_secret(log_file: Path, monkeypa
         answer = await here.ask(WAYS["a traversal"].request)
         pages = await admin_pages(here.app)
         assert pages["/status"].startswith("HTTP/1.1 500 ")
+        assert pages["/events"].startswith("HTTP/1.1 500 ")
         await assert_nothing_shows(here.app, log_file, answer)
 
 
