@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage coverage-report fuzz soak lock clean
+.PHONY: help setup demo test check lint types architecture coverage coverage-report schema screenshots fuzz soak lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,12 @@ coverage: ## the test suite, measured, and its gate
 coverage-report: setup
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+schema: setup ## write docs/status.schema.json anew
+	$(BIN)/python -m tests.support.status_schema
+
+screenshots: setup ## write the README's pictures anew; needs a Chromium
+	SIDECAR_README_SCREENSHOTS=1 $(BIN)/python -m pytest --quiet tests/browser/test_readme_images.py
 
 SECONDS_OF_FUZZING ?= 60
 fuzz: setup ## look for inputs that break the rules of targets and headers (SECONDS_OF_FUZZING=60)

@@ -105,6 +105,7 @@ def test_a_lockout_is_counted_down_and_cleared(serving: Serving, open_tab: Calla
     expect(headline(tab.page)).to_contain_text("The sidecar tries again by itself")
     expect(area(tab.page, "Lock")).to_have_attribute("data-level", "critical")
     expect(area(tab.page, "Key")).to_have_attribute("data-level", "ok")
+    expect(area(tab.page, "Token")).to_contain_text("none")
     first = seconds_left(tab.page)
     assert 20 <= first <= 36  # 30 s, give or take a fifth
     expect(headline(tab.page).get_by_role("timer")).to_contain_text(f"next try in {first - 2} s")

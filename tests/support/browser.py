@@ -107,12 +107,14 @@ class Tab:
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=ARTEFACTS / f"{name}.png")
 
-    def for_readme(self, name: str) -> None:
-        """Keep a screenshot for the README as well, if that is asked for."""
+    def for_readme(self, name: str) -> int:
+        """Keep a screenshot for the README as well, if that is asked for; return its size in bytes."""
         self.keep(name)
+        picture = ARTEFACTS / f"{name}.png"
         if os.environ.get(README_VARIABLE):
             README_IMAGES.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ARTEFACTS / f"{name}.png", README_IMAGES / f"{name}.png")
+            shutil.copy(picture, README_IMAGES / picture.name)
+        return picture.stat().st_size
 
     def close(self) -> None:
         self._context.close()

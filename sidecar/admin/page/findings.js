@@ -76,9 +76,9 @@ function areaLevels(status) {
     levels.network = levels.mangopay = levels.token = levels.key = "none";
   }
   // A lock or a refused key shows as what it is; the token is only missing for it.
-  if (status.tokens.some((token) => token.latched_until !== null && !token.valid)) levels.token = "none";
-  for (const finding of status.findings) {
-    if (RANK[finding.level] > RANK[levels[finding.area]]) levels[finding.area] = finding.level;
+  if (!status.tokens[0].valid) levels.token = "none";
+  for (const { area, level } of status.findings) {
+    if (RANK[level] >= RANK.warning && RANK[level] > RANK[levels[area]]) levels[area] = level;
   }
   return levels;
 }

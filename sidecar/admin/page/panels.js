@@ -79,7 +79,7 @@ function updateToken(element, token) {
     ["renewed", token.valid && token.refresh_at !== null && !latched ? renewal(token) : null],
     ["next try", latched ? (moment) => until(token.latched_until, moment) : null],
     ["next fetch", !latched && !token.valid && token.next_attempt_at !== null ? (moment) => until(token.next_attempt_at, moment) : null],
-    ["fetched", token.generation ? count(token.generation, "time") : null],
+    ["fetched", token.generation ? (moment) => `${count(token.generation, "time")}${token.fetched_at === null ? "" : `, ${ago(token.fetched_at, moment)}`}` : null],
     ["failed", token.failures ? `${count(token.failures, "time")} running` : null],
     ["last error", token.last_error],
     ["401s renew again", token.penalty_until === null ? null : (moment) => until(token.penalty_until, moment)],
@@ -172,8 +172,7 @@ function showProcess(status) {
     ["calls", `${whole.format(calls.requests)}, ${whole.format(calls.in_flight)} in flight`],
     ["own errors", whole.format(calls.errors)],
     ["mended", whole.format(calls.recovered)],
-    ["token requests", whole.format(calls.token_requests)],
-    ["last reload", status.reload === null ? null : status.reload.successful ? "took effect, or none was needed" : "failed"],
+    ["last reload", status.reload === null || status.reload.successful ? null : "failed"],
     ["apps call", status.proxy.addresses[0] ?? "nowhere: no listener"],
     ["warnings", status.warnings.length ? status.warnings.join(" ") : null],
   ]);
