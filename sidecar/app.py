@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
     from sidecar.telemetry.log import LogOutput
+    from sidecar.telemetry.record import CallRecord
 
 #: Descriptors besides callers' and upstream's: 64 refused callers, 64 admin connections, listeners, logs, token calls.
 SPARE_DESCRIPTORS: Final = 256
@@ -82,7 +83,7 @@ class Sidecar:
         self._recorder: Final = CallRecorder(
             RequestIds(os.urandom(8)),
             clock,
-            (request_log.write, self._metrics.observe_call, self._recent.observe),
+            (request_log.write, self._metrics.observe_call, *self._watchers()),
         )
         self._outward: Final = Outward(
             config, clock=clock, tasks=self._tasks, metrics=self._metrics, read_config=read_config
@@ -114,7 +115,8 @@ class Sidecar:
         self._check_descriptors()
         self._outward.start()
         self._server.run(self._tasks)
-        self._tasks.spawn(self._history.run(), name="history.sampler")
+        if config.admin.port is not None:
+            self._tasks.spawn(self._history.run(), name="history.sampler")
         try:
             await self._open_listeners()
         except ListenError as error:
@@ -204,6 +206,10 @@ class Sidecar:
             max_connections=listen.max_connections,
             max_body=listen.max_body,
         )
+
+    def _watchers(self) -> tuple[Callable[[CallRecord], None], ...]:
+        """Who keeps calls for the status document; nobody, if nobody can ask for it."""
+        return () if self._config.admin.port is None else (self._recent.observe,)
 
     def _report(self, error: SidecarError) -> str:
         """Record a refusal that no handler saw: bytes that are no request."""

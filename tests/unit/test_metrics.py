@@ -14,6 +14,7 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.exposition import Family, Histogram, header, number, sample
 from sidecar.telemetry.metrics import FAMILIES, PREFIX, Metrics
 from sidecar.telemetry.record import CallRecord
+from sidecar.tokens.manager import _OUTCOMES
 from sidecar.version import __version__
 from tests.support import prometheus
 
@@ -141,6 +142,16 @@ def test_token_requests_and_waits_are_counted() -> None:
     families = exposed(metrics)
     assert families["token_requests_total"].value(credential="api", outcome="locked_out") == 2
     assert families["token_wait_seconds"].value("_bucket", le="0.25") == 1
+
+
+def test_a_credential_s_token_requests_begin_at_zero_so_that_the_first_refusal_shows_as_an_increase() -> None:
+    metrics = Metrics()
+    metrics.token_request("api", "ok")
+    metrics.expect_token_requests("api")
+    requests = exposed(metrics)["token_requests_total"]
+    assert requests.value(credential="api", outcome="ok") == 1
+    assert {dict(labels)["outcome"] for _, labels in requests.samples} == set(_OUTCOMES.values())
+    assert sum(requests.samples.values()) == 1
 
 
 @pytest.mark.parametrize("kind", ["token", "sca", "futile"])
