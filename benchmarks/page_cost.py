@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONNECTIONS: Final = 16
-ROUNDS: Final = 9
-SECONDS: Final = 4.0
+ROUNDS: Final = 15
+SECONDS: Final = 3.0
 #: Calls of the two runs whose difference is counted.
 FEW, MANY = 300, 1300
 

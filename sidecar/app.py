@@ -251,7 +251,8 @@ class Sidecar:
     def _proxy_status(self) -> ProxyStatus:
         mangopay = self._config.mangopay
         return ProxyStatus(
-            addresses=tuple(bound.local_url for bound in self._listeners.bound),
+            # TCP first, as in the ready line.
+            addresses=tuple(bound.local_url for bound in sorted(self._listeners.bound, key=lambda it: it.port is None)),
             needs_caller_key=self._config.listen.caller_key is not None,
             client_segment="_" if "_" in mangopay.client_id_aliases else mangopay.client_id,
         )

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 from playwright.sync_api import Page, expect
 
 from tests.browser.serving import USER
+from tests.support.app import request_bytes
+from tests.support.canary import CANARY_CALLER_KEY
+from tests.support.emulator import basic
+from tests.support.raw_client import RawClient
 from tests.support.sidecar import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from playwright.sync_api import Locator
 
@@ -180,14 +185,26 @@ def test_the_detail_of_an_unknown_outcome_tells_what_to_look_up(serving: Serving
 
 def test_a_caller_key_is_named_and_never_shown(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     """The key itself is a canary, which the suite would find on the page."""
-    from tests.support.canary import CANARY_CALLER_KEY
-    from tests.support.emulator import basic
-
     tab = open_tab(serving.start(listen_caller_key=CANARY_CALLER_KEY, mangopay_client_id_aliases="me"))
     assert serving.call("GET", "/v2.01/me/users", Authorization=basic("app", CANARY_CALLER_KEY)) == 200
     rows(tab.page).first.click()
     line = tab.page.get_by_role("textbox", name="As curl").input_value()
     assert line.endswith('/v2.01/acme/users -u "app:$SIDECAR_CALLER_KEY"')
+
+
+def test_a_unix_socket_is_called_as_such(serving: Serving, tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
+    path = tmp_path / "proxy.sock"
+
+    async def call() -> None:
+        with await RawClient.connect(path) as client:
+            await client.send(request_bytes("GET", "/v2.01/_/users"))
+            assert (await client.answer()).status == 200
+
+    tab = open_tab(serving.start(listen_port="off", listen_unix_socket=str(path)))
+    serving.background.run(call())
+    rows(tab.page).first.click()
+    line = tab.page.get_by_role("textbox", name="As curl").input_value()
+    assert line == f"curl -i --unix-socket {path} http://localhost/v2.01/_/users"
 
 
 # --- by keyboard -----------------------------------------------------------------------------------------------------

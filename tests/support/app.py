@@ -98,8 +98,12 @@ async def running_app(upstream: str, clock: Clock | None = None, /, **settings: 
         stack.push_async_callback(sidecar.close)
         ready = await sidecar.start()
         lifecycle.started()
-        port, admin_port = (int(url.rpartition(":")[2]) for url in (ready.proxy, ready.admin))
-        yield App(sidecar, port, admin_port, log)
+        yield App(sidecar, _port(ready.proxy), _port(ready.admin), log)
+
+
+def _port(url: str) -> int:
+    """Return the port of a URL; 0 for a Unix socket, or if there is none."""
+    return int(url.rpartition(":")[2]) if url.startswith("http:") else 0
 
 
 @dataclass
