@@ -1,0 +1,249 @@
+"""The processes that ``benchmarks.page_cost`` measures with: an upstream, a load, and sidecars, whole or less a part.
+
+``python -m benchmarks.page_cost_processes upstream | load PORT SECONDS CALLS | sidecar WITHOUT``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sidecar.telemetry.record import CallRecorder as Recorder
+
+CONNECTIONS: Final = 16
+
+_BODY: Final = b'{"Id":"user_m_00001001","Tag":"' + b"x" * 540 + b'"}'
+_LIMITS: Final = (
+    b"X-RateLimit: 12,12,12,12\r\nX-RateLimit-Remaining: 2288,4488,8788,105588\r\nX-RateLimit-Reset: %s\r\n"
+)
+_TOKEN: Final = b'{"access_token":"benchmark","token_type":"Bearer","expires_in":1200}'
+_CALL: Final = b"GET /v2.01/_/users/user_m_%d HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n"
+
+
+# --- the other processes ---------------------------------------------------------------------------------------------
+
+
+class _Upstream(asyncio.Protocol):
+    """Answers each request at once; requests come one at a time."""
+
+    limits = _LIMITS % b",".join([str(int(time.time()) + 900).encode()] * 4)
+    answer = _HEAD % (len(_BODY), limits) + _BODY
+    token = _HEAD % (len(_TOKEN), b"") + _TOKEN
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._seen = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        head, end, body = self._seen.partition(b"\r\n\r\n")
+        if not end:
+            return
+        if head.startswith(b"POST") and b"grant_type" not in body:
+            return
+        self._seen = b""
+        self._transport.write(self.token if head.startswith(b"POST") else self.answer)
+
+
+async def _upstream() -> None:
+    server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+class _Caller(asyncio.Protocol):
+    """Makes one call after another, and counts the answers."""
+
+    def __init__(self, take: Callable[[], int | None]) -> None:
+        self._take = take
+        self._seen = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += len(data)
+        if data.endswith(_BODY[-8:]):
+            self._next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or EOFError("the sidecar closed a connection"))
+
+    def _next(self) -> None:
+        number = self._take()
+        if number is None:
+            self._transport.close()
+            if not self.done.done():
+                self.done.set_result(None)
+        else:
+            self._transport.write(_CALL % number)
+
+
+async def _load(port: int, seconds: float, calls: int) -> None:
+    """Call for ``seconds``, or so many times if that is not 0; print how many calls there were."""
+    made = 0
+    end = time.monotonic() + seconds
+
+    def take() -> int | None:
+        nonlocal made
+        if made >= calls if calls else time.monotonic() >= end:
+            return None
+        made += 1
+        return made
+
+    loop = asyncio.get_running_loop()
+    callers = [await loop.create_connection(lambda: _Caller(take), "127.0.0.1", port) for _ in range(CONNECTIONS)]
+    await asyncio.gather(*(caller.done for _, caller in callers))
+    print(made, flush=True)
+
+
+def _sidecar(without: str) -> None:
+    """Run ``mangopay-sidecar run`` as it is, or without a part of it, which no setting can turn off."""
+    from sidecar.cli import main
+    from sidecar.proxy.exchange import Waiting
+    from sidecar.telemetry.recent import RecentCalls
+    from sidecar.telemetry.record import CallRecorder
+
+    if without != "nothing":
+        init = CallRecorder.__init__
+
+        def without_the_list(self: Recorder, ids: Any, clock: Any, observers: Any) -> None:
+            kept = [each for each in observers if not isinstance(getattr(each, "__self__", None), RecentCalls)]
+            init(self, ids, clock, kept)
+
+        CallRecorder.__init__ = without_the_list  # type: ignore[method-assign]
+    if without == "timelines":
+
+        def note(self: Waiting, record: Any, result: Any, **_: Any) -> None:
+            record.token_wait_seconds = self.token_seconds
+
+        Waiting.note = note  # type: ignore[method-assign]
+    sys.argv = ["mangopay-sidecar", "run"]
+    main()
+
+
+# --- what drives them ------------------------------------------------------------------------------------------------
+
+
+def _this(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.page_cost_processes", *map(str, arguments)]
+
+
+@contextlib.contextmanager
+def _child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+class Running:
+    """A sidecar in front of an upstream."""
+
+    def __init__(self, sidecar: subprocess.Popen[str]) -> None:
+        ready = re.search(r"proxy=http://127.0.0.1:(\d+) admin=http://127.0.0.1:(\d+)", _line(sidecar))
+        assert ready is not None, "the sidecar did not start"
+        self.pid = sidecar.pid
+        self.port, self.admin_port = map(int, ready.groups())
+
+    def load(self, seconds: float = 0.0, calls: int = 0) -> int:
+        """Have calls made; return how many there were."""
+        done = subprocess.run(_this("load", self.port, seconds, calls), capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    def cpu(self) -> float:
+        """Seconds of CPU used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def running(prefix: list[str], without: str = "nothing") -> Iterator[Running]:
+    with tempfile.TemporaryDirectory() as directory, _child(_this("upstream")) as upstream:
+        environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")},
+            "PYTHONHASHSEED": "0",
+            "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
+            "SIDECAR_MANGOPAY_BASE_URL": f"http://127.0.0.1:{int(_line(upstream))}",
+            "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
+            "SIDECAR_MANGOPAY_API_KEY": "a-key-for-a-benchmark",
+            "SIDECAR_LISTEN_PORT": "0",
+            "SIDECAR_LISTEN_HOST": "127.0.0.1",
+            "SIDECAR_ADMIN_PORT": "0",
+            "SIDECAR_ADMIN_HOST": "127.0.0.1",
+            "SIDECAR_LOG_FORMAT": "json",
+        }
+        with (
+            Path(directory, "log").open("wb") as log,
+            _child([*prefix, *_this("sidecar", without)], stderr=log, env=environ) as sidecar,
+        ):
+            yield Running(sidecar)
+
+
+@contextlib.contextmanager
+def page(port: int) -> Iterator[list[int]]:
+    """Listen to the events as an open page does; give the bytes received so far, in a list of one."""
+    received = [0]
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        def read() -> None:
+            with contextlib.suppress(OSError):
+                while data := sock.recv(65536):
+                    received[0] += len(data)
+
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        try:
+            yield received
+        finally:
+            sock.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def main(words: list[str]) -> None:
+    """Run the command line."""
+    match words:
+        case ["upstream"]:
+            _run_with_uvloop(_upstream())
+        case ["load", port, seconds, calls]:
+            _run_with_uvloop(_load(int(port), float(seconds), int(calls)))
+        case ["sidecar", without]:
+            _sidecar(without)
+
+
+def _run_with_uvloop(coroutine: Any) -> None:
+    """Run ``coroutine`` until it ends or a signal comes."""
+    from sidecar.cli.process import run_loop
+
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    run_loop(coroutine)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
