@@ -348,6 +348,13 @@ def test_every_refusal_of_a_caller_has_its_mend(code: ErrorCode) -> None:
     assert (found.kind, bool(found.mend)) == (K.CALLERS_REFUSED, True)
 
 
+def test_the_way_in_which_calls_fail_now_is_told_before_the_others() -> None:
+    facts = snapshot(upstream=upstream("lost", 2, server_error=1, lost=1))
+    found = findings(facts)
+    assert [each.kind for each in found] == [K.CONNECTIONS_BREAKING, K.MANGOPAY_ERRORS]
+    assert found[1].text == "1 call failed so in the last minute; others fail in another way."
+
+
 def test_two_windows_are_told_apart() -> None:
     facts = snapshot(rate_limits=(window(2290, 10), window(4490, 10, name="30m")))
     found = findings(facts)

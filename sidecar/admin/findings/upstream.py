@@ -55,7 +55,7 @@ _FAILURES: Final = {
         FindingKind.CONNECT_FAILING,
         Area.NETWORK,
         "Mangopay cannot be connected to",
-        f"{_mend(Cause.CONNECT_TIMEOUT)} {_CHECK}",
+        f"{_mend(Cause.CONNECTION_REFUSED)} {_mend(Cause.CONNECT_TIMEOUT)} {_CHECK}",
     ),
     FailureKind.EGRESS: _Row(
         FindingKind.EGRESS_FAILING,
@@ -107,18 +107,17 @@ def failure(kind: str, level: Level, text: str) -> Finding:
 
 
 def of_upstream(facts: Snapshot) -> Iterator[Finding]:
-    """Tell how calls failed: those that fail now, and those of the last minute."""
+    """Tell how calls failed: those that fail now first, then those of the last minute."""
     upstream, last = facts.upstream, facts.upstream.last_failure
-    kinds = dict(upstream.failures_last_minute)
-    if upstream.failures and last is not None:
-        kinds.setdefault(last.kind, 0)
-    for kind, number in kinds.items():
+    now = {last.kind: 0} if upstream.failures and last is not None else {}
+    for kind, number in (now | upstream.failures_last_minute).items():
         newest = last is not None and last.kind == kind
         running = upstream.failures if newest else 0
         if running:
             text = f"The last {count(running, 'call')} failed, and none was answered since."
         else:
-            text = f"{count(number, 'call')} failed so in the last minute; others were answered."
+            others = "others fail in another way" if upstream.failures else "others were answered"
+            text = f"{count(number, 'call')} failed so in the last minute; {others}."
         if newest and last is not None and last.detail:
             text = f"{text} Last seen: {last.detail}."
         outage = running >= OUTAGE and last is not None and facts.time - last.at <= OUTAGE_TOLD
