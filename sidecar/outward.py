@@ -124,6 +124,7 @@ class Outward:
 
     def _make_key(self, credential: str, key: Secret, lockout: AccountLockout, *, prefetch: bool) -> RotatingKey:
         config = self._config
+        self._metrics.expect_token_requests(credential)
         fetcher = Fetcher(
             config.mangopay.endpoint,
             config.mangopay.client_id,

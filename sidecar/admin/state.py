@@ -226,8 +226,6 @@ class LiveState:
         metrics.gauge("upstream_connections", lambda: parts.pool().open)
         metrics.gauge("upstream_pool_waiting", lambda: parts.pool().waiting)
         metrics.gauge("client_certificate_expiry_timestamp_seconds", self._certificate_expiry)
-        for source in parts.tokens:
-            metrics.expect_token_requests(source.status().credential)
         metrics.labelled_gauge("token_expiry_timestamp_seconds", self._expiries)
         metrics.labelled_gauge("latched", self._latches)
 

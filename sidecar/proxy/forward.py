@@ -77,6 +77,7 @@ class Forwarder:
         burn = outgoing.tokens.unauthorized(generation, outgoing.path)
         if burn is None:
             return self._futile(call, answer)
+        self._metrics.unauthorized("token")
         # The 401 counts even if this call cannot be resent: others need a new token all the same.
         if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(answer):
             return answer
@@ -129,9 +130,10 @@ class Forwarder:
     def _is_token_refusal(self, answer: UpstreamAnswer) -> bool:
         if answer.status != 401:
             return False
-        sca = is_sca_challenge(answer.raw_headers)
-        self._metrics.unauthorized("sca" if sca else "token")
-        return not sca
+        if is_sca_challenge(answer.raw_headers):
+            self._metrics.unauthorized("sca")
+            return False
+        return True
 
     def _futile(self, call: Call, refusal: UpstreamAnswer) -> UpstreamAnswer:
         self._metrics.unauthorized("futile")

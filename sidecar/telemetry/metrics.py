@@ -1,17 +1,19 @@
 """The sidecar's metrics: plain integers, counted where things happen and put into words only when somebody asks.
 
 Labels are bounded: methods that HTTP does not know count as ``other``, and
-paths, ids and callers are never labels.
+paths, ids and callers are never labels. Counters that alerts look at begin at
+zero: ``rate()`` and ``increase()`` do not see the step with which a series begins.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
 
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.telemetry.exposition import Family, Histogram, Sample, header, sample
 from sidecar.telemetry.rate_limits import RateLimits
+from sidecar.telemetry.record import Recovery
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
@@ -21,9 +23,19 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "mangopay_sidecar_"
 
+#: What can come of a token request.
+TOKEN_OUTCOMES: Final = ("ok", "locked_out", "refused", "transient")
+#: What a 401 meant: the token, the user's own authentication (SCA), or nothing that a new token mends.
+Unauthorized: TypeAlias = Literal["token", "sca", "futile"]
+
 _FAMILIES: Final = (
     Family("build_info", "gauge", "Always 1; the labels tell the running version.", ("version",)),
-    Family("requests_total", "counter", "Calls answered, by who made the answer.", ("method", "status", "source")),
+    Family(
+        "requests_total",
+        "counter",
+        "Calls that are over, by who made the answer; status none: the caller left before it.",
+        ("method", "status", "source"),
+    ),
     Family(
         "errors_total",
         "counter",
@@ -31,13 +43,17 @@ _FAMILIES: Final = (
         ("code", "outcome"),
     ),
     Family("request_duration_seconds", "histogram", "From the request's head to the end of its answer."),
-    Family("upstream_duration_seconds", "histogram", "The part of that spent on Mangopay, all attempts together."),
+    Family(
+        "upstream_duration_seconds",
+        "histogram",
+        "From a call's request being written to the head of Mangopay's answer, all attempts together.",
+    ),
     Family("requests_in_flight", "gauge", "Calls being served now."),
     Family("connections", "gauge", "Connections from callers that are open now."),
     Family("token_requests_total", "counter", "Calls to Mangopay's token endpoint.", ("credential", "outcome")),
     Family("token_expiry_timestamp_seconds", "gauge", "When the current token expires (Unix time).", ("credential",)),
     Family("token_wait_seconds", "histogram", "Time that calls waited for a token, of those that did."),
-    Family("unauthorized_total", "counter", "Answers 401 from Mangopay, by what they meant.", ("kind",)),
+    Family("unauthorized_total", "counter", "Answers 401 from Mangopay to calls, each by what it meant.", ("kind",)),
     Family("recovered_total", "counter", "Calls mended without the caller noticing.", ("how",)),
     Family("latched", "gauge", "1 while no token is asked for because Mangopay refused.", ("credential", "reason")),
     Family("rate_limit_remaining", "gauge", "Calls left in Mangopay's rate window.", ("window",)),
@@ -60,17 +76,24 @@ FAMILIES: Final[Mapping[str, Family]] = {
 #: Methods that are a label of their own (RFC 9110 section 9, RFC 5789).
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-#: Seconds. From a call on loopback to upstream.response_timeout.
-_DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+#: Seconds. From an answer of the sidecar's own to upstream.response_timeout; closer where an API call over the
+#: internet lies, and with the 15 s after which the first SDK gives up.
+_DURATIONS: Final = (
+    *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0),
+)
 #: Seconds. token.wait_timeout ends a wait after 10.
 _TOKEN_WAITS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-#: The outcomes other than not-sent that section 6 allows; a timeout is always one of them.
-_UNKNOWN: Final = (ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.UPSTREAM_TIMEOUT)
-
-
-#: What can come of a token request; see ``sidecar.tokens.manager``.
-_TOKEN_OUTCOMES: Final = ("ok", "locked_out", "refused", "transient")
+#: The codes whose outcome can be unknown; a timeout's always is. The last three: a body that ends badly on its way.
+_UNKNOWN: Final = (
+    *(ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.UPSTREAM_TIMEOUT),
+    *(ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE),
+)
+#: Of the answers that can be, those that alerts look at, or divide by: the methods of Mangopay's API, and its statuses
+#: for success and for what is no fault of the request.
+_EXPECTED_METHODS: Final = ("GET", "POST", "PUT")
+_EXPECTED_STATUSES: Final = (200, 429, 500, 502, 503, 504)
 
 
 class Reading(NamedTuple):
@@ -89,15 +112,16 @@ class Metrics:
     """What the sidecar counts. Not thread-safe: used on the event loop only."""
 
     def __init__(self) -> None:
-        self._requests: defaultdict[tuple[str, int, Source], int] = defaultdict(int)
-        # Counters whose labels are known begin at zero, so that a rate sees their first step too.
+        self._requests: defaultdict[tuple[str, int, Source], int] = defaultdict(
+            int, {(method, status, "upstream"): 0 for method in _EXPECTED_METHODS for status in _EXPECTED_STATUSES}
+        )
         self._errors: defaultdict[tuple[ErrorCode, Outcome], int] = defaultdict(
             int,
             [((code, Outcome.NOT_SENT), 0) for code in ErrorCode if code is not ErrorCode.UPSTREAM_TIMEOUT]
             + [((code, Outcome.UNKNOWN), 0) for code in _UNKNOWN],
         )
-        self._recovered: defaultdict[str, int] = defaultdict(int, token=0, connection=0, idempotency=0)
-        self._unauthorized: defaultdict[str, int] = defaultdict(int, token=0, sca=0, futile=0)
+        self._recovered: Final[dict[Recovery, int]] = dict.fromkeys(get_args(Recovery), 0)
+        self._unauthorized: Final[dict[Unauthorized, int]] = dict.fromkeys(get_args(Unauthorized), 0)
         self._token_requests: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._durations = Histogram(_DURATIONS)
         self._upstream_durations = Histogram(_DURATIONS)
@@ -136,19 +160,22 @@ class Metrics:
 
     def expect_token_requests(self, credential: str) -> None:
         """Begin the counters of ``credential`` (``api``, ``embedded``) at zero."""
-        for outcome in _TOKEN_OUTCOMES:
+        for outcome in TOKEN_OUTCOMES:
             self._token_requests[credential, outcome] += 0
 
     def token_request(self, credential: str, outcome: str) -> None:
-        """Count a call to the token endpoint, by credential and what came of it."""
+        """Count a call to the token endpoint, by credential and what came of it (:data:`TOKEN_OUTCOMES`)."""
         self._token_requests[credential, outcome] += 1
 
     def token_wait(self, seconds: float) -> None:
         """Note that a call waited for a token."""
         self._token_waits.observe(seconds)
 
-    def unauthorized(self, kind: str) -> None:
-        """Count a 401 from Mangopay: ``token``, ``sca``, or ``futile`` if no refresh mended it."""
+    def unauthorized(self, kind: Unauthorized) -> None:
+        """Count a 401 from Mangopay, once: ``token`` if it asks for a new token, ``sca``, or ``futile``.
+
+        ``futile``: it started no refresh, or came in spite of one.
+        """
         self._unauthorized[kind] += 1
 
     def rate_limit(self, raw: Iterable[tuple[bytes, bytes]]) -> None:

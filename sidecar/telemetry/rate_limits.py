@@ -23,7 +23,8 @@ _MOST_DIGITS: Final = 15
 _USED: Final = b"x-ratelimit"
 _REMAINING: Final = b"x-ratelimit-remaining"
 _RESET: Final = b"x-ratelimit-reset"
-_LENGTHS: Final = frozenset((len(_USED), len(_REMAINING), len(_RESET)))
+_NAMES: Final = frozenset((_USED, _REMAINING, _RESET))
+_LENGTHS: Final = frozenset(map(len, _NAMES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class RateLimits:
 
     def observe(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         """Remember the rate headers of an answer, given all its raw headers; without any, nothing changes."""
-        found = [header for header in raw if len(header[0]) in _LENGTHS and header[0][:11].lower() == _USED]
+        # The length is compared first: of the usual headers few pass, and none is copied to lower case.
+        found = [header for header in raw if len(header[0]) in _LENGTHS and header[0].lower() in _NAMES]
         if found:
             self._raw = found
             self._windows = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.exposition import Family, Histogram, header, number, sample
-from sidecar.telemetry.metrics import FAMILIES, PREFIX, Metrics
+from sidecar.telemetry.metrics import FAMILIES, PREFIX, Metrics, Unauthorized
 from sidecar.telemetry.record import CallRecord
 from sidecar.tokens.manager import _OUTCOMES
 from sidecar.version import __version__
@@ -51,7 +52,7 @@ def test_names_follow_prometheus_conventions() -> None:
 
 def test_families_without_a_sample_are_left_out() -> None:
     assert set(exposed(Metrics())) == {
-        *("build_info", "errors_total", "unauthorized_total", "recovered_total"),
+        *("build_info", "requests_total", "errors_total", "unauthorized_total", "recovered_total"),
         *("request_duration_seconds", "upstream_duration_seconds", "token_wait_seconds"),
     }
 
@@ -89,12 +90,22 @@ def test_durations_fall_into_their_buckets() -> None:
     metrics.observe_call(call(duration=0.3, attempts=1, upstream_seconds=0.2))
     metrics.observe_call(call(duration=100.0))
     durations = exposed(metrics)["request_duration_seconds"]
+    assert durations.value("_bucket", le="0.0025") == 0
     assert durations.value("_bucket", le="0.005") == 1
     assert durations.value("_bucket", le="0.25") == 1
     assert durations.value("_bucket", le="0.5") == 2
     assert durations.value("_bucket", le="60") == 2
     assert durations.value("_count") == 3
     assert durations.value("_sum") == pytest.approx(100.305)
+
+
+@pytest.mark.parametrize("name", ["request_duration_seconds", "upstream_duration_seconds"])
+def test_buckets_fit_an_own_answer_and_an_upstream_timeout(name: str) -> None:
+    """From below a millisecond to upstream.response_timeout, no bucket more than 2.5 times the one before."""
+    bounds = [float(dict(labels)["le"]) for _, labels in exposed(Metrics())[name].samples if labels]
+    assert bounds[0] < 0.0005
+    assert bounds[-2:] == [60, float("inf")]
+    assert all(later <= 2.5 * earlier for earlier, later in itertools.pairwise(bounds[:-1]))
 
 
 def test_a_call_that_never_went_upstream_has_no_upstream_duration() -> None:
@@ -127,15 +138,43 @@ def test_errors_are_counted_by_code_and_outcome() -> None:
     assert families["requests_total"].value(method="GET", status="502", source="sidecar") == 1
 
 
-def test_each_error_that_can_be_starts_at_zero_so_that_the_first_one_shows_as_an_increase() -> None:
-    samples = exposed(Metrics())["errors_total"].samples
-    assert {dict(labels)["code"] for _, labels in samples} == {code.value for code in ErrorCode}
+def labels_at_zero(metrics: Metrics, name: str) -> set[tuple[str, ...]]:
+    """The label values, in the family's order, of samples that nothing was counted for yet."""
+    samples = exposed(metrics)[name].samples
     assert set(samples.values()) == {0}
+    return {tuple(dict(labels)[label] for label in FAMILIES[name].labels) for _, labels in samples}
+
+
+def test_each_error_that_can_be_starts_at_zero_so_that_the_first_one_shows_as_an_increase() -> None:
+    errors = labels_at_zero(Metrics(), "errors_total")
+    assert {code for code, outcome in errors if outcome == "not-sent"} == set(ErrorCode) - {"upstream_timeout"}
+    assert {code for code, outcome in errors if outcome == "unknown"} == {
+        *("upstream_unreachable", "upstream_timeout", "bad_request", "request_timeout", "body_too_large")
+    }
+
+
+def test_the_answers_that_alerts_look_at_start_at_zero() -> None:
+    answers = labels_at_zero(Metrics(), "requests_total")
+    assert {("POST", "503", "upstream"), ("GET", "429", "upstream"), ("PUT", "200", "upstream")} < answers
+    assert {source for _, _, source in answers} == {"upstream"}
+
+
+def test_401s_and_recoveries_start_at_zero() -> None:
+    assert labels_at_zero(Metrics(), "unauthorized_total") == {("token",), ("sca",), ("futile",)}
+    assert labels_at_zero(Metrics(), "recovered_total") == {("token",), ("connection",), ("idempotency",)}
+
+
+def test_token_requests_of_a_known_credential_start_at_zero() -> None:
+    metrics = Metrics()
+    metrics.expect_token_requests("api")
+    assert labels_at_zero(metrics, "token_requests_total") == {
+        ("api", outcome) for outcome in ("ok", "locked_out", "refused", "transient")
+    }
 
 
 def test_token_requests_and_waits_are_counted() -> None:
     metrics = Metrics()
-    metrics.token_request("api", "fetched")
+    metrics.token_request("api", "ok")
     metrics.token_request("api", "locked_out")
     metrics.token_request("api", "locked_out")
     metrics.token_wait(0.2)
@@ -155,7 +194,7 @@ def test_a_credential_s_token_requests_begin_at_zero_so_that_the_first_refusal_s
 
 
 @pytest.mark.parametrize("kind", ["token", "sca", "futile"])
-def test_answers_401_are_counted_by_kind(kind: str) -> None:
+def test_answers_401_are_counted_by_kind(kind: Unauthorized) -> None:
     metrics = Metrics()
     metrics.unauthorized(kind)
     unauthorized = exposed(metrics)["unauthorized_total"]
@@ -204,7 +243,7 @@ def test_totals_add_up() -> None:
     record = call(method="POST", status=0)
     record.failed(SidecarError(ErrorCode.OVERLOADED, "full"))
     metrics.observe_call(record)
-    metrics.token_request("api", "fetched")
+    metrics.token_request("api", "ok")
     assert metrics.totals() == {"requests": 2, "errors": 1, "recovered": 0, "token_requests": 1}
 
 

@@ -77,6 +77,15 @@ def test_an_answer_without_rate_headers_changes_nothing() -> None:
     assert [window.remaining for window in limits.windows()] == [5]
 
 
+@pytest.mark.parametrize("name", [b"X-RateLimit-Limit", b"X-RateLimit-Foo-Bar-X", b"X-Ratelimi"])
+def test_a_header_that_only_looks_like_a_rate_header_changes_nothing(name: bytes) -> None:
+    """As long as one of Mangopay's, and beginning like it."""
+    limits = RateLimits()
+    limits.observe(((b"X-RateLimit-Remaining", b"5"),))
+    limits.observe(((name, b"100"),))
+    assert [window.remaining for window in limits.windows()] == [5]
+
+
 def test_the_newest_answer_counts() -> None:
     limits = RateLimits()
     limits.observe(((b"X-RateLimit-Remaining", b"5,6"),))
@@ -95,6 +104,56 @@ def test_the_metrics_tell_remaining_and_reset_by_window() -> None:
     assert len(remaining.samples) == 2
     reset = families["mangopay_sidecar_rate_limit_reset_timestamp_seconds"]
     assert reset.value(window="15m") == 1733404277
+
+
+numbers = st.none() | st.integers(0, 10**15 - 1)
+names = (b"X-RateLimit", b"X-RateLimit-Remaining", b"X-RateLimit-Reset")
+
+
+@st.composite
+def told(draw: st.DrawFn) -> tuple[list[list[int | None]], list[tuple[bytes, bytes]]]:
+    """Up to eight windows, and the headers that tell them: each column cut into lines anywhere, in any interleaving."""
+    columns = [draw(st.lists(numbers, max_size=8)) for _ in names]
+    queues = []
+    for name, column in zip(names, columns, strict=True):
+        lines, rest = [], [b"" if value is None else b"%d" % value for value in column]
+        while rest:
+            size = draw(st.integers(1, len(rest)))
+            lines.append((name, draw(st.sampled_from([b",", b", ", b" ,\t"])).join(rest[:size])))
+            rest = rest[size:]
+        queues.append(lines)
+    raw = []
+    while any(queues):
+        raw.append(draw(st.sampled_from([queue for queue in queues if queue])).pop(0))
+    return columns, raw
+
+
+@given(told())
+def test_every_way_to_write_the_windows_tells_the_same(
+    windows: tuple[list[list[int | None]], list[tuple[bytes, bytes]]],
+) -> None:
+    """One line, one a window, or anything between, the three headers in any order."""
+    columns, raw = windows
+    seen = observed(*raw)
+    assert len(seen) == max(map(len, columns))
+    assert [window.window for window in seen] == ["15m", "30m", "1h", "24h", *(f"window_{n}" for n in range(5, 9))][
+        : len(seen)
+    ]
+    for name, column in zip(("used", "remaining", "reset"), columns, strict=True):
+        assert [getattr(window, name) for window in seen] == column + [None] * (len(seen) - len(column))
+
+
+@given(st.lists(st.tuples(st.sampled_from(names), st.binary(max_size=60)), max_size=40))
+def test_whatever_the_values_the_exposition_is_right_and_its_windows_are_known(
+    raw: list[tuple[bytes, bytes]],
+) -> None:
+    metrics = Metrics()
+    metrics.rate_limits.observe(tuple(raw))
+    families = prometheus.parse(metrics.expose().decode())
+    known = {"15m", "30m", "1h", "24h", *(f"window_{number}" for number in range(5, 9))}
+    for name in ("rate_limit_remaining", "rate_limit_reset_timestamp_seconds"):
+        if (family := families.get(f"mangopay_sidecar_{name}")) is not None:
+            assert {dict(labels)["window"] for _, labels in family.samples} <= known
 
 
 @given(st.lists(st.tuples(st.binary(max_size=24), st.binary(max_size=60)), max_size=12))
