@@ -22,7 +22,7 @@ from sidecar.version import __version__
 if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.clock import Clock
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
     from sidecar.core.secret import Secret
     from sidecar.runtime import Tasks
     from sidecar.upstream.response import Response
@@ -135,7 +135,7 @@ class Calls:
         response = await connection.exchange(head, body, head_only=False, timeout=_ANSWER_TIMEOUT)
         wall = self._clock.wall()
         try:
-            return _Answer(response.status, response.raw_headers, await _read(response), wall)
+            return _Answer(response.status, response.head.raw_headers, await _read(response), wall)
         finally:
             response.release()
 

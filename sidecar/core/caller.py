@@ -16,7 +16,7 @@ from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.headers import NameTable, RawHeaders
+from sidecar.core.layout import RawHeaders, layout_of, marked_by
 
 if TYPE_CHECKING:
     from sidecar.core.secret import Secret
@@ -32,7 +32,7 @@ _COMPARE_PURPOSE: Final = b"mangopay-sidecar: compare caller keys, 1"
 _NONCE_CHARACTERS: Final = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_")
 _BEARERS_KEPT: Final = 256
 
-_IS_AUTHORIZATION: Final = NameTable(lambda name: name.lower() == b"authorization")
+_AUTHORIZATION: Final = marked_by(lambda name: name.lower() == b"authorization")
 
 
 class Callers:
@@ -136,7 +136,7 @@ def _signature(key: bytes, payload: bytes) -> bytes:
 
 def _credentials(raw: RawHeaders) -> tuple[bytes, bytes]:
     """Return scheme (in lower case) and credentials of the one Authorization header, or turn the caller away."""
-    values = [value for name, value in raw if _IS_AUTHORIZATION[name]]
+    values = [raw[index][1] for _, index in layout_of(raw)[_AUTHORIZATION]]
     if len(values) != 1:
         _turn_away()
     scheme, _, credentials = values[0].partition(b" ")

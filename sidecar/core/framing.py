@@ -9,13 +9,16 @@ connection may be a part of the same message, or another one.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
+
+import msgspec
 
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.headers import TOKEN_CHARACTERS, NameTable, RawHeaders, connection_options
+from sidecar.core.headers import TOKEN_CHARACTERS, connection_options
+from sidecar.core.layout import Layout, RawHeaders, joined_values, layout_of, marked_by
 
 
-class BodyFraming(NamedTuple):
+class BodyFraming(msgspec.Struct, frozen=True, gc=False):
     """How a request's body is delimited, and what happens to its connection afterwards."""
 
     #: Bytes; None without a ``Content-Length``.
@@ -54,11 +57,11 @@ def _rule(name: bytes) -> bytes:
     return field if field in _FRAMING_FIELDS else b""
 
 
-_FIELDS: Final = NameTable(_rule)
+_FIELDS: Final = marked_by(_rule)
 
 
-def check_request(method: str, version: tuple[int, int], raw: RawHeaders) -> BodyFraming:
-    """Return how the request is framed.
+def check_request(method: str, version: tuple[int, int], raw: RawHeaders, layout: Layout | None = None) -> BodyFraming:
+    """Return how the request is framed; ``layout`` is that of ``raw``, where the caller has it.
 
     Raises:
         SidecarError: ``BAD_REQUEST`` if it can be read in two ways, ``EXPECTATION_FAILED`` for an expectation other
@@ -69,25 +72,24 @@ def check_request(method: str, version: tuple[int, int], raw: RawHeaders) -> Bod
     if method not in _COMMON_METHODS and not _is_method(method):
         _refuse("The request's method holds a character that methods cannot have")
     found: dict[bytes, bytes] = {}
-    for name, value in raw:
-        field = _FIELDS[name]
-        if field:
-            # Repeated lines mean what one line with commas means (RFC 9110 section 5.3). A list is not what Host,
-            # Content-Length, Transfer-Encoding and Expect may be here, so the rules below refuse it.
-            found[field] = value if field not in found else b"%b, %b" % (found[field], value)
-    values = b"".join([value for _, value in raw])
+    for field, index in (layout_of(raw) if layout is None else layout)[_FIELDS]:
+        value = raw[index][1]
+        # Repeated lines mean what one line with commas means (RFC 9110 section 5.3). A list is not what Host,
+        # Content-Length, Transfer-Encoding and Expect may be here, so the rules below refuse it.
+        found[field] = value if field not in found else b"%b, %b" % (found[field], value)
+    values = joined_values(raw)
     if len(values.translate(None, _CONTROLS)) != len(values):
         _refuse("A header value holds a control character: send each header on one line")
     if b"host" not in found or b"," in found[b"host"]:
         _refuse("A request needs exactly one Host header")
-    chunked = _chunked(found, version)
-    length = _content_length(found)
+    chunked = b"transfer-encoding" in found and _chunked(found, version)
+    length = _content_length(found[b"content-length"]) if b"content-length" in found else None
     return BodyFraming(
         length,
         chunked,
-        _expects_continue(found, version) and (chunked or bool(length)),
+        b"expect" in found and _expects_continue(found[b"expect"], version) and (chunked or bool(length)),
         # A trailer would be read as the first header of the next request, so none follows a chunked body.
-        not chunked and _keep_alive(found, version),
+        not chunked and _keep_alive(found.get(b"connection"), version),
     )
 
 
@@ -100,31 +102,25 @@ def _is_method(method: str) -> bool:
 
 
 def _chunked(found: dict[bytes, bytes], version: tuple[int, int]) -> bool:
-    coding = found.get(b"transfer-encoding")
-    if coding is None:
-        return False
     if version != (1, 1):
         _refuse("HTTP/1.0 has no Transfer-Encoding: send a Content-Length, or speak HTTP/1.1")
     if b"content-length" in found:
         _refuse("A request cannot have both Content-Length and Transfer-Encoding: send one of them")
+    coding = found[b"transfer-encoding"]
     if coding.strip(b" \t").lower() != b"chunked":
         _refuse("The only Transfer-Encoding served here is 'chunked', once")
     return True
 
 
-def _content_length(found: dict[bytes, bytes]) -> int | None:
-    length = found.get(b"content-length")
-    if length is None:
-        return None
+def _content_length(length: bytes) -> int:
     length = length.strip(b" \t")
     if not length.isdigit() or len(length) > _LENGTH_DIGITS:
         _refuse("A request's Content-Length must be one decimal number of bytes, sent once")
     return int(length)
 
 
-def _expects_continue(found: dict[bytes, bytes], version: tuple[int, int]) -> bool:
-    expectation = found.get(b"expect")
-    if expectation is None or version != (1, 1):  # RFC 9110 section 10.1.1: HTTP/1.0 cannot expect anything
+def _expects_continue(expectation: bytes, version: tuple[int, int]) -> bool:
+    if version != (1, 1):  # RFC 9110 section 10.1.1: HTTP/1.0 cannot expect anything
         return False
     if expectation.strip(b" \t").lower() != b"100-continue":
         raise SidecarError(
@@ -135,9 +131,8 @@ def _expects_continue(found: dict[bytes, bytes], version: tuple[int, int]) -> bo
     return True
 
 
-def _keep_alive(found: dict[bytes, bytes], version: tuple[int, int]) -> bool:
+def _keep_alive(connection: bytes | None, version: tuple[int, int]) -> bool:
     """Say what RFC 9112 section 9.3 says; an offered upgrade is declined and ends the connection too."""
-    connection = found.get(b"connection")
     if connection is None:
         return version == (1, 1)
     if connection.lower() == b"keep-alive":  # what nearly everybody sends

@@ -21,7 +21,7 @@ from functools import lru_cache
 from typing import Final
 
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.headers import NameTable, RawHeaders
+from sidecar.core.layout import Layout, RawHeaders, layout_of, marked_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +46,16 @@ def _as_in_host(name: str) -> str:
     return f"[{name}]".lower() if ":" in name and not name.startswith("[") else name.lower()
 
 
-_OTHER: Final = 0
 _HOST: Final = 1
 _ORIGIN: Final = 2
 _FETCH_SITE: Final = 3
 
 _BY_NAME: Final = {b"host": _HOST, b"origin": _ORIGIN, b"sec-fetch-site": _FETCH_SITE}
-_FIELDS: Final = NameTable(lambda name: _BY_NAME.get(name.lower(), _OTHER))
+_FIELDS: Final = marked_by(lambda name: _BY_NAME.get(name.lower()))
 
 
-def check_guard(raw: RawHeaders, rules: GuardRules) -> None:
-    """Let a request pass, or raise.
+def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None) -> None:
+    """Let a request pass, or raise; ``layout`` is that of ``raw``, where the caller has it.
 
     Raises:
         SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host, for the log), ``BROWSER_NOT_ALLOWED``, or
@@ -64,10 +63,8 @@ def check_guard(raw: RawHeaders, rules: GuardRules) -> None:
     """
     host: bytes | None = None
     browser = False
-    for name, value in raw:
-        field = _FIELDS[name]
-        if field == _OTHER:
-            continue
+    for field, index in (layout_of(raw) if layout is None else layout)[_FIELDS]:
+        value = raw[index][1]
         if field == _HOST:
             if host is not None:
                 raise SidecarError(ErrorCode.BAD_REQUEST, "A request needs exactly one Host header", close=True)

@@ -8,46 +8,16 @@ the names by which frameworks let a header replace the method, path or address.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.layout import Layout, Lines, RawHeader, RawHeaders, layout_of, marked_by, passed_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-RawHeader = tuple[bytes, bytes]
-RawHeaders = tuple[RawHeader, ...]
-"""Header lines as they were received: names and values untouched (aiohttp's ``raw_headers``)."""
-
-T = TypeVar("T")
+    from collections.abc import Sequence
 
 #: RFC 9110 section 5.6.2.
 TOKEN_CHARACTERS: Final = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-# Names seen on a port are few. The bounds only stop a caller who invents new ones from filling the memory.
-_NAMES_KEPT: Final = 512
-_NAME_LENGTH_KEPT: Final = 64
-
-
-class NameTable(dict[bytes, T], Generic[T]):
-    """What a rule says of a header name: worked out once for each spelling, then one dictionary look-up.
-
-    ``rule`` gets the name as it was received. The table is emptied when it is full.
-    """
-
-    __slots__ = ("_rule",)
-
-    def __init__(self, rule: Callable[[bytes], T]) -> None:
-        super().__init__()
-        self._rule = rule
-
-    def __missing__(self, name: bytes) -> T:
-        verdict = self._rule(name)
-        if len(name) <= _NAME_LENGTH_KEPT:
-            if len(self) >= _NAMES_KEPT:
-                self.clear()
-            self[name] = verdict
-        return verdict
 
 
 def folded(name: bytes) -> bytes:
@@ -64,10 +34,6 @@ def connection_options(value: bytes) -> list[bytes]:
     # Quotes are not allowed around an option. Somebody upstream may strip them, so they are seen through.
     return [option for part in value.lower().split(b",") if (option := part.strip(b' \t"'))]
 
-
-_PASS: Final = 0
-_DROP: Final = 1
-_CONNECTION: Final = 2
 
 #: RFC 9110 section 7.6.1; Proxy-Connection and HTTP2-Settings (RFC 7540 section 3.2.1) are older and still seen.
 _HOP_BY_HOP: Final = frozenset(
@@ -106,26 +72,26 @@ _OUR_FAMILY: Final = b"x-sidecar-"
 _COMMON_CONNECTIONS: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
 
 
-def _request_rule(name: bytes) -> int:
+def _request_rule(name: bytes) -> bool:
+    """Whether a request's line stays here."""
     field = folded(name)
-    if field == b"connection":
-        return _CONNECTION
-    return _DROP if field in _NOT_SENT_UP or field.startswith(_FAMILIES_NOT_SENT_UP) else _PASS
+    return field == b"connection" or field in _NOT_SENT_UP or field.startswith(_FAMILIES_NOT_SENT_UP)
 
 
-def _response_rule(name: bytes) -> int:
+def _response_rule(name: bytes) -> bool:
+    """Whether a response's line stays here."""
     field = folded(name)
-    if field == b"connection":
-        return _CONNECTION
-    return _DROP if field in _NOT_SENT_DOWN or field.startswith(_OUR_FAMILY) else _PASS
+    return field == b"connection" or field in _NOT_SENT_DOWN or field.startswith(_OUR_FAMILY)
 
 
-_REQUEST_NAMES: Final = NameTable(_request_rule)
-_RESPONSE_NAMES: Final = NameTable(_response_rule)
+_SENT_UP: Final = passed_by(_request_rule)
+_SENT_DOWN: Final = passed_by(_response_rule)
+_LINE: Final = b": ".join
+_CONNECTIONS: Final = marked_by(lambda name: folded(name) == b"connection")
 
 
-def filter_request_headers(raw: RawHeaders) -> RawHeaders:
-    """Return the header lines that go up, in order and byte for byte.
+def filter_request_headers(raw: RawHeaders, layout: Layout | None = None) -> RawHeaders:
+    """Return the header lines that go up, in order and byte for byte; ``layout`` is that of ``raw``, where known.
 
     ``Host``, ``Content-Length``, ``Transfer-Encoding`` and ``Authorization`` are
     not among them: :class:`RequestTemplate` makes them anew.
@@ -133,43 +99,45 @@ def filter_request_headers(raw: RawHeaders) -> RawHeaders:
     Raises:
         SidecarError: ``BAD_REQUEST`` if ``Connection`` names ``Idempotency-Key`` or ``Content-Type``.
     """
-    kept, nominated = _sieve(raw, _REQUEST_NAMES)
-    if nominated:
+    layout = layout_of(raw) if layout is None else layout
+    kept = layout[_SENT_UP](raw)
+    if nominated := _nominated(raw, layout):
         if not nominated.isdisjoint(_NOT_TO_BE_NOMINATED):
             raise SidecarError(
                 ErrorCode.BAD_REQUEST,
                 "The Connection header names Idempotency-Key or Content-Type, so it would be lost on the way: "
                 "leave it out of Connection",
             )
-        kept = [header for header in kept if folded(header[0]) not in nominated]
-    return tuple(kept)
+        kept = tuple([header for header in kept if folded(header[0]) not in nominated])
+    return kept
 
 
-def filter_response_headers(raw: RawHeaders) -> list[RawHeader]:
-    """Return the header lines that come down, in order and byte for byte.
+def filter_response_lines(lines: Lines, raw: RawHeaders, layout: Layout) -> Lines:
+    """Return those of ``lines`` that come down, in order; ``raw`` and ``layout`` are those of the same head.
 
     Hop-by-hop fields, those that ``Connection`` names, and upstream's own
     ``X-Sidecar-*`` are left out. ``Content-Length`` stays, even when named.
     """
-    kept, nominated = _sieve(raw, _RESPONSE_NAMES)
-    if nominated:
+    kept = layout[_SENT_DOWN](lines)
+    if nominated := _nominated(raw, layout):
         nominated.discard(b"content-length")  # the body is framed by it
-        kept = [header for header in kept if folded(header[0]) not in nominated]
+        kept = tuple([line for line in kept if folded(_name_of(line)) not in nominated])
     return kept
 
 
-def _sieve(raw: RawHeaders, names: NameTable[int]) -> tuple[list[RawHeader], set[bytes] | None]:
-    """Return the lines that pass, and the folded names that ``Connection`` nominates besides."""
-    kept: list[RawHeader] = []
+def _name_of(line: bytes) -> bytes:
+    return line.partition(b":")[0]
+
+
+def _nominated(raw: RawHeaders, layout: Layout) -> set[bytes] | None:
+    """Return the folded names that ``Connection`` nominates besides those that stay here anyway."""
     nominated: set[bytes] | None = None
-    for header in raw:
-        verdict = names[header[0]]
-        if verdict == _PASS:
-            kept.append(header)
-        elif verdict == _CONNECTION and header[1] not in _COMMON_CONNECTIONS:
+    for _, index in layout[_CONNECTIONS]:
+        value = raw[index][1]
+        if value not in _COMMON_CONNECTIONS:
             nominated = nominated or set()
-            nominated.update(map(folded, connection_options(header[1])))
-    return kept, nominated
+            nominated.update(map(folded, connection_options(value)))
+    return nominated
 
 
 # Of these a server may expect a body, so an absent one is said to be absent (RFC 9110 section 8.6, 411 of Mangopay).
@@ -203,13 +171,13 @@ class RequestTemplate:
         Raises:
             SidecarError: ``BAD_REQUEST`` if a line holds CR, LF or NUL.
         """
-        framing: tuple[RawHeader, ...] = ()
+        lines = [b"Host: " + host, *map(_LINE, headers)]
         if chunked:
-            framing = ((b"Transfer-Encoding", b"chunked"),)
+            lines.append(b"Transfer-Encoding: chunked")
         elif content_length or method in _METHODS_WITH_BODY:
-            framing = ((b"Content-Length", b"%d" % (content_length or 0)),)
+            lines.append(b"Content-Length: %d" % (content_length or 0))
         request_line = b"%b %b%b HTTP/1.1" % (method.encode(), prefix.encode(), target)
-        head = _write_head(request_line, ((b"Host", host), *headers, *framing), b"Authorization: Bearer ")
+        head = _write_head(request_line, lines, b"Authorization: Bearer ")
         if head is None:
             raise SidecarError(
                 ErrorCode.BAD_REQUEST, "A header holds a line break or a NUL: send each on one line", close=True
@@ -224,13 +192,11 @@ class RequestTemplate:
         """
         if not token or not token.isprintable():
             raise ValueError("an access token cannot be empty or hold control characters")
-        return b"%b%b\r\n\r\n" % (self._head, token.encode())
+        return self._head + token.encode() + b"\r\n\r\n"
 
 
-def render_response_head(
-    status: int, reason: bytes, headers: Sequence[RawHeader], extra: Sequence[RawHeader] = ()
-) -> bytes:
-    """Return a whole response head, up to and with the blank line: ``headers`` as they are, then ``extra``.
+def render_response_head(status: int, reason: bytes, lines: Lines, extra: Lines = ()) -> bytes:
+    """Return a whole response head, up to and with the blank line: ``lines`` as they are, then ``extra``.
 
     A 1xx or 204 loses its ``Content-Length`` (RFC 9110 section 8.6); a 304, and an answer to HEAD, keep theirs.
 
@@ -238,8 +204,8 @@ def render_response_head(
         SidecarError: ``UPSTREAM_UNREACHABLE`` if a line holds CR, LF or NUL: the answer is broken.
     """
     if status == 204 or status < 200:
-        headers = [header for header in headers if header[0].lower() != b"content-length"]
-    head = _write_head(b"HTTP/1.1 %d %b" % (status, reason), (*headers, *extra), b"\r\n")
+        lines = tuple([line for line in lines if _name_of(line).lower() != b"content-length"])
+    head = _write_head(b"HTTP/1.1 %d %b" % (status, reason), lines + extra if extra else lines, b"\r\n")
     if head is None:
         raise SidecarError(
             ErrorCode.UPSTREAM_UNREACHABLE,
@@ -250,11 +216,10 @@ def render_response_head(
     return head
 
 
-def _write_head(start_line: bytes, headers: Sequence[RawHeader], end: bytes) -> bytes | None:
+def _write_head(start_line: bytes, lines: Sequence[bytes], end: bytes) -> bytes | None:
     """Return the lines as one piece that ends in ``end``, or None if one of them is not one line."""
-    head = b"\r\n".join((start_line, *map(b": ".join, headers), end))
-    # The parsers have refused such lines. This is the last place where a second head could be slipped in.
-    breaks = len(headers) + 1 + end.count(b"\n")
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or 0 in head:
-        return None
-    return head
+    head = b"\r\n".join((start_line, *lines, end))
+    # The parsers have refused such lines. This is the last place where a second head could be slipped in: there must
+    # be no CR, LF or NUL but the CRLF that joins two lines, and the one that may be the end.
+    breaks = len(lines) + (2 if end == b"\r\n" else 1)
+    return head if len(head) - len(head.translate(None, b"\r\n\0")) == 2 * breaks else None

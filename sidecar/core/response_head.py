@@ -8,9 +8,14 @@ coding but exactly ``chunked``, two lengths, or no length at all.
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final, TypeVar
 
-from sidecar.core.headers import NameTable, RawHeaders, connection_options
+import msgspec
+
+from sidecar.core.headers import connection_options
+from sidecar.core.layout import Layout, Lines, RawHeader, RawHeaders, layout_of, marked_by
+
+T = TypeVar("T")
 
 #: Longest response head (bytes), the blank line included. Mangopay sends about 1 KiB; nginx stops at 8.
 MAX_HEAD: Final = 65_536
@@ -24,17 +29,18 @@ MAX_LENGTH: Final = 2**63 - 1
 _TOO_LONG: Final = f"response head longer than {MAX_HEAD} bytes"
 _TOO_MANY: Final = f"more than {MAX_INTERIM} interim responses"
 
+# Lines that differ from answer to answer (dates, lengths, limits) only pass through.
+_LINES_KEPT: Final = 512
+_LINE_LENGTH_KEPT: Final = 256
+
 _END: Final = b"\r\n\r\n"
 _VERSION: Final = b"HTTP/1."
 
-# RFC 9110 section 5.6.2 (token) and 5.5 (field-content with obs-text). Possessive quantifiers: a line is read
-# once, whatever is in it.
-_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+# RFC 9112 section 4, and RFC 9110 sections 5.6.2 (token) and 5.5 (field-content with obs-text). Possessive
+# quantifiers: a line is read once, whatever is in it.
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
-_STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _TEXT + rb"))?\r\n"
-_HEAD: Final = re.compile(_STATUS_LINE + rb"((?:" + _TOKEN + rb":" + _TEXT + rb"\r\n)*)\r\n")
-_FIELD: Final = re.compile(rb"([^:]+):[ \t]*+([^\r]*+)\r\n")
-_STATUS: Final = re.compile(_STATUS_LINE)
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _TEXT + rb"))?")
+_FIELD_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+(" + _TEXT + rb")")
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
 
@@ -43,7 +49,7 @@ class BadResponseError(Exception):
     """Upstream's answer breaks HTTP. The message says how, in words of ours: it never holds upstream's bytes."""
 
 
-class ResponseHead(NamedTuple):
+class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     """A status line and its fields, bytes as upstream sent them.
 
     Surrounding blanks are no part of a field's value (RFC 9110 section 5.5).
@@ -53,9 +59,12 @@ class ResponseHead(NamedTuple):
     status: int
     reason: bytes
     raw_headers: RawHeaders
+    #: The same fields as they are written on the way down.
+    lines: Lines
+    layout: Layout
 
 
-class ResponseFraming(NamedTuple):
+class ResponseFraming(msgspec.Struct, frozen=True, gc=False):
     """What a head says about the bytes after it, and about the connection.
 
     length       bytes of body that follow; None: chunked
@@ -70,18 +79,54 @@ class ResponseFraming(NamedTuple):
     keep_alive: int | None
 
 
-def parse_head(head: bytes) -> ResponseHead:
-    """Read one whole head, its blank line included; raise BadResponseError if a byte of it is out of place."""
-    match = _HEAD.fullmatch(head)
+# Upstream repeats most of its lines from one answer to the next. What was read in them is kept, and both tables are
+# emptied when they are full: lines that are new each time (dates, limits) only pass through.
+_STATUS_LINES: Final[dict[bytes, tuple[int, int, bytes]]] = {}
+_FIELD_LINES: Final[dict[bytes, tuple[RawHeader, bytes]]] = {}
+
+
+def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
+    """Return minor version, status and reason."""
+    match = _STATUS_LINE.fullmatch(line)
     if match is None:
-        if _STATUS.match(head) is None:
-            raise BadResponseError("malformed status line")
+        raise BadResponseError("malformed status line")
+    found = int(match[1]), int(match[2]), match[3] or b""
+    _remember(_STATUS_LINES, line, found)
+    return found
+
+
+def _read_field_line(line: bytes) -> tuple[RawHeader, bytes]:
+    """Return name and value, and the line as it is written anew."""
+    match = _FIELD_LINE.fullmatch(line)
+    if match is None:
         raise BadResponseError("malformed header line")
-    minor, status, reason, lines = match.groups()
-    fields = _FIELD.findall(lines)
-    if b" \r\n" in lines or b"\t\r\n" in lines:
-        fields = [(name, value.rstrip(b" \t")) for name, value in fields]
-    return ResponseHead(1 if minor == b"1" else 0, int(status), reason or b"", tuple(fields))
+    name, value = match[1], match[2].rstrip(b" \t")
+    found = (name, value), name + b": " + value
+    _remember(_FIELD_LINES, line, found)
+    return found
+
+
+def _remember(table: dict[bytes, T], line: bytes, found: T) -> None:
+    if len(line) <= _LINE_LENGTH_KEPT:
+        if len(table) >= _LINES_KEPT:
+            table.clear()
+        table[line] = found
+
+
+def parse_head(head: bytes) -> ResponseHead:
+    """Read one whole head, its blank line included; raise BadResponseError if a byte of it is out of place.
+
+    A line ends with CRLF and nothing else, so a CR or LF by itself is a part of its line, where none may be.
+    """
+    first, *lines = head.split(b"\r\n")
+    del lines[-2:]
+    minor_version, status, reason = _STATUS_LINES.get(first) or _read_status_line(first)
+    try:
+        fields = [_FIELD_LINES[line] for line in lines]
+    except KeyError:
+        fields = [_FIELD_LINES.get(line) or _read_field_line(line) for line in lines]
+    raw = tuple([field for field, _ in fields])
+    return ResponseHead(minor_version, status, reason, raw, tuple([line for _, line in fields]), layout_of(raw))
 
 
 class HeadReader:
@@ -143,13 +188,12 @@ def check_body_framing(head: ResponseHead, *, head_only: bool) -> ResponseFramin
     lengths, a Content-Length that is repeated or no number, and for a body
     that is allowed but has no end of its own.
     """
+    raw = head.raw_headers
     found: dict[bytes, list[bytes]] = {}
-    for name, value in head.raw_headers:
-        field = _FIELDS[name]
-        if field:
-            found.setdefault(field, []).append(value)
-    declared = _content_length(found)
-    chunked = _chunked(found, head)
+    for field, index in head.layout[_FIELDS]:
+        found.setdefault(field, []).append(raw[index][1])
+    declared = _content_length(found[b"content-length"]) if b"content-length" in found else None
+    chunked = b"transfer-encoding" in found and _chunked(found, head)
     if head_only or head.status in _NO_BODY:
         length: int | None = 0
     elif chunked:
@@ -158,7 +202,10 @@ def check_body_framing(head: ResponseHead, *, head_only: bool) -> ResponseFramin
         raise BadResponseError("neither Content-Length nor chunks: the end of the body could not be told from a cut")
     else:
         length = declared
-    return ResponseFraming(length, declared, _persistent(found, head), _keep_alive(found))
+    persistent = head.minor_version > 0 and (b"connection" not in found or _persistent(found[b"connection"]))
+    return ResponseFraming(
+        length, declared, persistent, _keep_alive(found[b"keep-alive"]) if b"keep-alive" in found else None
+    )
 
 
 #: RFC 9112 section 6.3; 1xx never gets here.
@@ -172,14 +219,11 @@ def _rule(name: bytes) -> bytes:
     return field if field in _FRAMING_FIELDS else b""
 
 
-_FIELDS: Final = NameTable(_rule)
+_FIELDS: Final = marked_by(_rule)
 
 
-def _content_length(found: dict[bytes, list[bytes]]) -> int | None:
+def _content_length(values: list[bytes]) -> int:
     """Read the only Content-Length; even an equal repeat is refused, for the next reader might take another one."""
-    values = found.get(b"content-length")
-    if values is None:
-        return None
     if len(values) > 1:
         raise BadResponseError("repeated Content-Length")
     if _DIGITS.fullmatch(values[0]) is None or (length := int(values[0])) > MAX_LENGTH:
@@ -188,9 +232,7 @@ def _content_length(found: dict[bytes, list[bytes]]) -> int | None:
 
 
 def _chunked(found: dict[bytes, list[bytes]], head: ResponseHead) -> bool:
-    codings = found.get(b"transfer-encoding")
-    if codings is None:
-        return False
+    codings = found[b"transfer-encoding"]
     if head.minor_version == 0:
         raise BadResponseError("Transfer-Encoding in an HTTP/1.0 response")
     if len(codings) > 1 or codings[0].lower() != b"chunked":
@@ -200,15 +242,12 @@ def _chunked(found: dict[bytes, list[bytes]], head: ResponseHead) -> bool:
     return True
 
 
-def _persistent(found: dict[bytes, list[bytes]], head: ResponseHead) -> bool:
-    if head.minor_version == 0:
-        return False
-    return not any(b"close" in connection_options(line) for line in found.get(b"connection", ()))
+def _persistent(lines: list[bytes]) -> bool:
+    if lines == [b"keep-alive"]:  # what nearly every server sends
+        return True
+    return not any(b"close" in connection_options(line) for line in lines)
 
 
-def _keep_alive(found: dict[bytes, list[bytes]]) -> int | None:
-    lines = found.get(b"keep-alive")
-    if lines is None:
-        return None
+def _keep_alive(lines: list[bytes]) -> int | None:
     match = _KEEP_ALIVE_TIMEOUT.search(b",".join(lines))
     return int(match[1]) if match else None

@@ -18,12 +18,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from sidecar.core.layout import Layout, layout_of, marked_by
+
 if TYPE_CHECKING:
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 #: Mangopay's rule for keys: 16 to 36 letters, digits or dashes (page "idempotency").
 _KEY: Final = re.compile(rb"[A-Za-z0-9-]{16,36}")
-_HEADER: Final = b"idempotency-key"
+_KEYS: Final = marked_by(lambda name: name.lower() == b"idempotency-key")
 #: What reading a document that is none can raise (UnicodeDecodeError is a ValueError).
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 _CONFLICT: Final = "idempotent_creation_conflict"
@@ -50,12 +52,12 @@ class _Report(msgspec.Struct):
     type: str = msgspec.field(name="Type", default="")
 
 
-def idempotency_key(raw_headers: RawHeaders) -> str | None:
-    """Return the request's key if it has exactly one that Mangopay accepts."""
-    values = [value for name, value in raw_headers if len(name) == 15 and name.lower() == _HEADER]
-    if len(values) != 1 or not _KEY.fullmatch(values[0]):
+def idempotency_key(raw: RawHeaders, layout: Layout | None = None) -> str | None:
+    """Return the request's key if it has exactly one that Mangopay accepts; ``layout`` is that of ``raw``."""
+    lines = (layout_of(raw) if layout is None else layout)[_KEYS]
+    if len(lines) != 1 or not _KEY.fullmatch(value := raw[lines[0][1]][1]):
         return None
-    return values[0].decode("ascii")
+    return value.decode("ascii")
 
 
 def read_stored_answer(document: bytes, *, path: str, not_before: float) -> StoredAnswer | None:

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import quote, unquote, unquote_to_bytes
+
+import msgspec
 
 from sidecar.core.errors import ErrorCode, SidecarError
 
@@ -30,7 +32,7 @@ class Route(Enum):
     EMBEDDED_TOKEN = "embedded_token"  # noqa: S105 - a route, not a password
 
 
-class Target(NamedTuple):
+class Target(msgspec.Struct, frozen=True, gc=False):
     """A request target that may be forwarded."""
 
     #: Path and query for the request line, aliases swapped, without the base URL's prefix.

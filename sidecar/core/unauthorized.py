@@ -138,12 +138,15 @@ def token_renewed(burns: Burns, now: float) -> Burns:
     return replace(burns, pending=False, futile=futile, penalty_until=now + PENALTY.delay(futile, 0.5))
 
 
+def is_news(burns: Burns, generation: int) -> bool:
+    """Whether an answer other than a token 401 to a call with ``generation`` says anything that is not known."""
+    run = burns.run
+    return generation > run.generation or (generation == run.generation and (run.length > 0 or not run.accepted))
+
+
 def accepted(burns: Burns, generation: int) -> Burns:
     """Note an answer other than a token 401 to a call with ``generation``."""
-    run = burns.run
-    if generation < run.generation or (generation == run.generation and run.accepted and not run.length):
-        return burns
-    return replace(burns, run=Run(generation, accepted=True))
+    return replace(burns, run=Run(generation, accepted=True)) if is_news(burns, generation) else burns
 
 
 def resent(burns: Burns, burn: Burn, generation: int, *, unauthorized: bool) -> Burns:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
+from sidecar.core.layout import Layout, Lines, RawHeaders, layout_of, lines_of
 from sidecar.core.resend import FailureKind
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
-    from sidecar.core.headers import RawHeaders
     from sidecar.core.stored_answer import StoredAnswer
     from sidecar.upstream.response import Response
 
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
 _BODILESS: Final = frozenset({204, 304})
 
 
-@dataclass(slots=True)
-class UpstreamAnswer:
+class UpstreamAnswer(msgspec.Struct):
     """A response head and the two halves of its body: what was read already, and where the rest comes from."""
 
     status: int
     reason: bytes
     raw_headers: RawHeaders
+    #: The same as they are written.
+    lines: Lines
+    layout: Layout
     #: The body's bytes that were read already.
     head: bytes
     #: Where the rest of the body comes from; None if ``head`` is all of it.
@@ -34,20 +37,18 @@ class UpstreamAnswer:
     @classmethod
     def of(cls, response: Response) -> UpstreamAnswer:
         """Wrap a response of which no body byte has been read."""
-        body = response.read_nowait()
-        if body is None:
-            head, rest = b"", response
-        else:
-            response.release()
-            head, rest = body, None
+        head, framing = response.head, response.framing
+        body = response.take_whole()
         return cls(
-            status=response.status,
-            reason=response.reason,
-            raw_headers=response.raw_headers,
-            head=head,
-            rest=rest,
-            has_body=response.has_body,
-            content_length=response.content_length,
+            head.status,
+            head.reason,
+            head.raw_headers,
+            head.lines,
+            head.layout,
+            body or b"",
+            response if body is None else None,
+            framing.length != 0,
+            framing.declared,
         )
 
     @classmethod
@@ -63,6 +64,8 @@ class UpstreamAnswer:
             status=stored.status,
             reason=b"",
             raw_headers=headers,
+            lines=lines_of(headers),
+            layout=layout_of(headers),
             head=body,
             rest=None,
             has_body=bool(body),

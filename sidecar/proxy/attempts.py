@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
+
+import msgspec
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import FailureKind, Verdict, decide, describe
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 WAITING_BUDGET: Final = 12.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """A call that has been admitted and is ready to be sent."""
 
     request: Request
@@ -80,48 +80,43 @@ class Attempts:
         lost: Unanswered | None = None
         while True:
             try:
-                answer, generation = await self._send(newer_than=newer_than, fresh=lost is not None)
+                answer, generation = await self._exchanger.exchange(
+                    self._outgoing.request,
+                    self._outgoing.tokens,
+                    self.waiting,
+                    timeout=self._timeout,
+                    newer_than=newer_than,
+                    fresh=lost is not None,
+                    sending=call,
+                )
             except UpstreamFailure as error:
+                self._ended(error.failure.kind.value)
                 verdict = decide(error.failure, call.method, call.deliveries, self._retries)
                 lost = Unanswered(error, verdict)
                 if not verdict.resend or not self._outgoing.repeatable or call.gone:
                     raise lost from None
                 self._retries += 1
             except SidecarError as error:
+                self._ended(error.code.value)
                 if not call.deliveries:
                     raise
                 # No token for the second delivery of a read, or the caller's body ended badly on its way through.
                 raise lost or _delivered(error) from None
+            except BaseException:
+                self._ended("cut")
+                raise
             else:
+                self._ended(answer.status, status=answer.status)
                 if lost is not None:
                     call.record.add_recovered("connection")
                 return answer, generation
 
-    async def _send(self, *, newer_than: int, fresh: bool) -> tuple[UpstreamAnswer, int]:
-        call, status = self._call, 0
-        result: int | str = "cut"
-        try:
-            answer, generation = await self._exchanger.exchange(
-                self._outgoing.request,
-                self._outgoing.tokens,
-                self.waiting,
-                timeout=self._timeout,
-                newer_than=newer_than,
-                fresh=fresh,
-                sending=call,
-            )
-            status = result = answer.status
-        except UpstreamFailure as error:
-            result = error.failure.kind.value
-            raise
-        except SidecarError as error:
-            result = error.code.value
-            raise
-        finally:
-            before = call.record.upstream_seconds
-            call.ended(status)
-            self.waiting.note(call.record, result, upstream=call.record.upstream_seconds - before)
-        return answer, generation
+    def _ended(self, result: int | str, *, status: int = 0) -> None:
+        """Note the end of an attempt: on the call, and on its timeline."""
+        record = self._call.record
+        before = record.upstream_seconds
+        self._call.ended(status)
+        self.waiting.note(record, result, upstream=record.upstream_seconds - before)
 
 
 def broken_answer(error: UpstreamFailure) -> Unanswered:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
@@ -42,7 +41,7 @@ class Call:
         #: The caller's connection.
         self.connection: Final = connection
         self.record: Final = record
-        self.task: Final = asyncio.current_task()
+        self.task: Final = connection.task
         self._upstream: Connection | None = None
         #: Attempts on which at least one byte of the request was written.
         self.deliveries = 0

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Final
 from aiohttp.base_protocol import BaseProtocol
 
 from sidecar.core.errors import SidecarError
-from sidecar.proxy.intake import CallerRequest
 from sidecar.proxy.outflow import CallerGoneError, Outflow
 from sidecar.proxy.refusals import failed, out_of_budget, stopped, too_slow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidecar.proxy.intake import CallerRequest
     from sidecar.proxy.server import ProxyServer
 
 #: Seconds that a caller has to take an early answer while what it still sends is thrown away (RFC 9112 section 9.6).
@@ -145,17 +145,21 @@ class ProxyConnection(Outflow):
         transport.write_eof()
 
     def _enter(self, phase: Phase, seconds: float) -> None:
+        """Enter any phase but BUSY."""
         self.phase = phase
         self.deadline = self._server.soon + seconds
-        self._server.moved(self, busy=phase is Phase.BUSY, gives_way=phase.gives_way)
+        self._server.rests(self, gives_way=phase.gives_way)
 
     # --- what the reading half asks for ------------------------------------------------------------------------------
 
     def _request_came(self) -> None:
         if self.phase is not Phase.BUSY:
-            self._enter(Phase.BUSY, math.inf)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self.phase = Phase.BUSY
+            self.deadline = math.inf
+            self._server.works(self)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _head_came(self) -> None:
         if self.phase is Phase.FRESH or self.phase is Phase.IDLE:
@@ -189,17 +193,15 @@ class ProxyConnection(Outflow):
                     self._waiter = None
                 if self.transport is None:
                     return  # the caller left before anybody looked at its request
-                message, content = self._requests.popleft()
-                self.request = request = CallerRequest(message, content, self)
-                self._begin_answer()
-                self._read_on()
+                request = self._next_request()
+                self.answered = self.answer_open = self._continued = False
                 keep_alive = await self._answer(request)
                 self.on_caller_gone = self.request = None
                 if not self._settle(request, keep_alive=keep_alive):
                     return
         finally:
             self.on_caller_gone = self.request = None
-            self._server.moved(self, busy=False, gives_way=self.phase.gives_way)
+            self._server.rests(self, gives_way=self.phase.gives_way)
 
     async def _answer(self, request: CallerRequest) -> bool:
         """Have the request answered; return whether the connection may stay open."""
@@ -242,11 +244,12 @@ class ProxyConnection(Outflow):
             if self._failure is not None:
                 self._refuse(self._failure)
                 return False
-            if not self._sealed and not self._server.draining:
+            server = self._server
+            if not self._sealed and not server.draining:
                 if self._heads.pending:
-                    self._enter(Phase.HEAD, self._server.limits.header_timeout)
+                    self._enter(Phase.HEAD, server.limits.header_timeout)
                 else:
-                    self._enter(Phase.IDLE, self._server.limits.keepalive_timeout)
+                    self._enter(Phase.IDLE, server.limits.keepalive_timeout)
                 return True
         unread = self._requests or self._heads.pending or self._ignored or self._failure is not None
         if unread or not request.content.is_eof():

@@ -49,7 +49,7 @@ def error_response(
         b"Retry-After: %d\r\n" % _retry_after(error) if error.status == HTTPStatus.SERVICE_UNAVAILABLE else b"",
         b"" if keep_alive else b"Connection: close\r\n",
     )
-    return RawResponse(head, b"" if head_only else body, keep_alive=keep_alive)
+    return RawResponse(head, b"" if head_only else body, keep_alive)
 
 
 def _retry_after(error: SidecarError) -> int:

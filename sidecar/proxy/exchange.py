@@ -6,8 +6,9 @@ call waits for a connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
 
 from sidecar.proxy.answer import UpstreamAnswer
 from sidecar.telemetry.record import Attempt
@@ -16,6 +17,7 @@ from sidecar.upstream.connection import Connection, Phase
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.headers import RequestTemplate
+    from sidecar.core.token_state import Token
     from sidecar.telemetry.record import CallRecord, Purpose
     from sidecar.tokens.manager import TokenManager
     from sidecar.upstream.pool import Pool
@@ -52,6 +54,11 @@ class Waiting:
         self._began = self._since
         self._connection_seconds = self.stop()
 
+    def connected_at_once(self) -> None:
+        """Begin an attempt that needs no wait for a connection."""
+        self._began = self._clock.now()
+        self._connection_seconds = 0.0
+
     def note(
         self, record: CallRecord, result: int | str, *, upstream: float | None = None, purpose: Purpose = "call"
     ) -> None:
@@ -68,8 +75,7 @@ class Waiting:
         record.token_wait_seconds = self.token_seconds
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """What goes out: prepared once, rendered for each delivery."""
 
     template: RequestTemplate
@@ -109,17 +115,19 @@ class Exchanger:
         ``newer_than`` is the generation that a 401 burnt; ``fresh`` asks for a
         new connection. Raises UpstreamFailure, and SidecarError if there is no token.
         """
-        try:
-            connection = await self._pool.acquire(waiting.start(), fresh=fresh)
-        finally:
-            waiting.connected()
+        connection = None if fresh else self._pool.take_idle()
+        if connection is None:
+            try:
+                connection = await self._pool.acquire(waiting.start(), fresh=fresh)
+            finally:
+                waiting.connected()
+        else:
+            waiting.connected_at_once()
         try:
             token = tokens.take_nowait(newer_than=newer_than)
             if token is None:
-                try:
-                    token = await tokens.take(waiting.start(), newer_than=newer_than)
-                finally:
-                    waiting.token_seconds += waiting.stop()
+                token = await _wait_for_token(tokens, waiting, newer_than)
+                await connection.look_again()
             head = request.template.render(token.value.reveal())
         except BaseException:
             connection.release()
@@ -131,3 +139,10 @@ class Exchanger:
         if answer.rest is not None and connection.phase is Phase.CLOSED:
             await answer.look_ahead()
         return answer, token.generation
+
+
+async def _wait_for_token(tokens: TokenManager, waiting: Waiting, newer_than: int) -> Token:
+    try:
+        return await tokens.take(waiting.start(), newer_than=newer_than)
+    finally:
+        waiting.token_seconds += waiting.stop()

@@ -60,7 +60,12 @@ class Forwarder:
         call.record.idempotency_key = outgoing.idempotency_key
         attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
         try:
-            answer = await self._forward(attempts, call, outgoing)
+            answer, generation = await attempts.answer()
+            self._metrics.rate_limits.observe(answer.raw_headers, answer.layout)
+            if self._is_token_refusal(answer):
+                answer = await self._mend(attempts, call, outgoing, answer, generation)
+            else:
+                outgoing.tokens.accepted(generation)
             if outgoing.idempotency_key is not None and not call.gone:
                 # While nothing of it has been passed on, an answer that breaks off can still be read back.
                 await _is_whole(answer)
@@ -68,20 +73,18 @@ class Forwarder:
             return await self._recover(attempts, call, outgoing, lost)
         return answer
 
-    async def _forward(self, attempts: Attempts, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
-        answer, generation = await attempts.answer()
-        self._metrics.rate_limit(answer.raw_headers)
-        if not self._is_token_refusal(answer):
-            outgoing.tokens.accepted(generation)
-            return answer
+    async def _mend(
+        self, attempts: Attempts, call: Call, outgoing: Outgoing, refusal: UpstreamAnswer, generation: int
+    ) -> UpstreamAnswer:
+        """Return what the caller gets in place of a token 401, or the 401 itself if that is it."""
         burn = outgoing.tokens.unauthorized(generation, outgoing.path)
         if burn is None:
-            return self._futile(call, answer)
+            return self._futile(call, refusal)
         self._metrics.unauthorized("token")
         # The 401 counts even if this call cannot be resent: others need a new token all the same.
-        if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(answer):
-            return answer
-        return await self._resend(attempts, call, outgoing, answer, burn)
+        if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(refusal):
+            return refusal
+        return await self._resend(attempts, call, outgoing, refusal, burn)
 
     async def _resend(
         self, attempts: Attempts, call: Call, outgoing: Outgoing, refusal: UpstreamAnswer, burn: Burn

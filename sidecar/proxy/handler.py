@@ -19,16 +19,18 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.framing import BodyFraming, check_request
 from sidecar.core.guard import GuardRules, check_guard
 from sidecar.core.headers import RequestTemplate, filter_request_headers
+from sidecar.core.layout import RawHeaders, layout_of
 from sidecar.core.stored_answer import idempotency_key
 from sidecar.core.target import Route, Target, TargetRules, parse_target
 from sidecar.proxy.attempts import Outgoing
+from sidecar.proxy.body import NO_BODY
 from sidecar.proxy.call import Call
 from sidecar.proxy.error_answer import error_response
 from sidecar.proxy.exchange import Request
 from sidecar.proxy.local_token import LocalTokens
 from sidecar.proxy.outflow import CallerGoneError
 from sidecar.proxy.raw_response import Finished, RawResponse
-from sidecar.proxy.relay import relay
+from sidecar.proxy.relay import relay_stream, relay_whole
 
 if TYPE_CHECKING:
     from sidecar.core.caller import Callers
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.policy import Policy
     from sidecar.proxy.answer import UpstreamAnswer
-    from sidecar.proxy.body import BodyReader, RequestBody
+    from sidecar.proxy.body import BodyReader, StreamingBody
     from sidecar.proxy.intake import CallerRequest
     from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.manager import TokenManager
@@ -102,6 +104,8 @@ class ProxyHandler:
         self._forwarder: Final = forwarder
         self._recorder: Final = recorder
         self._clock: Final = clock
+        self._prefix: Final = admission.endpoint.prefix
+        self._host: Final = admission.endpoint.host_header
         self._local_tokens: Final = LocalTokens(admission.callers)
         self._calls: Final[set[Call]] = set()
         #: Every new request is answered 503 ``shutting_down``.
@@ -145,30 +149,31 @@ class ProxyHandler:
 
     async def _serve(self, call: Call, request: CallerRequest) -> RawResponse | Finished:
         admission = self._admission
-        raw_headers = request.raw_headers
-        call.record.correlate(raw_headers)
-        framing = check_request(request.method, request.version, raw_headers)
-        check_guard(raw_headers, admission.unix_guard if call.connection.on_unix_socket else admission.guard)
+        raw = request.raw_headers
+        layout = layout_of(raw)
+        call.record.correlate(raw, layout)
+        framing = check_request(request.method, request.version, raw, layout)
+        check_guard(raw, admission.unix_guard if call.connection.on_unix_socket else admission.guard, layout)
         target = parse_target(request.method, request.raw_path, admission.targets)
         call.record.path = target.path
         if self.draining:
             raise _shutting_down()
         if target.route is Route.LOCAL_TOKEN:
             return await self._local_token(call, request, framing)
-        admission.callers.check_call(raw_headers, self._clock.wall())
+        admission.callers.check_call(raw, self._clock.wall())
         if admission.policy.active:
             admission.policy.check(request.method, target.path)
-        headers = filter_request_headers(raw_headers)
+        headers = filter_request_headers(raw, layout)
         tokens = self._credentials.for_route(target.route)
         tokens.check()
-        body = await self._bodies.read(request, framing)
+        body = await self._bodies.read(request, framing) if framing.has_body else NO_BODY
         try:
-            template = self._template(request.method, target, headers, body)
+            method, content = request.method, body.content
             outgoing = Outgoing(
-                Request(template, body.content or None, head_only=request.method == "HEAD"),
+                Request(self._template(method, target, headers, content), content or None, method == "HEAD"),
                 tokens,
-                path=target.path,
-                idempotency_key=idempotency_key(raw_headers) if request.method == "POST" else None,
+                target.path,
+                idempotency_key(raw, layout) if method == "POST" else None,
             )
             answer = await self._forwarder.forward(call, outgoing)
             if call.gone:
@@ -176,21 +181,24 @@ class ProxyHandler:
                 call.record.status = answer.status
                 raise CallerGoneError
             http10 = request.version == (1, 0)
-            return await relay(call, answer, http10=http10, keep_alive=self._keep_alive(call, request, framing))
+            keep_alive = self._keep_alive(call, request, framing)
+            if answer.rest is None:
+                return relay_whole(call, answer, http10=http10, keep_alive=keep_alive)
+            return await relay_stream(call, answer, http10=http10, keep_alive=keep_alive)
         finally:
-            call.record.bytes_in = body.received
-            body.release()
+            if body is not NO_BODY:
+                call.record.bytes_in = body.received
+                body.release()
 
     def _template(
-        self, method: str, target: Target, headers: tuple[tuple[bytes, bytes], ...], body: RequestBody
+        self, method: str, target: Target, headers: RawHeaders, content: bytes | StreamingBody
     ) -> RequestTemplate:
-        content = body.content
-        length = len(content) if isinstance(content, bytes) else content.content_length
-        chunked = not isinstance(content, bytes) and content.chunked
-        endpoint = self._admission.endpoint
-        return RequestTemplate.build(
-            method, target.raw, endpoint.prefix, endpoint.host_header, headers, length, chunked
-        )
+        length: int | None
+        if isinstance(content, bytes):
+            length, chunked = len(content), False
+        else:
+            length, chunked = content.content_length, content.chunked
+        return RequestTemplate.build(method, target.raw, self._prefix, self._host, headers, length, chunked)
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         wall = self._clock.wall()

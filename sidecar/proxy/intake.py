@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from aiohttp import hdrs
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
     from aiohttp.web_server import Server
 
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
     from sidecar.proxy.connection import ProxyConnection
 
 #: Bytes of a body that may wait to be read before the connection is paused; aiohttp holds up to twice as many.
@@ -46,21 +47,18 @@ _CHUNK_RATIO: Final = 8
 _IGNORED: Final = 64 * 1024
 
 
-class CallerRequest:
+class CallerRequest(msgspec.Struct, frozen=True):
     """A request as the handler gets it; the names are those of aiohttp's ``BaseRequest``."""
 
-    __slots__ = ("connection", "content", "method", "raw_headers", "raw_path", "version")
-
-    def __init__(self, message: RawRequestMessage, content: StreamReader, connection: ProxyConnection) -> None:
-        self.method: Final[str] = message.method
-        #: The request target as it was sent, query included.
-        self.raw_path: Final[str] = message.path
-        self.version: Final[HttpVersion] = message.version
-        self.raw_headers: Final[RawHeaders] = message.raw_headers
-        #: The body; :mod:`sidecar.proxy.body` reads it.
-        self.content: Final = content
-        #: The connection that it came on.
-        self.connection: Final = connection
+    method: str
+    #: The request target as it was sent, query included.
+    raw_path: str
+    version: HttpVersion
+    raw_headers: RawHeaders
+    #: The body; :mod:`sidecar.proxy.body` reads it.
+    content: StreamReader
+    #: The connection that it came on.
+    connection: ProxyConnection
 
 
 class Intake(RequestHandler):
@@ -168,16 +166,29 @@ class Intake(RequestHandler):
         if self._wire_body > _CHUNK_OVERHEAD + (1 + _CHUNK_RATIO) * content.total_bytes:
             raise malformed()
 
-    def _read_on(self) -> None:
-        """Read again if that was stopped because requests were waiting, and the last of them was taken just now."""
+    def _next_request(self) -> CallerRequest:
+        """Take the next request out of the queue, and go on reading if that was stopped because of it."""
+        message, content = self._requests.popleft()
+        self.request = request = CallerRequest(
+            message.method,
+            message.path,
+            message.version,
+            message.raw_headers,
+            content,
+            self,  # type: ignore[arg-type]  # the other half is always there
+        )
         parser = self._parser
         assert parser is not None  # noqa: S101 - it is there as long as the transport
         parser.message_consumed()
         if self._buffer_paused and not self._requests:
-            self._buffer_paused = False
-            self.data_received(b"")
-            if not self._buffer_paused and not self._reading_paused:
-                self._resume_transport_reading()
+            self._read_on()
+        return request
+
+    def _read_on(self) -> None:
+        self._buffer_paused = False
+        self.data_received(b"")
+        if not self._buffer_paused and not self._reading_paused:
+            self._resume_transport_reading()
 
     def _fail(self, error: SidecarError) -> None:
         """Read no more; whoever is concerned answers with ``error``."""

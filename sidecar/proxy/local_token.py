@@ -13,7 +13,7 @@ from sidecar.proxy.raw_response import RawResponse
 
 if TYPE_CHECKING:
     from sidecar.core.caller import Callers
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 #: Seconds: suits every SDK (Node loops below 60, Java overflows above 2,147,483).
 EXPIRES_IN: Final = 3600
@@ -38,4 +38,4 @@ class LocalTokens:
         token = self._callers.issue(wall, secrets.token_urlsafe(24))
         body = _BODY % (token.encode("ascii"), EXPIRES_IN)
         connection = b"" if keep_alive else b"Connection: close\r\n"
-        return RawResponse(_HEAD % (len(body), connection), body, keep_alive=keep_alive)
+        return RawResponse(_HEAD % (len(body), connection), body, keep_alive)

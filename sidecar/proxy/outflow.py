@@ -49,10 +49,6 @@ class Outflow(Intake):
         self._write_deadline = math.inf
         self._unsent = 0
 
-    def _begin_answer(self) -> None:
-        """Forget the last response: another request is up."""
-        self.answered = self.answer_open = self._continued = False
-
     def write(self, data: bytes) -> None:
         """Write bytes of the final response. Raises CallerGoneError."""
         transport = self.transport

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 if TYPE_CHECKING:
     from sidecar.proxy.connection import ProxyConnection
 
@@ -28,15 +30,12 @@ class Answer(Protocol):
         ...
 
 
-class RawResponse:
+class RawResponse(msgspec.Struct, frozen=True, gc=False):
     """A response that is whole: the head as bytes, blank line included, and the body."""
 
-    __slots__ = ("body", "head", "keep_alive")
-
-    def __init__(self, head: bytes, body: bytes = b"", *, keep_alive: bool) -> None:
-        self.head: Final = head
-        self.body: Final = body
-        self.keep_alive: Final = keep_alive
+    head: bytes
+    body: bytes
+    keep_alive: bool
 
     def write_to(self, connection: ProxyConnection) -> None:
         """Write head and body, in one write unless the body is large."""

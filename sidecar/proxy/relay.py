@@ -5,56 +5,68 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.headers import filter_response_headers, render_response_head
+from sidecar.core.headers import filter_response_lines, render_response_head
 from sidecar.core.resend import FailureKind
 from sidecar.proxy.attempts import broken_answer
 from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
+    from sidecar.core.layout import Lines
     from sidecar.proxy.answer import UpstreamAnswer
     from sidecar.proxy.call import Call
 
-_CHUNKED: Final = (b"Transfer-Encoding", b"chunked")
-_CLOSE: Final = (b"Connection", b"close")
-_KEEP_ALIVE: Final = (b"Connection", b"keep-alive")
+_CHUNKED: Final = b"Transfer-Encoding: chunked"
+_CLOSE: Final = b"Connection: close"
+_KEEP_ALIVE: Final = b"Connection: keep-alive"
 #: Bytes of an answer without a length that an HTTP/1.0 caller can get over a Unix socket.
 _WHOLE_LIMIT: Final = 1024 * 1024
 
 
-async def relay(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> RawResponse | Finished:
-    """Pass ``answer`` on to the caller.
+def relay_whole(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> RawResponse:
+    """Return what the caller gets of an ``answer`` whose body is in hand: one write."""
+    head, chunked, keep_alive = _begin(call, answer, http10=http10, keep_alive=keep_alive)
+    body = answer.head
+    call.record.bytes_out = len(body)
+    if chunked:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+    return RawResponse(head, body, keep_alive)
 
-    What is whole already goes out in one write. Longer bodies stream; one that
-    upstream cuts short is cut short here too, so that it never ends cleanly.
-    Raises CallerGoneError.
+
+async def relay_stream(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> RawResponse | Finished:
+    """Pass an ``answer`` on to the caller as it comes.
+
+    One that upstream cuts short is cut short here too, so that it never ends
+    cleanly. Raises CallerGoneError.
     """
+    if http10 and answer.content_length is None:
+        await _only_whole_on_unix_sockets(call, answer)
+        if answer.rest is None:
+            return relay_whole(call, answer, http10=http10, keep_alive=keep_alive)
+    head, chunked, keep_alive = _begin(call, answer, http10=http10, keep_alive=keep_alive)
+    return await _stream(call, answer, head, chunked=chunked, keep_alive=keep_alive)
+
+
+def _begin(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> tuple[bytes, bool, bool]:
+    """Return the head for the caller, whether chunks follow, and whether the connection stays open."""
     record = call.record
     record.status = answer.status
-    headers = filter_response_headers(answer.raw_headers)
-    extra: list[tuple[bytes, bytes]] = []
+    lines = filter_response_lines(answer.lines, answer.raw_headers, answer.layout)
+    extra: Lines = ()
     if record.recovered:
-        extra.append((b"X-Sidecar-Recovered", ", ".join(record.recovered).encode("ascii")))
-    unsized = answer.has_body and answer.content_length is None
-    chunked = unsized and not http10
-    if unsized and http10:
-        # HTTP/1.0 has no chunks: the end of the connection is the end of the body.
-        keep_alive = False
-        await _only_whole_on_unix_sockets(call, answer)
-    if chunked:
-        extra.append(_CHUNKED)
+        extra = (b"X-Sidecar-Recovered: " + ", ".join(record.recovered).encode("ascii"),)
+    chunked = False
+    if answer.content_length is None and answer.has_body:
+        if http10:
+            keep_alive = False  # there are no chunks: the end of the connection is the end of the body
+        else:
+            chunked = True
+            extra = (*extra, _CHUNKED)
     if not keep_alive:
-        extra.append(_CLOSE)
+        extra = (*extra, _CLOSE)
     elif http10:
-        extra.append(_KEEP_ALIVE)
-    head = render_response_head(answer.status, answer.reason, headers, extra)
-    if answer.rest is None:
-        body = answer.head
-        record.bytes_out = len(body)
-        if chunked:
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
-        return RawResponse(head, body, keep_alive=keep_alive)
-    return await _stream(call, answer, head, chunked=chunked, keep_alive=keep_alive)
+        extra = (*extra, _KEEP_ALIVE)
+    return render_response_head(answer.status, answer.reason, lines, extra), chunked, keep_alive
 
 
 async def _only_whole_on_unix_sockets(call: Call, answer: UpstreamAnswer) -> None:

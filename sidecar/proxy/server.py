@@ -128,18 +128,20 @@ class ProxyServer(Server):
         if self._empty is not None and not self._empty.done() and not self.open_connections:
             self._empty.set_result(None)
 
-    def moved(self, connection: ProxyConnection, *, busy: bool, gives_way: bool) -> None:
-        """Note that a connection entered another phase."""
-        if busy:
-            self.busy.add(connection)
-        else:
-            self.busy.discard(connection)
-            if self._quiet is not None:
-                self._look_for_quiet()
+    def works(self, connection: ProxyConnection) -> None:
+        """Note that a connection has a request to answer."""
+        self.busy.add(connection)
+        self.waiting.pop(connection, None)
+
+    def rests(self, connection: ProxyConnection, *, gives_way: bool) -> None:
+        """Note that a connection has no request to answer, and whether it may be closed for another one."""
+        self.busy.discard(connection)
         if gives_way and connection in self._connections:
-            self.waiting.setdefault(connection, None)
+            self.waiting.setdefault(connection)
         else:
             self.waiting.pop(connection, None)
+        if self._quiet is not None:
+            self._look_for_quiet()
 
     def refusal(self, error: SidecarError) -> bytes:
         """Log and count ``error`` and return its answer, which closes the connection."""

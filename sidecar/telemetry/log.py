@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.telemetry.line_format import Entry, console_line, exception_fields, foreign_text, json_line
+from sidecar.telemetry.line_format import Entry, Line, console_line, exception_fields, foreign_text, json_line
 from sidecar.telemetry.line_writer import LineWriter
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _PATIENT: Final = frozenset(("debug", "info"))
+#: How a timestamp ends.
+_MILLISECONDS: Final = tuple(f"{number:03d}Z" for number in range(1000))
 
 
 class LogOutput:
     """Where all log lines go."""
 
-    def __init__(self, writer: LineWriter, render: Callable[[Entry], bytes], clock: Clock, level: str) -> None:
+    def __init__(self, writer: LineWriter, render: Callable[[Entry | Line], bytes], clock: Clock, level: str) -> None:
         self._writer = writer
         self._render = render
         self._wall = clock.wall
@@ -62,16 +64,24 @@ class LogOutput:
         if second != self._second:
             self._second = second
             self._stem = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return f"{self._stem}{int((wall - second) * 1000):03d}Z"
+        return self._stem + _MILLISECONDS[int((wall - second) * 1000)]
 
     def emit(self, entry: Entry) -> None:
         """Write an entry, which has ``timestamp``, ``level`` and ``event`` already. Never raises."""
+        self._write(entry, entry["timestamp"], entry["level"])
+
+    def emit_line(self, line: Line) -> None:
+        """Write a line. Never raises."""
+        self._write(line, line.timestamp, line.level)
+
+    def _write(self, entry: Entry | Line, timestamp: str, level: str) -> None:
         writer = self._writer
         if writer.dropped and writer.has_room:
             lost, writer.dropped = writer.dropped, 0
-            told = {"timestamp": entry["timestamp"], "level": "warning", "event": "log.dropped", "lines": lost}
-            writer.write(self._render(told))
-        writer.write(self._render(entry), urgent=entry["level"] not in _PATIENT)
+            writer.write(
+                self._render({"timestamp": timestamp, "level": "warning", "event": "log.dropped", "lines": lost})
+            )
+        writer.write(self._render(entry), urgent=level not in _PATIENT)
 
     def event(self, level: str, fields: Entry) -> None:
         """Write an event as structlog hands it over: its name under ``event``, perhaps an ``exc_info``."""

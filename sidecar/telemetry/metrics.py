@@ -178,10 +178,6 @@ class Metrics:
         """
         self._unauthorized[kind] += 1
 
-    def rate_limit(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        """Remember the rate windows that an answer's raw headers tell."""
-        self.rate_limits.observe(raw)
-
     def gauge(self, name: str, read: Callable[[], float | None]) -> None:
         """Have ``read`` asked for the gauge ``name`` (without prefix) at each scrape; None: not shown.
 

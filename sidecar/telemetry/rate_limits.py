@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.layout import Layout, Marked, RawHeaders, layout_of, marked_by
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,8 +25,9 @@ _MOST_DIGITS: Final = 15
 _USED: Final = b"x-ratelimit"
 _REMAINING: Final = b"x-ratelimit-remaining"
 _RESET: Final = b"x-ratelimit-reset"
-_NAMES: Final = frozenset((_USED, _REMAINING, _RESET))
-_LENGTHS: Final = frozenset(map(len, _NAMES))
+_COLUMNS: Final = frozenset((_USED, _REMAINING, _RESET))
+
+_LINES: Final = marked_by(lambda name: column if (column := name.lower()) in _COLUMNS else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +43,34 @@ class RateWindow:
 class RateLimits:
     """The newest values; parsed only when somebody looks."""
 
-    __slots__ = ("_raw", "_windows")
+    __slots__ = ("_lines", "_raw", "_windows")
 
     def __init__(self) -> None:
-        self._raw: list[tuple[bytes, bytes]] = []
+        self._raw: RawHeaders = ()
+        self._lines: Marked[bytes] = ()
         self._windows: tuple[RateWindow, ...] | None = ()
 
-    def observe(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
-        """Remember the rate headers of an answer, given all its raw headers; without any, nothing changes."""
-        # The length is compared first: of the usual headers few pass, and none is copied to lower case.
-        found = [header for header in raw if len(header[0]) in _LENGTHS and header[0].lower() in _NAMES]
-        if found:
-            self._raw = found
+    def observe(self, raw: RawHeaders, layout: Layout | None = None) -> None:
+        """Remember the rate headers of an answer, given all its raw headers; without any, nothing changes.
+
+        ``layout`` is that of ``raw``, where the caller has it.
+        """
+        lines = (layout_of(raw) if layout is None else layout)[_LINES]
+        if lines:
+            self._raw, self._lines = raw, lines
             self._windows = None
 
     def windows(self) -> tuple[RateWindow, ...]:
         """The windows of the newest answer that told any, shortest first."""
         if self._windows is None:
-            self._windows = _parse(self._raw)
+            self._windows = _parse((column, self._raw[index][1]) for column, index in self._lines)
         return self._windows
 
 
-def _parse(raw: Iterable[tuple[bytes, bytes]]) -> tuple[RateWindow, ...]:
+def _parse(lines: Iterable[tuple[bytes, bytes]]) -> tuple[RateWindow, ...]:
     values: dict[bytes, list[int | None]] = {_USED: [], _REMAINING: [], _RESET: []}
-    for name, line in raw:
-        column = values.get(name.lower())
-        if column is not None:
-            column.extend(_number(item) for item in line.split(b",", _MOST_WINDOWS)[:_MOST_WINDOWS])
+    for column, line in lines:
+        values[column].extend(_number(item) for item in line.split(b",", _MOST_WINDOWS)[:_MOST_WINDOWS])
     count = min(_MOST_WINDOWS, max(map(len, values.values())))
     return tuple(
         RateWindow(

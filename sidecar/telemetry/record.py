@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
+from sidecar.core.layout import Layout, RawHeaders, layout_of, marked_by
 from sidecar.core.redact import mask_path
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 
 #: A correlation header longer than this is not kept: both known kinds are far shorter.
 _MAX_CORRELATION: Final = 128
+_CORRELATING: Final = frozenset((b"traceparent", b"x-request-id"))
+_CORRELATION: Final = marked_by(lambda name: name.lower() if name.lower() in _CORRELATING else b"")
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -106,18 +109,17 @@ class CallRecord(msgspec.Struct, gc=False):
             self.status = error.status
             self.source = "sidecar"
 
-    def correlate(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+    def correlate(self, raw: RawHeaders, layout: Layout | None = None) -> None:
         """Keep the caller's ``traceparent`` and ``X-Request-Id``, if they are short printable ASCII.
 
-        ``raw`` is the request's raw headers.
+        ``raw`` is the request's raw headers, ``layout`` theirs, where the caller has it.
         """
-        for name, value in raw:
-            # The length is compared first: of the usual headers few pass, and none is copied to lower case.
-            length = len(name)
-            if length == 11 and name.lower() == b"traceparent":
-                self.traceparent = _printable(value)
-            elif length == 12 and name.lower() == b"x-request-id":
-                self.caller_request_id = _printable(value)
+        for field, index in (layout_of(raw) if layout is None else layout)[_CORRELATION]:
+            value = _printable(raw[index][1])
+            if field == b"traceparent":
+                self.traceparent = value
+            else:
+                self.caller_request_id = value
 
 
 def _printable(value: bytes) -> str | None:

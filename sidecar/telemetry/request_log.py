@@ -5,11 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.core.errors import Outcome
+from sidecar.telemetry.line_format import Line
 
 if TYPE_CHECKING:
-    from sidecar.telemetry.line_format import Entry
     from sidecar.telemetry.log import LogOutput
-    from sidecar.telemetry.record import CallRecord
+    from sidecar.telemetry.record import CallRecord, Recovery
+
+
+class RequestLine(Line):
+    """One call, as the log tells it; what follows ``bytes`` is only there if there is something to say."""
+
+    id: str
+    environment: str
+    method: str
+    path: str
+    status: int | None
+    duration_ms: float
+    upstream_ms: float
+    token_wait_ms: float
+    attempts: int
+    recovered: tuple[Recovery, ...]
+    bytes_in: int
+    bytes: int
+    error: str | None = None
+    outcome: str | None = None
+    detail: str | None = None
+    idempotency_key: str | None = None
+    caller: str | None = None
+    client_id_ours: bool | None = None
+    traceparent: str | None = None
+    x_request_id: str | None = None
 
 
 class RequestLog:
@@ -27,52 +52,42 @@ class RequestLog:
         output = self._output
         if record.error is None and not output.wants_info:
             return
-        entry: Entry = {
-            "timestamp": output.timestamp(),
-            "level": "info" if record.error is None else "warning",
-            "event": "request",
-            "id": record.id,
-            "environment": self._environment,
-            "method": record.method,
-            "path": record.shown_path,
-            "status": record.status or None,
-            "duration_ms": _milliseconds(record.duration),
-            "upstream_ms": _milliseconds(record.upstream_seconds),
-            "token_wait_ms": _milliseconds(record.token_wait_seconds),
-            "attempts": record.attempts,
-            "recovered": record.recovered,
-            "bytes_in": record.bytes_in,
-            "bytes": record.bytes_out,
-        }
+        line = RequestLine(
+            output.timestamp(),
+            "info" if record.error is None else "warning",
+            "request",
+            record.id,
+            self._environment,
+            record.method,
+            record.shown_path,
+            record.status or None,
+            # Milliseconds to the microsecond; int() is cheaper than round().
+            int(record.duration * 1e6) / 1e3,
+            int(record.upstream_seconds * 1e6) / 1e3,
+            int(record.token_wait_seconds * 1e6) / 1e3,
+            record.attempts,
+            record.recovered,
+            record.bytes_in,
+            record.bytes_out,
+            traceparent=record.traceparent,
+            x_request_id=record.caller_request_id,
+        )
         if record.error is not None or record.outcome is not None or record.caller is not None or record.futile:
-            self._add_trouble(entry, record)
-        if record.traceparent is not None:
-            entry["traceparent"] = record.traceparent
-        if record.caller_request_id is not None:
-            entry["x_request_id"] = record.caller_request_id
-        output.emit(entry)
+            self._add_trouble(line, record)
+        output.emit_line(line)
 
-    def _add_trouble(self, entry: Entry, record: CallRecord) -> None:
-        if record.error is not None:
-            entry["error"] = record.error
-        if record.outcome is not None:
-            entry["outcome"] = record.outcome
-        if record.detail is not None:
-            entry["detail"] = record.detail
-        if record.outcome is Outcome.UNKNOWN and record.idempotency_key is not None:
+    def _add_trouble(self, line: RequestLine, record: CallRecord) -> None:
+        line.error = record.error
+        line.outcome = record.outcome
+        line.detail = record.detail
+        if record.outcome is Outcome.UNKNOWN:
             # So that the payment can be reconciled with what Mangopay has.
-            entry["idempotency_key"] = record.idempotency_key
-        if record.caller is not None:
-            entry["caller"] = record.caller
+            line.idempotency_key = record.idempotency_key
+        line.caller = record.caller
         if record.futile:
-            entry["client_id_ours"] = self._is_ours(record.path)
+            line.client_id_ours = self._is_ours(record.path)
 
     def _is_ours(self, path: str) -> bool:
         """Whether the path's ClientId, the segment after the version, is the configured one."""
         segments = path.split("/", 3)
         return len(segments) > 2 and segments[2] == self._client_id
-
-
-def _milliseconds(seconds: float) -> float:
-    """Milliseconds to the microsecond; cheaper than round()."""
-    return int(seconds * 1_000_000) / 1_000

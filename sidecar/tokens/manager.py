@@ -15,6 +15,7 @@ import structlog
 
 from sidecar.core import token_policy as policy
 from sidecar.core import token_state as states
+from sidecar.core import unauthorized as api
 from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
 from sidecar.core.token_policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.token_state import Latch, State, Token
@@ -119,6 +120,7 @@ class TokenManager:
         state = self._state
         token = state.token
         now = self._clock.now()
+        # What nearly every call meets is decided here, without asking the policy.
         if token is not None and state.used and now < token.soft_at and token.generation > newer_than:
             return token
         return self._hand_out(policy.decide(state, now, newer_than))
@@ -148,11 +150,14 @@ class TokenManager:
 
         Raises SidecarError if :meth:`take` would at once.
         """
-        self._fetch_or_fail(policy.decide(self._state, self._clock.now()))
+        token, now = self._state.token, self._clock.now()
+        if token is None or now >= token.soft_at:
+            self._fetch_or_fail(policy.decide(self._state, now))
 
     def accepted(self, generation: int) -> None:
         """Note an answer other than a token 401 to a call with a token of ``generation``."""
-        self._state = states.accepted(self._state, generation)
+        if api.is_news(self._state.burns, generation):
+            self._state = states.accepted(self._state, generation)
 
     def unauthorized(self, generation: int, path: str) -> Burn | None:
         """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` (no query) got.

@@ -71,9 +71,9 @@ class Connection(Link):
         "_timeout",
         "deadline",
         "generation",
-        "idle_until",
         "keep_alive",
         "phase",
+        "pooled",
         "reused",
         "sent",
     )
@@ -92,8 +92,8 @@ class Connection(Link):
         self.sent = Sent.NOTHING
         #: When the pool's sweeper calls :meth:`expire` (seconds of the clock).
         self.deadline = math.inf
-        #: Kept by the pool: when an idle connection is too old to be reused (seconds of the clock).
-        self.idle_until = math.inf
+        #: Kept by the pool: it is there, for the next call to take.
+        self.pooled = False
         #: For how long upstream said that it keeps an idle connection (seconds).
         self.keep_alive: int | None = None
         self._timeout = math.inf
@@ -118,6 +118,7 @@ class Connection(Link):
     ) -> Response:
         """Send a request and return its response as soon as the final head is there.
 
+        Whoever has waited since the pool gave the connection out calls :meth:`look_again` first.
         ``head_only`` says that the method is HEAD. ``timeout`` (seconds) is how
         long upstream may take to read what waits for it, to send the head once
         the request is sent, and to send more of the body. When the head comes
@@ -126,14 +127,17 @@ class Connection(Link):
         Raises UpstreamFailure, and whatever a BodySource raises. After either,
         and when it is cancelled, the connection is closed.
         """
-        if not self.is_alive():
-            await self._look_again()
+        if self.phase is not Phase.READY:
+            await self.look_again()
         self.phase = Phase.HEAD
         self._head_only = head_only
         self._timeout = timeout
         sender = self._start_sending(head, body)
         try:
-            response = await self._final_head()
+            if self._response is None and self._error is None:
+                self._head_arrived = self.loop.create_future()
+                await self._head_arrived
+            self._raise_error()
             if sender is not None:
                 await stop(sender)
         except BaseException:
@@ -141,17 +145,29 @@ class Connection(Link):
             if sender is not None:
                 await stop(sender)
             raise
+        finally:
+            self._head_arrived = None
+        response = self._response
+        assert response is not None  # noqa: S101 - the head has arrived, and nothing went wrong
         return response
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
 
     def is_alive(self) -> bool:
         """Whether a request can be sent now: open, idle, and nothing waits to be read."""
         return self.phase is Phase.READY and self.is_quiet()
 
-    async def _look_again(self) -> None:
-        """Let the loop read what waits on the socket; raise UpstreamFailure unless the connection turns out alive.
+    async def look_again(self) -> None:
+        """Raise UpstreamFailure, of kind DEAD_BEFORE_WRITE, unless the connection is alive.
 
-        What waits may be harmless: a TLS 1.3 server sends session tickets right after the handshake.
+        What waits on the socket may be harmless (a TLS 1.3 server sends session tickets right after the handshake), so
+        the loop may read it first.
         """
+        if self.is_alive():
+            return
         if self.phase not in {Phase.READY, Phase.CLOSED}:
             raise RuntimeError("a connection carries one exchange at a time")
         try:
@@ -190,18 +206,6 @@ class Connection(Link):
         self._error = error
         self._close()
 
-    async def _final_head(self) -> Response:
-        if self._response is None and self._error is None:
-            self._head_arrived = self.loop.create_future()
-            try:
-                await self._head_arrived
-            finally:
-                self._head_arrived = None
-        if self._response is not None:
-            return self._response
-        error, self._error = self._error, None
-        raise cast("Exception", error)
-
     # --- its end -----------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -225,8 +229,10 @@ class Connection(Link):
         self._fail(FailureKind.LOST, "closed by the sidecar")
 
     def expire(self) -> None:
-        """End an exchange whose deadline has passed."""
-        if self.phase is Phase.BODY:
+        """End what has passed its deadline."""
+        if self.phase is Phase.READY:
+            detail = "it was idle for too long"
+        elif self.phase is Phase.BODY:
             detail = f"no more of the body within {self._timeout:g} s"
         elif self.sent is Sent.ALL:
             detail = f"no response within {self._timeout:g} s"
@@ -268,26 +274,30 @@ class Connection(Link):
                 found = self._heads.feed(data)
                 if found is None:
                     return
-                head, data = found
-                self._begin_response(head)
-            if not data:
-                return
-            if self.phase is Phase.BODY:
+                self._begin_response(*found)
+            elif self.phase is Phase.BODY:
                 self._feed(data)
-            else:
+            elif data:
                 # Nothing was asked, or all of it was answered: whatever this is, it must not be taken for the
                 # answer to the next request.
                 self._close()
         except BadResponseError as error:
             self._fail(FailureKind.BROKEN, str(error))
 
-    def _begin_response(self, head: ResponseHead) -> None:
+    def _begin_response(self, head: ResponseHead, data: bytes) -> None:
+        """Take the final head, and what has come of the body with it."""
         framing = check_body_framing(head, head_only=self._head_only)
-        self._response = response = Response(self, head, framing)
         self._persistent = framing.persistent
         self.keep_alive = framing.keep_alive
         self.deadline = math.inf
-        self.phase = Phase.DONE if response.complete else Phase.BODY
+        if len(data) == framing.length:  # nearly every answer comes in one piece
+            self._response = Response(self, head, framing, data)
+            self.phase = Phase.DONE
+        else:
+            self._response = response = Response(self, head, framing)
+            self.phase = Phase.DONE if response.complete else Phase.BODY
+            if data:
+                self._feed(data)
         wake(self._head_arrived)
 
     def _feed(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -62,7 +63,7 @@ class Pool:
         self._slots_taken = 0
         #: Oldest first: the end is the top of the stack.
         self._idle: list[Connection] = []
-        self._in_use: set[Connection] = set()
+        self._open_ones: set[Connection] = set()
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
@@ -85,16 +86,17 @@ class Pool:
         return len(self._waiters)
 
     async def acquire(self, deadline: float, fresh: bool = False) -> Connection:
-        """Return a connection that was alive a moment ago; a new one if ``fresh``.
+        """Return a connection that is alive; a new one if ``fresh``.
 
         ``deadline`` (seconds of the clock) bounds the wait for a slot and the
         opening together. Raises UpstreamFailure: NO_SLOT, or RESOLVE, CONNECT
-        or TLS if a new connection cannot be opened.
+        or TLS if a new connection cannot be opened, DEAD_BEFORE_WRITE if it
+        died at once.
         """
         if self._closed:
             raise before_a_byte(FailureKind.NO_SLOT, "the pool is closed")
         if not fresh:
-            idle = self._take_idle()
+            idle = self.take_idle()
             if idle is not None:
                 return idle
         elif self._idle and self._slots_taken >= self._size:
@@ -104,6 +106,7 @@ class Pool:
         else:
             granted = await self._wait(deadline, fresh)
             if granted is not None:
+                await granted.look_again()
                 return granted
         return await self._open(deadline)
 
@@ -121,7 +124,7 @@ class Pool:
         self._closed = True
         while (waiter := self._next_waiter()) is not None:
             waiter.granted.set_result(_Grant.NOTHING)
-        for connection in (*self._idle, *self._in_use):
+        for connection in tuple(self._open_ones):
             connection.abort()
         if self._sweeper is not None and not self._sweeper.done():
             self._sweeper.cancel()
@@ -129,13 +132,16 @@ class Pool:
 
     # --- getting one -------------------------------------------------------------------------------------------------
 
-    def _take_idle(self) -> Connection | None:
-        while self._idle:
-            connection = self._idle[-1]
-            if connection.idle_until > self._clock.now() and connection.is_alive():
-                self._idle.pop()
+    def take_idle(self) -> Connection | None:
+        """Return the connection that was used last if there is one that is alive, without waiting."""
+        idle = self._idle
+        while idle:
+            connection = idle[-1]
+            if connection.deadline > self._clock.now() and connection.is_alive():
+                idle.pop()
+                connection.pooled = False
+                connection.deadline = math.inf
                 connection.reused = True
-                self._in_use.add(connection)
                 return connection
             connection.abort()
         return None
@@ -176,10 +182,11 @@ class Pool:
         except BaseException:
             self._free_slot()
             raise
-        self._in_use.add(connection)
+        self._open_ones.add(connection)
         if self._closed:
             connection.abort()
             raise before_a_byte(FailureKind.NO_SLOT, "the pool is closed")
+        await connection.look_again()
         return connection
 
     async def _dial(self, deadline: float) -> Connection:
@@ -199,8 +206,8 @@ class Pool:
 
     def give_back(self, connection: Connection) -> None:
         """Take back a connection that can carry another exchange, and pass it to the call that waits longest."""
-        if connection not in self._in_use:
-            return  # given back before
+        if connection.pooled:
+            return  # given back before: two calls must never share a connection
         kept_for = IDLE_TIMEOUT
         if connection.keep_alive is not None:
             kept_for = min(kept_for, connection.keep_alive - _KEEP_ALIVE_MARGIN)
@@ -209,8 +216,8 @@ class Pool:
             return
         waiter = self._next_waiter()
         if waiter is None:
-            connection.idle_until = self._clock.now() + kept_for
-            self._in_use.discard(connection)
+            connection.deadline = self._clock.now() + kept_for
+            connection.pooled = True
             self._idle.append(connection)
         elif waiter.fresh:
             self._waiters.appendleft(waiter)  # it gets the slot of this connection
@@ -221,11 +228,10 @@ class Pool:
 
     def forget(self, connection: Connection) -> None:
         """Let go of a connection that has closed."""
-        if connection in self._in_use:
-            self._in_use.discard(connection)
-            self._free_slot()
-        elif connection in self._idle:
-            self._idle.remove(connection)
+        if connection in self._open_ones:
+            self._open_ones.remove(connection)
+            if connection.pooled:
+                self._idle.remove(connection)
             self._free_slot()
 
     def _free_slot(self) -> None:
@@ -251,10 +257,8 @@ class Pool:
         while self._slots_taken:
             await self._clock.sleep_until(self._clock.now() + _SWEEP_INTERVAL)
             now = self._clock.now()
-            for connection in [each for each in self._in_use if each.deadline <= now]:
+            for connection in [each for each in self._open_ones if each.deadline <= now]:
                 connection.expire()
-            for connection in [each for each in self._idle if each.idle_until <= now]:
-                connection.abort()
             for waiter in self._waiters:
                 if waiter.deadline <= now and not waiter.granted.done():
                     waiter.granted.set_result(_Grant.NOTHING)  # it leaves the queue by itself

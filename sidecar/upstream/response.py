@@ -10,7 +10,6 @@ from sidecar.upstream.chunks import ChunkedDecoder
 if TYPE_CHECKING:
     import asyncio
 
-    from sidecar.core.headers import RawHeaders
     from sidecar.core.response_head import ResponseFraming, ResponseHead
     from sidecar.upstream.connection import Connection
     from sidecar.upstream.errors import UpstreamFailure
@@ -39,32 +38,26 @@ class Response:
         "_pieces",
         "_size",
         "_waiter",
-        "chunked",
         "complete",
-        "content_length",
-        "has_body",
-        "raw_headers",
-        "reason",
-        "status",
+        "framing",
+        "head",
     )
 
-    def __init__(self, connection: Connection, head: ResponseHead, framing: ResponseFraming) -> None:
-        #: As upstream sent them, hop-by-hop ones included.
-        self.status: Final[int] = head.status
-        self.reason: Final[bytes] = head.reason
-        self.raw_headers: Final[RawHeaders] = head.raw_headers
-        #: The value of Content-Length (bytes), even where no body follows (HEAD, 304).
-        self.content_length: Final[int | None] = framing.declared
-        self.chunked: Final = framing.length is None
-        #: Whether a body follows the head; a chunked one may still turn out empty.
-        self.has_body: Final = framing.length != 0
+    def __init__(
+        self, connection: Connection, head: ResponseHead, framing: ResponseFraming, whole: bytes = b""
+    ) -> None:
+        """``whole`` is the body, if all of it came with the head."""
+        #: Status, reason and fields as upstream sent them, hop-by-hop ones included.
+        self.head: Final = head
+        self.framing: Final = framing
+        length = framing.length
         #: All of the body has arrived here, which does not mean that it was read.
-        self.complete = not self.has_body
+        self.complete = length == len(whole)
         self._connection: Connection | None = connection
-        self._decoder = ChunkedDecoder(connection.loop) if framing.length is None else None
-        self._left = framing.length or 0
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._decoder = ChunkedDecoder(connection.loop) if length is None else None
+        self._left = length or 0
+        self._pieces: list[bytes] = [whole] if whole else []
+        self._size = len(whole)
         self._failure: UpstreamFailure | None = None
         self._waiter: asyncio.Future[None] | None = None
 
@@ -81,13 +74,18 @@ class Response:
             if self._failure is not None:
                 raise self._failure
             await self._arrival()
-        return self._take()
+        data = self._take()
+        if self._connection is not None:
+            self._connection.resume_reading()
+        return data
 
-    def read_nowait(self) -> bytes | None:
-        """Return all of the body that was not read yet if it has arrived to the end, else None."""
+    def take_whole(self) -> bytes | None:
+        """Return what was not read of the body and release the response, if its end has arrived; else None."""
         if not self.complete:
             return None
-        return self._take() if self._pieces else b""
+        body = self._take()
+        self.release()
+        return body
 
     def release(self) -> None:
         """Give the connection back, or close it. What has arrived of a complete body can still be read."""
@@ -100,8 +98,6 @@ class Response:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._size = 0
-        if self._connection is not None:
-            self._connection.resume_reading()
         return data
 
     async def _arrival(self) -> None:
@@ -118,6 +114,11 @@ class Response:
             self._waiter = None
             connection.deadline = math.inf
 
+    @property
+    def status(self) -> int:
+        """The status code."""
+        return self.head.status
+
     # --- called by the connection ------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bool:
@@ -126,10 +127,11 @@ class Response:
         Raises BadResponseError if the chunks are malformed.
         """
         surplus = False
-        if self._decoder is not None:
-            data = self._decoder.feed(data)
-            surplus = self._decoder.surplus
-            self.complete = self._decoder.complete
+        decoder = self._decoder
+        if decoder is not None:
+            data = decoder.feed(data)
+            surplus = decoder.surplus
+            self.complete = decoder.complete
         else:
             left = self._left - len(data)
             if left < 0:
@@ -140,7 +142,7 @@ class Response:
         if data:
             self._pieces.append(data)
             self._size += len(data)
-        if data or self.complete:
+        if self._waiter is not None and (data or self.complete):
             self._wake()
         return surplus
 

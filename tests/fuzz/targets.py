@@ -17,10 +17,9 @@ from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.framing import BodyFraming, check_request
 from sidecar.core.guard import GuardRules, check_guard
 from sidecar.core.headers import (
-    RawHeaders,
     RequestTemplate,
     filter_request_headers,
-    filter_response_headers,
+    filter_response_lines,
     render_response_head,
 )
 from sidecar.core.policy import Policy
@@ -33,6 +32,8 @@ from tests.wire.threats.reference import read_requests
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+
+    from sidecar.core.layout import RawHeaders
 
 CLIENT_ID: Final = "acme"
 TOKEN: Final = "the-access-token"
@@ -240,7 +241,8 @@ def _read_answer(data: bytes, cut: int) -> object:
         _must(len(str(error)) < 100, "a fault is told in our own words")
         return "refused"
     try:
-        down = render_response_head(head.status, head.reason, filter_response_headers(head.raw_headers))
+        kept = filter_response_lines(head.lines, head.raw_headers, head.layout)
+        down = render_response_head(head.status, head.reason, kept)
     except SidecarError as error:
         raise Broken("what was read can be written") from error
     _check_answer(down, head.status, framed.length, framed.declared)

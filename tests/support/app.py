@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from sidecar.app import Sidecar
 from sidecar.config import load
 from sidecar.core.errors import ErrorCode
 from sidecar.lifecycle import Lifecycle
 from sidecar.runtime import SystemClock
-from sidecar.telemetry.line_format import json_line
+from sidecar.telemetry.line_format import Line, json_line
 from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import LogOutput
 from tests.support import canary
@@ -35,6 +37,10 @@ class CollectedLog(LogOutput):
     def emit(self, entry: dict[str, object]) -> None:
         canary.record("log", json_line(entry))
         self.entries.append(dict(entry))
+
+    def emit_line(self, line: Line) -> None:
+        fields = msgspec.structs.asdict(line)
+        self.emit({name: value for name, value in fields.items() if value is not None or name == "status"})
 
     @property
     def requests(self) -> list[dict[str, object]]:

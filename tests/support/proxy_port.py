@@ -53,7 +53,7 @@ def ok(body: bytes = b"ok", *, keep_alive: bool = True) -> RawResponse:
     """Return a plain 200."""
     close = b"" if keep_alive else b"Connection: close\r\n"
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n" % (len(body), close)
-    return RawResponse(head, body, keep_alive=keep_alive)
+    return RawResponse(head, body, keep_alive)
 
 
 @dataclass(eq=False)

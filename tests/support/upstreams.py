@@ -337,6 +337,8 @@ class Client:
         """Send a request on a connection of the pool and return the response, body unread."""
         if connection is None:
             connection = await self.acquire()
+        else:
+            await connection.look_again()
         head = request_head(method, target, body)
         return await connection.exchange(head, body, head_only=method == "HEAD", timeout=timeout)
 

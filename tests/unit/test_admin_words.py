@@ -227,7 +227,7 @@ class Sidecar:
 
 async def test_the_snapshot_shows_the_running_parts() -> None:
     sidecar = Sidecar(Source(token()), Source(token(credential="embedded")))
-    sidecar.metrics.rate_limit(((b"X-RateLimit-Remaining", b"5"),))
+    sidecar.metrics.rate_limits.observe(((b"X-RateLimit-Remaining", b"5"),))
     await sidecar.clock.advance(60)
     sidecar.recorder.open("GET", "/v2.01/acme/users/1")
     shown = sidecar.state.status()

@@ -15,7 +15,7 @@ from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.secret import Secret
 
 if TYPE_CHECKING:
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 KEY = "a-long:caller-key é"
 NOW = 1_700_000_000.0

@@ -9,7 +9,7 @@ import pytest
 from sidecar.core.challenge import is_sca_challenge
 
 if TYPE_CHECKING:
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.framing import BodyFraming, check_request
 
 if TYPE_CHECKING:
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 HTTP_1_0 = (1, 0)
 HTTP_1_1 = (1, 1)
@@ -72,7 +72,7 @@ def test_lengths_that_every_reader_reads_alike(value: bytes) -> None:
 
 
 def test_values_may_hold_tabs_and_obs_text() -> None:
-    assert check((b"X", b"a\tb \xe9\xff"))
+    assert check((b"X", b"a\tb \xe9\xff")).keep_alive
 
 
 # --- lengths and codings
@@ -162,7 +162,7 @@ def test_other_versions_are_refused(version: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "M-SEARCH", "PROPFIND", "X!"])
 def test_any_token_is_a_method(method: str) -> None:
-    assert check(method=method)
+    assert check(method=method).keep_alive
 
 
 @pytest.mark.parametrize("method", ["", "G ET", "GET\r\n", "GÉT", "GET/", "G\x00"])

@@ -13,7 +13,7 @@ from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.guard import GuardRules, _host_allowed, check_guard
 
 if TYPE_CHECKING:
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 RULES = GuardRules(frozenset({"sidecar", "App.Internal", "10.0.0.7", "fd00::7", "[fd00::8]"}))
 LOCAL = (b"Host", b"localhost:8080")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -11,13 +12,15 @@ from hypothesis import strategies as st
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.headers import (
     TOKEN_CHARACTERS,
-    NameTable,
-    RawHeaders,
     connection_options,
     filter_request_headers,
-    filter_response_headers,
+    filter_response_lines,
     folded,
 )
+from sidecar.core.layout import layout_of, lines_of
+
+if TYPE_CHECKING:
+    from sidecar.core.layout import Lines, RawHeaders
 
 # --- what goes up
 
@@ -182,10 +185,15 @@ def test_filtering_never_adds_or_reorders_and_never_lets_a_removed_name_pass(raw
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=12).map(tuple))
 def test_harmless_headers_all_pass(raw: RawHeaders) -> None:
     assert filter_request_headers(raw) == raw
-    assert filter_response_headers(raw) == list(raw)
+    assert down(raw) == lines_of(raw)
 
 
 # --- what comes down
+
+
+def down(raw: RawHeaders) -> Lines:
+    return filter_response_lines(lines_of(raw), raw, layout_of(raw))
+
 
 PASSES_DOWN: RawHeaders = (
     (b"Date", b"Wed, 22 Nov 2026 03:00:00 GMT"),
@@ -207,7 +215,7 @@ PASSES_DOWN: RawHeaders = (
 
 
 def test_response_headers_keep_case_order_repeats_and_bytes() -> None:
-    assert filter_response_headers(PASSES_DOWN) == list(PASSES_DOWN)
+    assert down(PASSES_DOWN) == lines_of(PASSES_DOWN)
 
 
 REMOVED_DOWN = [
@@ -229,22 +237,22 @@ REMOVED_DOWN = [
 @pytest.mark.parametrize("name", REMOVED_DOWN)
 def test_hop_by_hop_and_forged_headers_do_not_come_down(name: bytes) -> None:
     for spelling in spellings(name):
-        assert filter_response_headers(((spelling, b"x"), (b"A", b"1"))) == [(b"A", b"1")], spelling
+        assert down(((spelling, b"x"), (b"A", b"1"))) == (b"A: 1",), spelling
 
 
 def test_what_upstreams_connection_names_does_not_come_down() -> None:
     lines = ((b"X-Hop", b"1"), (b"Connection", b"close, x-hop"), (b"A", b"1"))
-    assert filter_response_headers(lines) == [(b"A", b"1")]
+    assert down(lines) == (b"A: 1",)
 
 
 def test_content_length_comes_down_even_when_named() -> None:
     lines = ((b"Connection", b"Content-Length"), (b"Content-Length", b"5"))
-    assert filter_response_headers(lines) == [(b"Content-Length", b"5")]
+    assert down(lines) == (b"Content-Length: 5",)
 
 
 @given(HEADERS)
 def test_no_response_can_forge_our_headers(raw: RawHeaders) -> None:
-    assert not [name for name, _ in filter_response_headers(raw) if folded(name).startswith(b"x-sidecar-")]
+    assert not [line for line in down(raw) if folded(line).startswith(b"x-sidecar-")]
 
 
 # --- its parts
@@ -257,24 +265,3 @@ def test_connection_options_are_lower_case_and_never_empty() -> None:
 def test_token_characters_are_those_of_rfc_9110() -> None:
     delimiters = set(b'"(),/:;<=>?@[\\]{}')
     assert set(TOKEN_CHARACTERS) == {byte for byte in range(0x21, 0x7F) if byte not in delimiters}
-
-
-def test_a_name_table_asks_its_rule_once_a_spelling() -> None:
-    asked: list[bytes] = []
-
-    def rule(name: bytes) -> int:
-        asked.append(name)
-        return len(name)
-
-    table = NameTable(rule)
-    assert [table[b"Host"], table[b"Host"], table[b"host"]] == [4, 4, 4]
-    assert asked == [b"Host", b"host"]
-
-
-def test_a_name_table_stays_small_whatever_is_sent() -> None:
-    table = NameTable(len)
-    for number in range(2000):
-        assert table[b"X-%d" % number] == len(b"X-%d" % number)
-    assert table[b"y" * 8000] == 8000
-    assert b"y" * 8000 not in table
-    assert len(table) <= 512

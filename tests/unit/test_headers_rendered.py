@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.headers import (
-    RawHeader,
-    RawHeaders,
     RequestTemplate,
     filter_request_headers,
     render_response_head,
 )
+from sidecar.core.layout import lines_of
+
+if TYPE_CHECKING:
+    from sidecar.core.layout import RawHeader, RawHeaders
 
 
 def parse_head(head: bytes) -> tuple[bytes, list[RawHeader]]:
@@ -173,21 +177,19 @@ def test_a_rendered_request_reads_back_as_what_was_put_in(raw: RawHeaders, lengt
 
 
 def test_a_response_head_byte_for_byte() -> None:
-    head = render_response_head(
-        200, b"Tout va bien \xe9", [(b"x-A", b"1"), (b"X-a", b"\xff")], [(b"X-Sidecar-Recovered", b"token")]
-    )
+    head = render_response_head(200, b"Tout va bien \xe9", (b"x-A: 1", b"X-a: \xff"), (b"X-Sidecar-Recovered: token",))
     assert head == b"HTTP/1.1 200 Tout va bien \xe9\r\nx-A: 1\r\nX-a: \xff\r\nX-Sidecar-Recovered: token\r\n\r\n"
 
 
 def test_an_empty_reason_keeps_its_space() -> None:
-    assert render_response_head(404, b"", []) == b"HTTP/1.1 404 \r\n\r\n"
+    assert render_response_head(404, b"", ()) == b"HTTP/1.1 404 \r\n\r\n"
 
 
 @pytest.mark.parametrize(
     ("status", "stays"), [(200, True), (304, True), (205, True), (204, False), (199, False), (103, False)]
 )
 def test_content_length_where_no_body_can_be(status: int, stays: bool) -> None:
-    head = render_response_head(status, b"R", [(b"content-LENGTH", b"0"), (b"A", b"1")])
+    head = render_response_head(status, b"R", (b"content-LENGTH: 0", b"A: 1"))
     assert (b"content-LENGTH" in head) is stays
     assert b"A: 1" in head
 
@@ -198,9 +200,9 @@ def test_a_broken_answer_cannot_split_ours(place: str, bad: bytes) -> None:
     reason = b"OK" + bad if place == "reason" else b"OK"
     name = b"X" + bad if place == "name" else b"X"
     value = b"v" + bad if place == "value" else b"v"
-    extra = [(b"E", bad)] if place == "extra" else []
+    extra = (b"E: " + bad,) if place == "extra" else ()
     with pytest.raises(SidecarError) as caught:
-        render_response_head(200, reason, [(name, value)], extra)
+        render_response_head(200, reason, (name + b": " + value,), extra)
     assert caught.value.code is ErrorCode.UPSTREAM_UNREACHABLE
     assert caught.value.outcome is Outcome.UNKNOWN
 
@@ -209,7 +211,7 @@ def test_a_broken_answer_cannot_split_ours(place: str, bad: bytes) -> None:
 def test_a_rendered_response_reads_back_as_what_was_put_in(
     status: int, reason: bytes, headers: RawHeaders, extra: RawHeaders
 ) -> None:
-    start, read = parse_head(render_response_head(status, reason, headers, extra))
+    start, read = parse_head(render_response_head(status, reason, lines_of(headers), lines_of(extra)))
     assert start == b"HTTP/1.1 %d %b" % (status, reason)
     dropped = {b"content-length"} if status == 204 else set()
     assert read == [header for header in headers if header[0].lower() not in dropped] + list(extra)
@@ -218,7 +220,7 @@ def test_a_rendered_response_reads_back_as_what_was_put_in(
 @given(st.binary(max_size=20), st.binary(max_size=20))
 def test_whatever_bytes_upstream_sends_never_become_another_line(name: bytes, value: bytes) -> None:
     try:
-        head = render_response_head(200, b"OK", [(name, value)])
+        head = render_response_head(200, b"OK", (name + b": " + value,))
     except SidecarError:
         assert set(b"\r\n\0") & set(name + value)
     else:

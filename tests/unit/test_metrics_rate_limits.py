@@ -96,7 +96,7 @@ def test_the_newest_answer_counts() -> None:
 
 def test_the_metrics_tell_remaining_and_reset_by_window() -> None:
     metrics = Metrics()
-    metrics.rate_limit(((b"X-RateLimit-Remaining", b"5, x, 7"), (b"X-RateLimit-Reset", b"1733404277")))
+    metrics.rate_limits.observe(((b"X-RateLimit-Remaining", b"5, x, 7"), (b"X-RateLimit-Reset", b"1733404277")))
     families = prometheus.parse(metrics.expose().decode())
     remaining = families["mangopay_sidecar_rate_limit_remaining"]
     assert remaining.value(window="15m") == 5

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.core.stored_answer import idempotency_key, is_conflict, read_stored_answer, unix_seconds
 
 if TYPE_CHECKING:
-    from sidecar.core.headers import RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 PATH = "/v2.01/acme/payins/card/web"
 SENT = 1_700_000_000.4

@@ -310,7 +310,7 @@ CRASHES: Final[dict[str, tuple[Callable[[App], object], str, Callable[..., Any]]
     "the body reader": (lambda app: type(app.sidecar._handler._bodies), "read", broken),
     "the token manager's check": (lambda app: app.sidecar._credentials.api, "check", broken_at_once),
     "the token manager": (lambda app: app.sidecar._credentials.api, "take_nowait", broken_at_once),
-    "the pool": (lambda app: app.sidecar._outward.pool, "acquire", broken),
+    "the pool": (lambda app: app.sidecar._outward.pool, "take_idle", broken_at_once),
     "the forwarder": (lambda app: app.sidecar._handler._forwarder, "forward", broken),
 }
 

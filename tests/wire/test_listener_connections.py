@@ -275,7 +275,7 @@ async def test_a_large_whole_answer_arrives_whole() -> None:
     body = bytes(range(256)) * 20_000
 
     async def handler(request: CallerRequest) -> Answer:
-        return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, keep_alive=True)
+        return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, True)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:

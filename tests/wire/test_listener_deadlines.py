@@ -222,7 +222,7 @@ async def _read_until_felt(port: Port, client: RawClient) -> None:
 async def test_a_whole_answer_that_is_not_read_is_cut_off_too() -> None:
     async def handler(request: CallerRequest) -> Answer:
         body = b"x" * 20_000_000
-        return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, keep_alive=True)
+        return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, True)
 
     async with serve(lambda _: handler, limits=_LIMITS) as port:
         with await port.client(receive_buffer=4096) as client:
@@ -242,7 +242,7 @@ async def test_a_closed_connection_with_unread_bytes_does_not_stay_for_ever() ->
         assert connection.transport is not None
         connection.transport.set_write_buffer_limits(high=50_000_000)
         body = b"x" * 20_000_000
-        return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, keep_alive=False)
+        return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, False)
 
     async with serve(lambda _: handler, limits=_LIMITS) as port:
         with await port.client(receive_buffer=4096) as client:
@@ -274,7 +274,7 @@ async def test_an_early_answer_reaches_a_caller_that_goes_on_sending() -> None:
 
     def handler(port: Port) -> Handler:
         async def refuse(request: CallerRequest) -> Answer:
-            return RawResponse(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", keep_alive=True)
+            return RawResponse(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n", b"no", True)
 
         return refuse
 
@@ -287,7 +287,7 @@ async def test_an_early_answer_reaches_a_caller_that_goes_on_sending() -> None:
 
 async def test_an_upload_without_end_behind_an_early_answer_is_cut_off() -> None:
     async def refuse(request: CallerRequest) -> Answer:
-        return RawResponse(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", keep_alive=True)
+        return RawResponse(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n", b"no", True)
 
     async with serve(lambda _: refuse, limits=ConnectionLimits(max_body=1_000_000)) as port:
         with await port.client() as client:

@@ -167,9 +167,9 @@ async def test_nothing_is_written_once_the_answer_has_begun(monkeypatch: pytest.
     gate = asyncio.Event()
     begin = Connection._begin_response
 
-    def spy(self: Connection, head: ResponseHead) -> None:
+    def spy(self: Connection, head: ResponseHead, data: bytes) -> None:
         gate.set()
-        begin(self, head)
+        begin(self, head, data)
 
     monkeypatch.setattr(Connection, "_begin_response", spy)
 

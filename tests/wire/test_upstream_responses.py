@@ -249,8 +249,8 @@ async def test_headers_and_reason_are_the_bytes_that_upstream_sent() -> None:
     async with serve(answering(wire)) as upstream, client_of(upstream) as client:
         response = await client.ask()
         response.release()
-    assert response.reason == b"Tr\xe8s bien"
-    assert response.raw_headers == (
+    assert response.head.reason == b"Tr\xe8s bien"
+    assert response.head.raw_headers == (
         (b"x-LOWER", b"1"),
         (b"Server", b"a"),
         (b"Server", b"b"),
@@ -284,7 +284,12 @@ async def test_a_response_says_how_its_body_is_framed(
         response = await client.ask(method)
         await read_all(response)
         response.release()
-    assert (response.content_length, response.chunked, response.has_body) == (content_length, chunked, has_body)
+    framing = response.framing
+    assert (framing.declared, framing.length is None, framing.length != 0) == (
+        content_length,
+        chunked,
+        has_body,
+    )
 
 
 async def test_no_content_coding_is_undone() -> None:
@@ -299,8 +304,9 @@ async def test_a_small_response_is_there_without_another_wait(wire: bytes) -> No
     async with serve(answering(wire)) as upstream, client_of(upstream) as client:
         response = await client.ask()
         assert response.complete
-        assert response.read_nowait() == OK[-12:]
-        assert response.read_nowait() == b""
+        assert response.take_whole() == OK[-12:]
+        assert client.pool.idle == 1
+        assert response.take_whole() == b""
         assert await response.read() == b""
         response.release()
         assert client.pool.idle == 1
@@ -319,7 +325,7 @@ async def test_an_incomplete_response_is_not_read_without_waiting() -> None:
     async with serve(script) as upstream, client_of(upstream) as client:
         response = await client.ask()
         assert not response.complete
-        assert response.read_nowait() is None
+        assert response.take_whole() is None
         go_on.set()
         assert await read_all(response) == OK[-12:]
         response.release()
@@ -333,8 +339,8 @@ async def test_the_body_can_be_read_after_the_connection_was_given_back() -> Non
         first.release()
         assert client.pool.idle == 1
         second = await client.ask()
-        assert first.read_nowait() == OK[-12:]
-        assert second.read_nowait() == OK[-12:]
+        assert first.take_whole() == OK[-12:]
+        assert second.take_whole() == OK[-12:]
         second.release()
         second.release()
         assert client.pool.idle == 1

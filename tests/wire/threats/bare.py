@@ -12,7 +12,7 @@ from sidecar.core import framing, guard, headers, response_head, target
 from sidecar.core.errors import SidecarError
 from sidecar.core.framing import check_request
 from sidecar.core.guard import GuardRules, check_guard
-from sidecar.core.headers import RawHeaders, RequestTemplate, filter_request_headers
+from sidecar.core.headers import RequestTemplate, filter_request_headers
 from sidecar.core.response_head import BadResponseError, HeadReader, check_body_framing
 from sidecar.core.target import TargetRules, parse_target
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    from sidecar.core.layout import RawHeaders
     from tests.wire.threats.case import Case
 
 _GUARD: Final = GuardRules(frozenset())

@@ -48,7 +48,8 @@ FUNCTIONS: Final[dict[ModuleType, tuple[str, ...]]] = {
     policy: ("Policy.check", "_readable"),
     caller: ("Callers.check_token_call", "Callers.check_call", "_credentials"),
     response_head: (
-        "parse_head",
+        "_read_status_line",
+        "_read_field_line",
         "HeadReader.feed",
         "HeadReader._count_interim",
         "check_body_framing",
@@ -109,8 +110,8 @@ NEEDED: Final[dict[str, Need]] = {
     "caller.Callers.check_token_call: scheme != b'basic'": "key-as-bearer-at-the-token-path",
     "caller.Callers.check_token_call: not self._knows_password(credentials)": "key-wrong-at-the-token-path",
     "caller._credentials: len(values) != 1": "key-then-wrong",
-    "response_head.parse_head: match is None": Guards("nothing by itself: see the table of patterns"),
-    "response_head.parse_head: _STATUS.match(head) is None": Guards("nothing: it chooses between two messages"),
+    "response_head._read_status_line: match is None": Guards("nothing by itself: see the table of patterns"),
+    "response_head._read_field_line: match is None": Guards("nothing by itself: see the table of patterns"),
     "response_head.HeadReader.feed: not data.startswith(_VERSION) and (not _VERSION.startswith(data))": (
         "status-then-silence"
     ),
@@ -198,35 +199,24 @@ MEMBERS: Final[tuple[tuple[ModuleType, str, Callable[[Any], str]], ...]] = (
     (response_head, "_NO_BODY", lambda status: f"answer-{status}"),
 )
 
-#: What the patterns of a response head say, made lax in one place each. The rest is as it is in the source.
+_NAME: Final = "([!#$%&'*+\\-.^_`|~0-9A-Za-z]++):"
+_VALUE: Final = r"([\t\x20-\x7e\x80-\xff]*+)"
+_REASON: Final = r"(?: ([\t\x20-\x7e\x80-\xff]*+))?"
+
+#: What the patterns of a response head's lines say, made lax in one place each: pattern, what stands there, what to put
+#: in its place, and the case that fails then.
 LAX: Final = {
-    "one space behind the version": (r"HTTP/1\.([01]) ", r"HTTP/1\.([01]) +", "status-two-spaces"),
-    "version 1.0 or 1.1": (r"HTTP/1\.([01])", r"HTTP/1\.([0-9])", "status-version-1.2"),
-    "three digits": ("[1-9][0-9][0-9]", "[0-9]+", "status-four-digits"),
-    "names without blanks": (
-        rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:".decode(),
-        r"[^:\r\n]++:",
-        "field-space-before-another-colon",
-    ),
-    "names are not empty": (rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:".decode(), r"[!-9;-~]*+:", "field-empty-name-last"),
-    "names are ASCII": (rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:".decode(), r"[!-9;-\xff]++:", "field-high-byte-in-name"),
-    "values without NUL": (r"[\t\x20-\x7e\x80-\xff]*+\r\n)*", r"[\x00\t\x20-\x7e\x80-\xff]*+\r\n)*", "field-nul"),
-    "values without CR": (
-        r"[\t\x20-\x7e\x80-\xff]*+\r\n)*",
-        r"(?:[\t\x20-\x7e\x80-\xff]|\r(?!\n))*+\r\n)*",
-        "field-bare-cr",
-    ),
-    "values without LF": (r"[\t\x20-\x7e\x80-\xff]*+\r\n)*", r"[\t\n\x20-\x7e\x80-\xff]*+\r\n)*", "field-bare-lf"),
-    "no folding": (
-        r"[\t\x20-\x7e\x80-\xff]*+\r\n)*",
-        r"[\t\x20-\x7e\x80-\xff]*+(?:\r\n[ \t][^\r]*+)*\r\n)*",
-        "field-folded-last",
-    ),
-    "reason without control characters": (
-        r"(?: ([\t\x20-\x7e\x80-\xff]*+))?",
-        r"(?: ([^\r\n]*+))?",
-        "status-reason-escape",
-    ),
+    "one space behind the version": ("_STATUS_LINE", r"HTTP/1\.([01]) ", r"HTTP/1\.([01]) +", "status-two-spaces"),
+    "version 1.0 or 1.1": ("_STATUS_LINE", r"HTTP/1\.([01])", r"HTTP/1\.([0-9])", "status-version-1.2"),
+    "three digits": ("_STATUS_LINE", "[1-9][0-9][0-9]", "[0-9]+", "status-four-digits"),
+    "reason without control characters": ("_STATUS_LINE", _REASON, r"(?: ([^\r\n]*+))?", "status-reason-escape"),
+    "names without blanks": ("_FIELD_LINE", _NAME, r"([^:\r\n]++):", "field-space-before-another-colon"),
+    "names are not empty": ("_FIELD_LINE", _NAME, r"([!-9;-~]*+):", "field-empty-name-last"),
+    "names are ASCII": ("_FIELD_LINE", _NAME, r"([!-9;-\xff]++):", "field-high-byte-in-name"),
+    "no folding": ("_FIELD_LINE", _NAME, r"([^:\r\n]++):?", "field-folded-last"),
+    "values without NUL": ("_FIELD_LINE", _VALUE, r"([\x00\t\x20-\x7e\x80-\xff]*+)", "field-nul"),
+    "values without CR": ("_FIELD_LINE", _VALUE, r"([\r\t\x20-\x7e\x80-\xff]*+)", "field-bare-cr"),
+    "values without LF": ("_FIELD_LINE", _VALUE, r"([\n\t\x20-\x7e\x80-\xff]*+)", "field-bare-lf"),
 }
 
 #: A constant, a value that takes its limit away, and the case that fails then.

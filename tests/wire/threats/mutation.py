@@ -15,7 +15,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core import caller, framing, guard, headers, policy, response_head, target
-from sidecar.core.headers import NameTable
+from sidecar.core.layout import LAYOUTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,10 +97,10 @@ def forget() -> None:
     """Empty all caches of earlier verdicts."""
     for module in _WITH_CACHES:
         for value in vars(module).values():
-            if isinstance(value, NameTable):
-                value.clear()
-            elif hasattr(value, "cache_clear"):
+            if hasattr(value, "cache_clear"):
                 value.cache_clear()
+    for table in (LAYOUTS, response_head._STATUS_LINES, response_head._FIELD_LINES):
+        table.clear()
 
 
 # --- source ----------------------------------------------------------------------------------------------------------

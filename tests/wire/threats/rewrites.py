@@ -140,7 +140,7 @@ REWRITTEN: Final = dict(
         ),
         *_at(
             headers,
-            "filter_response_headers",
+            "filter_response_lines",
             ("nominated by upstream", "not in nominated]", "not in {b''}]", "down-nominated"),
             ("length nominated by upstream", 'nominated.discard(b"content-length")', "pass", "down-nominated-length"),
         ),
@@ -200,7 +200,7 @@ REWRITTEN: Final = dict(
         ),
         *_at(
             response_head,
-            "parse_head",
+            "_read_field_line",
             ("fields end with the head", '.rstrip(b" \\t")', "", "answer-blanks-around-values"),
         ),
         *_at(
@@ -210,21 +210,11 @@ REWRITTEN: Final = dict(
         ),
         *_at(
             connection,
-            "Connection.data_received",
-            (
-                "unasked bytes close",
-                "                self._close()",
-                "                pass",
-                "extra-response-behind-204",
-            ),
-        ),
-        *_at(
-            connection,
             "Connection._feed",
             (
                 "surplus of a length",
                 "surplus = response.feed(data)",
-                "surplus = response.feed(data) and response.chunked",
+                "surplus = response.feed(data) and response.framing.length is None",
                 "extra-byte",
             ),
         ),
@@ -279,7 +269,7 @@ REWRITTEN_ALONE: Final = dict(
         *_at(
             framing,
             "_expects_continue",
-            ("HTTP/1.0 expects nothing", " or version != (1, 1)", "", "expect-on-http-1.0"),
+            ("HTTP/1.0 expects nothing", "version != (1, 1)", "False", "expect-on-http-1.0"),
         ),
         *_at(
             framing,

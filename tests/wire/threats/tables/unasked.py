@@ -110,7 +110,7 @@ POISON: Final = group(
         distrusts=True,
     ),
     row("injected-response", _CALL, answered(_PLAIN), replies=(_PLAIN,), injected=_POISON),
-    row("injected-byte", _CALL, answered(_PLAIN), replies=(_PLAIN,), injected=b"H"),
+    row("injected-byte", _CALL, answered(_PLAIN), replies=(_PLAIN,), injected=b"H", distrusts=True),
     row("injected-line-end", _CALL, answered(_PLAIN), replies=(_PLAIN,), injected=b"\r\n"),
     row("injected-interim", _CALL, answered(_PLAIN), replies=(_PLAIN,), injected=b"HTTP/1.1 100 Continue\r\n\r\n"),
     row("injected-after-an-echo", get(), AS_SENT, injected=_POISON),
