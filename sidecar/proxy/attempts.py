@@ -8,6 +8,7 @@ import msgspec
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import FailureKind, Verdict, decide, describe
+from sidecar.proxy.body import StreamingBody
 from sidecar.proxy.exchange import Exchanger, Request, Waiting
 from sidecar.upstream.errors import UpstreamFailure
 
@@ -35,7 +36,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     @property
     def repeatable(self) -> bool:
         """Whether the whole body is in hand."""
-        return self.request.body is None or isinstance(self.request.body, bytes)
+        return not isinstance(self.request.body, StreamingBody)
 
 
 class Unanswered(Exception):  # noqa: N818 - the end of the attempts, not a fault of the program

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidecar.core.errors import Outcome, SidecarError
 from sidecar.proxy.refusals import body_too_large, out_of_budget
+from sidecar.upstream.sending import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +35,7 @@ class RequestBody:
 
     __slots__ = ("_reservation", "content")
 
-    def __init__(self, content: bytes | StreamingBody, reservation: Reservation | None = None) -> None:
+    def __init__(self, content: Content, reservation: Reservation | None = None) -> None:
         #: The whole body, or the one chance to read it.
         self.content: Final = content
         self._reservation: Final = reservation
@@ -43,7 +44,7 @@ class RequestBody:
     def received(self) -> int:
         """Bytes that have come from the caller so far."""
         content = self.content
-        return len(content) if isinstance(content, bytes) else content.received
+        return content.received if isinstance(content, StreamingBody) else len(content)
 
     def release(self) -> None:
         """Give the budget back; the call is over. May be repeated."""
@@ -51,8 +52,24 @@ class RequestBody:
             self._reservation.release()
 
 
-#: What a request without a body has.
-NO_BODY: Final = RequestBody(b"")
+class KeptBody:
+    """A body that is whole, in the pieces in which it came: joining megabytes would cost as much as to send them."""
+
+    __slots__ = ("_pieces", "_size")
+
+    #: It goes up with its length.
+    chunked: Final = False
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._size: Final = pieces.size
+        self._pieces: Final = pieces.take()
+
+    def __len__(self) -> int:
+        return self._size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            yield piece
 
 
 class StreamingBody:
@@ -154,9 +171,7 @@ class BodyReader:
             reservation.release()
             raise
 
-    async def _read(
-        self, request: CallerRequest, framing: BodyFraming, reservation: Reservation
-    ) -> bytes | StreamingBody:
+    async def _read(self, request: CallerRequest, framing: BodyFraming, reservation: Reservation) -> Content:
         limits = self._limits
         pieces = Pieces()
         while piece := await next_piece(request, expects_continue=framing.expects_continue):
@@ -171,7 +186,7 @@ class BodyReader:
             pieces.add(piece)
             if not fits:
                 return StreamingBody(request, framing, limits.max_body, pieces, reservation)
-        return pieces.join()
+        return pieces.join() if pieces.size <= WHOLE else KeptBody(pieces)
 
 
 class Pieces:
@@ -203,7 +218,7 @@ class Pieces:
         return pieces
 
     def join(self) -> bytes:
-        """Return all bytes in one, copied at most once more, and forget the pieces."""
+        """Return all bytes in one, and forget the pieces."""
         pieces = self.take()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -211,6 +226,13 @@ class Pieces:
         if self._small:
             self._pieces.append(bytes(self._small))
             self._small.clear()
+
+
+#: A whole body, small or large, or one that is sent while it is read.
+Content: TypeAlias = bytes | KeptBody | StreamingBody
+
+#: What a request without a body has.
+NO_BODY: Final = RequestBody(b"")
 
 
 async def next_piece(request: CallerRequest, *, expects_continue: bool) -> bytes:

@@ -23,7 +23,7 @@ from sidecar.core.layout import RawHeaders, layout_of
 from sidecar.core.stored_answer import idempotency_key
 from sidecar.core.target import Route, Target, TargetRules, parse_target
 from sidecar.proxy.attempts import Outgoing
-from sidecar.proxy.body import NO_BODY
+from sidecar.proxy.body import NO_BODY, StreamingBody
 from sidecar.proxy.call import Call
 from sidecar.proxy.error_answer import error_response
 from sidecar.proxy.exchange import Request
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.policy import Policy
     from sidecar.proxy.answer import UpstreamAnswer
-    from sidecar.proxy.body import BodyReader, StreamingBody
+    from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.intake import CallerRequest
     from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.manager import TokenManager
@@ -190,14 +190,12 @@ class ProxyHandler:
                 call.record.bytes_in = body.received
                 body.release()
 
-    def _template(
-        self, method: str, target: Target, headers: RawHeaders, content: bytes | StreamingBody
-    ) -> RequestTemplate:
+    def _template(self, method: str, target: Target, headers: RawHeaders, content: Content) -> RequestTemplate:
         length: int | None
-        if isinstance(content, bytes):
-            length, chunked = len(content), False
-        else:
+        if isinstance(content, StreamingBody):
             length, chunked = content.content_length, content.chunked
+        else:
+            length, chunked = len(content), False
         return RequestTemplate.build(method, target.raw, self._prefix, self._host, headers, length, chunked)
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:

@@ -19,7 +19,7 @@ _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class BodySource(Protocol):
-    """A request body that is read while it is sent. It can be sent once only."""
+    """A request body that is sent piece by piece."""
 
     @property
     def chunked(self) -> bool:
