@@ -1,0 +1,1 @@
+"""What the numbers are made of: processes, cores, the machine, and the statistics over rounds."""

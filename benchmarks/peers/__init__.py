@@ -1,0 +1,1 @@
+"""The programs that are compared, each as its users run it, all doing the same job."""

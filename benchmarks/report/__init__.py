@@ -1,0 +1,1 @@
+"""From samples to tables, charts and verdicts. Pure: nothing is measured here."""
