@@ -27,7 +27,7 @@ def environment(name: str, cache: Path) -> Path:
     if stamp.is_file() and stamp.read_text() == wanted:
         return python
     shutil.rmtree(place, ignore_errors=True)
-    options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"]
+    options = ["--quiet", "--disable-pip-version-check", "--require-hashes"]
     _run([sys.executable, "-m", "venv", place])
     _run([python, "-m", "pip", "install", *options, "-r", requirements])
     stamp.write_text(wanted)

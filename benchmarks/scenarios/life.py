@@ -22,7 +22,7 @@ _SETTLE: Final = 1.0
 _MIB: Final = 1024 * 1024
 #: The sidecar's default cap on connections.
 IDLE_CALLERS: Final = 1000
-_LOAD: Final = Calls("get-128", "", callers=128)
+_LOAD: Final = Calls("get-128", "", callers=128, wrk=False)
 
 
 def live(bench: Bench, peer: Peer, *, seconds: float) -> dict[str, float]:

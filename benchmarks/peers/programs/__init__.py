@@ -1,0 +1,1 @@
+"""Programs that run outside of this project's environment, each in a peer's own."""
