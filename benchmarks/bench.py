@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shutil
 import socket
 import time
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from benchmarks.load.exchange import Tally, Work
     from benchmarks.measure.cores import Cores
     from benchmarks.peers.site import Peer
     from benchmarks.scenarios.calls import Calls
@@ -59,18 +61,37 @@ class Bench:
     wrk: Path | None
     _started: int = 0
 
-    @contextlib.contextmanager
-    def running(self, peer: Peer, environ: dict[str, str] | None = None) -> Iterator[Running]:
-        """Start a peer in a directory of its own. Raises ChildError if no right answer comes."""
+    def site(self, name: str, upstream_port: int | None = None) -> Site:
+        """Make a directory and a port for a peer."""
         self._started += 1
-        directory = self.directory / f"{peer.name}-{self._started}".replace("/", "-")
+        directory = self.directory / f"{name}-{self._started}".replace("/", "-")
         directory.mkdir()
-        port = free_port()
-        site = Site(port, self.upstream.port, self.upstream.ca_file, TOKEN, directory)
+        port = self.upstream.port if upstream_port is None else upstream_port
+        return Site(free_port(), port, self.upstream.ca_file, TOKEN, directory)
+
+    @contextlib.contextmanager
+    def running(
+        self, peer: Peer, environ: dict[str, str] | None = None, *, upstream_port: int | None = None
+    ) -> Iterator[Running]:
+        """Start a peer in a directory of its own. Raises ChildError if no right answer comes."""
+        site = self.site(peer.name, upstream_port)
         launch = peer.launch(site)
         launch = dataclasses.replace(launch, environ=launch.environ | (environ or {}))
-        with Child(peer.name, launch, core=self.cores.peer, directory=directory) as child:
-            yield Running(peer, child, port, _first_answer(child, port), directory)
+        with Child(peer.name, launch, core=self.cores.peer, directory=site.directory) as child:
+            yield Running(peer, child, site.port, _first_answer(child, site.port), site.directory)
+        shutil.rmtree(site.directory)
+
+    def call_directly(self, calls: Calls, *, seconds: float, warm_up: float) -> dict[str, float]:
+        """Put the same load on upstream itself, over TLS; CPU time is left out. Raises LoadError."""
+        work = dataclasses.replace(
+            calls.work(self.upstream.port, seconds, warm_up),
+            ca_file=str(self.upstream.ca_file),
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            upstream_pids=self.upstream.pids,
+            cores=self.cores.used,
+        )
+        found = figures(self._make(work, calls))
+        return {name: value for name, value in found.items() if name not in {"cpu_us", "peer_busy"}}
 
     def call(self, running: Running, calls: Calls, *, seconds: float, warm_up: float) -> dict[str, float]:
         """Put load on a peer; return its figures. Raises LoadError or ChildError."""
@@ -80,16 +101,18 @@ class Bench:
             upstream_pids=self.upstream.pids,
             cores=self.cores.used,
         )
-        core = self.cores.callers
-        if self.wrk is not None and calls.wrk:
-            tally = wrk.make_calls(work, core=core, wrk=self.wrk, directory=self.directory, calls=self.upstream.calls)
-        else:
-            tally = own.make_calls(work, core=core)
+        tally = self._make(work, calls)
         running.child.check_that_it_runs()
         if running.child.pids() != work.pids:
             raise ChildError(f"{running.peer.name} changed its processes during the load: CPU time is not known")
         running.empty_logs()
         return figures(tally)
+
+    def _make(self, work: Work, calls: Calls) -> Tally:
+        core = self.cores.callers
+        if self.wrk is None or not calls.wrk:
+            return own.make_calls(work, core=core)
+        return wrk.make_calls(work, core=core, wrk=self.wrk, directory=self.directory, calls=self.upstream.calls)
 
 
 def _first_answer(child: Child, port: int) -> float:

@@ -56,7 +56,7 @@ class Child:
         with self.output.open("ab") as output, pinned(core):
             self._process = subprocess.Popen(
                 launch.command,
-                env={**_neutral_environment(), **launch.environ},
+                env={**neutral_environment(), **launch.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -77,6 +77,15 @@ class Child:
         code = self._process.poll()
         if code is not None:
             raise ChildError(f"{self.name} ended with {code}: {self.last_words()}")
+
+    def wait_for_line(self, line: str, *, seconds: float = 30.0) -> None:
+        """Return once ``line`` was printed. Raises ChildError."""
+        end = self.begun + seconds
+        while line not in self.output.read_text("utf-8", "replace").splitlines():
+            self.check_that_it_runs()
+            if time.perf_counter() > end:
+                raise ChildError(f"{self.name} did not print {line!r}: {self.last_words()}")
+            time.sleep(0.005)
 
     def last_words(self) -> str:
         """Return the end of its output."""
@@ -107,5 +116,6 @@ class Child:
         self.stop()
 
 
-def _neutral_environment() -> dict[str, str]:
+def neutral_environment() -> dict[str, str]:
+    """Return what programs get of this process's environment: nothing that would change what is measured."""
     return {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL"}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import signal
 import sys
 import tempfile
@@ -18,120 +19,134 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import upstream
 from benchmarks.bench import Bench
+from benchmarks.children import ChildError
 from benchmarks.measure import machine
 from benchmarks.measure.cores import Cores
 from benchmarks.measure.results import Results
-from benchmarks.peers.debian import program
-from benchmarks.peers.envoy import Envoy
-from benchmarks.peers.nginx import Nginx
+from benchmarks.peers.all import others
+from benchmarks.peers.debian import program, version
 from benchmarks.peers.sidecar import SidecarPeer
 from benchmarks.peers.site import NotInstallableError
-from benchmarks.report import tables, targets
+from benchmarks.report import document
 from benchmarks.rounds import Plan, Rounds
-from benchmarks.scenarios import calls, life
+from benchmarks.scenarios import calls, gain, life, start
 
 if TYPE_CHECKING:
     from benchmarks.peers.site import Peer
 
 ROOT: Final = Path(__file__).parents[1]
 CACHE: Final = ROOT / ".bench"
-OURS: Final = "sidecar"
+CURVES: Final = "curves"
+SCENARIOS: Final = (
+    start.NAME,
+    life.NAME,
+    *(each.name for each in calls.ALL),
+    *map(gain.name, gain.ROUND_TRIPS),
+    CURVES,
+)
 
 
 def main() -> int:
     """Run the command line; return the exit status: 1 if a measurement failed."""
     given = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # As Ctrl-C does, a polite end runs every clean-up on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _allow_many_connections()
     try:
         results = measure(given)
-    except NotInstallableError as error:
+    except (NotInstallableError, ChildError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    given.output.mkdir(parents=True, exist_ok=True)
-    (given.output / "results.json").write_text(results.to_json())
-    report = "\n".join(_report(results)) + "\n"
-    (given.output / "report.md").write_text(report)
-    print(report)
+    document.write(results, given.output)
+    print((given.output / document.NAME).read_text())
     return 1 if results.failures() else 0
 
 
 def measure(given: argparse.Namespace) -> Results:
-    """Install, start, measure, stop."""
+    """Install, start, measure, stop. Raises NotInstallableError or ChildError if nothing can be measured."""
     results = Results(about=machine.describe())
-    wanted: list[Peer] = [Nginx(), Envoy(), *_sidecars(given.sidecar)]
-    picked = None if given.peers is None else {name.lower() for name in given.peers.split(",")}
-    CACHE.mkdir(exist_ok=True)
-    peers = []
-    for peer in wanted:
-        if picked is not None and peer.name.lower() not in picked and not isinstance(peer, SidecarPeer):
-            continue
-        try:
-            results.versions[peer.name] = peer.install(CACHE)
-        except NotInstallableError as error:
-            results.missing[peer.name] = str(error)
-        else:
-            peers.append(peer)
+    peers = _install(_wanted(given), results)
     nginx, wrk = program("nginx", "nginx-light"), program("wrk", "wrk")
-    results.about |= {"seed": str(given.seed), "load average before": f"{machine.load_average():.2f}"}
-    scenarios = None if given.scenarios is None else given.scenarios.split(",")
-    plan = Plan(
-        given.rounds,
-        given.seconds,
-        given.seconds / 4,
-        [each for each in calls.ALL if scenarios is None or each.name in scenarios],
-        scenarios is None or life.NAME in scenarios,
-    )
+    results.about |= {
+        "upstream": f"nginx {version([nginx, '-v'], r'nginx/([0-9.]+)')}, TLS 1.3, AES-128-GCM, ECDSA P-256",
+        "rounds": f"{given.rounds} of {given.seconds:g} s a measurement, seed {given.seed}",
+        "load average before": f"{machine.load_average():.2f}",
+    }
     cores = Cores.of_this_machine()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         serving = stack.enter_context(upstream.serve(nginx, directory, cores.upstream))
         rounds = Rounds(
-            Bench(directory, cores, serving, wrk),
-            plan,
-            peers,
-            random.Random(given.seed),
-            lambda line: print(line, file=sys.stderr, flush=True),
-            results,
+            Bench(directory, cores, serving, wrk), _plan(given), peers, random.Random(given.seed), _tell, results
         )
         try:
             rounds.run()
         except KeyboardInterrupt:
-            results.about["interrupted"] = "yes: what follows is from the rounds until then"
+            results.about["interrupted"] = "these are the measurements made until then"
     results.about["load average after"] = f"{machine.load_average():.2f}"
     return results
 
 
-def _report(results: Results) -> list[str]:
-    lines = [f"- {name}: {value}" for name, value in (results.about | results.versions).items()]
-    lines += [f"- **missing**: {name}: {why}" for name, why in results.missing.items()]
-    peers = list(results.versions)
-    for each in calls.ALL:
-        if any(sample.scenario == each.name for sample in results.samples):
-            lines += ["", f"## {each.title}", "", *tables.table(results, each.name, peers, tables.CALLS, "Envoy")]
-    if any(sample.scenario == life.NAME for sample in results.samples):
-        lines += ["", "## A process's life", "", *tables.table(results, life.NAME, peers, tables.LIFE, "Envoy")]
-    for failure in results.failures():
-        lines.append(f"- **failed**: round {failure.round}, {failure.scenario}, {failure.peer}: {failure.failure}")
-    for name in peers:
-        if name.startswith(OURS) or name not in {"nginx", "Envoy"}:
-            lines += ["", f"## Targets: {name}", "", *targets.table(targets.verdicts(results, name))]
-    return lines
+def _install(wanted: list[Peer], results: Results) -> list[Peer]:
+    CACHE.mkdir(exist_ok=True)
+    peers = []
+    for peer in wanted:
+        _tell(f"installing {peer.name}")
+        try:
+            results.versions[peer.name] = f"{peer.install(CACHE)}; {peer.described}"
+        except NotInstallableError as error:
+            results.missing[peer.name] = str(error)
+            _tell(f"{peer.name} cannot be installed: {error}")
+        else:
+            peers.append(peer)
+    return peers
 
 
-def _sidecars(given: list[str]) -> list[SidecarPeer]:
-    own = SidecarPeer(OURS, Path(sys.executable).with_name("mangopay-sidecar"))
-    pairs = [each.partition("=") for each in given]
-    return [own] if not pairs else [SidecarPeer(name, Path(path).absolute()) for name, _, path in pairs]
+def _wanted(given: argparse.Namespace) -> list[Peer]:
+    picked = None if given.peers is None else {name.strip().lower() for name in given.peers.split(",")}
+    rivals = [peer for peer in others() if picked is None or peer.name.lower() in picked]
+    if not given.sidecar:
+        return [SidecarPeer("sidecar", Path(sys.executable).with_name("mangopay-sidecar")), *rivals]
+    pairs = [each.partition("=") for each in given.sidecar]
+    return [*(SidecarPeer(name, Path(path).absolute()) for name, _, path in pairs), *rivals]
+
+
+def _plan(given: argparse.Namespace) -> Plan:
+    picked = set(SCENARIOS if given.scenarios is None else given.scenarios.split(","))
+    return Plan(
+        rounds=given.rounds,
+        seconds=given.seconds,
+        warm_up=max(0.4, given.seconds / 4),
+        calls=[each for each in calls.ALL if each.name in picked],
+        life=life.NAME in picked,
+        start=start.NAME in picked,
+        gains=[each for each in gain.ROUND_TRIPS if gain.name(each) in picked],
+        curves=min(given.rounds, 1 if given.quick else 3) if CURVES in picked else 0,
+        curves_of=frozenset() if given.quick else Plan.curves_of,
+        tries=given.tries,
+    )
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files as far as it goes: upstream, peers and callers hold thousands of sockets."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.5, help="of load in each measurement")
-    parser.add_argument("--peers", help="only these, comma-separated; the sidecar is always there")
-    parser.add_argument("--scenarios", help="only these, comma-separated")
+    parser.add_argument("--quick", action="store_true", help="a few minutes: two short rounds, fewer curves")
+    parser.add_argument("--rounds", type=int, help="default 7, with --quick 2")
+    parser.add_argument("--seconds", type=float, help="of load in each measurement (default 2.5, with --quick 1)")
+    parser.add_argument("--tries", type=int, help="of a measurement that others disturb (default 3, with --quick 1)")
+    parser.add_argument("--peers", help="only these besides the sidecar: " + ",".join(p.name.lower() for p in others()))
+    parser.add_argument("--scenarios", help="only these: " + ",".join(SCENARIOS))
     parser.add_argument(
         "--sidecar",
         action="append",
@@ -141,7 +156,14 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--output", type=Path, default=CACHE / "results")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.rounds = given.rounds or (2 if given.quick else 7)
+    given.seconds = given.seconds or (1.0 if given.quick else 2.5)
+    given.tries = given.tries or (1 if given.quick else 3)
+    unknown = set((given.scenarios or "").split(",")) - {*SCENARIOS, ""}
+    if unknown:
+        parser.error(f"unknown scenarios: {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
+    return given
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from benchmarks.children import ChildError
 from benchmarks.load.errors import LoadError
 from benchmarks.measure.results import Results, Sample
-from benchmarks.scenarios import life
+from benchmarks.peers.sidecar import SidecarPeer
+from benchmarks.scenarios import curve, gain, life, start
 
 if TYPE_CHECKING:
     import random
@@ -20,21 +21,33 @@ if TYPE_CHECKING:
     from benchmarks.peers.site import Peer
     from benchmarks.scenarios.calls import Calls
 
+#: Cores that others may use during a measurement before it is done again.
+DISTURBED: Final = 0.10
 _T = TypeVar("_T")
-#: Cores that others may use during a measurement before it is done again, and how often it is.
-_DISTURBED: Final = 0.10
-_TRIES: Final = 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do in each round."""
+    """How much to do of what."""
 
     rounds: int
+    #: Of load in each measurement, and before it.
     seconds: float
     warm_up: float
     calls: Sequence[Calls]
-    with_life: bool = True
+    life: bool = True
+    start: bool = True
+    #: Round trips in milliseconds.
+    gains: Sequence[int] = gain.ROUND_TRIPS
+    #: Rounds of curves, which take longest, and the peers whose curves are drawn besides the sidecar's.
+    curves: int = 0
+    curves_of: frozenset[str] = frozenset({"Envoy"})
+    #: How often a measurement is made at most until one is not disturbed.
+    tries: int = 3
+
+    def app_calls(self, round_trip: int) -> int:
+        """Return how many calls the app makes to see what it gains: fewer where each takes a while."""
+        return max(10, round(self.seconds * (16 if round_trip else 160)))
 
 
 @dataclass
@@ -52,23 +65,36 @@ class Rounds:
         """Do all rounds."""
         for number in range(1, self.plan.rounds + 1):
             self.tell(f"round {number} of {self.plan.rounds}")
-            if self.plan.with_life:
-                self._lives(number)
+            if self.plan.start:
+                self._starts(number)
+            if self.plan.life:
+                for peer in self._shuffled(self.peers):
+                    self._note(number, life.NAME, peer.name, life.live, self.bench, peer, self.plan.seconds)
             if self.plan.calls:
                 self._calls(number)
+            for round_trip in self.plan.gains:
+                self._gains(number, round_trip)
+            if number <= self.plan.curves:
+                self._curves(number)
         return self.results
+
+    @property
+    def _sidecars(self) -> list[SidecarPeer]:
+        return [peer for peer in self.peers if isinstance(peer, SidecarPeer)]
 
     def _shuffled(self, things: Sequence[_T]) -> list[_T]:
         return self.random.sample(things, len(things))
 
-    def _lives(self, number: int) -> None:
-        for peer in self._shuffled(self.peers):
-            try:
-                found = life.live(self.bench, peer, seconds=self.plan.seconds)
-            except (ChildError, LoadError, OSError) as error:
-                self._note(Sample(number, life.NAME, peer.name, failure=str(error)))
+    # --- the scenarios -----------------------------------------------------------------------------------------------
+
+    def _starts(self, number: int) -> None:
+        base: list[SidecarPeer | None] = [None] if self._sidecars else []
+        for sidecar in self._shuffled([*base, *self._sidecars]):
+            if sidecar is None:
+                python = self._sidecars[0].command.with_name("python")
+                self._note(number, start.NAME, start.IMPORT, start.bare_import, self.bench, python)
             else:
-                self._note(Sample(number, life.NAME, peer.name, found))
+                self._note(number, start.NAME, sidecar.name, start.start, self.bench, sidecar)
 
     def _calls(self, number: int) -> None:
         with contextlib.ExitStack() as stack:
@@ -78,26 +104,54 @@ class Rounds:
                     running[peer.name] = stack.enter_context(self.bench.running(peer))
                 except ChildError as error:
                     for calls in self.plan.calls:
-                        self._note(Sample(number, calls.name, peer.name, failure=str(error)))
+                        self._fail(number, calls.name, peer.name, error)
             for calls in self._shuffled(self.plan.calls):
-                for name in self._shuffled(list(running)):
-                    self._note(self._measure(number, calls, running[name]))
+                for name in self._shuffled([*running, *([gain.DIRECT] if calls.callers == 1 else [])]):
+                    self._note(number, calls.name, name, self._undisturbed, calls, running.get(name))
 
-    def _measure(self, number: int, calls: Calls, running: Running) -> Sample:
-        best: dict[str, float] = {}
-        for _ in range(_TRIES):
-            try:
-                found = self.bench.call(running, calls, seconds=self.plan.seconds, warm_up=self.plan.warm_up)
-            except (ChildError, LoadError, OSError) as error:
-                return Sample(number, calls.name, running.peer.name, failure=str(error))
-            if not best or found["others_busy"] < best["others_busy"]:
-                best = found
-            if best["others_busy"] <= _DISTURBED:
+    def _undisturbed(self, calls: Calls, running: Running | None) -> dict[str, float]:
+        """Measure until nobody else was on the cores, or often enough; return the least disturbed."""
+        how = {"seconds": self.plan.seconds, "warm_up": self.plan.warm_up}
+        tried: list[dict[str, float]] = []
+        for left in reversed(range(self.plan.tries)):
+            if running is None:
+                tried.append(self.bench.call_directly(calls, **how))
+            else:
+                tried.append(self.bench.call(running, calls, **how))
+            if tried[-1]["others_busy"] <= DISTURBED:
                 break
-            time.sleep(0.5)
-        return Sample(number, calls.name, running.peer.name, best)
+            time.sleep(0.5 if left else 0)
+        return min(tried, key=lambda found: found["others_busy"])
 
-    def _note(self, sample: Sample) -> None:
-        self.results.samples.append(sample)
-        shown = sample.failure or "  ".join(f"{name} {value:.4g}" for name, value in sample.figures.items())
-        self.tell(f"{sample.round:3} {sample.scenario:16} {sample.peer:12} {shown}")
+    def _gains(self, number: int, round_trip: int) -> None:
+        calls = self.plan.app_calls(round_trip)
+        with gain.distance(self.bench, round_trip) as port:
+            for peer in self._shuffled([None, *self._sidecars]):
+                if peer is None:
+                    self._note(number, gain.name(round_trip), gain.DIRECT, gain.direct, self.bench, port, calls)
+                else:
+                    self._note(number, gain.name(round_trip), peer.name, gain.through, self.bench, peer, port, calls)
+
+    def _curves(self, number: int) -> None:
+        peers = [peer for peer in self.peers if isinstance(peer, SidecarPeer) or peer.name in self.plan.curves_of]
+        for point in self._shuffled(curve.POINTS):
+            for peer in self._shuffled(peers):
+                self._note(number, point.name, peer.name, curve.measure, self.bench, peer, point, self.plan.seconds)
+
+    # --- what is noted -----------------------------------------------------------------------------------------------
+
+    def _note(
+        self, number: int, scenario: str, peer: str, measure: Callable[..., dict[str, float]], *arguments: object
+    ) -> None:
+        try:
+            found = measure(*arguments)
+        except (ChildError, LoadError, OSError) as error:
+            self._fail(number, scenario, peer, error)
+        else:
+            self.results.samples.append(Sample(number, scenario, peer, found))
+            shown = "  ".join(f"{name} {value:.4g}" for name, value in found.items())
+            self.tell(f"{number:3} {scenario:16} {peer:12} {shown}")
+
+    def _fail(self, number: int, scenario: str, peer: str, error: Exception) -> None:
+        self.results.samples.append(Sample(number, scenario, peer, failure=str(error)))
+        self.tell(f"{number:3} {scenario:16} {peer:12} FAILED: {error}")

@@ -1,4 +1,4 @@
-"""What Linux says of a process and its descendants: CPU time, memory, descriptors.
+"""What Linux says of a process and its descendants: CPU time and memory.
 
 CPU time is the process clock that the kernel keeps for a whole thread group
 (``clock_getcpuclockid``, nanoseconds; threads that have ended included), so it
@@ -51,6 +51,17 @@ def memory(pids: Iterable[int]) -> Memory:
     return Memory(resident, proportional)
 
 
-def descriptors(pids: Iterable[int]) -> int:
-    """Return how many descriptors these processes hold."""
-    return sum(1 for pid in pids for _ in Path(f"/proc/{pid}/fd").iterdir())
+def reset_peak(pids: Iterable[int]) -> None:
+    """Let :func:`peak` count from what is resident now."""
+    for pid in pids:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak(pids: Iterable[int]) -> int:
+    """Return the most bytes that each of these processes has had resident, added up."""
+    most = 0
+    for pid in pids:
+        found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        assert found is not None
+        most += int(found[1]) * 1024
+    return most

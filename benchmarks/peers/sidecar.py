@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.children import Launch
@@ -11,6 +10,8 @@ from benchmarks.peers.site import NotInstallableError
 from benchmarks.upstream import CLIENT_ID
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.peers.site import Site
 
 
@@ -28,7 +29,7 @@ class SidecarPeer:
         if not self.command.is_file():
             raise NotInstallableError(f"there is no {self.command}: run `make setup` in its checkout")
         python = version([self.command.with_name("python"), "--version"], r"Python (\S+)")
-        return f"{version([self.command, '--version'], r'([0-9][0-9.a-z]*)')} on Python {python}"
+        return f"mangopay-sidecar {version([self.command, '--version'], r'([0-9][0-9.a-z]*)')} on Python {python}"
 
     def launch(self, site: Site) -> Launch:
         """Configure it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.measure.statistics import Spread, ratios
+from benchmarks.scenarios import gain, life, start
 
 if TYPE_CHECKING:
     from benchmarks.measure.results import Results
@@ -53,14 +54,16 @@ TARGETS: Final = (
     Target("CPU a call against Node http-proxy-3, small GET, 16 callers", "get-16", "cpu_us", "Node", 1.1, 0.7),
     Target("p50 against Envoy, small GET, 1 caller", "get-1", "p50_us", "Envoy", 1.5, 1.0),
     Target("calls a second against mitmproxy, 16 callers", "get-16", "calls_per_s", "mitmproxy", 12, 20, at_least=True),
-    Target("idle RSS against Envoy", "life", "idle_rss_mib", "Envoy", 0.75, 0.6),
-    Target("RSS after load of 128 callers against Envoy", "life", "loaded_rss_mib", "Envoy", 1.0, 0.7),
-    Target("start to ready line against `python -c 'import aiohttp.web'`", "start", "ready_ms", "import", 1.8, 1.4),
+    Target("idle RSS against Envoy", life.NAME, "idle_rss_mib", "Envoy", 0.75, 0.6),
+    Target("RSS after load of 128 callers against Envoy", life.NAME, "loaded_rss_mib", "Envoy", 1.0, 0.7),
+    Target(
+        "start to ready line against `python -c 'import aiohttp.web'`", start.NAME, "ready_ms", start.IMPORT, 1.8, 1.4
+    ),
     Target(
         "an app with a new TLS connection a call, direct against through the sidecar, 50 ms round trip",
-        "gain-50",
+        gain.name(50),
         "p50_us",
-        "direct",
+        gain.DIRECT,
         2.9,
         3.0,
         at_least=True,

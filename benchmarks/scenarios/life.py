@@ -25,7 +25,7 @@ IDLE_CALLERS: Final = 1000
 _LOAD: Final = Calls("get-128", "", callers=128, wrk=False)
 
 
-def live(bench: Bench, peer: Peer, *, seconds: float) -> dict[str, float]:
+def live(bench: Bench, peer: Peer, seconds: float) -> dict[str, float]:
     """Start a peer, look at it, load it, look again. Raises ChildError or LoadError."""
     with bench.running(peer) as running:
         found = {"first_answer_ms": running.first_answer * 1000}
@@ -38,7 +38,7 @@ def live(bench: Bench, peer: Peer, *, seconds: float) -> dict[str, float]:
         time.sleep(_SETTLE)
         before = memory(running.child.pids()).resident
         for _ in range(IDLE_CALLERS):
-            stack.enter_context(_caller(running.port))
+            stack.enter_context(idle_caller(running.port))
         time.sleep(_SETTLE)
         found |= _memory(running, "crowded")
         found["caller_kib"] = (memory(running.child.pids()).resident - before) / 1024 / IDLE_CALLERS
@@ -53,7 +53,7 @@ def _memory(running: Running, when: str) -> dict[str, float]:
     return {f"{when}_rss_mib": found.resident / _MIB, f"{when}_pss_mib": found.proportional / _MIB}
 
 
-def _caller(port: int) -> socket.socket:
+def idle_caller(port: int) -> socket.socket:
     """Make one call, and stay connected."""
     connection = socket.create_connection(("127.0.0.1", port), 20)
     connection.sendall(f"GET {USER} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
