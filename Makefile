@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage coverage-report schema screenshots fuzz soak lock clean
+.PHONY: help setup demo test check lint types architecture coverage coverage-report schema screenshots fuzz soak bench lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,10 +64,13 @@ MINUTES_OF_SOAK ?= 10
 soak: setup ## steady load with aborts; fails if memory or descriptors grow (MINUTES_OF_SOAK=10)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES_OF_SOAK)
 
+bench: setup ## the sidecar beside other proxies, in an hour (ARGUMENTS=--quick: ten minutes; ARGUMENTS=--help)
+	$(BIN)/python -m benchmarks.compare $(ARGUMENTS)
+
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run dev fuzz; do \
+	cd requirements && for set in run dev fuzz bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 
 clean: ## remove .venv and what tools left behind
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* build *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* .bench build *.egg-info

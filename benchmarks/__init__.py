@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat; each module is a command: `python -m benchmarks.startup`."""
+"""Measurements that anyone can repeat; some modules are commands: `python -m benchmarks.compare`."""

@@ -99,6 +99,8 @@ def _install(wanted: list[Peer], results: Results) -> list[Peer]:
             _tell(f"{peer.name} cannot be installed: {error}")
         else:
             peers.append(peer)
+            if isinstance(peer, SidecarPeer):
+                results.ours.append(peer.name)
     return peers
 
 

@@ -24,13 +24,13 @@ def describe() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
         "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
-        "checkout": checkout(_ROOT),
+        "checkout of the benchmark": checkout(_ROOT),
     }
 
 
 def checkout(root: Path) -> str:
     """Return the commit of a checkout, and whether it has changes that are not committed."""
-    commit = _git(root, "rev-parse", "--short", "HEAD")
+    commit = _git(root, "rev-parse", "--short", "HEAD") or "no checkout"
     return f"{commit}{', with changes' if _git(root, 'status', '--porcelain', '--', 'sidecar') else ''}"
 
 

@@ -28,6 +28,8 @@ class Results:
     about: dict[str, str] = field(default_factory=dict)
     #: Version of each peer that took part.
     versions: dict[str, str] = field(default_factory=dict)
+    #: Those of them that are sidecars.
+    ours: list[str] = field(default_factory=list)
     #: Why a peer did not.
     missing: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
@@ -35,7 +37,10 @@ class Results:
     def to_json(self) -> str:
         """Write it; one sample a line."""
         lines = ",\n  ".join(json.dumps(asdict(sample)) for sample in self.samples)
-        parts = (f'"{name}": {json.dumps(getattr(self, name), indent=1)}' for name in ("about", "versions", "missing"))
+        parts = (
+            f'"{name}": {json.dumps(getattr(self, name), indent=1)}'
+            for name in ("about", "versions", "ours", "missing")
+        )
         return "{" + ",\n".join([*parts, f'"samples": [\n  {lines}\n]']) + "}\n"
 
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.children import Launch
+from benchmarks.measure.machine import checkout
 from benchmarks.peers.debian import version
 from benchmarks.peers.site import NotInstallableError
 from benchmarks.upstream import CLIENT_ID
@@ -29,7 +30,9 @@ class SidecarPeer:
         if not self.command.is_file():
             raise NotInstallableError(f"there is no {self.command}: run `make setup` in its checkout")
         python = version([self.command.with_name("python"), "--version"], r"Python (\S+)")
-        return f"mangopay-sidecar {version([self.command, '--version'], r'([0-9][0-9.a-z]*)')} on Python {python}"
+        ours = version([self.command, "--version"], r"([0-9][0-9.a-z]*)")
+        # CHECKOUT/.venv/bin/mangopay-sidecar
+        return f"mangopay-sidecar {ours} ({checkout(self.command.absolute().parents[2])}) on Python {python}"
 
     def launch(self, site: Site) -> Launch:
         """Configure it."""

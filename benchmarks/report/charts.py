@@ -54,5 +54,5 @@ def _rows(results: Results, scenario: str, figure: str) -> list[svg.Bar]:
     for peer in [*results.versions, gain.DIRECT]:
         spread = Spread.of(results.figures(scenario, peer, figure).values())
         if spread is not None:
-            rows.append(svg.Bar(peer, spread, ours=results.versions.get(peer, "").startswith("mangopay-sidecar")))
+            rows.append(svg.Bar(peer, spread, ours=peer in results.ours))
     return sorted(rows, key=lambda row: row.spread.median)

@@ -44,19 +44,12 @@ def sections(results: Results, place: str) -> dict[str, str]:
     }
 
 
-def sidecars(results: Results) -> list[str]:
-    """Return the names of the sidecars that took part: the peers that have a start of their own."""
-    started = {sample.peer for sample in results.samples if sample.scenario == start.NAME}
-    named = [name for name in results.versions if name in started and name != start.IMPORT]
-    return named or [name for name in results.versions if results.versions[name].startswith("mangopay-sidecar")]
-
-
 def _results(results: Results, place: str) -> list[str]:
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in results.about.items())]
     lines += ["", "| peer | version, and how it ran |", "| --- | --- |"]
     lines += [f"| {name} | {version} |" for name, version in results.versions.items()]
     lines += [f"| {name} | **not there**: {why} |" for name, why in results.missing.items()]
-    for name in sidecars(results):
+    for name in results.ours:
         lines += ["", f"### Targets{'' if name == 'sidecar' else f': {name}'}", ""]
         lines += targets.table(targets.verdicts(results, name))
     lines += ["", *_charts(results, place, charts.COMPARISONS)]
@@ -85,7 +78,7 @@ def _gain(results: Results) -> list[str]:
     lines = []
     for round_trip in gain.ROUND_TRIPS:
         title = f"{round_trip} ms round trip" if round_trip else "no distance"
-        rows = tables.gain(results, gain.name(round_trip), [gain.DIRECT, *sidecars(results)], gain.DIRECT)
+        rows = tables.gain(results, gain.name(round_trip), [gain.DIRECT, *results.ours], gain.DIRECT)
         if len(rows) > 2:
             lines += ["", f"### {title[0].upper()}{title[1:]}", "", *rows]
     return lines or ["Not measured in this run."]
@@ -99,10 +92,9 @@ def _curves(results: Results, place: str) -> list[str]:
         return ["Not measured in this run."]
     lines = ["| cost | over | from | " + " | ".join(f"exponent, {peer}" for peer in peers) + " | |"]
     lines.append(f"|{' --- |' * (len(peers) + 4)}")
-    ours = sidecars(results)
     for each in growth.GROWTHS:
         found = [growth.exponent(results, peer, each) for peer in peers]
-        judged = [value for value, peer in zip(found, peers, strict=True) if peer in ours and value is not None]
+        judged = [value for value, peer in zip(found, peers, strict=True) if peer in results.ours and value is not None]
         word = "**superlinear**" if any(value > growth.LINEAR for value in judged) else "not superlinear"
         cells = " | ".join("does not grow" if value is None else f"{value:.2f}" for value in found)
         lines.append(f"| {each.title} | {each.axis.title} | {each.start:,} | {cells} | {word} |")

@@ -1,4 +1,4 @@
-"""Charts as SVG text: horizontal bars with their quartiles, and curves on logarithmic axes. Pure."""
+"""Charts as SVG text: rows of values with their quartiles, and curves on logarithmic axes. Pure."""
 
 from __future__ import annotations
 
@@ -39,29 +39,41 @@ class Series:
 
 
 def bars(title: str, unit: str, rows: Sequence[Bar], *, logarithmic: bool = False) -> str:
-    """Return a chart of horizontal bars, each with a whisker from the lower to the upper quartile."""
+    """Return a chart of one row a value, each with a whisker from the lower to the upper quartile.
+
+    The rows are bars from zero; on a logarithmic axis, which has no zero, they are points.
+    """
     left, right, top, step = 150, 110, 52, 30
     height = top + step * len(rows) + 14
     most = max(row.spread.high for row in rows)
-    least = min(row.spread.low for row in rows) / 2 if logarithmic else 0.0
+    least = min(row.spread.low for row in rows) / 1.5 if logarithmic else 0.0
     place = _scale(least, most, left, _WIDTH - right, logarithmic=logarithmic)
     parts = [_text(left, 34, f"{unit}{', logarithmic' if logarithmic else ''}", colour=_PLAIN, size=12)]
     for number, row in enumerate(rows):
         y = top + step * number
         middle = y + 11
-        end = place(row.spread.median)
+        end, low, high = place(row.spread.median), place(row.spread.low), place(row.spread.high)
         parts.append(_text(left - 8, middle + 4, row.label, anchor="end"))
         colour = _COLOURS[0] if row.ours else _FAINT
-        parts.append(f'<rect x="{left}" y="{y}" width="{end - left:.1f}" height="22" fill="{colour}"/>')
-        low, high = place(row.spread.low), place(row.spread.high)
+        if logarithmic:
+            parts.append(_line((left, middle), (_WIDTH - right, middle), _FAINT))
+            parts.append(f'<circle cx="{end:.1f}" cy="{middle}" r="7" fill="{_COLOURS[0] if row.ours else _PLAIN}"/>')
+        else:
+            parts.append(f'<rect x="{left}" y="{y}" width="{end - left:.1f}" height="22" fill="{colour}"/>')
         parts.append(_line((low, middle), (high, middle), _INK))
         parts += [_line((x, middle - 4), (x, middle + 4), _INK) for x in (low, high)]
-        parts.append(_text(max(end, high) + 8, middle + 4, _number(row.spread.median)))
+        parts.append(
+            _text(_WIDTH - right + 14 if logarithmic else max(end, high) + 8, middle + 4, _number(row.spread.median))
+        )
     return _document(title, height, parts)
 
 
 def curves(title: str, x_title: str, y_title: str, series: Sequence[Series]) -> str:
-    """Return a chart of lines; both axes are logarithmic. Points at zero are put to the left of all others."""
+    """Return a chart of lines; both axes are logarithmic. Points at zero are put to the left of all others.
+
+    Where x is bytes, as its title says, places are named by powers of 1,024.
+    """
+    name = _size if "bytes" in x_title else "{:,.0f}".format
     left, right, top, bottom, height = 70, 120, 52, 48, 360
     drawn = [Series(each.name, [(x, y) for x, y in each.points if y > 0]) for each in series]
     xs = sorted({x for each in drawn for x, _ in each.points})
@@ -78,21 +90,31 @@ def curves(title: str, x_title: str, y_title: str, series: Sequence[Series]) -> 
         y = up(10.0**exponent)
         parts.append(_line((left, y), (_WIDTH - right, y), _FAINT))
         parts.append(_text(left - 8, y + 4, _number(10.0**exponent), anchor="end", size=12))
-    parts += [_text(across(x or origin), height - bottom + 18, _quantity(x), anchor="middle", size=12) for x in xs]
+    parts += [_text(across(x or origin), height - bottom + 18, name(x), anchor="middle", size=12) for x in xs]
     parts.append(_text((left + _WIDTH - right) / 2, height - 8, x_title, anchor="middle", colour=_PLAIN, size=12))
+    ends: list[float] = []
     for number, each in enumerate(drawn):
         if each.points:
             placed = [(across(x or origin), up(y)) for x, y in each.points]
-            parts += _curve(each.name, placed, _COLOURS[number % len(_COLOURS)])
+            colour = _COLOURS[number % len(_COLOURS)]
+            parts += _curve(placed, colour)
+            ends.append(_free(placed[-1][1], ends))
+            parts.append(_text(placed[-1][0] + 10, ends[-1] + 4, each.name, colour=colour))
     return _document(title, height, parts)
 
 
-def _curve(name: str, placed: list[tuple[float, float]], colour: str) -> list[str]:
+def _curve(placed: list[tuple[float, float]], colour: str) -> list[str]:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
     dots = [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in placed]
-    x, y = placed[-1]
-    line = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-    return [line, *dots, _text(x + 10, y + 4, name, colour=colour)]
+    return [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>', *dots]
+
+
+def _free(wanted: float, taken: list[float]) -> float:
+    """Return a place for a label, a line's height away from those that are there."""
+    for place in sorted(taken):
+        if abs(wanted - place) < 15:
+            wanted = place + 15
+    return wanted
 
 
 def _scale(low: float, high: float, start: float, end: float, *, logarithmic: bool) -> Callable[[float], float]:
@@ -131,9 +153,9 @@ def _number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _quantity(value: float) -> str:
-    """Return a count or a size briefly: 1024 is 1Ki, since every large one here is a power of two."""
+def _size(value: float) -> str:
+    """Return a number of bytes briefly."""
     for factor, suffix in ((1024**2, "Mi"), (1024, "Ki")):
-        if value >= factor and value % factor == 0:
+        if value >= factor:
             return f"{value / factor:.0f}{suffix}"
     return f"{value:.0f}"
