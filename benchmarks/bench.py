@@ -95,6 +95,7 @@ class Bench:
 
     def call(self, running: Running, calls: Calls, *, seconds: float, warm_up: float) -> dict[str, float]:
         """Put load on a peer; return its figures. Raises LoadError or ChildError."""
+        running.child.check_that_it_runs()
         work = dataclasses.replace(
             calls.work(running.port, seconds, warm_up),
             pids=running.child.pids(),

@@ -52,6 +52,10 @@ def _results(results: Results, place: str) -> list[str]:
     for name in results.ours:
         lines += ["", f"### Targets{'' if name == 'sidecar' else f': {name}'}", ""]
         lines += targets.table(targets.verdicts(results, name))
+    for name in results.ours[1:]:
+        base = results.ours[0]
+        scenarios = sorted({sample.scenario for sample in results.samples if sample.peer == base})
+        lines += ["", f"### From {base} to {name}", "", *tables.between(results, scenarios, base, name)]
     lines += ["", *_charts(results, place, charts.COMPARISONS)]
     peers = [*results.versions, gain.DIRECT]
     for each in calls.ALL:

@@ -38,12 +38,24 @@ LIFE: Final = (
     Column("crowded_rss_mib", "RSS with 1,000 idle callers, MiB"),
     Column("caller_kib", "KiB an idle caller", ".1f"),
 )
-START: Final = (Column("ready_ms", "start to ready, ms"), Column("idle_rss_mib", "RSS a second later, MiB"))
+START: Final = (
+    Column("ready_ms", "start to ready, ms"),
+    Column("ready_cpu_ms", "CPU ms until then"),
+    Column("idle_rss_mib", "RSS a second later, MiB"),
+)
 _GAIN: Final = (
     Column("p50_us", "p50 µs a call"),
     Column("p99_us", "p99 µs"),
     Column("app_cpu_us", "CPU µs of the app a call"),
 )
+_CHANGES: Final = {
+    "cpu_us": "× CPU",
+    "calls_per_s": "× calls a second",
+    "p50_us": "× p50",
+    "idle_rss_mib": "× RSS idle",
+    "loaded_rss_mib": "× RSS after load",
+    "ready_ms": "× start to ready",
+}
 
 
 def table(results: Results, scenario: str, peers: Sequence[str], columns: Sequence[Column], base: str) -> list[str]:
@@ -81,6 +93,19 @@ def gain(results: Results, scenario: str, ways: Sequence[str], direct: str) -> l
             faster = Spread.of(ratios(base, results.figures(scenario, way, "p50_us")))
             rows.append([way, *cells, _ratio(faster)])
     return _markdown(["", *(column.title for column in _GAIN), "times as fast as directly"], rows)
+
+
+def between(results: Results, scenarios: Sequence[str], base: str, other: str) -> list[str]:
+    """Return what changed from one sidecar to another, scenario by scenario: ratios within a round."""
+    rows = []
+    for scenario in scenarios:
+        cells = [
+            _ratio(Spread.of(ratios(results.figures(scenario, other, figure), results.figures(scenario, base, figure))))
+            for figure in _CHANGES
+        ]
+        if any(cells):
+            rows.append([scenario, *cells])
+    return _markdown(["", *_CHANGES.values()], rows)
 
 
 def curve(results: Results, axis: Axis, peers: Sequence[str]) -> list[str]:

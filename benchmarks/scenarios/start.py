@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.children import ChildError, Launch, neutral_environment
 from benchmarks.measure.cores import pinned
-from benchmarks.measure.processes import memory, tree
+from benchmarks.measure.processes import cpu_ns, memory, tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,10 +49,11 @@ def _ready(launch: Launch, core: int) -> dict[str, float]:
             assert process.stdout is not None
             line = process.stdout.readline()
             taken = time.perf_counter() - begun
+            used = cpu_ns(tree(process.pid))
             if not line.startswith(b"ready"):
                 raise ChildError(f"no ready line, but {line.decode('utf-8', 'replace')!r}")
             time.sleep(_SETTLE)
             resident = memory(tree(process.pid)).resident
         finally:
             process.terminate()
-    return {"ready_ms": taken * 1000, "idle_rss_mib": resident / 1024**2}
+    return {"ready_ms": taken * 1000, "ready_cpu_ms": used / 1e6, "idle_rss_mib": resident / 1024**2}

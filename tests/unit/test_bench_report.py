@@ -39,7 +39,7 @@ def whole_run() -> Results:
             found = {"p50_us": took * number, "p99_us": took * number, "app_cpu_us": took}
             results.samples.append(Sample(number, gain.name(round_trip), peer, found))
         for peer, took in {"sidecar": 300.0, start.IMPORT: 200.0}.items():
-            results.samples.append(Sample(number, start.NAME, peer, {"ready_ms": took * number, "idle_rss_mib": 40.0}))
+            results.samples.append(Sample(number, start.NAME, peer, {"ready_ms": took * number}))
         for point in curve.POINTS:
             found = {"cpu_us": 5.0 + point.value / 1000, "grown_mib": point.value / 1e6, "cpu_ms_per_s": 1.0}
             results.samples.append(Sample(number, point.name, "sidecar", found))
@@ -119,6 +119,14 @@ def test_a_table_has_a_row_for_each_peer_that_was_measured() -> None:
 def test_added_latency_is_a_difference_within_a_round() -> None:
     lines = tables.added_latency(whole_run(), "get-1", ["sidecar"], gain.DIRECT)
     assert lines[2:] == ["| sidecar | 120 | 100 to 140 |"]
+
+
+def test_two_sidecars_are_compared_with_each_other() -> None:
+    results = whole_run()
+    results.ours.append("Node")
+    text = document.sections(results, ".")["Results"]
+    [row] = re.findall(r"### From sidecar to Node\n.*?(\| get-16 \|[^\n]*)", text, re.DOTALL)
+    assert row == "| get-16 | 1.60 (1.60 to 1.60) | 0.62 (0.62 to 0.62) | 1.60 (1.60 to 1.60) |  |  |  |"
 
 
 @pytest.mark.parametrize(
