@@ -21,6 +21,7 @@ from typing import Final
 from benchmarks.load.exchange import Tally, Work
 from benchmarks.measure.cores import busy_seconds
 from benchmarks.measure.processes import cpu_ns
+from benchmarks.measure.statistics import percentile
 
 #: Seconds without any event after which the calls in flight are given up.
 PATIENCE: Final = 20.0
@@ -149,15 +150,15 @@ class Generator:
         )
         for caller in self._callers:
             caller.close()
-        took = sorted(self._took) or [0]
+        took = sorted(self._took)
         return Tally(
             answered=len(self._took),
             seconds=seconds,
             cpu_ns=int(peer),
             upstream_cpu_ns=int(upstream),
             callers_cpu_ns=int(callers),
-            p50=took[len(took) // 2] / 1000,
-            p99=took[min(int(len(took) * 0.99), len(took) - 1)] / 1000,
+            p50=percentile(took, 0.5) / 1000,
+            p99=percentile(took, 0.99) / 1000,
             connections=self._connections,
             failures=dict(self._failures),
             cores_busy=busy,

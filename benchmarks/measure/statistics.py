@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,11 @@ class Spread:
             return cls(ordered[0], ordered[0], ordered[0], 1)
         low, median, high = statistics.quantiles(ordered, n=4, method="inclusive")
         return cls(median, low, high, len(ordered))
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the value below which that share of ``ordered`` lies; 0 if there is none."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
 def ratios(over: Mapping[int, float], under: Mapping[int, float]) -> list[float]:

@@ -30,6 +30,7 @@ CALLS: Final = (
     Column("calls_per_s", "calls a second"),
     Column("p50_us", "p50 µs"),
     Column("p99_us", "p99 µs"),
+    Column("peer_busy", "its core was busy", ".0%"),
 )
 LIFE: Final = (
     Column("first_answer_ms", "start to first answer, ms"),

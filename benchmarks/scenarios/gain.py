@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.children import Child, Launch, free_port, neutral_environment
 from benchmarks.load.errors import LoadError
 from benchmarks.measure.cores import pinned
+from benchmarks.measure.statistics import percentile
 from benchmarks.upstream import TOKEN, USER
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _app(bench: Bench, url: str, calls: int, ca_file: str | None = None) -> dict
     said = json.loads(done.stdout)
     took = sorted(said["took_us"])
     return {
-        "p50_us": statistics.median(took),
-        "p99_us": took[min(int(len(took) * 0.99), len(took) - 1)],
+        "p50_us": percentile(took, 0.5),
+        "p99_us": percentile(took, 0.99),
         "app_cpu_us": said["cpu_us"],
     }

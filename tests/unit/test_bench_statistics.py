@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.measure.statistics import Spread, differences, log_log_slope, ratios
+from benchmarks.measure.statistics import Spread, differences, log_log_slope, percentile, ratios
 
 
 def test_a_spread_has_the_median_and_the_quartiles() -> None:
@@ -16,6 +16,12 @@ def test_a_spread_has_the_median_and_the_quartiles() -> None:
 def test_one_value_is_its_own_spread_and_none_has_none() -> None:
     assert Spread.of([7.0]) == Spread(7, 7, 7, 1)
     assert Spread.of([]) is None
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.0, 1), (0.5, 3), (0.99, 5), (1.0, 5)])
+def test_a_percentile_is_one_of_the_values(share: float, value: float) -> None:
+    assert percentile([1, 2, 3, 4, 5], share) == value
+    assert percentile([], share) == 0
 
 
 def test_ratios_are_taken_within_a_round() -> None:
