@@ -49,7 +49,9 @@ class Envoy:
         """Configure it."""
         configuration = site.directory / "envoy.json"
         configuration.write_text(json.dumps(_configuration(site), indent=1))
-        return Launch((self._program, "-c", configuration, "--concurrency", "1", "--log-level", "warning"))
+        # Its base id names shared memory and a socket: each of several on a machine needs one of its own.
+        options = ("--concurrency", "1", "--log-level", "warning", "--use-dynamic-base-id")
+        return Launch((self._program, "-c", configuration, *options))
 
 
 def _configuration(site: Site) -> dict[str, Any]:
