@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage coverage-report schema screenshots fuzz soak bench lock clean
+.PHONY: help setup demo test check lint types architecture coverage coverage-report schema screenshots fuzz soak bench sbom image image-check lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,8 +68,29 @@ soak: setup ## steady load with aborts; fails if memory or descriptors grow (MIN
 bench: setup ## the sidecar beside other proxies, in an hour (ARGUMENTS=--quick: ten minutes; ARGUMENTS=--help)
 	$(BIN)/python -m benchmarks.compare $(ARGUMENTS)
 
+SBOM ?= build/mangopay-sidecar.cdx.json
+sbom: build/sbom/.complete ## write the bill of materials (CycloneDX) of what runs: build/mangopay-sidecar.cdx.json
+	@sed 's/^dynamic = \["version"\]/version = "$(VERSION)"/' pyproject.toml >build/sbom/pyproject.toml
+	PYTHONWARNINGS=ignore build/sbom/bin/cyclonedx-py requirements requirements/run.txt --pyproject build/sbom/pyproject.toml \
+	  --mc-type application --spec-version 1.6 --output-format JSON --output-reproducible --validate --output-file $(SBOM)
+
+build/sbom/.complete: requirements/sbom.txt
+	$(PYTHON) -m venv build/sbom
+	build/sbom/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+DOCKER ?= docker
+IMAGE ?= mangopay-sidecar
+image: ## build the container image, with its labels (DOCKER=docker IMAGE=mangopay-sidecar SOURCE=https://…)
+	$(DOCKER) build --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git show --no-patch --format=%cI HEAD) \
+	  --build-arg SOURCE=$(SOURCE) .
+
+image-check: setup ## build the image and run it hardened, with Debian's buildah, runc and debootstrap (as root)
+	$(BIN)/python -m tests.deploy.built_image
+
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run dev fuzz bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build dev fuzz sbom bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 
