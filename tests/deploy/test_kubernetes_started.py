@@ -1,0 +1,237 @@
+"""Each Kubernetes example, started for real: the sidecar's container as the manifest has it, and the app beside it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+import trustme
+
+from tests.deploy.mangopay import Mangopay
+from tests.deploy.pod import Pod
+from tests.support.canary import CANARY_API_KEY
+from tests.support.certificates import leaf_pem, serial
+from tests.support.prometheus import parse
+from tests.support.sidecar import Command
+from tests.support.wrapping import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from tests.deploy.conftest import Render
+    from tests.deploy.pod import Probe
+    from tests.deploy.redis_server import RedisServer
+    from tests.support.prometheus import Family
+
+SIDECAR: Final = "mangopay-sidecar"
+KEY: Final = {SIDECAR: {"api-key": CANARY_API_KEY.encode() + b"\n"}}
+
+
+@contextmanager
+def started(
+    pod: Pod, mangopay: Mangopay, overrides: Mapping[str, str] | None = None, *, warns_of: tuple[str, ...] = ()
+) -> Iterator[Command]:
+    """Run the sidecar's container as the kubelet would: until its startup probe succeeds; at the end it must drain."""
+    environ = {**pod.environ(SIDECAR), **mangopay.environ, **(overrides or {})}
+    arguments = pod.command(SIDECAR) or ["run"]  # what the image's CMD is
+    with Command(*arguments, environ=environ) as sidecar:
+        sidecar.wait_for("^ready ")  # the kubelet would see it crash
+        until(lambda: status(pod.probe(SIDECAR, "startupProbe")) == 200)
+        assert {kind: status(pod.probe(SIDECAR, kind)) for kind in ("readinessProbe", "livenessProbe")} == {
+            "readinessProbe": 200,
+            "livenessProbe": 200,
+        }
+        yield sidecar
+        assert sidecar.stop(timeout=pod.spec["terminationGracePeriodSeconds"]) == 0
+        assert sidecar.complaints == []
+        assert {line["event"] for line in sidecar.log if line["level"] != "info"} == set(warns_of)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait; the test fails by its own time limit."""
+    while not condition():
+        time.sleep(0.05)
+
+
+def status(probe: Probe) -> int:
+    """Do what the kubelet does; 0 if nobody answers."""
+    connection = http.client.HTTPConnection(probe.host, probe.port, timeout=5)
+    try:
+        connection.request("GET", probe.path)
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def metrics(pod: Pod) -> dict[str, Family]:
+    """Do what Prometheus does."""
+    admin = pod.probe(SIDECAR, "startupProbe")
+    with urllib.request.urlopen(f"http://{admin.host}:{admin.port}/metrics") as answer:
+        return parse(answer.read().decode())
+
+
+@contextmanager
+def running_app(pod: Pod, as_user: int | None = None) -> Iterator[int]:
+    """Run the app's own program with its own variables; give its port."""
+    port = free_port()
+    program = pod.command("app")[-1]
+    # Whoever becomes another user can read no more modules: all that the app needs are loaded before.
+    code = f"""
+import encodings.idna, http.client, http.server, json, os, signal, socket, sys, urllib.parse, uuid
+source = compile(open({program!r}).read(), "app.py", "exec")
+if {as_user!r}:
+    os.setgroups([{pod.spec["securityContext"]["fsGroup"]}]); os.setgid({as_user!r}); os.setuid({as_user!r})
+exec(source, {{"__name__": "__main__"}})
+"""
+    environ = {**pod.environ("app"), "HOST": "127.0.0.1", "PORT": str(port)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"app at port {port}\n".encode()
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        process.stdout.close()  # type: ignore[union-attr]
+
+
+def ask(port: int, method: str = "GET") -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, "/")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def works(port: int) -> None:
+    """The app makes a user and finds it again."""
+    code, made = ask(port, "POST")
+    assert code == 200, made
+    code, listed = ask(port)
+    assert code == 200
+    assert made["Id"] in {user["Id"] for user in listed}
+
+
+def test_the_base_works(render: Render, tmp_path: Path) -> None:
+    pod = Pod(render("base"), tmp_path, KEY)
+    with Mangopay(tmp_path) as mangopay, started(pod, mangopay) as sidecar, running_app(pod) as port:
+        works(port)
+        assert "client_id=acme" in sidecar.stdout
+        assert mangopay.token_requests == 1
+
+
+def test_at_the_pod_s_address_there_are_metrics_and_no_proxy(render: Render, tmp_path: Path) -> None:
+    pod = Pod(render("base"), tmp_path, KEY)
+    with Mangopay(tmp_path) as mangopay, started(pod, mangopay):
+        assert "mangopay_sidecar_build_info" in metrics(pod)
+        proxy = int(pod.environ(SIDECAR)["SIDECAR_LISTEN_PORT"])
+        elsewhere = http.client.HTTPConnection(pod.probe(SIDECAR, "startupProbe").host, proxy, timeout=5)
+        with pytest.raises(ConnectionRefusedError):
+            elsewhere.request("GET", "/v2.01/_/users")
+
+
+def test_the_job_waits_for_a_token_does_its_work_and_leaves_a_sidecar_that_ends(
+    render: Render, tmp_path: Path, curl: str
+) -> None:
+    pod = Pod(render("overlays/job"), tmp_path, KEY)
+    environ = {"PATH": os.environ["PATH"], **pod.environ("report")}
+    assert pod.command("report")[0] == Path(curl).name
+    # The kubelet starts what comes behind a native sidecar once that has started; and in this order.
+    assert list(pod.containers) == [SIDECAR, "wait-for-token", "report"]
+    with Mangopay(tmp_path) as mangopay, started(pod, mangopay):
+        with Command(*pod.command("wait-for-token")) as waiting:
+            assert waiting.wait() == 0
+        done = subprocess.run(pod.command("report"), env=environ, capture_output=True, check=True)
+        assert json.loads(done.stdout) == []
+
+
+def test_a_job_that_gets_no_token_fails_with_the_reason_before_it_has_begun(render: Render, tmp_path: Path) -> None:
+    pod = Pod(render("overlays/job"), tmp_path, {"mangopay-sidecar": {"api-key": b"wrong"}})
+    command = pod.command("wait-for-token")
+    command[command.index("--timeout") + 1] = "0.5"
+    with Mangopay(tmp_path) as mangopay:
+        with Command("run", environ={**pod.environ(SIDECAR), **mangopay.environ}) as sidecar:
+            sidecar.wait_for("token.latched", stream="stderr")
+            with Command(*command) as waiting:
+                assert waiting.wait() == 1
+                assert "Mangopay refuses" in waiting.stderr
+            assert sidecar.stop() == 0
+
+
+def test_the_client_certificate_is_shown_and_rotates_by_the_kubelet_s_swap(render: Render, tmp_path: Path) -> None:
+    clients = trustme.CA()
+    first, second = (clients.issue_cert("acme") for _ in range(2))
+    secrets = {**KEY, "mangopay-sidecar-mtls": pair(first)}
+    pod = Pod(render("overlays/mtls"), tmp_path, secrets)
+    with Mangopay(tmp_path, clients=clients) as mangopay, started(pod, mangopay) as sidecar:
+        with running_app(pod) as port:
+            works(port)
+            assert set(mangopay.shown) == {serial(first)}
+            pod.replace_secret("mangopay-sidecar-mtls", pair(second))
+            sidecar.wait_for("config.reloaded", stream="stderr")
+            works(port)
+            assert mangopay.shown[-1] == serial(second)
+
+
+def test_replicas_share_one_token_through_redis(render: Render, tmp_path: Path, redis: RedisServer) -> None:
+    with Mangopay(tmp_path) as mangopay, ExitStack() as stack:
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            authority = tmp_path / name / "mangopay-sidecar-redis" / "ca.crt"
+            url = f"{redis.url}/0?ssl_ca_certs={authority}"
+            secrets = {**KEY, "mangopay-sidecar-redis": {"url": url.encode(), "ca.crt": redis.ca_file.read_bytes()}}
+            pod = Pod(render("overlays/redis"), tmp_path / name, secrets)
+            stack.enter_context(started(pod, mangopay))
+            works(stack.enter_context(running_app(pod)))
+            assert metrics(pod)["mangopay_sidecar_store_up"].value() == 1
+        assert mangopay.token_requests == 1
+
+
+def pair(certificate: trustme.LeafCert) -> Mapping[str, bytes]:
+    """The keys of a Secret of the type kubernetes.io/tls."""
+    return {"tls.crt": leaf_pem(certificate), "tls.key": certificate.private_key_pem.bytes()}
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Short enough for a Unix socket's address, and where every user may look."""
+    with tempfile.TemporaryDirectory(prefix="pod-", dir="/tmp") as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def test_the_unix_socket_is_for_the_app_s_user_alone(render: Render, short_path: Path) -> None:
+    pod = Pod(render("overlays/unix-socket"), short_path, KEY)
+    user = pod.containers["app"]["securityContext"]["runAsUser"]
+    as_root = os.geteuid() == 0
+    # Who is not root cannot be the app's user, and lets in its own.
+    overrides = {} if as_root else {"SIDECAR_LISTEN_ALLOWED_UIDS": str(os.geteuid())}
+    assert "MANGOPAY_BASE_URL" not in pod.environ("app")
+    with (
+        Mangopay(short_path) as mangopay,
+        started(pod, mangopay, overrides, warns_of=("request",) * as_root) as sidecar,
+    ):
+        assert " proxy=unix:" in sidecar.stdout
+        with running_app(pod, user if as_root else None) as port:
+            works(port)
+        if as_root:
+            with running_app(pod, user + 1) as port:
+                code, answer = ask(port)
+            assert (code, answer["Type"]) == (403, "sidecar_caller_not_allowed")
