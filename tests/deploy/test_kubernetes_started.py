@@ -5,29 +5,27 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
-import time
 import urllib.request
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 import trustme
 
+from tests.deploy import example_app
+from tests.deploy.example_app import ask, until, works
 from tests.deploy.mangopay import Mangopay
 from tests.deploy.pod import Pod
 from tests.support.canary import CANARY_API_KEY
 from tests.support.certificates import leaf_pem, serial
 from tests.support.prometheus import parse
 from tests.support.sidecar import Command
-from tests.support.wrapping import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tests.deploy.conftest import Render
     from tests.deploy.pod import Probe
@@ -58,12 +56,6 @@ def started(
         assert {line["event"] for line in sidecar.log if line["level"] != "info"} == set(warns_of)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait; the test fails by its own time limit."""
-    while not condition():
-        time.sleep(0.05)
-
-
 def status(probe: Probe) -> int:
     """Do what the kubelet does; 0 if nobody answers."""
     connection = http.client.HTTPConnection(probe.host, probe.port, timeout=5)
@@ -83,50 +75,10 @@ def metrics(pod: Pod) -> dict[str, Family]:
         return parse(answer.read().decode())
 
 
-@contextmanager
-def running_app(pod: Pod, as_user: int | None = None) -> Iterator[int]:
-    """Run the app's own program with its own variables; give its port."""
-    port = free_port()
-    program = pod.command("app")[-1]
-    # Whoever becomes another user can read no more modules: all that the app needs are loaded before.
-    code = f"""
-import encodings.idna, http.client, http.server, json, os, signal, socket, sys, urllib.parse, uuid
-source = compile(open({program!r}).read(), "app.py", "exec")
-if {as_user!r}:
-    os.setgroups([{pod.spec["securityContext"]["fsGroup"]}]); os.setgid({as_user!r}); os.setuid({as_user!r})
-exec(source, {{"__name__": "__main__"}})
-"""
-    environ = {**pod.environ("app"), "HOST": "127.0.0.1", "PORT": str(port)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == f"app at port {port}\n".encode()
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        process.stdout.close()  # type: ignore[union-attr]
-
-
-def ask(port: int, method: str = "GET") -> tuple[int, Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request(method, "/")
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
-
-
-def works(port: int) -> None:
-    """The app makes a user and finds it again."""
-    code, made = ask(port, "POST")
-    assert code == 200, made
-    code, listed = ask(port)
-    assert code == 200
-    assert made["Id"] in {user["Id"] for user in listed}
+def running_app(pod: Pod, as_user: int | None = None) -> AbstractContextManager[int]:
+    """Run the app's container; give its port."""
+    group = pod.spec["securityContext"]["fsGroup"]
+    return example_app.running(Path(pod.command("app")[-1]), pod.environ("app"), as_user=as_user, group=group)
 
 
 def test_the_base_works(render: Render, tmp_path: Path) -> None:
