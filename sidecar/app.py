@@ -24,6 +24,7 @@ from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.forward import Forwarder
 from sidecar.proxy.handler import Admission, ProxyHandler
+from sidecar.proxy.inherited import Inherited
 from sidecar.proxy.listener import ListenError, Listeners
 from sidecar.proxy.readback import LostAnswers
 from sidecar.proxy.server import ConnectionLimits, ProxyServer
@@ -71,8 +72,12 @@ class Sidecar:
         lifecycle: Lifecycle,
         clock: Clock,
         read_config: Callable[[], Config] | None = None,
+        inherited: Inherited | None = None,
     ) -> None:
-        """Wire the parts. With ``read_config`` keys and certificates can change. Raises StartError."""
+        """Wire the parts. With ``read_config`` keys and certificates can change. Raises StartError.
+
+        ``inherited`` are sockets to be used instead of new ones.
+        """
         self._config: Final = config
         self._clock: Final = clock
         self._tasks: Final = Tasks()
@@ -97,8 +102,9 @@ class Sidecar:
         self._admin_server: Final = AdminServer(
             self._make_state(lifecycle), GuardRules(frozenset(config.listen.allowed_hosts)), clock=clock
         )
-        self._listeners: Final = Listeners("LISTEN")
-        self._admin_listeners: Final = Listeners("ADMIN")
+        self._inherited: Final = inherited or Inherited()
+        self._listeners: Final = Listeners("LISTEN", self._inherited)
+        self._admin_listeners: Final = Listeners("ADMIN", self._inherited)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -119,6 +125,7 @@ class Sidecar:
             self._tasks.spawn(self._history.run(), name="history.sampler")
         try:
             await self._open_listeners()
+            self._inherited.refuse_rest()
         except ListenError as error:
             raise StartError(str(error)) from None
         ready = Ready(
@@ -151,6 +158,7 @@ class Sidecar:
             stack.push_async_callback(self._outward.pool.close)
             for manager in self._outward.managers:
                 stack.push_async_callback(manager.close)
+            stack.callback(self._inherited.close)
             stack.callback(self._admin_listeners.close)
             stack.push_async_callback(self._admin_server.close)
             self._listeners.close()
@@ -293,15 +301,21 @@ async def serve(
     log: LogOutput,
     on_ready: Callable[[Ready], None],
     read_config: Callable[[], Config] | None = None,
+    inherited: Callable[[], Inherited] = Inherited,
 ) -> int:
     """Serve until a signal, drain, and return the exit status. Raises StartError.
 
     ``read_config`` reads the configuration anew: when a file of a key or certificate changes, and on SIGHUP.
+    ``inherited`` gives the sockets that a service manager has opened already.
     """
     clock = SystemClock()
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
     with lifecycle.signals(), ExitStack() as stack:
-        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=read_config)
+        try:
+            sockets = inherited()
+        except ListenError as error:
+            raise StartError(str(error)) from None
+        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=read_config, inherited=sockets)
         if read_config is not None:
             stack.enter_context(hang_ups(sidecar.reload))
         try:

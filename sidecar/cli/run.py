@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecar.cli.command import Command, config_option, load_config
-from sidecar.cli.serving import ready_line, serve_until_signal, tell
+from sidecar.cli.serving import notify_ready, ready_line, serve_until_signal, tell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sidecar.cli.serving import Ready
     from sidecar.telemetry.log import LogOutput
 
 
@@ -23,18 +24,26 @@ def command(config_path: Path | None) -> int:
 
     Prints one line on stdout once calls are served: "ready proxy=… admin=… environment=… client_id=…". Logs go to
     stderr. Exits with 0 after a drain, 1 if it failed, 2 if the configuration is wrong.
+
+    Under systemd it may be of Type=notify, and uses the sockets that a socket unit opened for configured addresses.
     """
     config = load_config(config_path)
+
+    def on_ready(ready: Ready) -> None:
+        tell(ready_line(ready))
+        notify_ready(os.environ)
 
     async def serve(output: LogOutput) -> int:
         from sidecar.app import serve
         from sidecar.config import load
+        from sidecar.proxy.inherited import Inherited
 
         return await serve(
             config,
             log=output,
-            on_ready=lambda ready: tell(ready_line(ready)),
+            on_ready=on_ready,
             read_config=lambda: load(config_path, os.environ),
+            inherited=lambda: Inherited.of_this_process(os.environ),
         )
 
     return serve_until_signal(config.log.level, config.log.format, serve)

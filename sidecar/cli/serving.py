@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.cli.command import Failure
@@ -13,7 +15,7 @@ from sidecar.runtime import SystemClock
 from sidecar.telemetry.log import configure_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from sidecar.telemetry.log import LogOutput
 
@@ -53,6 +55,17 @@ def tell(text: str) -> None:
         say(text)
     except OSError:
         return
+
+
+def notify_ready(environ: Mapping[str, str]) -> None:
+    """Tell the service manager, if it has asked for that, that calls are served (sd_notify(3))."""
+    address = environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    # "@" stands for the zero byte that the name of an abstract socket begins with (unix(7)).
+    target = "\0" + address[1:] if address.startswith("@") else address
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"READY=1", target)
 
 
 def serve_until_signal(level: str, form: str, serve: Callable[[LogOutput], Awaitable[int]]) -> int:

@@ -12,13 +12,16 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    from sidecar.proxy.inherited import Inherited
 
     #: Makes the protocol of a new connection.
     Factory: TypeAlias = Callable[[], asyncio.BaseProtocol]
@@ -29,6 +32,8 @@ _BACKLOG: Final = 1024
 _TRIES: Final = 20
 #: The mode of a Unix socket until its own is set: nobody else gets in meanwhile.
 _UMASK: Final = 0o177
+#: Since Python 3.13 the loop would remove the socket's file: also one that a service manager made, and goes on to use.
+_LEAVE_FILE: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 #: Seconds for a live process to be found behind a Unix socket; one with a full backlog is alive too.
 _PROBE: Final = 1.0
 
@@ -60,9 +65,13 @@ class Bound:
 class Listeners:
     """The open listeners of one port."""
 
-    def __init__(self, section: str) -> None:
-        """``section`` (``LISTEN``, ``ADMIN``) names the variables in messages: ``SIDECAR_<section>_PORT``."""
+    def __init__(self, section: str, inherited: Inherited | None = None) -> None:
+        """``section`` (``LISTEN``, ``ADMIN``) names the variables in messages: ``SIDECAR_<section>_PORT``.
+
+        A socket among ``inherited`` is used instead of a new one for its address.
+        """
         self._variable = f"SIDECAR_{section}_"
+        self._inherited = inherited
         self._servers: list[asyncio.AbstractServer] = []
         self._files: list[tuple[Path, tuple[int, int]]] = []
         #: What is listened on, in the order in which it was asked for.
@@ -78,17 +87,20 @@ class Listeners:
         for sock in self._bind_all(addresses, port):
             server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
-            self.bound.append(_describe(sock))
+            self.bound.append(describe(sock))
 
     async def open_unix(self, path: Path, mode: int, factory: Factory) -> None:
         """Listen on a Unix socket at ``path`` with the file ``mode``; replace one that nobody serves any more.
 
         Raises ListenError, also if a live process has the socket.
         """
-        sock, identity = self._bind_unix(path, mode)
-        self._files.append((path, identity))
-        self._servers.append(await asyncio.get_running_loop().create_unix_server(factory, sock=sock, backlog=_BACKLOG))
-        self.bound.append(Bound(f"unix:{path}", is_loopback=True))
+        sock = None if self._inherited is None else self._inherited.unix(path, mode)
+        if sock is None:
+            sock, identity = self._bind_unix(path, mode)
+            self._files.append((path, identity))
+        loop = asyncio.get_running_loop()
+        self._servers.append(await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG, **_LEAVE_FILE))
+        self.bound.append(describe(sock))
 
     def close(self) -> None:
         """Accept no more, and remove the Unix socket's file if it is still ours. May be repeated."""
@@ -125,7 +137,7 @@ class Listeners:
             chosen = port
             for family, host in addresses:
                 try:
-                    sock = _bind(family, host, chosen)
+                    sock = self._inherited_tcp(family, host, chosen) or _bind(family, host, chosen)
                 except OSError as error:
                     if _lacks_family(error) and ipaddress.ip_address(host.partition("%")[0]).is_loopback:
                         missing = error
@@ -141,6 +153,9 @@ class Listeners:
                     raise self._explain(missing, addresses[0][1], port)
                 return sockets
         raise AssertionError("the last attempt returns or raises")
+
+    def _inherited_tcp(self, family: int, host: str, port: int) -> socket.socket | None:
+        return None if self._inherited is None else self._inherited.tcp(family, host, port)
 
     def _explain(self, error: OSError, host: str, port: int) -> ListenError:
         if error.errno == errno.EADDRINUSE:
@@ -205,7 +220,10 @@ def _close_all(sockets: Iterable[socket.socket]) -> None:
         sock.close()
 
 
-def _describe(sock: socket.socket) -> Bound:
+def describe(sock: socket.socket) -> Bound:
+    """Say where a bound socket is."""
+    if sock.family == socket.AF_UNIX:
+        return Bound(f"unix:{sock.getsockname()}", is_loopback=True)
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if sock.family == socket.AF_INET6 else host
     loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
