@@ -9,16 +9,13 @@ capability, no new privileges, no shell. Its network is a new one that leads now
 from __future__ import annotations
 
 import argparse
-import fcntl
 import http.client
 import json
 import os
 import resource
 import shutil
 import signal
-import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +23,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from tests.deploy.network import bring_loopback_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -235,13 +234,6 @@ class Container:
             self._process.wait(10)
         subprocess.run(["runc", "delete", "--force", self._name], check=False, stderr=subprocess.DEVNULL)
         self._stderr.close()
-
-
-def bring_loopback_up() -> None:
-    """Set IFF_UP on ``lo`` of this new network namespace (netdevice(7))."""
-    up, set_flags = 0x1, 0x8914
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", b"lo", up))
 
 
 # --- what is tried ---------------------------------------------------------------------------------------------------

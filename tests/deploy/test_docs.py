@@ -1,0 +1,223 @@
+"""docs/deploy.md: what can be run of it here is run as it stands there; the rest is held to what it talks about."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import pytest
+import yaml
+
+from sidecar.config import load
+from tests.deploy.conftest import not_to_be_had
+from tests.deploy.network import isolated
+from tests.support import canary
+from tests.support.canary import CANARY_API_KEY
+from tests.support.configuration import ENVIRON
+
+PROJECT: Final = Path(__file__).parents[2]
+PAGE: Final = PROJECT / "docs" / "deploy.md"
+#: What a block that is not tried has at least one command of: it is not on every machine.
+ELSEWHERE: Final = {"docker", "kubectl", "kind", "pipx", "systemctl"}
+#: What holds before the first line of a session: a Mangopay that the machine can reach.
+BEFORE: Final = {
+    "account": """
+mangopay-sidecar emulator --port 8090 >emulator.out &
+until grep ready emulator.out; do sleep 0.05; done
+export SIDECAR_MANGOPAY_BASE_URL=http://127.0.0.1:8090
+""",
+}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, and the session that tries it."""
+
+    language: str
+    text: str
+    session: str | None
+
+
+def blocks() -> list[Block]:
+    pattern = re.compile(r"(?:^ *<!-- tried: ([a-z-]+) -->\n)?^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+    found = []
+    for session, indent, language, text in pattern.findall(PAGE.read_text()):
+        found.append(Block(language, re.sub(f"^{indent}", "", text, flags=re.MULTILINE), session or None))
+    return found
+
+
+def steps(text: str) -> list[tuple[str, list[str]]]:
+    """Each command of a console block, and the lines that it is said to print."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line[2:], []))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def commands(block: Block) -> list[list[str]]:
+    """The words of each simple command, if it is a console block."""
+    if block.language != "console":
+        return []
+    lines = [command for command, _ in steps(block.text)]
+    return [shlex.split(part) for line in lines for part in re.split(r" && | \|\| |&$", line) if part.strip()]
+
+
+def tried(session: str) -> list[Block]:
+    return [block for block in blocks() if block.session == session]
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+def script(session: str) -> str:
+    """One shell session of all blocks: a marker before each command, and at the end everything in it is stopped."""
+    lines = ["set -eu", "trap 'kill $(jobs -p) || true' EXIT", BEFORE.get(session, "")]
+    for number, (command, _) in enumerate(step for block in tried(session) for step in steps(block.text)):
+        lines += [f"echo '@@@ {number}'", command]
+    lines += ["echo '@@@ end'", 'for job in $(jobs -p); do kill "$job"; wait "$job"; done', "echo stopped"]
+    return "\n".join(lines)
+
+
+def said(pattern: list[str], output: str) -> bool:
+    """Tell whether the lines are there, in this order; … stands for anything."""
+    anything = [re.escape(line).replace("…", ".*") for line in pattern]
+    return re.search(r"[\s\S]*?".join(f"^{line}$" for line in anything), output, re.MULTILINE) is not None
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name == "LANG" or name.startswith("COVERAGE_")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**kept, "PATH": path, "HOME": str(home), "PYTHONPATH": str(PROJECT)}
+
+
+@pytest.mark.parametrize("session", ["demo", "account", "ci"])
+def test_what_stands_there_works(session: str, tmp_path: Path, curl: str) -> None:
+    can = subprocess.run(isolated("true"), env=environment(tmp_path), capture_output=True, text=True, check=False)
+    if can.returncode:
+        not_to_be_had(f"no network of one's own to be had: {can.stderr.strip()}")
+    done = subprocess.run(
+        isolated("bash", "-c", script(session)),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        input=CANARY_API_KEY,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    canary.record("the session's output", done.stdout + done.stderr)
+    assert (done.returncode, done.stdout[-8:]) == (0, "stopped\n"), done.stdout + done.stderr
+    for number, (command, expected) in enumerate(step for block in tried(session) for step in steps(block.text)):
+        output = done.stdout.partition(f"@@@ {number}\n")[2]
+        if not command.endswith("&"):  # what runs beside the others prints when it likes
+            output = output.partition("@@@")[0]
+        assert said(expected, output), f"{command}\nprinted\n{output}\nand not\n{expected}"
+
+
+def test_the_bill_of_materials_is_made_as_it_says(tmp_path: Path) -> None:
+    (block,) = tried("sbom")
+    (make, _), (look, expected) = steps(block.text)
+    assert make == "make sbom"
+    file = tmp_path / "bill.json"
+    subprocess.run(
+        [*make.split(), f"SBOM={file}", f"PYTHON={sys.executable}"], cwd=PROJECT, capture_output=True, check=True
+    )
+    shown = subprocess.run(
+        look.replace("build/mangopay-sidecar.cdx.json", str(file)),
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said(expected, shown.stdout)
+
+
+def test_nothing_that_could_be_run_is_left_out() -> None:
+    left = [block for block in blocks() if block.language == "console" and block.session is None]
+    assert left
+    for block in left:
+        assert ELSEWHERE & {words[0] for words in commands(block)}, block.text
+    assert {block.session for block in blocks()} - {None} == {
+        "demo", "account", "ci", "compose", "kustomization", "drop-in", "sbom",
+    }  # fmt: skip
+
+
+# --- what cannot be run here -----------------------------------------------------------------------------------------
+
+
+def test_what_docker_is_told_to_set_is_a_configuration(tmp_path: Path) -> None:
+    runs = [words for block in blocks() for words in commands(block) if words[:2] == ["docker", "run"]]
+    with_settings = [words for words in runs if "--env" in words]
+    assert len(with_settings) == 2
+    for words in with_settings:
+        given = [following for word, following in pairwise(words) if word == "--env"]
+        environ = dict(setting.split("=", 1) for setting in given)
+        for name, file in environ.items():
+            if name.endswith("_FILE"):
+                mounted = tmp_path / Path(file).name
+                mounted.write_text("a-key-of-more-than-16")
+                environ[name] = str(mounted)
+        config = load(None, environ)
+        assert config.listen.caller_key is not None or config.listen.host == ("127.0.0.1", "::1")
+        assert "--read-only" in words
+        assert int(words[words.index("--stop-timeout") + 1]) >= config.shutdown.delay + config.shutdown.drain + 5
+
+
+def test_the_variables_for_compose_are_those_that_its_file_asks_for() -> None:
+    (block,) = tried("compose")
+    given = {line.partition("=")[0] for line in block.text.splitlines()}
+    assert given == set(re.findall(r"\$\{(\w+)", (PROJECT / "deploy" / "compose.yaml").read_text()))
+
+
+def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(kustomize: str, tmp_path: Path) -> None:
+    (block,) = tried("kustomization")
+    (tmp_path / "kustomization.yaml").write_text(block.text)
+    (tmp_path / "mangopay-sidecar").symlink_to(PROJECT)
+    deployment = yaml.safe_load((PROJECT / "deploy" / "kubernetes" / "base" / "deployment.yaml").read_text())
+    (tmp_path / "deployment.yaml").write_text(yaml.safe_dump(deployment))
+    built = subprocess.run([kustomize, "build", tmp_path], capture_output=True, text=True, check=True).stdout
+    documents = {document["kind"]: document for document in yaml.safe_load_all(built)}
+    spec = documents["Deployment"]["spec"]["template"]["spec"]
+    (sidecar,) = spec["initContainers"]
+    assert sidecar["image"] == "registry.example.com/mangopay-sidecar:0.1.0"
+    assert sidecar["envFrom"] == [{"configMapRef": {"name": documents["ConfigMap"]["metadata"]["name"]}}]
+    config = load(None, {**documents["ConfigMap"]["data"], "SIDECAR_MANGOPAY_API_KEY": "dummy"})
+    assert (config.mangopay.client_id, config.mangopay.environment) == ("yours", "production")
+
+
+def test_what_systemd_is_told_besides_is_a_configuration(tmp_path: Path) -> None:
+    (block,) = tried("drop-in")
+    (tmp_path / "caller-key").write_text("a-key-of-more-than-16")
+    given = [line.partition("Environment=")[2] for line in block.text.splitlines() if line.startswith("Environment=")]
+    environ = dict(line.replace("%d", str(tmp_path)).split("=", 1) for line in given)
+    config = load(None, {**ENVIRON, **environ})
+    assert config.listen.port == 8080
+    assert config.listen.caller_key is not None
+
+
+def test_every_file_that_is_spoken_of_is_there() -> None:
+    text = PAGE.read_text()
+    linked = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text)} - {""}
+    assert [target for target in linked if not (PAGE.parent / target).exists()] == []
+    named = set(re.findall(r"(?<![\w/.])(?:deploy|requirements)/[\w./-]+", text)) - {"deploy/.env", "deploy/shop"}
+    assert [path for path in named if not (PROJECT / path.rstrip(".")).exists()] == []
+
+
+def test_every_heading_that_is_linked_is_there() -> None:
+    text = PAGE.read_text()
+    headings = [
+        re.sub(r"[^\w\- ]", "", line.lstrip("# ")).lower().replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("#")
+    ]
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= set(headings)
