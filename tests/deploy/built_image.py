@@ -76,14 +76,15 @@ def debian(root: Path) -> Path:
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     suite = release["VERSION_CODENAME"].strip('"')
     packages = "--include=python3,python3-venv,ca-certificates"
-    said = root.with_suffix(".log")
-    with said.open("wb") as log:
-        done = subprocess.run(
-            ["debootstrap", "--variant=minbase", packages, suite, root], stdout=log, stderr=log, check=False
-        )
-    if done.returncode:
-        sys.exit(f"debootstrap failed:\n{said.read_text()[-2000:]}")
-    return root
+    command: list[str | Path] = ["debootstrap", "--variant=minbase", packages, suite, root]
+    said = ""
+    for _ in range(2):  # a mirror may hiccup
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode == 0:
+            return root
+        said = done.stdout
+        shutil.rmtree(root, ignore_errors=True)
+    sys.exit(f"debootstrap failed:\n{said[-2000:]}")
 
 
 class Buildah:
