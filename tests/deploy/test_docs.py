@@ -124,31 +124,13 @@ def test_what_stands_there_works(session: str, tmp_path: Path, curl: str) -> Non
         assert said(expected, output), f"{command}\nprinted\n{output}\nand not\n{expected}"
 
 
-def test_the_bill_of_materials_is_made_as_it_says(tmp_path: Path) -> None:
-    (block,) = tried("sbom")
-    (make, _), (look, expected) = steps(block.text)
-    assert make == "make sbom"
-    file = tmp_path / "bill.json"
-    subprocess.run(
-        [*make.split(), f"SBOM={file}", f"PYTHON={sys.executable}"], cwd=PROJECT, capture_output=True, check=True
-    )
-    shown = subprocess.run(
-        look.replace("build/mangopay-sidecar.cdx.json", str(file)),
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert said(expected, shown.stdout)
-
-
 def test_nothing_that_could_be_run_is_left_out() -> None:
     left = [block for block in blocks() if block.language == "console" and block.session is None]
     assert left
     for block in left:
         assert ELSEWHERE & {words[0] for words in commands(block)}, block.text
     assert {block.session for block in blocks()} - {None} == {
-        "demo", "account", "ci", "compose", "kustomization", "drop-in", "sbom",
+        "demo", "account", "ci", "compose", "kustomization", "drop-in",
     }  # fmt: skip
 
 
