@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.layout import Layout, Lines, RawHeader, RawHeaders, layout_of, marked_by, passed_by
+from sidecar.core.layout import Layout, RawHeader, RawHeaders, layout_of, marked_by, passed_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ _NOT_SENT_DOWN: Final = _HOP_BY_HOP | {b"proxy-authenticate"}
 _OUR_FAMILY: Final = b"x-sidecar-"
 
 #: The spellings that nominate nothing, which is what nearly every request has.
-_COMMON_CONNECTIONS: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
+COMMON_CONNECTIONS: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
 
 
 def _request_rule(name: bytes) -> bool:
@@ -78,14 +78,13 @@ def _request_rule(name: bytes) -> bool:
     return field == b"connection" or field in _NOT_SENT_UP or field.startswith(_FAMILIES_NOT_SENT_UP)
 
 
-def _response_rule(name: bytes) -> bool:
-    """Whether a response's line stays here."""
+def goes_down(name: bytes) -> bool:
+    """Whether a response's line with this name goes on to the caller."""
     field = folded(name)
-    return field == b"connection" or field in _NOT_SENT_DOWN or field.startswith(_OUR_FAMILY)
+    return field != b"connection" and field not in _NOT_SENT_DOWN and not field.startswith(_OUR_FAMILY)
 
 
 _SENT_UP: Final = passed_by(_request_rule)
-_SENT_DOWN: Final = passed_by(_response_rule)
 _LINE: Final = b": ".join
 _CONNECTIONS: Final = marked_by(lambda name: folded(name) == b"connection")
 
@@ -101,27 +100,16 @@ def filter_request_headers(raw: RawHeaders, layout: Layout | None = None) -> Raw
     """
     layout = layout_of(raw) if layout is None else layout
     kept = layout[_SENT_UP](raw)
-    if nominated := _nominated(raw, layout):
-        if not nominated.isdisjoint(_NOT_TO_BE_NOMINATED):
+    values = [raw[index][1] for _, index in layout[_CONNECTIONS]]
+    if values and not COMMON_CONNECTIONS.issuperset(values):
+        named = set().union(*map(nominated, values))
+        if not named.isdisjoint(_NOT_TO_BE_NOMINATED):
             raise SidecarError(
                 ErrorCode.BAD_REQUEST,
                 "The Connection header names Idempotency-Key or Content-Type, so it would be lost on the way: "
                 "leave it out of Connection",
             )
-        kept = tuple([header for header in kept if folded(header[0]) not in nominated])
-    return kept
-
-
-def filter_response_lines(lines: Lines, raw: RawHeaders, layout: Layout) -> Lines:
-    """Return those of ``lines`` that come down, in order; ``raw`` and ``layout`` are those of the same head.
-
-    Hop-by-hop fields, those that ``Connection`` names, and upstream's own
-    ``X-Sidecar-*`` are left out. ``Content-Length`` stays, even when named.
-    """
-    kept = layout[_SENT_DOWN](lines)
-    if nominated := _nominated(raw, layout):
-        nominated.discard(b"content-length")  # the body is framed by it
-        kept = tuple([line for line in kept if folded(_name_of(line)) not in nominated])
+        kept = tuple([header for header in kept if folded(header[0]) not in named])
     return kept
 
 
@@ -129,15 +117,9 @@ def _name_of(line: bytes) -> bytes:
     return line.partition(b":")[0]
 
 
-def _nominated(raw: RawHeaders, layout: Layout) -> set[bytes] | None:
-    """Return the folded names that ``Connection`` nominates besides those that stay here anyway."""
-    nominated: set[bytes] | None = None
-    for _, index in layout[_CONNECTIONS]:
-        value = raw[index][1]
-        if value not in _COMMON_CONNECTIONS:
-            nominated = nominated or set()
-            nominated.update(map(folded, connection_options(value)))
-    return nominated
+def nominated(value: bytes) -> set[bytes]:
+    """Return the folded names that one ``Connection`` line nominates."""
+    return set(map(folded, connection_options(value)))
 
 
 # Of these a server may expect a body, so an absent one is said to be absent (RFC 9110 section 8.6, 411 of Mangopay).
@@ -195,7 +177,7 @@ class RequestTemplate:
         return self._head + token.encode() + b"\r\n\r\n"
 
 
-def render_response_head(status: int, reason: bytes, lines: Lines, extra: Lines = ()) -> bytes:
+def render_response_head(status: int, reason: bytes, lines: Sequence[bytes], extra: Sequence[bytes] = ()) -> bytes:
     """Return a whole response head, up to and with the blank line: ``lines`` as they are, then ``extra``.
 
     A 1xx or 204 loses its ``Content-Length`` (RFC 9110 section 8.6); a 304, and an answer to HEAD, keep theirs.
@@ -204,8 +186,8 @@ def render_response_head(status: int, reason: bytes, lines: Lines, extra: Lines 
         SidecarError: ``UPSTREAM_UNREACHABLE`` if a line holds CR, LF or NUL: the answer is broken.
     """
     if status == 204 or status < 200:
-        lines = tuple([line for line in lines if _name_of(line).lower() != b"content-length"])
-    head = _write_head(b"HTTP/1.1 %d %b" % (status, reason), lines + extra if extra else lines, b"\r\n")
+        lines = [line for line in lines if _name_of(line).lower() != b"content-length"]
+    head = _write_head(b"HTTP/1.1 %d %b" % (status, reason), (*lines, *extra) if extra else lines, b"\r\n")
     if head is None:
         raise SidecarError(
             ErrorCode.UPSTREAM_UNREACHABLE,

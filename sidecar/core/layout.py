@@ -24,8 +24,6 @@ RawHeader: TypeAlias = tuple[bytes, bytes]
 #: Header lines as they were received: names and values untouched (aiohttp's ``raw_headers``).
 RawHeaders: TypeAlias = tuple[RawHeader, ...]
 Names: TypeAlias = tuple[bytes, ...]
-#: The same lines as they are written: name, colon, space, value.
-Lines: TypeAlias = tuple[bytes, ...]
 #: What is worked out from the names of a head.
 Reader: TypeAlias = "Callable[[Names], T]"
 #: A rule's verdict on a line's name, and the line's number. Lines without a verdict are left out.
@@ -72,11 +70,6 @@ LAYOUTS: Final = _Layouts()
 def layout_of(raw: RawHeaders) -> Layout:
     """Return the layout of a head's lines."""
     return LAYOUTS[tuple([name for name, _ in raw])]
-
-
-def lines_of(raw: RawHeaders) -> Lines:
-    """Return the lines as they are written."""
-    return tuple(map(b": ".join, raw))
 
 
 def joined_values(raw: RawHeaders) -> bytes:

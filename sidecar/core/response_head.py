@@ -8,12 +8,14 @@ coding but exactly ``chunked``, two lengths, or no length at all.
 from __future__ import annotations
 
 import re
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from sidecar.core.headers import connection_options
-from sidecar.core.layout import Layout, Lines, RawHeader, RawHeaders, layout_of, marked_by
+from sidecar.core.headers import COMMON_CONNECTIONS, connection_options, folded, goes_down, nominated
+
+if TYPE_CHECKING:
+    from sidecar.core.layout import RawHeaders
 
 T = TypeVar("T")
 
@@ -41,6 +43,11 @@ _VERSION: Final = b"HTTP/1."
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _TEXT + rb"))?")
 _FIELD_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+(" + _TEXT + rb")")
+#: The fields that frame a body or a connection, and those that tell the rate limits.
+_READ_HERE: Final = frozenset(
+    {b"content-length", b"transfer-encoding", b"connection", b"keep-alive"}
+    | {b"x-ratelimit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}
+)
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
 
@@ -49,19 +56,68 @@ class BadResponseError(Exception):
     """Upstream's answer breaks HTTP. The message says how, in words of ours: it never holds upstream's bytes."""
 
 
-class ResponseHead(msgspec.Struct, frozen=True, gc=False):
-    """A status line and its fields, bytes as upstream sent them.
+class Field:
+    """One header line, and what its name means. Surrounding blanks are no part of a value (RFC 9110 section 5.5)."""
 
-    Surrounding blanks are no part of a field's value (RFC 9110 section 5.5).
-    """
+    __slots__ = ("goes_down", "key", "line", "name", "nominates", "value")
+
+    def __init__(self, name: bytes, value: bytes) -> None:
+        #: As upstream sent them.
+        self.name: Final = name
+        self.value: Final = value
+        #: Both, as they are written anew.
+        self.line: Final = name + b": " + value
+        key = name.lower()
+        #: The name in lower case if somebody here reads such a field, else nothing.
+        self.key: Final = key if key in _READ_HERE else b""
+        #: Whether the line goes on to the caller, unless ``Connection`` names it.
+        self.goes_down: Final = goes_down(name)
+        #: Whether it is a ``Connection`` that names other fields.
+        self.nominates: Final = key == b"connection" and value not in COMMON_CONNECTIONS
+
+
+class ResponseHead(msgspec.Struct, frozen=True, gc=False):
+    """A status line and its fields."""
 
     minor_version: int
     status: int
+    #: Bytes as upstream sent them.
     reason: bytes
-    raw_headers: RawHeaders
-    #: The same fields as they are written on the way down.
-    lines: Lines
-    layout: Layout
+    fields: list[Field]
+    #: Those of the fields that have a ``key``.
+    read_here: list[Field]
+    #: The lines that go on to the caller, in order and byte for byte (contract section 4.4): neither hop-by-hop fields,
+    #: nor those that ``Connection`` names, nor upstream's own ``X-Sidecar-*``.
+    lines_down: list[bytes]
+
+    @classmethod
+    def of(cls, minor_version: int, status: int, reason: bytes, fields: list[Field]) -> ResponseHead:
+        """Return the head that has these parts."""
+        read_here: list[Field] = []
+        lines_down: list[bytes] = []
+        nominates = False
+        for field in fields:
+            if field.goes_down:
+                lines_down.append(field.line)
+            if field.key:
+                read_here.append(field)
+                if field.nominates:
+                    nominates = True
+        if nominates:
+            lines_down = _not_nominated(fields)
+        return cls(minor_version, status, reason, fields, read_here, lines_down)
+
+    @property
+    def raw_headers(self) -> RawHeaders:
+        """Names and values, bytes as upstream sent them."""
+        return tuple([(field.name, field.value) for field in self.fields])
+
+
+def _not_nominated(fields: list[Field]) -> list[bytes]:
+    """Return the lines that go on to the caller, less those that ``Connection`` names. ``Content-Length`` stays."""
+    named = set().union(*[nominated(field.value) for field in fields if field.nominates])
+    named.discard(b"content-length")  # the body is framed by it
+    return [field.line for field in fields if field.goes_down and folded(field.name) not in named]
 
 
 class ResponseFraming(msgspec.Struct, frozen=True, gc=False):
@@ -82,7 +138,7 @@ class ResponseFraming(msgspec.Struct, frozen=True, gc=False):
 # Upstream repeats most of its lines from one answer to the next. What was read in them is kept, and both tables are
 # emptied when they are full: lines that are new each time (dates, limits) only pass through.
 _STATUS_LINES: Final[dict[bytes, tuple[int, int, bytes]]] = {}
-_FIELD_LINES: Final[dict[bytes, tuple[RawHeader, bytes]]] = {}
+_FIELD_LINES: Final[dict[bytes, Field]] = {}
 
 
 def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
@@ -95,13 +151,11 @@ def _read_status_line(line: bytes) -> tuple[int, int, bytes]:
     return found
 
 
-def _read_field_line(line: bytes) -> tuple[RawHeader, bytes]:
-    """Return name and value, and the line as it is written anew."""
+def _read_field_line(line: bytes) -> Field:
     match = _FIELD_LINE.fullmatch(line)
     if match is None:
         raise BadResponseError("malformed header line")
-    name, value = match[1], match[2].rstrip(b" \t")
-    found = (name, value), name + b": " + value
+    found = Field(match[1], match[2].rstrip(b" \t"))
     _remember(_FIELD_LINES, line, found)
     return found
 
@@ -121,12 +175,8 @@ def parse_head(head: bytes) -> ResponseHead:
     first, *lines = head.split(b"\r\n")
     del lines[-2:]
     minor_version, status, reason = _STATUS_LINES.get(first) or _read_status_line(first)
-    try:
-        fields = [_FIELD_LINES[line] for line in lines]
-    except KeyError:
-        fields = [_FIELD_LINES.get(line) or _read_field_line(line) for line in lines]
-    raw = tuple([field for field, _ in fields])
-    return ResponseHead(minor_version, status, reason, raw, tuple([line for _, line in fields]), layout_of(raw))
+    fields = [_FIELD_LINES.get(line) or _read_field_line(line) for line in lines]
+    return ResponseHead.of(minor_version, status, reason, fields)
 
 
 class HeadReader:
@@ -188,12 +238,7 @@ def check_body_framing(head: ResponseHead, *, head_only: bool) -> ResponseFramin
     lengths, a Content-Length that is repeated or no number, and for a body
     that is allowed but has no end of its own.
     """
-    raw = head.raw_headers
-    found: dict[bytes, list[bytes]] = {}
-    for field, index in head.layout[_FIELDS]:
-        found.setdefault(field, []).append(raw[index][1])
-    declared = _content_length(found[b"content-length"]) if b"content-length" in found else None
-    chunked = b"transfer-encoding" in found and _chunked(found, head)
+    declared, chunked, persistent, keep_alive = _read_framing(head)
     if head_only or head.status in _NO_BODY:
         length: int | None = 0
     elif chunked:
@@ -202,52 +247,51 @@ def check_body_framing(head: ResponseHead, *, head_only: bool) -> ResponseFramin
         raise BadResponseError("neither Content-Length nor chunks: the end of the body could not be told from a cut")
     else:
         length = declared
-    persistent = head.minor_version > 0 and (b"connection" not in found or _persistent(found[b"connection"]))
-    return ResponseFraming(
-        length, declared, persistent, _keep_alive(found[b"keep-alive"]) if b"keep-alive" in found else None
-    )
+    return ResponseFraming(length, declared, persistent, keep_alive)
 
 
 #: RFC 9112 section 6.3; 1xx never gets here.
 _NO_BODY: Final = frozenset({204, 304})
 
-_FRAMING_FIELDS: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive"})
+
+def _read_framing(head: ResponseHead) -> tuple[int | None, bool, bool, int | None]:
+    """Return the declared length, whether chunks follow, and ``persistent`` and ``keep_alive`` of ResponseFraming."""
+    declared = keep_alive = None
+    chunked = False
+    persistent = head.minor_version > 0
+    for field in head.read_here:
+        key = field.key
+        if key == b"content-length":
+            if declared is not None:
+                # Even an equal one is refused: the next reader might take the other.
+                raise BadResponseError("repeated Content-Length")
+            declared = _content_length(field.value)
+        elif key == b"connection":
+            if field.value != b"keep-alive":  # what nearly every server sends
+                persistent = persistent and b"close" not in connection_options(field.value)
+        elif key == b"transfer-encoding":
+            chunked = _chunked(field.value, head, again=chunked)
+        elif key == b"keep-alive" and keep_alive is None:
+            keep_alive = _keep_alive(field.value)
+    if chunked and declared is not None:
+        raise BadResponseError("both Content-Length and Transfer-Encoding")
+    return declared, chunked, persistent, keep_alive
 
 
-def _rule(name: bytes) -> bytes:
-    field = name.lower()
-    return field if field in _FRAMING_FIELDS else b""
-
-
-_FIELDS: Final = marked_by(_rule)
-
-
-def _content_length(values: list[bytes]) -> int:
-    """Read the only Content-Length; even an equal repeat is refused, for the next reader might take another one."""
-    if len(values) > 1:
-        raise BadResponseError("repeated Content-Length")
-    if _DIGITS.fullmatch(values[0]) is None or (length := int(values[0])) > MAX_LENGTH:
+def _content_length(value: bytes) -> int:
+    if _DIGITS.fullmatch(value) is None or (length := int(value)) > MAX_LENGTH:
         raise BadResponseError("Content-Length is not a number of bytes")
     return length
 
 
-def _chunked(found: dict[bytes, list[bytes]], head: ResponseHead) -> bool:
-    codings = found[b"transfer-encoding"]
+def _chunked(coding: bytes, head: ResponseHead, *, again: bool) -> bool:
     if head.minor_version == 0:
         raise BadResponseError("Transfer-Encoding in an HTTP/1.0 response")
-    if len(codings) > 1 or codings[0].lower() != b"chunked":
+    if again or coding.lower() != b"chunked":
         raise BadResponseError("Transfer-Encoding other than chunked")
-    if b"content-length" in found:
-        raise BadResponseError("both Content-Length and Transfer-Encoding")
     return True
 
 
-def _persistent(lines: list[bytes]) -> bool:
-    if lines == [b"keep-alive"]:  # what nearly every server sends
-        return True
-    return not any(b"close" in connection_options(line) for line in lines)
-
-
-def _keep_alive(lines: list[bytes]) -> int | None:
-    match = _KEEP_ALIVE_TIMEOUT.search(b",".join(lines))
+def _keep_alive(value: bytes) -> int | None:
+    match = _KEEP_ALIVE_TIMEOUT.search(value)
     return int(match[1]) if match else None

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.core.layout import Layout, Lines, RawHeaders, layout_of, lines_of
 from sidecar.core.resend import FailureKind
+from sidecar.core.response_head import Field, ResponseHead
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
@@ -22,14 +22,10 @@ class UpstreamAnswer(msgspec.Struct):
     """A response head and the two halves of its body: what was read already, and where the rest comes from."""
 
     status: int
-    reason: bytes
-    raw_headers: RawHeaders
-    #: The same as they are written.
-    lines: Lines
-    layout: Layout
+    head: ResponseHead
     #: The body's bytes that were read already.
-    head: bytes
-    #: Where the rest of the body comes from; None if ``head`` is all of it.
+    body: bytes
+    #: Where the rest of the body comes from; None if ``body`` is all of it.
     rest: Response | None
     has_body: bool
     content_length: int | None
@@ -41,10 +37,7 @@ class UpstreamAnswer(msgspec.Struct):
         body = response.take_whole()
         return cls(
             head.status,
-            head.reason,
-            head.raw_headers,
-            head.lines,
-            head.layout,
+            head,
             body or b"",
             response if body is None else None,
             framing.length != 0,
@@ -55,18 +48,15 @@ class UpstreamAnswer(msgspec.Struct):
     def stored(cls, stored: StoredAnswer) -> UpstreamAnswer:
         """Wrap an answer that was read back."""
         body = b"" if stored.status in _BODILESS else stored.body
-        headers: RawHeaders = ()
+        fields: list[Field] = []
         if body:
-            headers = ((b"Content-Type", stored.content_type.encode("ascii")),)
+            fields.append(Field(b"Content-Type", stored.content_type.encode("ascii")))
         if stored.status not in _BODILESS:
-            headers = (*headers, (b"Content-Length", b"%d" % len(body)))
+            fields.append(Field(b"Content-Length", b"%d" % len(body)))
         return cls(
             status=stored.status,
-            reason=b"",
-            raw_headers=headers,
-            lines=lines_of(headers),
-            layout=layout_of(headers),
-            head=body,
+            head=ResponseHead.of(1, stored.status, b"", fields),
+            body=body,
             rest=None,
             has_body=bool(body),
             content_length=len(body),
@@ -82,7 +72,7 @@ class UpstreamAnswer(msgspec.Struct):
         if self.rest is None:
             return
         try:
-            self.head = await self.rest.read()
+            self.body = await self.rest.read()
         except UpstreamFailure as error:
             if error.failure.kind is FailureKind.BROKEN:
                 raise
@@ -90,14 +80,14 @@ class UpstreamAnswer(msgspec.Struct):
     async def read_whole(self, limit: int) -> bool:
         """Read the rest of the body if it ends within ``limit`` bytes.
 
-        Returns whether the body is now whole in ``head``. What was read is
+        Returns whether the body is now whole in ``body``. What was read is
         kept either way, so that the answer can still be passed on. Raises
         UpstreamFailure if the body is cut or broken.
         """
         if self.rest is None:
-            return len(self.head) <= limit
-        pieces = [self.head]
-        size = len(self.head)
+            return len(self.body) <= limit
+        pieces = [self.body]
+        size = len(self.body)
         while size <= limit:
             piece = await self.rest.read()
             if not piece:
@@ -106,7 +96,7 @@ class UpstreamAnswer(msgspec.Struct):
                 break
             pieces.append(piece)
             size += len(piece)
-        self.head = b"".join(pieces)
+        self.body = b"".join(pieces)
         return self.rest is None
 
     def discard(self) -> None:

@@ -61,7 +61,7 @@ class Forwarder:
         attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
         try:
             answer, generation = await attempts.answer()
-            self._metrics.rate_limits.observe(answer.raw_headers, answer.layout)
+            self._metrics.rate_limits.observe(answer.head.read_here)
             if self._is_token_refusal(answer):
                 answer = await self._mend(attempts, call, outgoing, answer, generation)
             else:
@@ -124,7 +124,7 @@ class Forwarder:
     ) -> bool:
         """Whether Mangopay refuses the resend as a duplicate of the very request that it had answered with a 401."""
         key = outgoing.idempotency_key
-        if answer.status != 409 or key is None or not await _is_whole(answer) or not is_conflict(answer.head):
+        if answer.status != 409 or key is None or not await _is_whole(answer) or not is_conflict(answer.body):
             return False
         question = Question(key, outgoing.path, call.first_sent_at)
         stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record)
@@ -133,7 +133,7 @@ class Forwarder:
     def _is_token_refusal(self, answer: UpstreamAnswer) -> bool:
         if answer.status != 401:
             return False
-        if is_sca_challenge(answer.raw_headers):
+        if is_sca_challenge(answer.head.raw_headers):
             self._metrics.unauthorized("sca")
             return False
         return True

@@ -126,7 +126,7 @@ class LostAnswers:
 
 
 def _is_token_refusal(answer: UpstreamAnswer) -> bool:
-    return answer.status == 401 and not is_sca_challenge(answer.raw_headers)
+    return answer.status == 401 and not is_sca_challenge(answer.head.raw_headers)
 
 
 def _match(answer: UpstreamAnswer, question: Question, *, elapsed: float) -> StoredAnswer | None:
@@ -134,12 +134,12 @@ def _match(answer: UpstreamAnswer, question: Question, *, elapsed: float) -> Sto
     upstream_now = _date(answer)
     if answer.status != 200 or upstream_now is None:
         return None
-    return read_stored_answer(answer.head, path=question.path, not_before=upstream_now - elapsed)
+    return read_stored_answer(answer.body, path=question.path, not_before=upstream_now - elapsed)
 
 
 def _date(answer: UpstreamAnswer) -> float | None:
     """Return the ``Date`` header: what upstream's clock says (Unix seconds)."""
-    for name, value in answer.raw_headers:
+    for name, value in answer.head.raw_headers:
         if name.lower() == b"date":
             return unix_seconds(value.decode("latin-1"))
     return None

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.headers import filter_response_lines, render_response_head
+from sidecar.core.headers import render_response_head
 from sidecar.core.resend import FailureKind
 from sidecar.proxy.attempts import broken_answer
 from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
-    from sidecar.core.layout import Lines
     from sidecar.proxy.answer import UpstreamAnswer
     from sidecar.proxy.call import Call
 
@@ -26,7 +25,7 @@ _WHOLE_LIMIT: Final = 1024 * 1024
 def relay_whole(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool) -> RawResponse:
     """Return what the caller gets of an ``answer`` whose body is in hand: one write."""
     head, chunked, keep_alive = _begin(call, answer, http10=http10, keep_alive=keep_alive)
-    body = answer.head
+    body = answer.body
     call.record.bytes_out = len(body)
     if chunked:
         body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
@@ -51,8 +50,7 @@ def _begin(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool
     """Return the head for the caller, whether chunks follow, and whether the connection stays open."""
     record = call.record
     record.status = answer.status
-    lines = filter_response_lines(answer.lines, answer.raw_headers, answer.layout)
-    extra: Lines = ()
+    extra: tuple[bytes, ...] = ()
     if record.recovered:
         extra = (b"X-Sidecar-Recovered: " + ", ".join(record.recovered).encode("ascii"),)
     chunked = False
@@ -66,7 +64,7 @@ def _begin(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool
         extra = (*extra, _CLOSE)
     elif http10:
         extra = (*extra, _KEEP_ALIVE)
-    return render_response_head(answer.status, answer.reason, lines, extra), chunked, keep_alive
+    return render_response_head(answer.status, answer.head.reason, answer.head.lines_down, extra), chunked, keep_alive
 
 
 async def _only_whole_on_unix_sockets(call: Call, answer: UpstreamAnswer) -> None:
@@ -92,8 +90,8 @@ async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: b
     assert rest is not None  # noqa: S101 - relay() comes here only with a body to stream
     writer = ResponseWriter(call.connection, chunked=chunked)
     try:
-        writer.start(head, answer.head)
-        record.bytes_out = len(answer.head)
+        writer.start(head, answer.body)
+        record.bytes_out = len(answer.body)
         while piece := await rest.read():
             await writer.write(piece)
             record.bytes_out += len(piece)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.layout import Layout, Marked, RawHeaders, layout_of, marked_by
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from sidecar.core.response_head import Field
 
 #: Mangopay's documented windows, in the order of the values.
 _WINDOWS: Final = ("15m", "30m", "1h", "24h")
@@ -26,8 +26,6 @@ _USED: Final = b"x-ratelimit"
 _REMAINING: Final = b"x-ratelimit-remaining"
 _RESET: Final = b"x-ratelimit-reset"
 _COLUMNS: Final = frozenset((_USED, _REMAINING, _RESET))
-
-_LINES: Final = marked_by(lambda name: column if (column := name.lower()) in _COLUMNS else b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +41,24 @@ class RateWindow:
 class RateLimits:
     """The newest values; parsed only when somebody looks."""
 
-    __slots__ = ("_lines", "_raw", "_windows")
+    __slots__ = ("_fields", "_windows")
 
     def __init__(self) -> None:
-        self._raw: RawHeaders = ()
-        self._lines: Marked[bytes] = ()
+        self._fields: Sequence[Field] = ()
         self._windows: tuple[RateWindow, ...] | None = ()
 
-    def observe(self, raw: RawHeaders, layout: Layout | None = None) -> None:
-        """Remember the rate headers of an answer, given all its raw headers; without any, nothing changes.
-
-        ``layout`` is that of ``raw``, where the caller has it.
-        """
-        lines = (layout_of(raw) if layout is None else layout)[_LINES]
-        if lines:
-            self._raw, self._lines = raw, lines
-            self._windows = None
+    def observe(self, fields: Sequence[Field]) -> None:
+        """Remember the rate headers among an answer's fields (``ResponseHead.read_here``); without any, do nothing."""
+        for field in fields:
+            if field.key in _COLUMNS:
+                self._fields = fields
+                self._windows = None
+                return
 
     def windows(self) -> tuple[RateWindow, ...]:
         """The windows of the newest answer that told any, shortest first."""
         if self._windows is None:
-            self._windows = _parse((column, self._raw[index][1]) for column, index in self._lines)
+            self._windows = _parse((field.key, field.value) for field in self._fields if field.key in _COLUMNS)
         return self._windows
 
 

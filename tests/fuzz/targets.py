@@ -19,7 +19,6 @@ from sidecar.core.guard import GuardRules, check_guard
 from sidecar.core.headers import (
     RequestTemplate,
     filter_request_headers,
-    filter_response_lines,
     render_response_head,
 )
 from sidecar.core.policy import Policy
@@ -241,12 +240,11 @@ def _read_answer(data: bytes, cut: int) -> object:
         _must(len(str(error)) < 100, "a fault is told in our own words")
         return "refused"
     try:
-        kept = filter_response_lines(head.lines, head.raw_headers, head.layout)
-        down = render_response_head(head.status, head.reason, kept)
+        down = render_response_head(head.status, head.reason, head.lines_down)
     except SidecarError as error:
         raise Broken("what was read can be written") from error
     _check_answer(down, head.status, framed.length, framed.declared)
-    return head, framed, surplus + rest
+    return head.status, head.reason, head.raw_headers, framed, surplus + rest
 
 
 def _check_answer(down: bytes, status: int, length: int | None, declared: int | None) -> None:

@@ -59,8 +59,8 @@ def _gone(module: object, function: str, text: str) -> AbstractContextManager[No
         ("request", lambda: rewritten(headers, "folded", '.replace(b"_", b"-")', "")),
         ("request", lambda: replaced(headers, "_FAMILIES_NOT_SENT_UP", ())),
         ("request", lambda: rewritten(policy, "_segments", ".casefold()", "")),
-        ("response", lambda: _gone(response_head, "_content_length", "len(values) > 1")),
-        ("response", lambda: rewritten(headers, "_response_rule", "or field.startswith(_OUR_FAMILY)", "")),
+        ("response", lambda: _gone(response_head, "_read_framing", "declared is not None")),
+        ("response", lambda: rewritten(headers, "goes_down", " and not field.startswith(_OUR_FAMILY)", "")),
         ("response", lambda: rewritten(response_head, "HeadReader.feed", "head.status >= 200", "True")),
     ],
 )

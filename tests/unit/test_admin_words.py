@@ -24,6 +24,7 @@ from sidecar.admin.status import (
 )
 from sidecar.admin.words import duration, in_words
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.response_head import Field
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.rate_limits import RateWindow
@@ -227,7 +228,7 @@ class Sidecar:
 
 async def test_the_snapshot_shows_the_running_parts() -> None:
     sidecar = Sidecar(Source(token()), Source(token(credential="embedded")))
-    sidecar.metrics.rate_limits.observe(((b"X-RateLimit-Remaining", b"5"),))
+    sidecar.metrics.rate_limits.observe([Field(b"X-RateLimit-Remaining", b"5")])
     await sidecar.clock.advance(60)
     sidecar.recorder.open("GET", "/v2.01/acme/users/1")
     shown = sidecar.state.status()

@@ -14,13 +14,12 @@ from sidecar.core.headers import (
     TOKEN_CHARACTERS,
     connection_options,
     filter_request_headers,
-    filter_response_lines,
     folded,
 )
-from sidecar.core.layout import layout_of, lines_of
+from sidecar.core.response_head import Field, ResponseHead
 
 if TYPE_CHECKING:
-    from sidecar.core.layout import Lines, RawHeaders
+    from sidecar.core.layout import RawHeaders
 
 # --- what goes up
 
@@ -191,8 +190,12 @@ def test_harmless_headers_all_pass(raw: RawHeaders) -> None:
 # --- what comes down
 
 
-def down(raw: RawHeaders) -> Lines:
-    return filter_response_lines(lines_of(raw), raw, layout_of(raw))
+def lines_of(raw: RawHeaders) -> tuple[bytes, ...]:
+    return tuple(map(b": ".join, raw))
+
+
+def down(raw: RawHeaders) -> tuple[bytes, ...]:
+    return tuple(ResponseHead.of(1, 200, b"OK", [Field(name, value) for name, value in raw]).lines_down)
 
 
 PASSES_DOWN: RawHeaders = (

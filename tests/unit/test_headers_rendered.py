@@ -14,7 +14,6 @@ from sidecar.core.headers import (
     filter_request_headers,
     render_response_head,
 )
-from sidecar.core.layout import lines_of
 
 if TYPE_CHECKING:
     from sidecar.core.layout import RawHeader, RawHeaders
@@ -174,6 +173,10 @@ def test_a_rendered_request_reads_back_as_what_was_put_in(raw: RawHeaders, lengt
 
 
 # --- the head that comes down
+
+
+def lines_of(raw: RawHeaders) -> tuple[bytes, ...]:
+    return tuple(map(b": ".join, raw))
 
 
 def test_a_response_head_byte_for_byte() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core.response_head import Field, ResponseHead
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.rate_limits import RateLimits, RateWindow
 from tests.support import prometheus
@@ -18,9 +19,13 @@ FOUR = (
 )
 
 
+def fields(*raw: tuple[bytes, bytes]) -> list[Field]:
+    return ResponseHead.of(1, 200, b"OK", [Field(name, value) for name, value in raw]).read_here
+
+
 def observed(*raw: tuple[bytes, bytes]) -> tuple[RateWindow, ...]:
     limits = RateLimits()
-    limits.observe(raw)
+    limits.observe(fields(*raw))
     return limits.windows()
 
 
@@ -72,8 +77,8 @@ def test_what_is_no_number_is_not_told_and_keeps_its_place(item: bytes) -> None:
 
 def test_an_answer_without_rate_headers_changes_nothing() -> None:
     limits = RateLimits()
-    limits.observe(((b"X-RateLimit-Remaining", b"5"),))
-    limits.observe(((b"Content-Length", b"0"), (b"Transfer-Encoding", b"chunked")))
+    limits.observe(fields((b"X-RateLimit-Remaining", b"5")))
+    limits.observe(fields((b"Content-Length", b"0"), (b"Transfer-Encoding", b"chunked")))
     assert [window.remaining for window in limits.windows()] == [5]
 
 
@@ -81,22 +86,22 @@ def test_an_answer_without_rate_headers_changes_nothing() -> None:
 def test_a_header_that_only_looks_like_a_rate_header_changes_nothing(name: bytes) -> None:
     """As long as one of Mangopay's, and beginning like it."""
     limits = RateLimits()
-    limits.observe(((b"X-RateLimit-Remaining", b"5"),))
-    limits.observe(((name, b"100"),))
+    limits.observe(fields((b"X-RateLimit-Remaining", b"5")))
+    limits.observe(fields((name, b"100")))
     assert [window.remaining for window in limits.windows()] == [5]
 
 
 def test_the_newest_answer_counts() -> None:
     limits = RateLimits()
-    limits.observe(((b"X-RateLimit-Remaining", b"5,6"),))
+    limits.observe(fields((b"X-RateLimit-Remaining", b"5,6")))
     assert len(limits.windows()) == 2
-    limits.observe(((b"X-RateLimit-Remaining", b"4"),))
+    limits.observe(fields((b"X-RateLimit-Remaining", b"4")))
     assert [window.remaining for window in limits.windows()] == [4]
 
 
 def test_the_metrics_tell_remaining_and_reset_by_window() -> None:
     metrics = Metrics()
-    metrics.rate_limits.observe(((b"X-RateLimit-Remaining", b"5, x, 7"), (b"X-RateLimit-Reset", b"1733404277")))
+    metrics.rate_limits.observe(fields((b"X-RateLimit-Remaining", b"5, x, 7"), (b"X-RateLimit-Reset", b"1733404277")))
     families = prometheus.parse(metrics.expose().decode())
     remaining = families["mangopay_sidecar_rate_limit_remaining"]
     assert remaining.value(window="15m") == 5
@@ -148,7 +153,7 @@ def test_whatever_the_values_the_exposition_is_right_and_its_windows_are_known(
     raw: list[tuple[bytes, bytes]],
 ) -> None:
     metrics = Metrics()
-    metrics.rate_limits.observe(tuple(raw))
+    metrics.rate_limits.observe(fields(*raw))
     families = prometheus.parse(metrics.expose().decode())
     known = {"15m", "30m", "1h", "24h", *(f"window_{number}" for number in range(5, 9))}
     for name in ("rate_limit_remaining", "rate_limit_reset_timestamp_seconds"):

@@ -126,7 +126,7 @@ REWRITTEN: Final = dict(
         *_at(
             headers,
             "filter_request_headers",
-            ("nominated fields", "not in nominated]", "not in {b''}]", "nominated"),
+            ("nominated fields", "not in named]", "not in {b''}]", "nominated"),
         ),
         *_at(
             headers,
@@ -135,14 +135,14 @@ REWRITTEN: Final = dict(
         ),
         *_at(
             headers,
-            "_response_rule",
-            ("X-Sidecar from upstream", " or field.startswith(_OUR_FAMILY)", "", "down-x-sidecar-outcome"),
+            "goes_down",
+            ("X-Sidecar from upstream", " and not field.startswith(_OUR_FAMILY)", "", "down-x-sidecar-outcome"),
         ),
         *_at(
-            headers,
-            "filter_response_lines",
-            ("nominated by upstream", "not in nominated]", "not in {b''}]", "down-nominated"),
-            ("length nominated by upstream", 'nominated.discard(b"content-length")', "pass", "down-nominated-length"),
+            response_head,
+            "_not_nominated",
+            ("nominated by upstream", "not in named]", "not in {b''}]", "down-nominated"),
+            ("length nominated by upstream", 'named.discard(b"content-length")', "pass", "down-nominated-length"),
         ),
         *_at(
             headers,
