@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
 
-    P = TypeVar("P", bound=asyncio.BaseProtocol)
+    P = TypeVar("P", bound=asyncio.Protocol)
 
 
 class Dialer(Protocol):

@@ -13,6 +13,7 @@ import aiohappyeyeballs
 from sidecar.core.resend import FailureKind
 from sidecar.core.tunnel import TunnelRefusedError
 from sidecar.upstream.errors import before_a_byte, os_detail
+from sidecar.upstream.tls_layer import TlsLayer
 
 if TYPE_CHECKING:
     import ssl
@@ -25,7 +26,7 @@ AddressInfo = tuple[int, int, int, str, Any]
 #: Turns a host and port into addresses; raises OSError.
 Resolver = Callable[[str, int], Awaitable[Sequence[AddressInfo]]]
 
-P = TypeVar("P", bound=asyncio.BaseProtocol)
+P = TypeVar("P", bound=asyncio.Protocol)
 
 #: Seconds after which the next address is tried besides (RFC 8305 section 5: 250 ms recommended).
 _HAPPY_EYEBALLS_DELAY: Final = 0.25
@@ -97,11 +98,14 @@ class Dialer:
         return f"{self._egress.name}: {why}" if step is FailureKind.EGRESS and self._egress else why
 
     async def _open(self, raw: socket.socket, make: Callable[[], P]) -> P:
-        context = self.ssl_context
-        server_hostname = self._endpoint.host if context is not None else None
-        _, protocol = await asyncio.get_running_loop().create_connection(
-            make, sock=raw, ssl=context, server_hostname=server_hostname
-        )
+        loop, context = asyncio.get_running_loop(), self.ssl_context
+        protocol = make()
+        if context is None:
+            await loop.create_connection(lambda: protocol, sock=raw)
+        else:
+            layer = TlsLayer(protocol, context, self._endpoint.host)
+            await loop.create_connection(lambda: layer, sock=raw)
+            await layer.opened()
         return protocol
 
 

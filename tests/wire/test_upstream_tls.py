@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+import os
+import shutil
 import ssl
 from typing import TYPE_CHECKING
 
@@ -13,10 +16,11 @@ import trustme
 from sidecar.core.resend import Failure, FailureKind, Sent
 from sidecar.upstream.errors import UpstreamFailure
 from sidecar.upstream.tls import client_context
+from sidecar.upstream.tls_layer import TlsLayer
 from tests.support.upstreams import OK, Peer, answering, client_of, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.any_loop
@@ -239,3 +243,112 @@ def test_session_keys_are_written_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_p
     """Python's own default context honours this variable: whoever sets it could read every token."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     assert client_context().keylog_filename is None
+
+
+# --- what only OpenSSL's own server can be made to do ----------------------------------------------------------------
+
+
+class Openssl:
+    """``openssl s_server``, which takes commands on its standard input and shows what it gets on its output."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self.port = port
+        self._seen = b""
+
+    async def tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + b"\n")
+        await self._process.stdin.drain()
+
+    async def shows(self, text: bytes) -> None:
+        assert self._process.stdout is not None
+        while text not in self._seen:
+            more = await self._process.stdout.read(4096)
+            assert more, f"{text!r} is not in {self._seen!r}"
+            self._seen += more
+
+
+@contextlib.asynccontextmanager
+async def openssl_server(authority: trustme.CA, folder: Path, version: str) -> AsyncIterator[Openssl]:
+    if shutil.which("openssl") is None:
+        assert "CI" not in os.environ
+        pytest.skip("openssl is not installed")
+    pem = folder / "server.pem"
+    certificate = authority.issue_cert("localhost")
+    pem.write_bytes(certificate.private_key_and_cert_chain_pem.bytes())
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", str(pem), "-num_tickets", "0", version),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        server = Openssl(process, 0)
+        await server.shows(b"ACCEPT 127.0.0.1:")
+        await server.shows(b"\n")
+        server.port = int(server._seen.partition(b"ACCEPT 127.0.0.1:")[2].split()[0])
+        yield server
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
+class Watched(TlsLayer):
+    """Tells of each read from the socket, also of one that holds nothing for the protocol above."""
+
+    def __init__(self, above: asyncio.Protocol, context: ssl.SSLContext) -> None:
+        super().__init__(above, context, "localhost")
+        self.came = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.came.set()
+
+
+class Heard(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.data = asyncio.Queue[bytes]()
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.data.put_nowait(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(exc)
+
+
+@contextlib.asynccontextmanager
+async def layer_over(authority: trustme.CA, port: int) -> AsyncIterator[tuple[Watched, Heard]]:
+    above = Heard()
+    layer = Watched(above, trusting(authority))
+    await asyncio.get_running_loop().create_connection(lambda: layer, "127.0.0.1", port)
+    await layer.opened()
+    try:
+        yield layer, above
+    finally:
+        layer.abort()
+        await above.lost
+
+
+async def test_new_keys_are_agreed_on_in_the_middle(authority: trustme.CA, tmp_path: Path) -> None:
+    async with openssl_server(authority, tmp_path, "-tls1_3") as server:
+        async with layer_over(authority, server.port) as (layer, above):
+            layer.came.clear()
+            await server.tell(b"K")  # a key update, and one of ours is asked for
+            await layer.came.wait()
+            assert above.data.empty()
+            await server.tell(b"under new keys")
+            assert await above.data.get() == b"under new keys\n"
+            layer.write(b"so are we\n")
+            await server.shows(b"so are we")
+
+
+async def test_renegotiation_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
+    async with openssl_server(authority, tmp_path, "-tls1_2") as server:
+        async with layer_over(authority, server.port) as (layer, above):
+            layer.write(b"hello\n")
+            await server.shows(b"hello")
+            await server.tell(b"r")
+            await above.lost
+            await server.shows(b"ERROR")
