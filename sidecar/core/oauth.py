@@ -57,6 +57,17 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """How long to keep quiet, as a shared store has decided it for all its sidecars (moments of ``Clock.now``)."""
+
+    #: When Mangopay first said no, in this row.
+    since: float
+    until: float
+    #: Times running.
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fetched:
     """A token. Its life of ``expires_in`` seconds counts from ``sent_at``, when it was asked for (``Clock.now``)."""
 
@@ -65,14 +76,20 @@ class Fetched:
     sent_at: float
     #: Sentences about what was odd in the answer, without any of its values.
     warnings: tuple[str, ...] = ()
+    #: It comes from a shared store: another sidecar asked for it.
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LockedOut:
-    """Mangopay has locked the account for a while; ``retry_after`` in seconds if it said for how long."""
+    """Mangopay has locked the account for a while; ``retry_after`` in seconds if it said for how long.
+
+    In this and the next two a ``pause`` has been decided already, and ``retry_after`` is part of it.
+    """
 
     detail: str
     retry_after: float | None = None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +99,7 @@ class Refused:
     refusal: Refusal
     detail: str
     retry_after: float | None = None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +110,7 @@ class Transient:
     retry_after: float | None = None
     #: How the network failed; None: there was an answer, and it was no token.
     failure: FailureKind | None = None
+    pause: Pause | None = None
 
 
 FetchResult = Fetched | LockedOut | Refused | Transient

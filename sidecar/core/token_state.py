@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core import unauthorized as api
 from sidecar.core.backoff import Backoff
-from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
+from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Pause, Refused, Transient
 from sidecar.core.unauthorized import Burn, Burns, Ruling, Standing
 
 if TYPE_CHECKING:
@@ -155,14 +155,14 @@ def fetch_ended(state: State, result: FetchResult, now: float, roll: float) -> S
         case Refused():
             return _refused(state, fetch, result, now, roll)
         case Transient():
-            return _failed(state, fetch, result.retry_after, now, roll)
+            return _failed(state, fetch, result, now, roll)
 
 
 def _renewed(state: State, fetch: Fetch, result: Fetched, now: float, roll: float) -> State:
     token = _issue(result, state.generation + 1, roll)
     if now >= token.expires_at:
         # Its life was shorter than its way here. Asking again at once would ask for ever.
-        return _failed(state, fetch, None, now, roll)
+        return _failed(state, fetch, Transient("expired on its way"), now, roll)
     return replace(
         state,
         generation=token.generation,
@@ -181,12 +181,19 @@ def _issue(result: Fetched, generation: int, roll: float) -> Token:
     life = result.expires_in
     expires_at = result.sent_at + life
     soft = min(life * _SOFT_SHARE, _SOFT_LIMIT) * (1.0 - _SOFT_JITTER * roll)
-    hard = min(life * _HARD_SHARE, _HARD_LIMIT)
+    hard = hard_window(life)
     return Token(result.value, generation, result.sent_at, expires_at - soft, expires_at - hard, expires_at)
+
+
+def hard_window(life: float) -> float:
+    """Return how long before its end a call rather waits for another token, of one that lives for ``life`` seconds."""
+    return min(life * _HARD_SHARE, _HARD_LIMIT)
 
 
 def _locked_out(latch: Latch | None, fetch: Fetch, result: LockedOut, now: float, roll: float) -> Latch:
     """Return the account's latch after one more lockout answer."""
+    if result.pause is not None:
+        return _decided(LOCKOUT, result.pause)
     if latch is None:
         return _latched(LOCKOUT, 0, now, now, result.retry_after, roll)
     if not fetch.probe:
@@ -201,9 +208,12 @@ def _refused(state: State, fetch: Fetch, result: Refused, now: float, roll: floa
     if fetch.key != state.key:
         # The old key was refused, and nothing is known of the new one.
         return replace(state, lockout=lockout)
-    last = state.refusal
-    count, since = (last.count, last.since) if last is not None else (0, now)
-    refusal = _latched(result.refusal.value, count, since, now, result.retry_after, roll)
+    last, cause = state.refusal, result.refusal.value
+    if result.pause is not None:
+        refusal = _decided(cause, result.pause)
+    else:
+        count, since = (last.count, last.since) if last is not None else (0, now)
+        refusal = _latched(cause, count, since, now, result.retry_after, roll)
     return replace(state, lockout=lockout, refusal=refusal, failures=0, retry_at=_NEVER)
 
 
@@ -212,14 +222,23 @@ def _latched(cause: str, count: int, since: float, now: float, retry_after: floa
     return Latch(since, now + pause, count + 1, cause)
 
 
-def _failed(state: State, fetch: Fetch, retry_after: float | None, now: float, roll: float) -> State:
-    failures = state.failures + 1
-    pause = max(TRANSIENT_BACKOFF.delay(failures, roll), _honoured(retry_after, TRANSIENT_RETRY_AFTER_LIMIT))
+def _decided(cause: str, pause: Pause) -> Latch:
+    """Return the latch that a shared store holds: counted there, once for all."""
+    return Latch(pause.since, pause.until, pause.count, cause)
+
+
+def _failed(state: State, fetch: Fetch, result: Transient, now: float, roll: float) -> State:
+    if result.pause is not None:
+        failures, retry_at = result.pause.count, result.pause.until
+    else:
+        failures = state.failures + 1
+        retry_after = _honoured(result.retry_after, TRANSIENT_RETRY_AFTER_LIMIT)
+        retry_at = now + max(TRANSIENT_BACKOFF.delay(failures, roll), retry_after)
     lockout = state.lockout
     if fetch.probe and lockout is not None:
         # A probe that got no answer keeps the latch, and the next one comes after a transient's pause.
-        lockout = replace(lockout, until=max(lockout.until, now + pause), probing=False)
-    return replace(state, failures=failures, retry_at=now + pause, lockout=lockout)
+        lockout = replace(lockout, until=max(lockout.until, retry_at), probing=False)
+    return replace(state, failures=failures, retry_at=retry_at, lockout=lockout)
 
 
 def _honoured(retry_after: float | None, limit: float) -> float:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core import token_state as states
-from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
+from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Pause, Refusal, Refused, Transient
 from sidecar.core.secret import Secret
 from sidecar.core.token_state import Latch, State, Token
 from tests.support.canary import CANARY_TOKEN, record
@@ -231,3 +231,47 @@ def test_a_call_that_would_refresh_demands_a_probe_only_while_latched(latched: b
     if latched:
         state = after(state, REFUSED)
     assert states.used(state, refresh=True).demand is demand
+
+
+# --- what a shared store has decided -------------------------------------------------------------------------------
+
+PAUSE = Pause(since=NOW - 50, until=NOW + 77, count=4)
+
+
+def test_a_lockout_that_a_store_decided_is_taken_as_it_is_however_often_it_is_told() -> None:
+    result = LockedOut("told", retry_after=5000, pause=PAUSE)
+    expected = Latch(NOW - 50, NOW + 77, 4, states.LOCKOUT)
+    state = after(State(), result)
+    assert state.lockout == expected
+    assert after(state, result, now=NOW + 77).lockout == expected
+
+
+def test_a_refusal_that_a_store_decided_is_taken_as_it_is() -> None:
+    result = Refused(Refusal.FORBIDDEN, "told", retry_after=5000, pause=PAUSE)
+    state = after(State(failures=2), result, result)
+    assert state.refusal == Latch(NOW - 50, NOW + 77, 4, "forbidden")
+    assert state.failures == 0
+
+
+def test_a_failure_that_a_store_decided_is_taken_as_it_is() -> None:
+    result = Transient("told", retry_after=5000, pause=PAUSE)
+    state = after(State(), result, result)
+    assert (state.failures, state.retry_at) == (4, NOW + 77)
+
+
+def test_a_probe_that_a_store_lets_wait_keeps_the_lockout_until_then() -> None:
+    state = after(after(State(), LOCKED), Transient("told", pause=PAUSE), now=NOW + 30)
+    assert state.lockout is not None
+    assert (state.lockout.until, state.lockout.probing) == (NOW + 77, False)
+
+
+def test_an_old_key_s_refusal_says_nothing_of_the_new_one_though_a_store_decided_it() -> None:
+    state = states.key_changed(states.fetch_begun(State(), NOW))
+    state = states.fetch_ended(state, Refused(Refusal.CREDENTIALS, "told", pause=PAUSE), NOW, 0.5)
+    assert state.refusal is None
+
+
+@given(st.floats(0.01, 86_400), st.floats(0, 1))
+def test_the_hard_window_is_the_one_that_tokens_have(life: float, roll: float) -> None:
+    token = issued(life, roll)
+    assert token.expires_at - token.hard_at == pytest.approx(states.hard_window(life), rel=1e-6, abs=1e-6)
