@@ -156,6 +156,7 @@ class Sidecar:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._tasks.close)
             stack.push_async_callback(self._outward.pool.close)
+            stack.push_async_callback(self._outward.close_store)
             for manager in self._outward.managers:
                 stack.push_async_callback(manager.close)
             stack.callback(self._inherited.close)
@@ -249,6 +250,7 @@ class Sidecar:
             replay_bytes=lambda: self._budget.used,
             certificate=lambda: self._outward.certificate,
             reload_error=lambda: self._outward.reload_error,
+            store=lambda: self._outward.store,
         )
         return LiveState(identity, parts, self._clock)
 

@@ -12,6 +12,7 @@ from sidecar.config import ConfigError
 from sidecar.lifecycle import EXIT_BAD_CONFIG, StartError
 from sidecar.proxy.handler import Credentials
 from sidecar.reload import Reloader, RotatingKey, Swappable
+from sidecar.tokens.events import OUTCOMES
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.manager import TokenManager
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from sidecar.core.secret import Secret
     from sidecar.runtime import Tasks
     from sidecar.telemetry.metrics import Metrics
+    from sidecar.tokens.manager import TokenSource
+    from sidecar.tokens.status import StoreStatus
+    from sidecar.tokens.stores.sealing import Sealing
+    from sidecar.tokens.stores.store import Store
     from sidecar.upstream.tls import Trust
 
 _log = structlog.get_logger()
@@ -54,6 +59,7 @@ class Outward:
         self._trust: Final = _trust_of(config, clock)
         self._expiry: Final = CertificateExpiry(clock)
         self._dialer: Final = self._make_dialer()
+        self._store: Final = _store_of(config, clock)
         self._keys: Final[dict[str, RotatingKey]] = self._make_keys()
         self.pool: Final = Pool(self._dialer, size=config.upstream.pool_size, clock=clock, tasks=tasks)
         self._reloader: Final = None if read_config is None else self._make_reloader(read_config)
@@ -79,6 +85,16 @@ class Outward:
     def reload_error(self) -> str | None:
         """Why the last reload failed; the empty string if it did not. None: nothing can be reloaded."""
         return None if self._reloader is None else self._reloader.error or ""
+
+    @property
+    def store(self) -> StoreStatus | None:
+        """The store that tokens are shared through; None: they are kept in memory."""
+        return None if self._store is None else self._store[0].status()
+
+    async def close_store(self) -> None:
+        """End what the store does, once the managers are closed."""
+        if self._store is not None:
+            await self._store[0].close()
 
     def start(self) -> None:
         """Begin to fetch tokens, to watch the client certificate's dates, and the files of keys and certificates."""
@@ -133,9 +149,12 @@ class Outward:
             dialer=self._dialer,
             connect_timeout=config.upstream.connect_timeout,
         )
+        fetcher.observe = lambda result: self._metrics.token_request(credential, OUTCOMES[type(result)])
+        if self._trust is not None:
+            fetcher.certificate = self._trust.digests.get("client_cert_file", b"")
         manager = TokenManager(
             credential,
-            fetcher,
+            self._make_source(credential, fetcher),
             self._clock,
             random.random,
             self._metrics,
@@ -146,9 +165,30 @@ class Outward:
         )
         return RotatingKey(fetcher, manager)
 
+    def _make_source(self, credential: str, fetcher: Fetcher) -> TokenSource:
+        """Put the store before ``fetcher``, if there is one."""
+        if self._store is None:
+            return fetcher
+        from sidecar.tokens.stores.source import SharedSource
+
+        store, sealing = self._store
+        return SharedSource(credential, fetcher, store, sealing, self._clock, random.random)
+
     def _make_reloader(self, read_config: Callable[[], Config]) -> Reloader:
         parts = Swappable(self._keys, self._dialer, self.pool, self._expiry)
         return Reloader(self._config, self._trust, read_config, parts, clock=self._clock, tasks=self._tasks)
+
+
+def _store_of(config: Config, clock: Clock) -> tuple[Store, Sealing] | None:
+    """Where tokens are shared; None: nowhere. Its modules are not even imported then. Raises StartError."""
+    if config.token.store.kind == "memory":
+        return None
+    from sidecar.tokens.stores.opening import open_store
+
+    try:
+        return open_store(config, clock, random.random)
+    except ConfigError as error:
+        raise StartError(str(error), EXIT_BAD_CONFIG) from None
 
 
 def _trust_of(config: Config, clock: Clock) -> Trust | None:

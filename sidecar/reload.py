@@ -239,6 +239,7 @@ class Reloader:
         if _CREDENTIALS.intersection(names):
             parts.expiry.watch(trust.validity)
             for key in parts.keys.values():
+                key.fetcher.certificate = new.get("client_cert_file", b"")
                 key.manager.key_changed()  # it may be the certificate that was refused
         return [f"tls.{name}" for name in names]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.recent import RecentCalls
     from sidecar.telemetry.record import CallRecorder
-    from sidecar.tokens.status import TokenStatus
+    from sidecar.tokens.status import StoreStatus, TokenStatus
 
 #: The reasons of a latch, as the metric ``latched`` tells them.
 _REASONS: Final = ("lockout", "refused")
@@ -117,6 +117,8 @@ class Parts:
     certificate: Callable[[], CertificateStatus | None]
     #: Why the last reload failed; the empty string if it did not. None: nothing can be reloaded.
     reload_error: Callable[[], str | None]
+    #: None: tokens are kept in memory.
+    store: Callable[[], StoreStatus | None] = lambda: None
 
 
 class LiveState:
@@ -190,6 +192,7 @@ class LiveState:
             readiness=self.readiness(),
             findings=(),
             tokens=tuple(source.status() for source in parts.tokens),
+            store=parts.store(),
             client_certificate=parts.certificate(),
             rate_limits=parts.metrics.rate_limits.windows(),
             pool=parts.pool(),
@@ -226,6 +229,7 @@ class LiveState:
         metrics.gauge("upstream_connections", lambda: parts.pool().open)
         metrics.gauge("upstream_pool_waiting", lambda: parts.pool().waiting)
         metrics.gauge("client_certificate_expiry_timestamp_seconds", self._certificate_expiry)
+        metrics.gauge("store_up", self._store_up)
         metrics.labelled_gauge("token_expiry_timestamp_seconds", self._expiries)
         metrics.labelled_gauge("latched", self._latches)
 
@@ -237,6 +241,10 @@ class LiveState:
     def _certificate_expiry(self) -> float | None:
         certificate = self._parts.certificate()
         return None if certificate is None else certificate.expires_at
+
+    def _store_up(self) -> float | None:
+        store = self._parts.store()
+        return None if store is None or store.up is None else int(store.up)
 
     def _latches(self) -> Iterator[Sample]:
         for status in (source.status() for source in self._parts.tokens):

@@ -12,7 +12,7 @@ import msgspec
 
 from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.telemetry.record import Attempt
-from sidecar.tokens.status import TokenStatus
+from sidecar.tokens.status import StoreStatus, TokenStatus
 
 #: Seconds from which on a call counts as slow. Mangopay's own answers take some hundred milliseconds.
 SLOW_SECONDS: Final = 1.0
@@ -288,6 +288,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     #: The worst first; never empty.
     findings: tuple[Finding, ...]
     tokens: tuple[TokenStatus, ...]
+    #: None: tokens are kept in memory.
+    store: StoreStatus | None
     #: None: no mTLS.
     client_certificate: CertificateStatus | None
     #: As Mangopay's latest answer told them; empty before the first.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from sidecar.admin.status import Finding, LastError, Snapshot
     from sidecar.telemetry.rate_limits import RateWindow
-    from sidecar.tokens.status import TokenStatus
+    from sidecar.tokens.status import StoreStatus, TokenStatus
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -28,6 +28,8 @@ def _lines(status: Snapshot) -> Iterator[str]:
         yield from _finding(finding, status.time)
     for token in status.tokens:
         yield f"token      {token.credential}: {_token(token, status.time)}"
+    if status.store is not None:
+        yield f"store      {_store(status.store, status.time)}"
     if (certificate := status.client_certificate) is not None:
         expired = certificate.expires_at < status.time
         end = "has expired: renew it" if expired else f"expires {_in(certificate.expires_at, status.time)}"
@@ -75,6 +77,16 @@ def _token(token: TokenStatus, now: float) -> str:
     if token.penalty_until is not None:
         parts.append(f"401s start a refresh again {_in(token.penalty_until, now)}")
     return "; ".join(parts)
+
+
+def _store(store: StoreStatus, now: float) -> str:
+    where = f"{store.kind} at {store.place}"
+    if store.up is None or store.since is None:
+        return f"{where}: not used yet"
+    since = duration(now - store.since)
+    if store.up:
+        return f"{where}: up for {since}"
+    return f"{where}: down for {since}, tokens are this sidecar's own; the store {store.last_error}"
 
 
 def _window(window: RateWindow, now: float) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from sidecar.core import token_policy as policy
-from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused
+from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
 from sidecar.tokens.failures import mend
 
 if TYPE_CHECKING:
     from sidecar.core.token_state import State
 
 _log = structlog.get_logger()
+
+#: What came of a token request, as the metric ``token_requests_total`` tells it.
+OUTCOMES: Final = {Fetched: "ok", LockedOut: "locked_out", Refused: "refused", Transient: "transient"}
 
 
 def describe(result: FetchResult) -> str:
@@ -29,7 +32,13 @@ def tell(credential: str, before: State, after: State, result: FetchResult, now:
             _log.warning("token.expires_in_odd", credential=credential, warning=warning)
         if before.latch is not None and after.latch is None:
             _log.info("token.unlatched", credential=credential, reason=before.latch.cause)
-        _log.info("token.refreshed", credential=credential, generation=after.generation, expires_in=result.expires_in)
+        _log.info(
+            "token.refreshed",
+            credential=credential,
+            generation=after.generation,
+            expires_in=result.expires_in,
+            shared=result.shared,
+        )
     elif isinstance(result, LockedOut | Refused) and (latch := after.latch) is not None:
         _log.error(
             "token.latched",

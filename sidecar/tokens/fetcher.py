@@ -25,7 +25,7 @@ from sidecar.tokens.connector import DialedConnector
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
@@ -75,6 +75,10 @@ class Fetcher:
         """
         #: May be replaced at any time; :meth:`sidecar.tokens.manager.TokenManager.key_changed` is then to be called.
         self.api_key = api_key
+        #: What is shown besides the key: a hash of the client certificate; empty: none. May be replaced at any time.
+        self.certificate = b""
+        #: Told what came of each request.
+        self.observe: Callable[[FetchResult], None] | None = None
         self._dialer: Final = dialer
         self._client_id: Final = client_id
         self._clock: Final = clock
@@ -90,10 +94,23 @@ class Fetcher:
 
     async def fetch(self) -> FetchResult:
         """Send one token request. Every failure of the network or of the other side is a result, not an exception."""
+        return await self.fetch_with(self.api_key)
+
+    async def fetch_with(self, api_key: Secret) -> FetchResult:
+        """Do the same with ``api_key``, also if :attr:`api_key` has changed."""
+        result = await self._fetch(api_key)
+        if self.observe is not None:
+            self.observe(result)
+        return result
+
+    def burnt(self) -> None:
+        """Nothing is remembered here that a burnt token would have to be taken out of."""
+
+    async def _fetch(self, api_key: Secret) -> FetchResult:
         sent_at = self._clock.now()
         try:
             async with self._session() as session:
-                return await self._ask(session, sent_at)
+                return await self._ask(session, api_key, sent_at)
         except UpstreamFailure as failure:
             return _translate_dial(failure)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -109,11 +126,11 @@ class Fetcher:
             trust_env=False,
         )
 
-    async def _ask(self, session: aiohttp.ClientSession, sent_at: float) -> FetchResult:
+    async def _ask(self, session: aiohttp.ClientSession, api_key: Secret, sent_at: float) -> FetchResult:
         request = session.post(
             self._url,
             data=REQUEST_BODY,
-            headers=request_headers(self._client_id, self.api_key),
+            headers=request_headers(self._client_id, api_key),
             allow_redirects=False,
         )
         async with request as response:

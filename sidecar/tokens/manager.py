@@ -16,7 +16,7 @@ import structlog
 from sidecar.core import token_policy as policy
 from sidecar.core import token_state as states
 from sidecar.core import unauthorized as api
-from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
+from sidecar.core.oauth import FetchResult, Transient
 from sidecar.core.token_policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.token_state import Latch, State, Token
 from sidecar.tokens.bell import Bell
@@ -36,23 +36,21 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-_OUTCOMES: Final = {Fetched: "ok", LockedOut: "locked_out", Refused: "refused", Transient: "transient"}
-
 
 class TokenSource(Protocol):
-    """Where tokens come from: Mangopay's token endpoint, later also a store in front of it."""
+    """Where tokens come from: Mangopay's token endpoint, or a store in front of it."""
 
     async def fetch(self) -> FetchResult:
-        """Get a token. Failures are results, not exceptions."""
+        """Get a token that was not given before. Failures are results, not exceptions."""
+        ...
+
+    def burnt(self) -> None:
+        """Note that the token given last must never be used again."""
         ...
 
 
 class TokenMetrics(Protocol):
     """What is counted here."""
-
-    def token_request(self, credential: str, outcome: str) -> None:
-        """Count a token request, by what came of it: ``ok``, ``locked_out``, ``refused`` or ``transient``."""
-        ...
 
     def token_wait(self, seconds: float) -> None:
         """Note how long a call waited, of those that had to."""
@@ -169,6 +167,7 @@ class TokenManager:
         self._state, burn = states.unauthorized(before, generation, path, self._clock.now())
         if self._state.token is None and before.token is not None:
             _log.info("token.burnt", credential=self._credential, generation=generation)
+            self._source.burnt()
             self._work.ring()
         return burn
 
@@ -286,6 +285,5 @@ class TokenManager:
         self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))
         self._last_error = None if self._state.generation > before.generation else describe(result)
         self._last_failure = result.failure if isinstance(result, Transient) else None
-        self._metrics.token_request(self._credential, _OUTCOMES[type(result)])
         tell(self._credential, before, self._state, result, self._clock.now())
         self._news.ring()

@@ -1,4 +1,4 @@
-"""A snapshot of one credential's token, without the token."""
+"""Snapshots of one credential's token, without the token, and of the store that tokens are shared through."""
 
 from __future__ import annotations
 
@@ -51,6 +51,22 @@ class TokenStatus:
     penalty_until: float | None
     #: A call was sent again with the token that it brought, and got another 401.
     futile: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What ``/status`` and the metric ``store_up`` show of a shared store."""
+
+    #: ``file`` or ``redis``.
+    kind: str
+    #: A path, or host, port and database; never a user or password.
+    place: str
+    #: None: it has not been used yet.
+    up: bool | None
+    #: When that began (Unix time).
+    since: float | None
+    #: What was last wrong with it; it ends the sentence "The store …".
+    last_error: str | None
 
 
 def token_status(

@@ -13,7 +13,7 @@ from sidecar.core.oauth import Fetched
 from sidecar.core.secret import Secret
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
-from tests.support.tokens import LOCKED_OUT, TRANSIENT, FakeSource, Managers
+from tests.support.tokens import TRANSIENT, FakeSource, Managers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -327,13 +327,6 @@ async def test_after_a_long_sleep_of_the_machine_the_next_call_gets_a_new_token(
     clock.suspend(5000)
     assert manager.take_nowait() is None
     assert (await manager.take(LATE)).generation == 2
-
-
-async def test_every_token_request_is_counted_by_its_outcome(clock: FakeClock, managers: Managers) -> None:
-    source = FakeSource(clock, TRANSIENT, LOCKED_OUT)
-    managers.start(source, prefetch=True)
-    await clock.advance(60)
-    assert managers.metrics.requests == [("api", "transient"), ("api", "locked_out"), ("api", "ok")]
 
 
 async def test_status_tells_everything_but_the_token(clock: FakeClock, managers: Managers) -> None:

@@ -13,6 +13,7 @@ from tests.support.canary import CANARY_TOKEN
 
 if TYPE_CHECKING:
     from sidecar.tokens.lockout import AccountLockout
+    from sidecar.tokens.manager import TokenSource
     from tests.support.clock import FakeClock
 
 LOCKED_OUT = LockedOut("status 400, unauthorized_client")
@@ -35,6 +36,8 @@ class FakeSource:
         #: When each request was sent.
         self.sent_at: list[float] = []
         self.in_flight = 0
+        #: How often a token of this source was burnt.
+        self.burns = 0
         self.most_in_flight = 0
         self._clock = clock
         self._results = list(results)
@@ -51,6 +54,9 @@ class FakeSource:
                 future.set_result(None)
         self._parked.clear()
 
+    def burnt(self) -> None:
+        self.burns += 1
+
     @property
     def requests(self) -> int:
         return len(self.sent_at)
@@ -58,6 +64,7 @@ class FakeSource:
     async def fetch(self) -> FetchResult:
         sent_at = self._clock.now()
         self.sent_at.append(sent_at)
+        number = self.requests
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -68,24 +75,20 @@ class FakeSource:
                 await self._parked[-1]
         finally:
             self.in_flight -= 1
-        result = self._results.pop(0) if self._results else self._token(sent_at)
+        result = self._results.pop(0) if self._results else self._token(number, sent_at)
         if isinstance(result, Exception):
             raise result
         return result
 
-    def _token(self, sent_at: float) -> Fetched:
-        return Fetched(Secret(f"{CANARY_TOKEN}-{self.requests}"), self.life, sent_at)
+    def _token(self, number: int, sent_at: float) -> Fetched:
+        return Fetched(Secret(f"{CANARY_TOKEN}-{number}"), self.life, sent_at)
 
 
 class CountingMetrics:
     """What a manager counted."""
 
     def __init__(self) -> None:
-        self.requests: list[tuple[str, str]] = []
         self.waits: list[float] = []
-
-    def token_request(self, credential: str, outcome: str) -> None:
-        self.requests.append((credential, outcome))
 
     def token_wait(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -104,7 +107,7 @@ class Managers:
 
     def start(
         self,
-        source: FakeSource,
+        source: TokenSource,
         credential: str = "api",
         *,
         prefetch: bool = False,

@@ -1,0 +1,289 @@
+"""A store in one file: for several processes of one user on a machine, and for restarts.
+
+The file is replaced whole: written beside, flushed to the disk, renamed. So
+whatever is interrupted, and where, it holds either the old state or the new one::
+
+    lock ─► read ─► compare ─► write PATH.new ─► fsync ─► rename to PATH ─► fsync the directory ─► unlock
+
+Only a regular file of our own user with mode 0600 is trusted. Anything else under
+its name, and a file that nobody can read, is set aside as ``PATH.rejected``.
+
+The file has a clock of its own, which goes on while the machine sleeps and across
+restarts of it: see :class:`_Content`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import stat
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
+import structlog
+
+from sidecar.config import ConfigError
+from sidecar.config.errors import shown
+from sidecar.core.shared_document import LONGEST
+from sidecar.tokens.stores.store import Snapshot, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.core.clock import Clock
+
+#: Bytes: some accounts' documents.
+_MOST: Final = 8 * LONGEST
+#: Seconds that the lock is waited for, and between two tries. It is held for milliseconds, by whoever is alive.
+_LOCK_TIMEOUT: Final = 0.8
+_LOCK_PAUSE: Final = 0.005
+_MODE: Final = 0o600
+
+_log = structlog.get_logger()
+
+
+class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept under one name, and until when (the file's clock)."""
+
+    until: float
+    document: msgspec.Raw
+
+
+class _Content(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file, with three clocks as they stood when it was written.
+
+    Its own clock goes on as this machine's does, as long as that has not been
+    restarted since; after that, as the wall clock does.
+    """
+
+    #: The file's. Begins as Unix time.
+    clock: float
+    #: The machine's (``Clock.now``), and a name for the time since it was started; empty: unknown.
+    machine: float
+    boot: str
+    wall: float
+    entries: dict[str, _Entry]
+
+
+class _Unfit(NamedTuple):
+    """Why what lies there is no store."""
+
+    why: str
+    mend: str
+
+
+_READ_BY_OTHERS: Final = "every user who could read it may have its tokens: revoke them if that was not only you"
+
+
+class FileBackend:
+    """Documents in a file. Blocking I/O happens in a thread."""
+
+    kind: Final = "file"
+
+    def __init__(self, path: Path, clock: Clock, *, boot: str | None = None) -> None:
+        """``boot`` names the time since the machine was started; None: as the system has it."""
+        self.place: Final = shown(path)
+        self._path: Final = path
+        self._clock: Final = clock
+        self._boot: Final = boot_id() if boot is None else boot
+        self._new: Final = path.with_name(f"{path.name}.new")
+        self._lock: Final = path.with_name(f"{path.name}.lock")
+        self._rejected: Final = path.with_name(f"{path.name}.rejected")
+
+    async def read(self, name: str) -> Snapshot:
+        """Return what is kept under ``name``. Raises StoreError."""
+        found = await asyncio.to_thread(self._look)
+        if not isinstance(found, _Unfit):
+            return self._snapshot(found, name)
+        settled, unfit = await asyncio.to_thread(self._settle)
+        self._tell(unfit)
+        return self._snapshot(settled, name)
+
+    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
+        """Put ``after`` in place of ``before``, see Backend. Raises StoreError."""
+        swapped, snapshot, unfit = await asyncio.to_thread(self._swap, name, before, after, keep)
+        self._tell(unfit)
+        return swapped, snapshot
+
+    async def probe(self) -> None:
+        """Write the file as it is. Raises StoreError."""
+        self._tell(await asyncio.to_thread(self._rewrite))
+
+    async def rest(self) -> None:
+        """Nothing is kept open."""
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+    async def inspect(self) -> str | None:
+        """Say what is wrong with the file as it lies there, and change nothing; None: nothing. Raises StoreError."""
+        found = await asyncio.to_thread(self._look)
+        return found.why if isinstance(found, _Unfit) else None
+
+    def _tell(self, unfit: _Unfit | None) -> None:
+        if unfit is not None:
+            kept = shown(self._rejected)
+            _log.warning("store.file_set_aside", file=self.place, reason=unfit.why, kept=kept, mend=unfit.mend)
+
+    # --- in a thread -------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> tuple[_Content | None, _Unfit | None]:
+        with _words("cannot be set aside"), self._locked():
+            return self._look_again()
+
+    def _swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot, _Unfit | None]:
+        with _words("cannot be written"), self._locked():
+            found, unfit = self._look_again()
+            snapshot = self._snapshot(found, name)
+            if snapshot.content != before:
+                return False, snapshot, unfit
+            entries = {} if found is None else found.entries
+            entry = _Entry(snapshot.now + keep, msgspec.Raw(after))
+            self._write(snapshot.now, {**entries, name: entry})
+            return True, Snapshot(after, snapshot.now), unfit
+
+    def _rewrite(self) -> _Unfit | None:
+        with _words("cannot be written"), self._locked():
+            found, unfit = self._look_again()
+            self._write(self._now(found), {} if found is None else found.entries)
+            return unfit
+
+    def _look_again(self) -> tuple[_Content | None, _Unfit | None]:
+        """Read the file under the lock; if it is unfit move it out of the way, and say why."""
+        found = self._look()
+        if not isinstance(found, _Unfit):
+            return found, None
+        status = os.lstat(self._path)
+        if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+            os.chmod(self._path, _MODE)  # noqa: PTH101 - as the calls around it
+        os.replace(self._path, self._rejected)  # noqa: PTH105 - as the calls around it
+        return None, found
+
+    def _look(self) -> _Content | _Unfit | None:
+        """Read the file; None: there is none. Raises StoreError."""
+        with _words("cannot be read"):
+            try:
+                descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            except OSError:
+                # A symbolic link, a socket or another user's file; what is none of these has been opened in vain.
+                if (unfit := _judge(os.lstat(self._path))) is not None:
+                    return unfit
+                raise
+            with os.fdopen(descriptor, "rb") as file:
+                return _judge(os.fstat(descriptor)) or _parse(file.read(_MOST + 1))
+
+    def _write(self, now: float, entries: dict[str, _Entry]) -> None:
+        kept = {name: entry for name, entry in entries.items() if entry.until > now}
+        content = msgspec.json.encode(_Content(now, self._clock.now(), self._boot, self._clock.wall(), kept))
+        with suppress(FileNotFoundError):
+            os.unlink(self._new)  # noqa: PTH108 - as the calls around it; left there by one that was killed
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(self._new, flags, _MODE), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(self._new, self._path)  # noqa: PTH104 - as the calls around it
+        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock of all processes that use this file. Raises StoreError, OSError."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(self._lock, flags, _MODE)
+        try:
+            self._wait_for_lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _wait_for_lock(self, descriptor: int) -> None:
+        end = self._clock.now() + _LOCK_TIMEOUT
+        while True:
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._clock.now() >= end:
+                    raise StoreError(f"is locked by another process for over {_LOCK_TIMEOUT:g} s") from None
+            time.sleep(_LOCK_PAUSE)
+
+    # --- the file's clock --------------------------------------------------------------------------------------------
+
+    def _snapshot(self, found: _Content | None, name: str) -> Snapshot:
+        now = self._now(found)
+        entry = None if found is None else found.entries.get(name)
+        return Snapshot(None if entry is None or entry.until <= now else bytes(entry.document), now)
+
+    def _now(self, found: _Content | None) -> float:
+        if found is None:
+            return self._clock.wall()
+        machine = self._clock.now()
+        if self._boot and found.boot == self._boot and machine >= found.machine:
+            return found.clock + (machine - found.machine)
+        return found.clock + max(0.0, self._clock.wall() - found.wall)
+
+
+def boot_id() -> str:
+    """Return a name for the time since this machine was started; empty where the system has none (not Linux)."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def check_place(path: Path) -> None:
+    """Raise ConfigError if no file could ever be kept at ``path``."""
+    directory = path.parent
+    mend = "name a file in a directory that belongs to the sidecar's user"
+    if not directory.is_dir():
+        raise ConfigError("token.store", f"names a file in {shown(directory)}, which is no directory", mend)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise ConfigError("token.store", f"names a file in {shown(directory)}, where this user may write none", mend)
+    if path.is_dir():
+        raise ConfigError("token.store", f"names {shown(path)}, which is a directory", "name a file in it")
+
+
+def _judge(found: os.stat_result) -> _Unfit | None:
+    """Say why a file cannot be trusted. Raises StoreError for a directory, which is nobody's store and stays."""
+    if stat.S_ISDIR(found.st_mode):
+        raise StoreError("is a directory")
+    if not stat.S_ISREG(found.st_mode):
+        what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "is no regular file"
+        return _Unfit(what, "name the file itself in token.store")
+    if found.st_uid != os.geteuid():
+        return _Unfit("belongs to another user", "give each user's sidecars a file of their own")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        return _Unfit(f"is open to other users (mode {stat.S_IMODE(found.st_mode):04o})", _READ_BY_OTHERS)
+    return None
+
+
+_decode: Final = msgspec.json.Decoder(_Content).decode
+
+
+def _parse(content: bytes) -> _Content | _Unfit:
+    if len(content) <= _MOST:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return _decode(content)
+    return _Unfit("is damaged, or was written by something else", "nothing is lost but one token request")
+
+
+@contextmanager
+def _words(what: str) -> Iterator[None]:
+    """Turn an error of the system into a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        if error.errno in (errno.EACCES, errno.EPERM):
+            why += ", for the user that the sidecar runs as"
+        raise StoreError(f"{what}: {why}") from None

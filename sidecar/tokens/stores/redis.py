@@ -1,0 +1,180 @@
+"""A store in Redis or Valkey: for a fleet.
+
+A document is one string, changed by a script that compares and swaps it in one
+step, and it has a time to live, so that nothing stays for ever. The clock is the
+server's. Needs the package ``redis``.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+from sidecar.config import ConfigError
+from sidecar.tokens.stores.store import TIMEOUT, Snapshot, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from redis.asyncio import Redis
+    from redis.asyncio.connection import ConnectionPool
+
+    from sidecar.core.secret import Secret
+
+#: Compare and swap; an empty string stands for nothing. Answers whether it swapped, what is there otherwise, and TIME.
+_SWAP: Final = """
+local found = redis.call('GET', KEYS[1]) or ''
+local swapped = found == ARGV[1]
+if swapped then
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+  found = ''
+end
+local time = redis.call('TIME')
+return {swapped and 1 or 0, found, time[1], time[2]}
+"""
+#: Written and forgotten, to see whether writing works.
+_PROBE: Final = "mangopay-sidecar:probe"
+_DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
+
+#: What a server says, by the word that its errors begin with; in a script's error it may stand anywhere.
+_ANSWERS: Final = {
+    "OOM": "is full: it has reached its maxmemory",
+    "READONLY": "is a replica that cannot be written",
+    "NOPERM": "does not let this user run GET, SET, TIME, EVAL and EVALSHA on keys mangopay-sidecar:*",
+    "NOAUTH": "wants a user and a password, or others than these",
+    "WRONGPASS": "wants a user and a password, or others than these",
+    "LOADING": "is still loading its data",
+    "MISCONF": "cannot write its data to disk, and takes no more",
+    "MASTERDOWN": "has lost its primary",
+    "CLUSTERDOWN": "is a cluster that is down",
+    "MOVED": "is a cluster: a single server or a proxy before it is needed",
+    "CROSSSLOT": "is a cluster: a single server or a proxy before it is needed",
+    "NOREPLICAS": "has too few replicas to be written",
+    "BUSY": "is busy with a script",
+    "WRONGTYPE": "has something else under our key",
+}
+_CODE: Final = re.compile(rf"\b({'|'.join(_ANSWERS)})\b")
+
+
+class RedisBackend:
+    """Documents in Redis or Valkey."""
+
+    kind: Final = "redis"
+
+    def __init__(self, url: Secret) -> None:
+        """``url`` is read as redis-py reads it. Raises ConfigError, without the URL."""
+        try:
+            from redis import exceptions
+            from redis.asyncio import Redis
+        except ImportError:
+            raise ConfigError(
+                "token.store",
+                "is a Redis URL, and the package redis is not installed",
+                "pip install 'mangopay-sidecar[redis]'",
+            ) from None
+        pool = _make_pool(url)
+        options = pool.connection_kwargs
+        self.place: Final = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0)}"
+        self._exceptions: Final = exceptions
+        self._client: Final[Redis] = Redis(connection_pool=pool)
+        self._pool: Final = pool
+        self._swap: Final = self._client.register_script(_SWAP)
+
+    async def read(self, name: str) -> Snapshot:
+        """Return what is kept under ``name``, in one round trip. Raises StoreError."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.get(name)
+        pipeline.time()
+        content, (seconds, microseconds) = await self._run(pipeline.execute())
+        return Snapshot(content, seconds + microseconds / 1e6)
+
+    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
+        """Put ``after`` in place of ``before``, see Backend. Raises StoreError."""
+        arguments = (before or b"", after, int(keep * 1000))
+        swapped, found, seconds, microseconds = await self._run(self._swap(keys=[name], args=arguments))
+        content = after if swapped else found or None
+        return bool(swapped), Snapshot(content, int(seconds) + int(microseconds) / 1e6)
+
+    async def probe(self) -> None:
+        """Write a key that lives for a second. Raises StoreError."""
+        await self._run(self._client.set(_PROBE, b"", px=1000))
+
+    async def rest(self) -> None:
+        """Close the connections that nobody uses."""
+        await self._run(self._pool.disconnect(inuse_connections=False))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._run(self._pool.disconnect())
+
+    async def _run(self, operation: Awaitable[Any]) -> Any:
+        try:
+            return await operation
+        except self._exceptions.RedisError as error:
+            raise StoreError(self._explain(error)) from None
+        except OSError as error:
+            raise StoreError(_explain_network(error)) from None
+
+    def _explain(self, error: Exception) -> str:
+        """Say what went wrong, without the error's own text: that may quote what was sent."""
+        if (found := _CODE.search(str(error))) is not None:
+            return _ANSWERS[found[1]]
+        if isinstance(error, self._exceptions.TimeoutError):
+            return f"does not answer within {TIMEOUT:g} s"
+        if isinstance(error, self._exceptions.AuthenticationError):
+            return "wants a user and a password, or others than these"
+        cause = error.__cause__ or error.__context__
+        if isinstance(error, self._exceptions.ConnectionError) and isinstance(cause, OSError):
+            return _explain_network(cause)
+        if isinstance(error, self._exceptions.ConnectionError):
+            return "has no connection left (maxclients)" if "max number" in str(error) else "closed the connection"
+        return f"failed: {type(error).__name__}"
+
+
+def _make_pool(url: Secret) -> ConnectionPool:
+    """Read the URL. Raises ConfigError without it: it may hold a password."""
+    from redis.asyncio.connection import ConnectionPool
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+
+    text = url.reveal()
+    unusable = ConfigError(
+        "token.store",
+        "is no URL that the Redis client can use",
+        "write redis[s]://[user:password@]host[:port][/database], special characters percent-encoded",
+    )
+    try:
+        database = unquote(urlsplit(text).path)
+        pool = ConnectionPool.from_url(
+            text,
+            protocol=2,
+            socket_timeout=TIMEOUT,
+            socket_connect_timeout=TIMEOUT,
+            retry=Retry(NoBackoff(), 0),  # whether to try again is decided by who asks
+        )
+        pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, and connects to nothing
+    except (ValueError, TypeError, AttributeError, RedisError, OSError):
+        raise unusable from None
+    if not _DATABASE.fullmatch(database):
+        raise unusable
+    return pool
+
+
+def _explain_network(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"shows a certificate that is not trusted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"breaks off the TLS handshake: {(error.reason or 'no reason given').lower()}"
+    if isinstance(error, socket.gaierror):
+        return "cannot be found: its host name cannot be resolved"
+    if isinstance(error, ConnectionRefusedError):
+        return "cannot be reached: connection refused"
+    if isinstance(error, FileNotFoundError):
+        return "cannot be reached: a file that its URL names is not there"
+    if isinstance(error, TimeoutError):
+        return f"does not answer within {TIMEOUT:g} s"
+    return f"cannot be reached: {type(error).__name__}"

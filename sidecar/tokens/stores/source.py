@@ -1,0 +1,325 @@
+"""A token source that asks a store first, and Mangopay only if nobody else has or does.
+
+What may be done is decided in :mod:`sidecar.core.shared_token`; here are the asking,
+the waiting for somebody else's token, the lease kept while our own request is on its
+way, and the going on alone when there is no store.
+
+The manager's generations are its own. This source remembers which token of the store
+it handed out last, asks for a newer one, and sees that a burnt one is handed to nobody.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+import structlog
+
+from sidecar.core.oauth import LONGEST_LIFE, Fetched, FetchResult, LockedOut, Pause, Refusal, Refused, Transient
+from sidecar.core.shared_document import Document, Known, StoreTime, fingerprint
+from sidecar.core.shared_token import (
+    LEASE,
+    Await,
+    Claim,
+    Grant,
+    Paused,
+    Take,
+    Wish,
+    burn,
+    claim,
+    conclude,
+    give_back,
+    renew,
+)
+from sidecar.core.token_state import LOCKOUT, hard_window
+from sidecar.tokens.bell import Bell
+from sidecar.tokens.stores.sealing import token_context
+from sidecar.tokens.stores.store import StoreDownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.clock import Clock
+    from sidecar.core.secret import Secret
+    from sidecar.tokens.stores.sealing import Sealing
+    from sidecar.tokens.stores.store import Store
+
+#: Seconds between two looks while somebody else asks for a token: the first, the longest, and how they grow.
+_FIRST_LOOK: Final = 0.1
+_LAST_LOOK: Final = 1.0
+_GROWTH: Final = 1.5
+#: A pause that others may be waiting for as well is up to this share longer, so that they do not come all at once.
+_SPREAD: Final = 0.1
+#: Seconds until a burnt token is told to the store, if no fetch has told it until then.
+_TELLING: Final = 0.05
+
+_log = structlog.get_logger()
+
+
+class Asker(Protocol):
+    """Who asks Mangopay: a fetcher."""
+
+    #: May be replaced at any time.
+    api_key: Secret
+    #: The client certificate that is shown, or a hash of it; empty: none.
+    certificate: bytes
+
+    async def fetch_with(self, api_key: Secret) -> FetchResult:
+        """Send one token request with ``api_key``. Failures are results."""
+        ...
+
+
+class _Held(NamedTuple):
+    """A token of the store that was handed out."""
+
+    part: str
+    known: Known
+    #: ``Clock.now``; from then on a call rather waits for the next one.
+    hard_at: float
+
+
+class SharedSource:
+    """What a manager gets tokens from when there is a store."""
+
+    def __init__(
+        self,
+        credential: str,
+        asker: Asker,
+        store: Store,
+        sealing: Sealing,
+        clock: Clock,
+        random: Callable[[], float],
+        *,
+        lease: float = LEASE,
+    ) -> None:
+        """``credential`` is ``api`` or ``embedded``; ``random`` gives numbers from 0 to 1; ``lease`` in seconds."""
+        self._credential: Final = credential
+        self._asker: Final = asker
+        self._store: Final = store
+        self._sealing: Final = sealing
+        self._clock: Final = clock
+        self._random: Final = random
+        self._lease: Final = lease
+        self._holder: Final = _random_name()
+        #: Handed out last, of each part: a key that comes back finds its own again.
+        self._held: dict[str, Known] = {}
+        #: The token in use; None: it is not of the store, or burnt.
+        self._current: _Held | None = None
+        #: Burnt tokens that the store has not been told of.
+        self._burnt: set[tuple[str, Known]] = set()
+        #: Rung when there is no time any more to wait for the store.
+        self._hurry: Final = Bell(clock, store.tasks, name=f"store.{credential}.patience")
+        store.recovered.append(self._store_is_back)
+
+    async def fetch(self) -> FetchResult:
+        """Get a token that was not handed out before: the store's, or a new one."""
+        patient_until: float | None = None
+        async with self._store.in_use():
+            while True:
+                try:
+                    return await self._fetch_shared()
+                except StoreDownError:
+                    if patient_until is None:
+                        patient_until = self._patience()
+                if self._current is None or self._clock.now() >= patient_until:
+                    break
+                await self._hurry.wait(min(patient_until, self._store.retry_at))
+        self._current = None
+        return await self._asker.fetch_with(self._asker.api_key)
+
+    def burnt(self) -> None:
+        """Note that the token handed out last must not be used again, by anybody."""
+        if self._current is not None:
+            self._burnt.add((self._current.part, self._current.known))
+            self._current = None
+            self._tell_later()
+        self._hurry.ring()
+
+    # --- with the store ----------------------------------------------------------------------------------------------
+
+    async def _fetch_shared(self) -> FetchResult:
+        """Raises StoreDownError."""
+        look = _FIRST_LOOK
+        while True:
+            key, wish = self._wish()
+            claimed, time = await self._claim(wish)
+            match claimed:
+                case Take():
+                    if (taken := self._taken(claimed, wish, key, time)) is not None:
+                        return taken
+                case Paused():
+                    return _as_result(claimed, self._pause(claimed, time, spread=True))
+                case Grant():
+                    if (result := await self._ask(claimed, key)) is not None:
+                        return result
+                case Await():
+                    pause = look * (0.5 + self._random())
+                    look = min(look * _GROWTH, _LAST_LOOK)
+                    await self._clock.sleep_until(self._clock.now() + pause)
+
+    def _wish(self) -> tuple[Secret, Wish]:
+        """Say what to ask for, and with which key: it may have changed since the last time."""
+        key, certificate, name = self._asker.api_key, self._asker.certificate, self._store.name
+        part = f"{self._credential}:{fingerprint(name, key.reveal().encode())}"
+        shown = fingerprint(name, certificate) if certificate else ""
+        return key, Wish(part, shown, self._holder, self._held.get(part))
+
+    async def _claim(self, wish: Wish) -> tuple[Claim, StoreTime]:
+        epoch, burnt = _random_name(), frozenset(self._burnt)
+
+        def decide(document: Document, time: StoreTime) -> tuple[Document, Claim]:
+            return claim(_burn_all(document, burnt), wish, time.now, self._lease, epoch)
+
+        said = await self._store.change(decide)
+        self._burnt -= burnt
+        return said
+
+    def _taken(self, take: Take, wish: Wish, key: Secret, time: StoreTime) -> Fetched | None:
+        """Return the token of the store; None if it is not to be used."""
+        token = take.token
+        context = self._context(take.known.generation, token.sent_at, token.expires_at)
+        value = self._sealing.open(key, context, token.value)
+        if value is None:
+            _log.warning(
+                "store.token_unreadable",
+                credential=self._credential,
+                message="a token in the store was not put there as it is now: it is thrown away, and a new one fetched",
+            )
+            self._held[wish.part] = take.known
+            self._burnt.add((wish.part, take.known))
+            return None
+        life = min(token.expires_at - token.sent_at, LONGEST_LIFE)
+        fetched = Fetched(value, life, time.earliest(token.sent_at), shared=True)
+        self._hold(wish, take.known, fetched)
+        return fetched if fetched.sent_at + life > self._clock.now() else None
+
+    def _hold(self, wish: Wish, known: Known, fetched: Fetched) -> None:
+        self._held[wish.part] = known
+        hard_at = fetched.sent_at + fetched.expires_in - hard_window(fetched.expires_in)
+        self._current = _Held(wish.part, known, hard_at)
+
+    def _context(self, generation: int, sent_at: float, expires_at: float) -> bytes:
+        return token_context(self._store.name, self._credential, generation, sent_at, expires_at)
+
+    # --- our own request ---------------------------------------------------------------------------------------------
+
+    async def _ask(self, grant: Grant, key: Secret) -> FetchResult | None:
+        """Ask Mangopay for a token and tell the store; None if it came too late, and must not be used."""
+        renewal = self._store.tasks.spawn(self._keep(grant), name=f"store.{self._credential}.lease")
+        try:
+            result = await self._asker.fetch_with(key)
+        except BaseException:
+            # Closing, or a bug: either way nobody has to wait until the lease is over.
+            renewal.cancel()
+            await self._give_back(grant)
+            raise
+        renewal.cancel()
+        try:
+            return await self._conclude(grant, key, result)
+        except StoreDownError:
+            self._current = None
+            return result
+
+    async def _conclude(self, grant: Grant, key: Secret, result: FetchResult) -> FetchResult | None:
+        roll = self._random()
+
+        def seal(value: Secret, generation: int, sent_at: float, expires_at: float) -> Secret:
+            return self._sealing.seal(key, self._context(generation, sent_at, expires_at), value)
+
+        def decide(document: Document, time: StoreTime) -> tuple[Document, Take | Paused | None]:
+            told = replace(result, sent_at=time.stored(result.sent_at)) if isinstance(result, Fetched) else result
+            return conclude(document, grant, told, time.now, roll, seal)
+
+        said, time = await self._store.change(decide, insist=True)
+        if said is None:
+            _log.warning(
+                "store.lease_lost",
+                credential=self._credential,
+                message="the token request took too long or this process was stopped: another sidecar's token is used",
+            )
+            return None
+        if isinstance(said, Take):
+            assert isinstance(result, Fetched)  # noqa: S101 - nothing else makes a token
+            self._hold(grant.wish, said.known, result)
+            return result
+        pause = self._pause(said, time, spread=False)
+        if isinstance(result, Fetched):
+            return Transient("the token had expired when it arrived", pause=pause)
+        return replace(result, pause=pause)
+
+    async def _keep(self, grant: Grant) -> None:
+        """Renew the lease until it is lost, or the store is."""
+        held = True
+        while held:
+            await self._clock.sleep_until(self._clock.now() + self._lease / 3)
+            try:
+                held, _ = await self._store.change(
+                    lambda document, time: renew(document, grant, time.now, self._lease), insist=True
+                )
+            except StoreDownError:
+                continue  # the request goes on; perhaps the store is back before the lease is over
+
+    async def _give_back(self, grant: Grant) -> None:
+        try:
+            await self._store.change(lambda document, time: give_back(document, grant, time.now))
+        except StoreDownError:
+            return
+
+    # --- burnt tokens ------------------------------------------------------------------------------------------------
+
+    def _store_is_back(self) -> None:
+        self._tell_later()
+        self._hurry.ring()
+
+    def _tell_later(self) -> None:
+        if self._burnt:
+            self._store.tasks.spawn(self._tell(), name=f"store.{self._credential}.burn")
+
+    async def _tell(self) -> None:
+        await self._clock.sleep_until(self._clock.now() + _TELLING)
+        if not self._burnt:
+            return
+        burnt = frozenset(self._burnt)
+        try:
+            await self._store.change(lambda document, _: (_burn_all(document, burnt), None))
+        except StoreDownError:
+            return  # told when it is back
+        self._burnt -= burnt
+
+    # --- pauses ------------------------------------------------------------------------------------------------------
+
+    def _patience(self) -> float:
+        """Return how long to wait for a store that is down (``Clock.now``) while the token in use is still good.
+
+        A store is often gone for some seconds only. Each sidecar of a fleet waits
+        for a random part of what it can, so that they do not all ask at once.
+        """
+        now = self._clock.now()
+        return now if self._current is None else now + self._random() * max(self._current.hard_at - now, 0.0)
+
+    def _pause(self, paused: Paused, time: StoreTime, *, spread: bool) -> Pause:
+        until = time.latest(paused.until)
+        if spread:
+            until += max(until - self._clock.now(), 0.0) * _SPREAD * self._random()
+        return Pause(time.latest(paused.since), until, paused.count)
+
+
+def _as_result(paused: Paused, pause: Pause) -> FetchResult:
+    """Return what another sidecar was told, as if it had been told to us."""
+    if paused.cause is None:
+        return Transient("another sidecar got no token (token store)", pause=pause)
+    if paused.cause == LOCKOUT:
+        return LockedOut("another sidecar was told so (token store)", pause=pause)
+    refusal = next((each for each in Refusal if each.value == paused.cause), Refusal.REQUEST)
+    return Refused(refusal, "another sidecar was told so (token store)", pause=pause)
+
+
+def _burn_all(document: Document, burnt: frozenset[tuple[str, Known]]) -> Document:
+    for part, known in burnt:
+        document = burn(document, part, known)
+    return document
+
+
+def _random_name() -> str:
+    return os.urandom(8).hex()
