@@ -79,7 +79,6 @@ class _Reader:
             value = self._from_file(given) if given.is_twin else self._in_place(given)
         except Unfit as unfit:
             raise ConfigError(given.where, str(unfit), f"give {setting.kind.expected}") from None
-        refuse_unless_arrived(given, value)
         return value
 
     def _in_place(self, given: Given) -> Any:
@@ -124,14 +123,6 @@ class _Reader:
         file = "a configuration file" if self._document.path is None else shown(self._document.path)
         mend = f"set {variable}, or {setting.key} under [{setting.section}] in {file}"
         return ConfigError(setting.name, "is missing", mend)
-
-
-def refuse_unless_arrived(given: Given, value: object) -> None:
-    """Raise ConfigError for a setting whose feature is not there yet, unless it says what holds anyway."""
-    if given.setting.later and value != given.setting():
-        raise ConfigError(
-            given.where, "asks for a feature that is not supported yet", "leave it out until a later version"
-        )
 
 
 def _anchored(value: Any, base: Path) -> Any:

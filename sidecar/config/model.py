@@ -1,8 +1,8 @@
 """Every key of the configuration, declared once.
 
 A field is at once the key's name, the type that the code reads, and a :class:`~sidecar.config.setting.Setting`:
-kind, default, meaning, whether its feature has arrived. Loading, error messages, the commented example and the
-documentation's table are derived from here. To let a key in once its feature is there, delete its ``later=True``.
+kind, default, meaning. Loading, error messages, the commented example and the documentation's table are derived
+from here.
 
 Durations are seconds, sizes bytes.
 """
@@ -196,8 +196,9 @@ class Token(Section, frozen=True, kw_only=True):
     store: TokenStore = setting(
         TOKEN_STORE,
         "memory",
-        "`memory`, `file:PATH`, `redis://…` or `rediss://…`.",
-        later=True,
+        "Who shares a token: `memory`, nobody; `file:PATH`, the sidecars of one user on a machine; "
+        "`redis[s]://[user:password@]host[:port][/database]`, a fleet. A URL with a password is better given as "
+        "`store_file`.",
     )
 
 

@@ -59,8 +59,6 @@ def _meaning(setting: Setting) -> str:
     sentences = [setting.doc]
     if _is_shown_as_file(setting):
         sentences.append(f"Better as `{setting.key}_file` than in place, as `{setting.key}`.")
-    if setting.later:
-        sentences.append("Not supported yet." if setting.default is None else "Only the default is supported yet.")
     return " ".join(sentences)
 
 

@@ -30,8 +30,6 @@ class Setting(msgspec.Struct, frozen=True):
     doc: str
     #: As TOML would have it; shown where there is no default to show. Secrets show ``<key>_file`` instead.
     example: object = None
-    #: Accepted and validated already, but refused unless it says what the default says.
-    later: bool = False
     section: str = ""
     key: str = ""
 
@@ -58,7 +56,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 @overload
-def setting(kind: Kind[T], default: None, doc: str, *, example: object = None, later: bool = False) -> T | None: ...
+def setting(kind: Kind[T], default: None, doc: str, *, example: object = None) -> T | None: ...
 @overload
 def setting(
     kind: Kind[T],
@@ -66,14 +64,13 @@ def setting(
     doc: str,
     *,
     example: object = None,
-    later: bool = False,
 ) -> T: ...
-def setting(kind: Kind[Any], default: object, doc: str, *, example: object = None, later: bool = False) -> Any:
+def setting(kind: Kind[Any], default: object, doc: str, *, example: object = None) -> Any:
     """Declare a key as a field of its section; the field's name is the key.
 
     The type checker sees the kind's value, so a field whose annotation does not fit its kind is an error.
     """
-    return msgspec.field(default_factory=Setting(kind, default, doc, example=example, later=later))
+    return msgspec.field(default_factory=Setting(kind, default, doc, example=example))
 
 
 class Section(msgspec.Struct, frozen=True):

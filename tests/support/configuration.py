@@ -57,10 +57,6 @@ OTHER_VALUES: Final = {
 }
 
 
-#: What to patch away (``monkeypatch.setattr(*EVERY_FEATURE_THERE)``) to try keys whose feature is not there yet.
-EVERY_FEATURE_THERE: Final = ("sidecar.config.loading.refuse_unless_arrived", lambda *_: None)
-
-
 def written(directory: Path, content: str | bytes, name: str = "sidecar.toml", mode: int = 0o600) -> Path:
     """Write a file, and its directory if need be."""
     path = directory / name

@@ -14,12 +14,7 @@ from sidecar.config.setting import REQUIRED, Setting
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.secret import Secret
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
-from tests.support.configuration import ENVIRON, EVERY_FEATURE_THERE, OTHER_VALUES, written
-
-
-@pytest.fixture
-def _arrived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(*EVERY_FEATURE_THERE)
+from tests.support.configuration import ENVIRON, OTHER_VALUES, written
 
 
 def value_of(config: Config, name: str) -> Any:
@@ -154,13 +149,11 @@ EXPECTED: dict[str, object] = {
 }
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_every_key_can_be_set_by_a_variable() -> None:
     config = load(None, {setting.variable: OTHER_VALUES[setting.name] for setting in SETTINGS})
     assert {name: value_of(config, name) for name in OTHER_VALUES} == EXPECTED
 
 
-@pytest.mark.usefixtures("_arrived")
 @pytest.mark.parametrize("setting", [s for s in SETTINGS if s.has_file_twin], ids=lambda setting: setting.name)
 def test_every_string_can_be_given_by_a_file_of_its_own(tmp_path: Path, setting: Setting) -> None:
     file = written(tmp_path, OTHER_VALUES[setting.name] + "\n", "value")
@@ -171,7 +164,6 @@ def test_every_string_can_be_given_by_a_file_of_its_own(tmp_path: Path, setting:
     assert value_of(config, setting.name) == EXPECTED[setting.name]
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_every_key_can_be_set_by_the_file(tmp_path: Path) -> None:
     lines: list[str] = []
     for setting in SETTINGS:

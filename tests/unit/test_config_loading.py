@@ -10,19 +10,13 @@ import pytest
 from sidecar.config import ConfigError, TokenStore, load
 from sidecar.config.model import SETTINGS
 from tests.support.canary import CANARY_API_KEY
-from tests.support.configuration import ENVIRON, EVERY_FEATURE_THERE, OTHER_VALUES, written
+from tests.support.configuration import ENVIRON, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sidecar.config.setting import Setting
 
 KEY = "SIDECAR_MANGOPAY_API_KEY"
-
-
-@pytest.fixture
-def _arrived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(*EVERY_FEATURE_THERE)
 
 
 # --- precedence --------------------------------------------------------------------------------------------------
@@ -77,7 +71,6 @@ def test_the_working_directory_is_not_searched(tmp_path: Path, monkeypatch: pyte
 # --- paths -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_relative_paths_of_the_file_start_at_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, "hunter2", "etc/key")
     path = written(
@@ -93,7 +86,6 @@ def test_relative_paths_of_the_file_start_at_its_directory(tmp_path: Path, monke
         assert config.token.store == TokenStore("file", path=tmp_path / "etc/t")
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_relative_paths_of_variables_start_at_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,7 +97,7 @@ def test_relative_paths_of_variables_start_at_the_working_directory(
     assert config.listen.unix_socket == tmp_path / "run/s"
 
 
-# --- what is missing, what comes later ---------------------------------------------------------------------------
+# --- what is missing, what is said anyway ------------------------------------------------------------------------
 
 
 def test_a_missing_client_id_is_told_with_key_and_variable() -> None:
@@ -132,25 +124,6 @@ def test_what_is_missing_in_a_file_is_told_with_its_name(tmp_path: Path) -> None
         load(path, {})
 
 
-LATER = [setting for setting in SETTINGS if setting.later]
-
-
-@pytest.mark.parametrize("setting", LATER, ids=lambda setting: setting.name)
-def test_a_feature_that_is_not_there_is_refused(setting: Setting) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load(None, {**ENVIRON, setting.variable: OTHER_VALUES[setting.name]})
-    assert str(caught.value) == (
-        f"{setting.variable} asks for a feature that is not supported yet: leave it out until a later version"
-    )
-
-
-@pytest.mark.parametrize("setting", LATER, ids=lambda setting: setting.name)
-def test_a_feature_that_is_not_there_is_validated_first(setting: Setting) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load(None, {**ENVIRON, setting.variable: " nonsense:"})
-    assert "not supported yet" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -160,13 +133,12 @@ def test_a_feature_that_is_not_there_is_validated_first(setting: Setting) -> Non
         ("listen.unix_socket_mode", "600"),
     ],
 )
-def test_the_default_of_such_a_feature_may_be_said(name: str, text: str) -> None:
+def test_a_default_may_be_said(name: str, text: str) -> None:
     setting = next(setting for setting in SETTINGS if setting.name == name)
     config = load(None, {**ENVIRON, setting.variable: text})
     assert getattr(getattr(config, setting.section), setting.key) == setting()
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_a_client_certificate_selects_the_host() -> None:
     tls = {"SIDECAR_TLS_CLIENT_CERT_FILE": "/cert.pem", "SIDECAR_TLS_CLIENT_KEY_FILE": "/key.pem"}
     assert load(None, {**ENVIRON, **tls}).mangopay.endpoint.host == "api-mtls.sandbox.mangopay.com"
@@ -186,7 +158,6 @@ def test_rules_between_keys_are_applied(environ: Mapping[str, str], start: str) 
         load(None, {**ENVIRON, **environ})
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_half_a_client_certificate_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^tls.client_cert_file "):
         load(None, {**ENVIRON, "SIDECAR_TLS_CLIENT_CERT_FILE": "/cert.pem"})

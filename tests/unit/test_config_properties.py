@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.config import Config, ConfigError, load
 from sidecar.config.model import SECTIONS, SETTINGS
-from tests.support.configuration import ENVIRON, EVERY_FEATURE_THERE, OTHER_VALUES, written
+from tests.support.configuration import ENVIRON, OTHER_VALUES, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,11 +42,6 @@ toml_lines = st.one_of(
     st.text(max_size=20),
 )
 SETTINGS_OF_A_RUN = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-
-
-@pytest.fixture(autouse=True)
-def _arrived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(*EVERY_FEATURE_THERE)
 
 
 def attempt(path: Path | None, environ: Mapping[str, str]) -> Config | str:

@@ -12,16 +12,11 @@ from sidecar.config import ConfigError, load
 from sidecar.config.model import SECTIONS, SETTINGS
 from sidecar.config.render import render_example, render_table
 from sidecar.config.setting import REQUIRED, Setting
-from tests.support.configuration import ENVIRON, EVERY_FEATURE_THERE, written
+from tests.support.configuration import ENVIRON, written
 
 ROOT = Path(__file__).parents[2]
 #: A commented line that is TOML: "# key = value".
 COMMENTED = re.compile(r"^# ([a-z_]+) = (.*)$", re.MULTILINE)
-
-
-@pytest.fixture
-def _arrived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(*EVERY_FEATURE_THERE)
 
 
 def test_the_example_in_the_repository_is_the_rendered_one() -> None:
@@ -80,7 +75,6 @@ def test_the_example_shows_every_key_once() -> None:
     assert shown == expected
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_every_line_of_the_example_is_valid_when_it_is_uncommented(tmp_path: Path) -> None:
     assert load(written(tmp_path, uncommented(tmp_path)), {}).mangopay.client_id == "acme"
 
@@ -99,12 +93,6 @@ def test_no_secret_is_shown_that_only_had_to_be_uncommented() -> None:
     assert not re.search(
         r"^# (api_key|embedded_api_key|caller_key|client_key_password) = ", render_example(), re.MULTILINE
     )
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_what_is_not_supported_yet_is_said_so(setting: Setting) -> None:
-    row = next(row for row in render_table().splitlines() if f"`{setting.name}`" in row)
-    assert ("supported yet" in row) is setting.later
 
 
 def test_lines_are_short_enough_to_read() -> None:

@@ -9,17 +9,12 @@ import pytest
 from sidecar.config import ConfigError, load
 from sidecar.config.model import SETTINGS
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
-from tests.support.configuration import ENVIRON, EVERY_FEATURE_THERE, OTHER_VALUES, written
+from tests.support.configuration import ENVIRON, OTHER_VALUES, written
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "SIDECAR_MANGOPAY_API_KEY"
-
-
-@pytest.fixture
-def _arrived(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(*EVERY_FEATURE_THERE)
 
 
 # --- secrets -----------------------------------------------------------------------------------------------------
@@ -44,7 +39,6 @@ def test_a_link_to_a_secret_is_remembered_as_the_link(tmp_path: Path) -> None:
     assert load(None, {**ENVIRON, KEY: "", f"{KEY}_FILE": str(link)}).secret_files["mangopay.api_key"] == link
 
 
-@pytest.mark.usefixtures("_arrived")
 def test_no_secret_is_in_the_repr() -> None:
     environ = {setting.variable: OTHER_VALUES[setting.name] for setting in SETTINGS}
     environ |= {

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.app import running_app, running_pair
-from tests.support.configuration import EVERY_FEATURE_THERE
 from tests.support.emulator import connect, exchange, issue_token
 from tests.support.upstreams import Peer, Upstream, serve
 from tests.wire.faults.support import (
@@ -269,8 +268,7 @@ async def test_what_was_not_sent_is_not_asked_for() -> None:
 # --- how it is asked -------------------------------------------------------------------------------------------------
 
 
-async def test_reading_back_needs_no_leave_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(*EVERY_FEATURE_THERE, raising=False)
+async def test_reading_back_needs_no_leave_of_the_policy() -> None:
     async with timed_pair(policy_allow="POST /__emulator__/**", policy_deny="* /v2.01/**") as pair:
         await until(lambda: pair.token_requests)
         pair.emulator.faults.add("reset=after POST api times=1")
