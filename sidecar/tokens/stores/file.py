@@ -176,8 +176,13 @@ class FileBackend:
                 if (unfit := _judge(os.lstat(self._path))) is not None:
                     return unfit
                 raise
-            with os.fdopen(descriptor, "rb") as file:
-                return _judge(os.fstat(descriptor)) or _parse(file.read(_MOST + 1))
+            try:
+                if (unfit := _judge(os.fstat(descriptor))) is not None:
+                    return unfit
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    return _parse(file.read(_MOST + 1))
+            finally:
+                os.close(descriptor)
 
     def _write(self, now: float, entries: dict[str, _Entry]) -> None:
         kept = {name: entry for name, entry in entries.items() if entry.until > now}

@@ -39,22 +39,37 @@ return {swapped and 1 or 0, found, time[1], time[2]}
 _PROBE: Final = "mangopay-sidecar:probe"
 _DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
 
-#: What a server says, by the word that its errors begin with; in a script's error it may stand anywhere.
+_SLOW: Final = f"does not answer within {TIMEOUT:g} s"
+_USER: Final = "wants a user and a password, or others than these"
+_CLUSTER: Final = "is a cluster: a single server, or a proxy before it, is needed"
+
+#: What a server says, by the word that its error begins with, and the class that redis-py makes of some of them.
 _ANSWERS: Final = {
     "OOM": "is full: it has reached its maxmemory",
     "READONLY": "is a replica that cannot be written",
     "NOPERM": "does not let this user run GET, SET, TIME, EVAL and EVALSHA on keys mangopay-sidecar:*",
-    "NOAUTH": "wants a user and a password, or others than these",
-    "WRONGPASS": "wants a user and a password, or others than these",
+    "NOAUTH": _USER,
+    "WRONGPASS": _USER,
     "LOADING": "is still loading its data",
     "MISCONF": "cannot write its data to disk, and takes no more",
     "MASTERDOWN": "has lost its primary",
-    "CLUSTERDOWN": "is a cluster that is down",
-    "MOVED": "is a cluster: a single server or a proxy before it is needed",
-    "CROSSSLOT": "is a cluster: a single server or a proxy before it is needed",
     "NOREPLICAS": "has too few replicas to be written",
+    "CLUSTERDOWN": _CLUSTER,
+    "MOVED": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
     "BUSY": "is busy with a script",
     "WRONGTYPE": "has something else under our key",
+}
+_CLASSES: Final = {
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "NoPermissionError": "NOPERM",
+    "AuthenticationError": "WRONGPASS",
+    "BusyLoadingError": "LOADING",
+    "MasterDownError": "MASTERDOWN",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MovedError": "MOVED",
+    "ClusterCrossSlotError": "CROSSSLOT",
 }
 _CODE: Final = re.compile(rf"\b({'|'.join(_ANSWERS)})\b")
 
@@ -120,17 +135,20 @@ class RedisBackend:
 
     def _explain(self, error: Exception) -> str:
         """Say what went wrong, without the error's own text: that may quote what was sent."""
+        if (code := _CLASSES.get(type(error).__name__)) is not None:
+            return _ANSWERS[code]
+        if isinstance(error, self._exceptions.TimeoutError):
+            return _SLOW
+        if isinstance(error, self._exceptions.ConnectionError):
+            cause = error.__cause__ or error.__context__
+            if isinstance(cause, OSError):
+                return _explain_network(cause)
+            return "has no connection left (maxclients)" if "max number" in str(error) else "closed the connection"
+        # A script's error may have the word in the middle.
         if (found := _CODE.search(str(error))) is not None:
             return _ANSWERS[found[1]]
-        if isinstance(error, self._exceptions.TimeoutError):
-            return f"does not answer within {TIMEOUT:g} s"
-        if isinstance(error, self._exceptions.AuthenticationError):
-            return "wants a user and a password, or others than these"
-        cause = error.__cause__ or error.__context__
-        if isinstance(error, self._exceptions.ConnectionError) and isinstance(cause, OSError):
-            return _explain_network(cause)
-        if isinstance(error, self._exceptions.ConnectionError):
-            return "has no connection left (maxclients)" if "max number" in str(error) else "closed the connection"
+        if "can't run this command" in str(error):
+            return _ANSWERS["NOPERM"]
         return f"failed: {type(error).__name__}"
 
 
@@ -145,7 +163,8 @@ def _make_pool(url: Secret) -> ConnectionPool:
     unusable = ConfigError(
         "token.store",
         "is no URL that the Redis client can use",
-        "write redis[s]://[user:password@]host[:port][/database], special characters percent-encoded",
+        "write redis[s]://[user:password@]host[:port][/database], special characters percent-encoded; parameters "
+        "behind a ? are those of redis-py, those of TLS with rediss:// only",
     )
     try:
         database = unquote(urlsplit(text).path)
@@ -176,5 +195,5 @@ def _explain_network(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "cannot be reached: a file that its URL names is not there"
     if isinstance(error, TimeoutError):
-        return f"does not answer within {TIMEOUT:g} s"
+        return _SLOW
     return f"cannot be reached: {type(error).__name__}"
