@@ -10,6 +10,7 @@ from sidecar.check.calls import Calls
 from sidecar.check.local import LocalSteps
 from sidecar.check.report import Report, StepName
 from sidecar.check.running import latch_finding
+from sidecar.check.store import LATCHED, is_shared, store_finding
 from sidecar.check.way import Way
 from sidecar.runtime import Tasks
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The steps that need a token call.
 _WITH_TOKEN: Final = (StepName.TOKEN, StepName.CLOCK, StepName.CALL)
+#: The steps that need a network, but those that are taken in some configurations only.
+_ONLINE: Final = (StepName.SIDECAR, StepName.DNS, StepName.TCP, StepName.TLS, *_WITH_TOKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,24 @@ def examine(options: Options, report: Report, clock: Clock, run: Callable[[Corou
     local = LocalSteps(options.path, options.environ, clock, report)
     startable = local.take()
     config = local.config
-    if options.offline:
+    if config is None or not (startable or options.offline):
+        report.skip("the configuration cannot be used", *([] if options.offline else _ONLINE))
         return
-    if config is None or not startable:
-        names = [name for name in StepName if name not in (StepName.CONFIG, StepName.FILES, StepName.CERTIFICATE)]
-        report.skip("the configuration cannot be used", *(name for name in names if name is not StepName.EGRESS))
+    if options.offline and not is_shared(config):
         return
-    latched = not report.take(StepName.SIDECAR, lambda: latch_finding(config))
-    run(_examine_network(config, local.trust, report, clock, may_ask=options.force or not latched))
+    latched = not options.offline and not report.take(StepName.SIDECAR, lambda: latch_finding(config))
+
+    async def examine_the_rest() -> None:
+        may_ask = not latched
+        if is_shared(config):
+            started = clock.now()
+            finding = await store_finding(config, local.trust, report, clock, offline=options.offline)
+            report.add(StepName.STORE, finding, clock.now() - started)
+            may_ask &= finding.cause not in LATCHED
+        if not options.offline:
+            await _examine_network(config, local.trust, report, clock, may_ask=options.force or may_ask)
+
+    run(examine_the_rest())
 
 
 async def _examine_network(config: Config, trust: Trust | None, report: Report, clock: Clock, *, may_ask: bool) -> None:
@@ -64,7 +77,7 @@ async def _examine_network(config: Config, trust: Trust | None, report: Report, 
         elif not await report.take_async(StepName.TLS, way.shake_hands()):
             report.skip("TLS failed, and nothing is sent without it", *_WITH_TOKEN)
         elif not may_ask:
-            report.skip("no token call while the running sidecar is latched: --force makes one", *_WITH_TOKEN)
+            report.skip("no token call while sidecars are latched: --force makes one", *_WITH_TOKEN)
         else:
             await _examine_calls(config, trust, way.came_from, report, clock)
     finally:

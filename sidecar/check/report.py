@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class StepName(StrEnum):
-    """The steps, in the order in which they are taken; TCP or EGRESS, never both."""
+    """The steps, in the order in which they are taken; STORE only if there is one; TCP or EGRESS, never both."""
 
     CONFIG = "config"
     FILES = "files"
     CERTIFICATE = "certificate"
     SIDECAR = "sidecar"
+    STORE = "store"
     DNS = "dns"
     TCP = "tcp"
     EGRESS = "egress"

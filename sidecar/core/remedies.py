@@ -96,9 +96,37 @@ DIAGNOSES: Final[Mapping[Cause, Diagnosis]] = MappingProxyType(
             "find who used a wrong key, and wait; the sidecar tries again by itself. --force makes a token call now",
         ),
         Cause.SIDECAR_LATCHED_REFUSED: Diagnosis(
-            "Mangopay refused the running sidecar's credentials, and more attempts could lock the account",
+            "Mangopay refused a running sidecar's credentials, and more attempts could lock the account",
             "mend the key or certificate in its file, and the running sidecar takes it up by itself; "
             "--force makes one token call now",
+        ),
+        # --- the token store
+        Cause.STORE_UNUSABLE: Diagnosis(
+            "token.store names a place where no store can be, or a package that it needs is not installed",
+            "do what the message says",
+        ),
+        Cause.STORE_UNREACHABLE: Diagnosis(
+            "the token store does not run at that address, is overloaded, or a firewall stands before it; calls go on, "
+            "with a token for each sidecar",
+            "check host and port in SIDECAR_TOKEN_STORE, and that the server runs and is not paged out",
+        ),
+        Cause.STORE_NOT_TRUSTED: Diagnosis(
+            "the token store's certificate is issued by somebody whom this machine does not trust, or for another "
+            "name; or only one side speaks TLS",
+            "name its CA in the URL (rediss://HOST?ssl_ca_certs=FILE); use rediss:// only where the server speaks TLS",
+        ),
+        Cause.STORE_REFUSED: Diagnosis(
+            "this user may not use the token store: a wrong user or password, an ACL that allows too little, or the "
+            "mode of a directory or file",
+            "check SIDECAR_TOKEN_STORE_FILE; docs/scale.md has the least that a Redis user or a directory needs",
+        ),
+        Cause.STORE_NOT_WRITABLE: Diagnosis(
+            "the token store can be reached, but takes nothing: full, a replica, a cluster, or a disk in trouble",
+            "make room (maxmemory, the disk), or name the primary",
+        ),
+        Cause.STORE_NOT_OURS: Diagnosis(
+            "what lies in the token store is nothing that a sidecar of this user wrote",
+            "name another place in SIDECAR_TOKEN_STORE, or look who else writes there",
         ),
         # --- the way to Mangopay
         Cause.UNKNOWN_HOST: Diagnosis(

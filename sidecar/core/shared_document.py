@@ -119,12 +119,22 @@ def document_name(client_id: str, base_url: str) -> str:
     return f"mangopay-sidecar:{VERSION}:{client_id}:{base_url}"
 
 
-def fingerprint(name: str, secret: bytes) -> str:
+def part_name(document: str, credential: str, key: Secret) -> str:
+    """Return the name of the part of ``credential`` (``api``, ``embedded``) with an API key."""
+    return f"{credential}:{fingerprint(document, key.reveal().encode())}"
+
+
+def shown_name(document: str, certificate: bytes) -> str:
+    """Return the name of what is shown besides the key: a client certificate, or a hash of it; empty: none."""
+    return fingerprint(document, certificate) if certificate else ""
+
+
+def fingerprint(document: str, secret: bytes) -> str:
     """Return a word that tells values apart and does not reveal them (HMAC-SHA-256, 64 bits of it).
 
-    ``name`` is the document's, so that a value has another fingerprint in each account.
+    A value has another fingerprint in each document.
     """
-    return hmac.digest(secret, b"mangopay-sidecar fingerprint\0" + name.encode(), "sha256")[:8].hex()
+    return hmac.digest(secret, b"mangopay-sidecar fingerprint\0" + document.encode(), "sha256")[:8].hex()
 
 
 def _to_json(value: object) -> object:

@@ -70,6 +70,7 @@ _FACTS: Final[dict[str, Any]] = {
     "readiness": READY,
     "findings": (),
     "tokens": (token(),),
+    "store": None,
     "client_certificate": None,
     "rate_limits": (),
     "pool": PoolStatus(size=100, open=1, idle=1, waiting=0),

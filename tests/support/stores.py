@@ -80,6 +80,9 @@ class MemoryBackend:
     async def probe(self) -> None:
         await self._operate(writes=True)
 
+    async def inspect(self) -> None:
+        await self._operate(writes=True)
+
     async def rest(self) -> None:
         self.closed += 1
 

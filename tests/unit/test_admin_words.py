@@ -30,6 +30,7 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import CallRecorder, RequestIds
+from sidecar.tokens.status import StoreStatus
 from tests.support import prometheus
 from tests.support.clock import FakeClock
 from tests.support.status import NOW, latched, no_token, status, token
@@ -160,6 +161,30 @@ def test_the_client_certificate_in_words(left: float, words: str) -> None:
     assert f"mTLS       client certificate {words}\n" in in_words(status(client_certificate=certificate))
 
 
+WHY = "cannot be reached: connection refused"
+NEW_STORE = StoreStatus("redis", "redis.internal:6379/0", None, None, None)
+UP = StoreStatus("file", "/var/lib/sidecar/tokens", up=True, since=NOW - 65, last_error=None)
+DOWN = StoreStatus("redis", "redis.internal:6379/0", up=False, since=NOW - 65, last_error=WHY)
+
+
+@pytest.mark.parametrize(
+    ("store", "words"),
+    [
+        (NEW_STORE, "redis at redis.internal:6379/0: not used yet"),
+        (UP, "file at /var/lib/sidecar/tokens: up for 1 min 5 s"),
+        (
+            DOWN,
+            (
+                "redis at redis.internal:6379/0: down for 1 min 5 s, tokens are this sidecar's own; "
+                "the store cannot be reached: connection refused"
+            ),
+        ),
+    ],
+)
+def test_the_store_in_words(store: StoreStatus, words: str) -> None:
+    assert f"store      {words}\n" in in_words(status(store=store))
+
+
 def test_what_is_not_ready_says_why_in_words() -> None:
     text = in_words(status(readiness=Readiness(ready=False, reason="draining", message="the sidecar is shutting down")))
     assert "ready      no, draining: the sidecar is shutting down\n" in text
@@ -203,6 +228,7 @@ class Sidecar:
         self.phase = "serving"
         self.certificate: CertificateStatus | None = None
         self.reload_error: str | None = None
+        self.store: StoreStatus | None = None
         self.state = LiveState(
             Identity("sandbox", "https://api.sandbox.mangopay.com", "acme", 1000, 50, ("a warning",)),
             Parts(
@@ -218,6 +244,7 @@ class Sidecar:
                 replay_bytes=lambda: 600,
                 certificate=lambda: self.certificate,
                 reload_error=lambda: self.reload_error,
+                store=lambda: self.store,
             ),
             self.clock,
         )
@@ -278,6 +305,15 @@ async def test_calls_and_samples_show_by_the_wall_clock_of_now() -> None:
     (sample,) = shown.history
     assert (sample.at, sample.seconds, sample.calls) == (NOW + 102, 2, 1)
     assert shown.upstream.answered_at == NOW + 102
+
+
+@pytest.mark.parametrize(("store", "value"), [(None, None), (NEW_STORE, None), (UP, 1), (DOWN, 0)])
+def test_the_store_shows_in_status_and_metrics_if_there_is_one(store: StoreStatus | None, value: int | None) -> None:
+    sidecar = Sidecar(Source(token()))
+    sidecar.store = store
+    assert sidecar.state.status().store == store
+    family = sidecar.exposed().get("mangopay_sidecar_store_up")
+    assert (None if family is None else family.value()) == value
 
 
 def test_readiness_is_that_of_the_api_credential() -> None:

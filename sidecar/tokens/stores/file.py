@@ -29,6 +29,7 @@ import structlog
 
 from sidecar.config import ConfigError
 from sidecar.config.errors import shown
+from sidecar.core.diagnosis import Cause
 from sidecar.core.shared_document import LONGEST
 from sidecar.tokens.stores.store import Snapshot, StoreError
 
@@ -120,10 +121,11 @@ class FileBackend:
     async def close(self) -> None:
         """Nothing is kept open."""
 
-    async def inspect(self) -> str | None:
-        """Say what is wrong with the file as it lies there, and change nothing; None: nothing. Raises StoreError."""
+    async def inspect(self) -> None:
+        """Look at the file as it lies there, and change nothing. Raises StoreError."""
         found = await asyncio.to_thread(self._look)
-        return found.why if isinstance(found, _Unfit) else None
+        if isinstance(found, _Unfit):
+            raise StoreError(f"{found.why}: a sidecar of this user would set it aside", Cause.STORE_NOT_OURS)
 
     def _tell(self, unfit: _Unfit | None) -> None:
         if unfit is not None:
@@ -261,7 +263,7 @@ def check_place(path: Path) -> None:
 def _judge(found: os.stat_result) -> _Unfit | None:
     """Say why a file cannot be trusted. Raises StoreError for a directory, which is nobody's store and stays."""
     if stat.S_ISDIR(found.st_mode):
-        raise StoreError("is a directory")
+        raise StoreError("is a directory", Cause.STORE_UNUSABLE)
     if not stat.S_ISREG(found.st_mode):
         what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "is no regular file"
         return _Unfit(what, "name the file itself in token.store")
@@ -291,4 +293,5 @@ def _words(what: str) -> Iterator[None]:
         why = os.strerror(error.errno) if error.errno else type(error).__name__
         if error.errno in (errno.EACCES, errno.EPERM):
             why += ", for the user that the sidecar runs as"
-        raise StoreError(f"{what}: {why}") from None
+        refused = error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP)
+        raise StoreError(f"{what}: {why}", Cause.STORE_REFUSED if refused else Cause.STORE_NOT_WRITABLE) from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from sidecar.config import ConfigError
+from sidecar.core.diagnosis import Cause
 from sidecar.tokens.stores.store import TIMEOUT, Snapshot, StoreError
 
 if TYPE_CHECKING:
@@ -40,25 +41,28 @@ _PROBE: Final = "mangopay-sidecar:probe"
 _DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
 
 _SLOW: Final = f"does not answer within {TIMEOUT:g} s"
-_USER: Final = "wants a user and a password, or others than these"
-_CLUSTER: Final = "is a cluster: a single server, or a proxy before it, is needed"
+_USER: Final = ("wants a user and a password, or others than these", Cause.STORE_REFUSED)
+_CLUSTER: Final = ("is a cluster: a single server, or a proxy before it, is needed", Cause.STORE_NOT_WRITABLE)
 
 #: What a server says, by the word that its error begins with, and the class that redis-py makes of some of them.
 _ANSWERS: Final = {
-    "OOM": "is full: it has reached its maxmemory",
-    "READONLY": "is a replica that cannot be written",
-    "NOPERM": "does not let this user run GET, SET, TIME, EVAL and EVALSHA on keys mangopay-sidecar:*",
+    "OOM": ("is full: it has reached its maxmemory", Cause.STORE_NOT_WRITABLE),
+    "READONLY": ("is a replica that cannot be written", Cause.STORE_NOT_WRITABLE),
+    "NOPERM": (
+        "does not let this user run GET, SET, TIME, EVALSHA and SCRIPT LOAD on keys mangopay-sidecar:*",
+        Cause.STORE_REFUSED,
+    ),
     "NOAUTH": _USER,
     "WRONGPASS": _USER,
-    "LOADING": "is still loading its data",
-    "MISCONF": "cannot write its data to disk, and takes no more",
-    "MASTERDOWN": "has lost its primary",
-    "NOREPLICAS": "has too few replicas to be written",
+    "LOADING": ("is still loading its data", Cause.STORE_UNREACHABLE),
+    "MISCONF": ("cannot write its data to disk, and takes no more", Cause.STORE_NOT_WRITABLE),
+    "MASTERDOWN": ("has lost its primary", Cause.STORE_NOT_WRITABLE),
+    "NOREPLICAS": ("has too few replicas to be written", Cause.STORE_NOT_WRITABLE),
     "CLUSTERDOWN": _CLUSTER,
     "MOVED": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
-    "BUSY": "is busy with a script",
-    "WRONGTYPE": "has something else under our key",
+    "BUSY": ("is busy with a script", Cause.STORE_UNREACHABLE),
+    "WRONGTYPE": ("has something else under our key", Cause.STORE_NOT_OURS),
 }
 _CLASSES: Final = {
     "OutOfMemoryError": "OOM",
@@ -114,8 +118,12 @@ class RedisBackend:
         return bool(swapped), Snapshot(content, int(seconds) + int(microseconds) / 1e6)
 
     async def probe(self) -> None:
-        """Write a key that lives for a second. Raises StoreError."""
-        await self._run(self._client.set(_PROBE, b"", px=1000))
+        """Write a key that lives for a second, in the same way as a document. Raises StoreError."""
+        await self._run(self._swap(keys=[_PROBE], args=(b"", b"x", 1000)))
+
+    async def inspect(self) -> None:
+        """Try to write. Raises StoreError."""
+        await self.probe()
 
     async def rest(self) -> None:
         """Close the connections that nobody uses."""
@@ -129,27 +137,28 @@ class RedisBackend:
         try:
             return await operation
         except self._exceptions.RedisError as error:
-            raise StoreError(self._explain(error)) from None
+            raise self._explain(error) from None
         except OSError as error:
-            raise StoreError(_explain_network(error)) from None
+            raise _explain_network(error) from None
 
-    def _explain(self, error: Exception) -> str:
+    def _explain(self, error: Exception) -> StoreError:
         """Say what went wrong, without the error's own text: that may quote what was sent."""
         if (code := _CLASSES.get(type(error).__name__)) is not None:
-            return _ANSWERS[code]
+            return StoreError(*_ANSWERS[code])
         if isinstance(error, self._exceptions.TimeoutError):
-            return _SLOW
+            return StoreError(_SLOW)
         if isinstance(error, self._exceptions.ConnectionError):
             cause = error.__cause__ or error.__context__
             if isinstance(cause, OSError):
                 return _explain_network(cause)
-            return "has no connection left (maxclients)" if "max number" in str(error) else "closed the connection"
+            is_full = "max number" in str(error)
+            return StoreError("has no connection left (maxclients)" if is_full else "closed the connection")
         # A script's error may have the word in the middle.
         if (found := _CODE.search(str(error))) is not None:
-            return _ANSWERS[found[1]]
+            return StoreError(*_ANSWERS[found[1]])
         if "can't run this command" in str(error):
-            return _ANSWERS["NOPERM"]
-        return f"failed: {type(error).__name__}"
+            return StoreError(*_ANSWERS["NOPERM"])
+        return StoreError(f"failed: {type(error).__name__}")
 
 
 def _make_pool(url: Secret) -> ConnectionPool:
@@ -183,17 +192,19 @@ def _make_pool(url: Secret) -> ConnectionPool:
     return pool
 
 
-def _explain_network(error: OSError) -> str:
+def _explain_network(error: OSError) -> StoreError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"shows a certificate that is not trusted: {error.verify_message}"
+        why = f"shows a certificate that is not trusted: {error.verify_message}"
+        return StoreError(why, Cause.STORE_NOT_TRUSTED)
     if isinstance(error, ssl.SSLError):
-        return f"breaks off the TLS handshake: {(error.reason or 'no reason given').lower()}"
+        why = f"breaks off the TLS handshake: {(error.reason or 'no reason given').lower()}"
+        return StoreError(why, Cause.STORE_NOT_TRUSTED)
     if isinstance(error, socket.gaierror):
-        return "cannot be found: its host name cannot be resolved"
+        return StoreError("cannot be found: its host name cannot be resolved")
     if isinstance(error, ConnectionRefusedError):
-        return "cannot be reached: connection refused"
+        return StoreError("cannot be reached: connection refused")
     if isinstance(error, FileNotFoundError):
-        return "cannot be reached: a file that its URL names is not there"
+        return StoreError("cannot be reached: a file that its URL names is not there", Cause.STORE_NOT_TRUSTED)
     if isinstance(error, TimeoutError):
-        return _SLOW
-    return f"cannot be reached: {type(error).__name__}"
+        return StoreError(_SLOW)
+    return StoreError(f"cannot be reached: {type(error).__name__}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 import structlog
 
 from sidecar.core.oauth import LONGEST_LIFE, Fetched, FetchResult, LockedOut, Pause, Refusal, Refused, Transient
-from sidecar.core.shared_document import Document, Known, StoreTime, fingerprint
+from sidecar.core.shared_document import Document, Known, StoreTime, part_name, shown_name
 from sidecar.core.shared_token import (
     LEASE,
     Await,
@@ -161,9 +161,8 @@ class SharedSource:
     def _wish(self) -> tuple[Secret, Wish]:
         """Say what to ask for, and with which key: it may have changed since the last time."""
         key, certificate, name = self._asker.api_key, self._asker.certificate, self._store.name
-        part = f"{self._credential}:{fingerprint(name, key.reveal().encode())}"
-        shown = fingerprint(name, certificate) if certificate else ""
-        return key, Wish(part, shown, self._holder, self._held.get(part))
+        part = part_name(name, self._credential, key)
+        return key, Wish(part, shown_name(name, certificate), self._holder, self._held.get(part))
 
     async def _claim(self, wish: Wish) -> tuple[Claim, StoreTime]:
         epoch, burnt = _random_name(), frozenset(self._burnt)

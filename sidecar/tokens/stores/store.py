@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 import structlog
 
 from sidecar.core.backoff import Backoff
+from sidecar.core.diagnosis import Cause
 from sidecar.core.shared_document import Document, StoreTime, read_document, write_document
 from sidecar.core.shared_token import KEPT
 from sidecar.runtime import Tasks
@@ -42,6 +43,11 @@ _log = structlog.get_logger()
 
 class StoreError(Exception):
     """A store cannot do what it was asked for; ``str()`` ends the sentence "The store …", without any secret."""
+
+    def __init__(self, why: str, cause: Cause = Cause.STORE_UNREACHABLE) -> None:
+        super().__init__(why)
+        #: For ``check``.
+        self.cause: Final = cause
 
 
 class StoreDownError(Exception):
@@ -82,6 +88,10 @@ class Backend(Protocol):
 
     async def probe(self) -> None:
         """Show that it can be written, and change no document."""
+        ...
+
+    async def inspect(self) -> None:
+        """Show whether this process could use it, and change nothing that matters."""
         ...
 
     async def rest(self) -> None:
