@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sidecar.check.report import Report
     from sidecar.config import Config
     from sidecar.core.clock import Clock
-    from sidecar.tokens.stores.store import Backend, Snapshot
+    from sidecar.tokens.stores.backend import Backend, Snapshot
     from sidecar.upstream.tls import Trust
 
 #: Findings that speak against a token call.
@@ -33,8 +33,8 @@ async def store_finding(
 
     Nothing in it is changed: a file is only read, in Redis a key is written that lives for a second.
     """
+    from sidecar.tokens.stores.backend import TIMEOUT, StoreError
     from sidecar.tokens.stores.opening import make_backend, name_of
-    from sidecar.tokens.stores.store import TIMEOUT, StoreError
 
     try:
         backend, _ = make_backend(config, clock)

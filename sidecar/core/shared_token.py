@@ -23,23 +23,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from sidecar.core import token_state as states
+from sidecar.core.oauth import FetchResult, LockedOut, Pause, Refusal, Refused, Transient
 from sidecar.core.secret import Secret
 from sidecar.core.shared_document import Document, Known, Lease, Part, StoredToken
 from sidecar.core.token_state import (
     LATCH_RETRY_AFTER_LIMIT,
+    LOCKOUT,
     TRANSIENT_RETRY_AFTER_LIMIT,
     Fetch,
     Latch,
     State,
 )
-
-if TYPE_CHECKING:
-    from sidecar.core.oauth import FetchResult
 
 #: Seconds without a sign of life after which the one who fetches counts as gone.
 LEASE: Final = 5.0
@@ -182,6 +181,16 @@ def conclude(
     if fetched is not None and token is not None:
         return document, Take(token, Known(part.epoch, part.generation))
     return document, _pause(document, part, shown, now) or Paused(None, now, now, part.failures)
+
+
+def told(paused: Paused, pause: Pause) -> FetchResult:
+    """Return what another sidecar was told, as if it had been told to us."""
+    if paused.cause is None:
+        return Transient("another sidecar got no token (token store)", pause=pause)
+    if paused.cause == LOCKOUT:
+        return LockedOut("another sidecar was told so (token store)", pause=pause)
+    refusal = next((each for each in Refusal if each.value == paused.cause), Refusal.REQUEST)
+    return Refused(refusal, "another sidecar was told so (token store)", pause=pause)
 
 
 def burn(document: Document, name: str, known: Known) -> Document:

@@ -19,8 +19,8 @@ from structlog.testing import capture_logs
 
 from sidecar.config import ConfigError
 from sidecar.tokens.stores import file
+from sidecar.tokens.stores.backend import StoreError
 from sidecar.tokens.stores.file import FileBackend, boot_id, check_place
-from sidecar.tokens.stores.store import StoreError
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
 from tests.support.crashing_writer import NEW, OLD, ROUNDS, WRITERS

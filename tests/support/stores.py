@@ -11,9 +11,10 @@ from sidecar.core.shared_token import LEASE
 from sidecar.runtime import Tasks
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.manager import TokenManager
+from sidecar.tokens.stores.backend import Snapshot, StoreError
 from sidecar.tokens.stores.sealing import Plain, Sealing
 from sidecar.tokens.stores.source import SharedSource
-from sidecar.tokens.stores.store import Snapshot, Store, StoreError
+from sidecar.tokens.stores.store import Store
 from tests.support.canary import CANARY_API_KEY, CANARY_TOKEN
 from tests.support.clock import FakeClock
 from tests.support.tokens import CountingMetrics, FakeSource
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from sidecar.core.oauth import FetchResult
-    from sidecar.tokens.stores.store import Backend
+    from sidecar.tokens.stores.backend import Backend
 
 NAME = document_name("acme", "https://api.example.com")
 

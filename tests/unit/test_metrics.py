@@ -15,7 +15,7 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.exposition import Family, Histogram, header, number, sample
 from sidecar.telemetry.metrics import FAMILIES, PREFIX, Metrics, Unauthorized
 from sidecar.telemetry.record import CallRecord
-from sidecar.tokens.manager import _OUTCOMES
+from sidecar.tokens.events import OUTCOMES
 from sidecar.version import __version__
 from tests.support import prometheus
 
@@ -189,7 +189,7 @@ def test_a_credential_s_token_requests_begin_at_zero_so_that_the_first_refusal_s
     metrics.expect_token_requests("api")
     requests = exposed(metrics)["token_requests_total"]
     assert requests.value(credential="api", outcome="ok") == 1
-    assert {dict(labels)["outcome"] for _, labels in requests.samples} == set(_OUTCOMES.values())
+    assert {dict(labels)["outcome"] for _, labels in requests.samples} == set(OUTCOMES.values())
     assert sum(requests.samples.values()) == 1
 
 

@@ -12,8 +12,8 @@ import trustme
 
 from sidecar.config import ConfigError
 from sidecar.core.secret import Secret
+from sidecar.tokens.stores.backend import StoreError
 from sidecar.tokens.stores.redis import RedisBackend
-from sidecar.tokens.stores.store import StoreError
 from tests.support import canary
 from tests.support.app import running_app
 from tests.support.emulator import running_emulator

@@ -31,7 +31,7 @@ from sidecar.config import ConfigError
 from sidecar.config.errors import shown
 from sidecar.core.diagnosis import Cause
 from sidecar.core.shared_document import LONGEST
-from sidecar.tokens.stores.store import Snapshot, StoreError
+from sidecar.tokens.stores.backend import Snapshot, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

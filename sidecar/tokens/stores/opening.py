@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from sidecar.config import Config
     from sidecar.core.clock import Clock
+    from sidecar.tokens.stores.backend import Backend
     from sidecar.tokens.stores.sealing import Sealing
-    from sidecar.tokens.stores.store import Backend
 
 
 def open_store(config: Config, clock: Clock, random: Callable[[], float]) -> tuple[Store, Sealing]:

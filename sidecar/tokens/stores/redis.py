@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from sidecar.config import ConfigError
 from sidecar.core.diagnosis import Cause
-from sidecar.tokens.stores.store import TIMEOUT, Snapshot, StoreError
+from sidecar.tokens.stores.backend import TIMEOUT, Snapshot, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -36,6 +36,8 @@ end
 local time = redis.call('TIME')
 return {swapped and 1 or 0, found, time[1], time[2]}
 """
+#: Seconds after which a connection is given up that nobody waits for any more.
+_LAST_RESORT: Final = 30.0
 #: Written and forgotten, to see whether writing works.
 _PROBE: Final = "mangopay-sidecar:probe"
 _DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
@@ -180,9 +182,10 @@ def _make_pool(url: Secret) -> ConnectionPool:
         pool = ConnectionPool.from_url(
             text,
             protocol=2,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
-            retry=Retry(NoBackoff(), 0),  # whether to try again is decided by who asks
+            # Whoever asks sets a limit, and decides whether to try again.
+            socket_timeout=_LAST_RESORT,
+            socket_connect_timeout=_LAST_RESORT,
+            retry=Retry(NoBackoff(), 0),
         )
         pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, and connects to nothing
     except (ValueError, TypeError, AttributeError, RedisError, OSError):

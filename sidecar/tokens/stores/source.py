@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
-from sidecar.core.oauth import LONGEST_LIFE, Fetched, FetchResult, LockedOut, Pause, Refusal, Refused, Transient
+from sidecar.core.oauth import LONGEST_LIFE, Fetched, FetchResult, Pause, Transient
 from sidecar.core.shared_document import Document, Known, StoreTime, part_name, shown_name
 from sidecar.core.shared_token import (
     LEASE,
@@ -31,8 +31,9 @@ from sidecar.core.shared_token import (
     conclude,
     give_back,
     renew,
+    told,
 )
-from sidecar.core.token_state import LOCKOUT, hard_window
+from sidecar.core.token_state import hard_window
 from sidecar.tokens.bell import Bell
 from sidecar.tokens.stores.sealing import token_context
 from sidecar.tokens.stores.store import StoreDownError
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from sidecar.tokens.stores.store import Store
 
 #: Seconds between two looks while somebody else asks for a token: the first, the longest, and how they grow.
-_FIRST_LOOK: Final = 0.1
+_FIRST_LOOK: Final = 0.2
 _LAST_LOOK: Final = 1.0
 _GROWTH: Final = 1.5
 #: A pause that others may be waiting for as well is up to this share longer, so that they do not come all at once.
@@ -108,7 +109,7 @@ class SharedSource:
         self._current: _Held | None = None
         #: Burnt tokens that the store has not been told of.
         self._burnt: set[tuple[str, Known]] = set()
-        #: Rung when there is no time any more to wait for the store.
+        #: Rung when the store is back, or there is no time any more to wait for it.
         self._hurry: Final = Bell(clock, store.tasks, name=f"store.{credential}.patience")
         store.recovered.append(self._store_is_back)
 
@@ -124,7 +125,7 @@ class SharedSource:
                         patient_until = self._patience()
                 if self._current is None or self._clock.now() >= patient_until:
                     break
-                await self._hurry.wait(min(patient_until, self._store.retry_at))
+                await self._hurry.wait(patient_until)
         self._current = None
         return await self._asker.fetch_with(self._asker.api_key)
 
@@ -149,7 +150,7 @@ class SharedSource:
                     if (taken := self._taken(claimed, wish, key, time)) is not None:
                         return taken
                 case Paused():
-                    return _as_result(claimed, self._pause(claimed, time, spread=True))
+                    return told(claimed, self._pause(claimed, time, spread=True))
                 case Grant():
                     if (result := await self._ask(claimed, key)) is not None:
                         return result
@@ -227,8 +228,8 @@ class SharedSource:
             return self._sealing.seal(key, self._context(generation, sent_at, expires_at), value)
 
         def decide(document: Document, time: StoreTime) -> tuple[Document, Take | Paused | None]:
-            told = replace(result, sent_at=time.stored(result.sent_at)) if isinstance(result, Fetched) else result
-            return conclude(document, grant, told, time.now, roll, seal)
+            stored = replace(result, sent_at=time.stored(result.sent_at)) if isinstance(result, Fetched) else result
+            return conclude(document, grant, stored, time.now, roll, seal)
 
         said, time = await self._store.change(decide, insist=True)
         if said is None:
@@ -302,16 +303,6 @@ class SharedSource:
         if spread:
             until += max(until - self._clock.now(), 0.0) * _SPREAD * self._random()
         return Pause(time.latest(paused.since), until, paused.count)
-
-
-def _as_result(paused: Paused, pause: Pause) -> FetchResult:
-    """Return what another sidecar was told, as if it had been told to us."""
-    if paused.cause is None:
-        return Transient("another sidecar got no token (token store)", pause=pause)
-    if paused.cause == LOCKOUT:
-        return LockedOut("another sidecar was told so (token store)", pause=pause)
-    refusal = next((each for each in Refusal if each.value == paused.cause), Refusal.REQUEST)
-    return Refused(refusal, "another sidecar was told so (token store)", pause=pause)
 
 
 def _burn_all(document: Document, burnt: frozenset[tuple[str, Known]]) -> Document:

@@ -1,106 +1,80 @@
 """The store as tokens use it: one document, changed by compare-and-swap, and never in a call's way.
 
-Every operation has a deadline. The first one that fails is told once
-(``store.down``), and from then on the store is left alone but for a try now and
-then, until one shows that it can be written again (``store.up``). Whoever asks
-meanwhile gets :class:`StoreDownError` at once, and does without.
+Every operation has a deadline. The first one that fails is told (``store.down``),
+and whoever asked gets :class:`StoreDownError`, and does without; so does everybody
+within the next second. From then on somebody looks now and then whether it can be
+written again (``store.up``).
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
 from sidecar.core.backoff import Backoff
-from sidecar.core.diagnosis import Cause
 from sidecar.core.shared_document import Document, StoreTime, read_document, write_document
 from sidecar.core.shared_token import KEPT
 from sidecar.runtime import Tasks
 from sidecar.tokens.status import StoreStatus
+from sidecar.tokens.stores.backend import TIMEOUT, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sidecar.core.clock import Clock
+    from sidecar.tokens.stores.backend import Backend, Snapshot
 
     T = TypeVar("T")
 
-#: Seconds that one operation may take.
-TIMEOUT: Final = 1.0
-#: Pauses between two tries of a store that is down.
+#: Seconds for which a store that has failed is not asked again, whoever wants something of it.
+BREAK: Final = 1.0
+#: Pauses between two tries that look whether a store is back, if nobody wants anything of it.
 RETRIES: Final = Backoff(first=1.0, limit=30.0, spread=0.5)
 #: Seconds after the last use until connections are closed: a fleet has more sidecars than a server has connections.
 IDLE: Final = 1.0
+#: Parts that the time of an operation is counted in.
+_STEPS: Final = 20
 #: Changes that others may make between our reading and writing, one after the other, before that counts as down.
 _TRIES: Final = 10
 
 _log = structlog.get_logger()
 
 
-class StoreError(Exception):
-    """A store cannot do what it was asked for; ``str()`` ends the sentence "The store …", without any secret."""
-
-    def __init__(self, why: str, cause: Cause = Cause.STORE_UNREACHABLE) -> None:
-        super().__init__(why)
-        #: For ``check``.
-        self.cause: Final = cause
-
-
 class StoreDownError(Exception):
     """There is no store for now; the sidecar goes on by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a store held under a name (None: nothing), and what its clock said then (seconds)."""
+class _Patience:
+    """Ends ``limit`` after so many seconds in which this process was there to notice an answer.
 
-    content: bytes | None
-    now: float
+    They are counted in steps of the event loop's own timer. Where the loop is held
+    up, as at the start on a crowded machine, it is not the store that is slow: a whole
+    fleet that thought so would go on alone, and ask Mangopay all at once.
+    """
 
+    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
+        self._limit: Final = limit
+        self._step: Final = seconds / _STEPS
+        self._left = _STEPS
+        self._timer: asyncio.TimerHandle | None = None
 
-class Backend(Protocol):
-    """Where documents are kept. Every failure that can be foreseen is a StoreError."""
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._step, self._tick)
 
-    @property
-    def kind(self) -> str:
-        """``file`` or ``redis``."""
-        ...
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
-    @property
-    def place(self) -> str:
-        """Where, for people, without a secret."""
-        ...
-
-    async def read(self, name: str) -> Snapshot:
-        """Return what is kept under ``name``."""
-        ...
-
-    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
-        """Put ``after`` in place of ``before`` for ``keep`` seconds, unless something else is there.
-
-        Returns whether it was put there, and what is there now.
-        """
-        ...
-
-    async def probe(self) -> None:
-        """Show that it can be written, and change no document."""
-        ...
-
-    async def inspect(self) -> None:
-        """Show whether this process could use it, and change nothing that matters."""
-        ...
-
-    async def rest(self) -> None:
-        """Close what is idle; it is opened again when needed."""
-        ...
-
-    async def close(self) -> None:
-        """Close everything."""
-        ...
+    def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._left -= 1
+        if self._left:
+            self._timer = loop.call_later(self._step, self._tick)
+        else:
+            self._limit.reschedule(loop.time())
 
 
 class Store:
@@ -129,8 +103,9 @@ class Store:
         self._since: float | None = None
         self._last_error: str | None = None
         self._failures = 0
-        #: ``Clock.now``; before that a store that is down is left alone.
-        self.retry_at = float("-inf")
+        #: ``Clock.now``; before that nothing is asked of a store that is down.
+        self._broken_until = float("-inf")
+        self._retry_at = float("-inf")
         self._users = 0
         self._recovery: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -152,23 +127,17 @@ class Store:
         """Have ``decide`` replace the document; return what it said, and the time that it was told.
 
         It is asked again if another process was faster. If it returns the
-        document as it was, nothing is written. ``insist``: also while the store is
-        down and not due for a try. Raises StoreDownError.
+        document as it was, nothing is written. ``insist``: also if the store has just
+        failed. Raises StoreDownError.
         """
-        if self._up is False and not insist and self._clock.now() < self.retry_at:
+        if self._up is False and not insist and self._clock.now() < self._broken_until:
             raise StoreDownError
-        async with self.in_use():
-            snapshot, time = await self._read()
-            for _ in range(_TRIES):
-                document = self._understood(snapshot.content)
-                changed, said = decide(document, time)
-                if changed is document:
-                    return said, time
-                swapped, snapshot, time = await self._swap(snapshot, write_document(changed))
-                if swapped:
-                    return said, time
-        self._failed("is changed by others all the time")
-        raise StoreDownError
+        try:
+            async with self.in_use():
+                return await self._change(decide)
+        except StoreDownError:
+            self._broken_until = self._clock.now() + BREAK
+            raise
 
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[None]:
@@ -193,6 +162,19 @@ class Store:
         except StoreError as error:
             _log.debug("store.close_failed", kind=self._backend.kind, detail=str(error))
 
+    async def _change(self, decide: Callable[[Document, StoreTime], tuple[Document, T]]) -> tuple[T, StoreTime]:
+        snapshot, time = await self._read()
+        for _ in range(_TRIES):
+            document = self._understood(snapshot.content)
+            changed, said = decide(document, time)
+            if changed is document:
+                return said, time
+            swapped, snapshot, time = await self._swap(snapshot, write_document(changed))
+            if swapped:
+                return said, time
+        self._failed("is changed by others all the time")
+        raise StoreDownError
+
     # --- one operation -----------------------------------------------------------------------------------------------
 
     async def _read(self) -> tuple[Snapshot, StoreTime]:
@@ -209,8 +191,9 @@ class Store:
     async def _run(self, operation: Awaitable[T], *, writes: bool) -> T:
         """Await ``operation`` for as long as it may take. Raises StoreDownError."""
         try:
-            async with asyncio.timeout(self._timeout):
-                result = await operation
+            async with asyncio.timeout(None) as limit:
+                with _Patience(limit, self._timeout):
+                    result = await operation
         except StoreError as error:
             self._failed(str(error))
         except TimeoutError:
@@ -251,9 +234,10 @@ class Store:
     def _failed(self, why: str) -> None:
         self._failures += 1
         self._last_error = why
-        self.retry_at = self._clock.now() + RETRIES.delay(self._failures, self._random())
+        now = self._clock.now()
+        self._retry_at = now + RETRIES.delay(self._failures, self._random())
         if self._up is not False:
-            self._up, self._since = False, self._clock.now()
+            self._up, self._since = False, now
             _log.warning(
                 "store.down",
                 kind=self._backend.kind,
@@ -266,7 +250,7 @@ class Store:
 
     async def _recover(self) -> None:
         while self._up is False:
-            await self._clock.sleep_until(self.retry_at)
+            await self._clock.sleep_until(self._retry_at)
             if self._up is False:
                 async with self.in_use():
                     await self._probe()

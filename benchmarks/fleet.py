@@ -1,0 +1,455 @@
+"""A thousand sidecars' token managers in front of one Redis and one emulator: how many token calls do they make?
+
+``python -m benchmarks.fleet``. The managers are spread over some processes, each with its own Redis client, fetcher
+and clock; Redis is a real server, the emulator a process of its own. Prints a table; the exit status is 1 if a bound
+is broken. docs/scale.md tells the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import json
+import sys
+import tempfile
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.canary import CANARY_API_KEY
+from tests.support.redis_server import RedisServer
+from tests.support.sidecar import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Seconds that a step of the fleet may take.
+_PATIENCE: Final = 120.0
+#: The account's first pause after a lockout is at least so long, and each further one twice as long (contract 5.6).
+_FIRST_PROBE: Final = 30.0 * 0.8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many, and for how long (seconds)."""
+
+    managers: int = 1000
+    processes: int = 4
+    #: Of a token, where it is to expire under load, and how often it does.
+    life: float = 20.0
+    periods: int = 3
+    #: Calls a second, of all managers together.
+    rate: float = 200.0
+    outage: float = 30.0
+    lockout: float = 600.0
+    #: How much faster than real the time of the lockout goes.
+    speed: float = 20.0
+    #: Before a token is revoked under load.
+    warm_up: float = 2.0
+
+
+@dataclass
+class Row:
+    """What one scenario cost."""
+
+    name: str
+    requests: int
+    #: What may be.
+    bound: str
+    broken: bool = False
+    calls: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    #: Commands that Redis carried out.
+    commands: int = 0
+    notes: str = ""
+
+    def line(self) -> str:
+        """Return the row for people."""
+        verdict = "FAILED" if self.broken else "ok"
+        failed = sum(self.failed.values())
+        kinds = f"; failed: {dict(self.failed)}" if failed else ""
+        return (
+            f"{verdict:<7}{self.name:<32}{self.requests:>9}  {self.bound:<16}{self.calls:>7}{failed:>7}"
+            f"{self.commands:>9}  {self.notes}{kinds}"
+        )
+
+
+HEAD: Final = f"{'':<7}{'scenario':<32}{'requests':>9}  {'bound':<16}{'calls':>7}{'failed':>7}{'Redis':>9}"
+
+
+@dataclass
+class Report:
+    """All scenarios, and what Redis was like at its busiest."""
+
+    plan: Plan
+    rows: list[Row] = field(default_factory=list)
+    redis: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def wrong(self) -> list[str]:
+        """The scenarios that broke a bound."""
+        return [row.name for row in self.rows if row.broken]
+
+
+# --- the fleet -------------------------------------------------------------------------------------------------------
+
+
+class Fleet:
+    """The processes, told what to do by one line each."""
+
+    def __init__(self, stage: Stage, speed: float = 1.0) -> None:
+        self._stage = stage
+        self._speed = speed
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self) -> dict[str, Any]:
+        """Start every process, and then all managers at once; tell what they got."""
+        plan, stage = self._stage.plan, self._stage
+        share, rest = divmod(plan.managers, plan.processes)
+        for number in range(plan.processes):
+            settings = {
+                "environ": stage.environ,
+                "count": share + (number < rest),
+                "speed": self._speed,
+                "origin": stage.origin,
+            }
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "benchmarks.fleet_member"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=1 << 20,
+            )
+            self._processes.append(process)
+            self._send(process, settings)
+        await asyncio.gather(*(self._answer(process) for process in self._processes))
+        answers = await self._tell(do="start", timeout=_PATIENCE)
+        return {**_added(answers), "seconds": max(answer["seconds"] for answer in answers)}
+
+    async def call(self, rate: float) -> None:
+        """Have all managers together make ``rate`` calls a second."""
+        await self._tell(do="call", rate=rate / self._stage.plan.managers)
+
+    async def report(self) -> dict[str, Any]:
+        """Tell what they saw since the last time."""
+        answers = await self._tell(do="report")
+        return {**_added(answers), "longest": max(answer["longest"] for answer in answers)}
+
+    async def close(self) -> None:
+        """End in order."""
+        await self._tell(do="close")
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+            await process.wait()
+        self._processes.clear()
+
+    async def kill(self) -> None:
+        """End as SIGKILL does."""
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        self._processes.clear()
+
+    async def _tell(self, **command: Any) -> list[dict[str, Any]]:
+        for process in self._processes:
+            self._send(process, command)
+        return await asyncio.gather(*(self._answer(process) for process in self._processes))
+
+    def _send(self, process: asyncio.subprocess.Process, line: object) -> None:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(line).encode() + b"\n")
+
+    async def _answer(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
+        assert process.stdout is not None
+        async with asyncio.timeout(_PATIENCE + 60):
+            answer: dict[str, Any] = json.loads(await process.stdout.readline())
+            return answer
+
+
+def _added(answers: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what the processes said."""
+    total: dict[str, Any] = {
+        name: sum((Counter(answer.get(name, {})) for answer in answers), Counter())
+        for name in ("tokens", "states", "failed")
+    }
+    return total | {name: sum(answer.get(name, 0) for answer in answers) for name in ("calls", "down")}
+
+
+class Stage:
+    """Redis, the emulator, and what they counted."""
+
+    def __init__(self, plan: Plan, redis: RedisServer, emulator_url: str) -> None:
+        self.plan = plan
+        self.redis = redis
+        seconds, microseconds = redis.send("TIME")
+        self.origin = float(seconds) + microseconds / 1e6
+        self.environ = {
+            "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
+            "SIDECAR_MANGOPAY_BASE_URL": emulator_url,
+            "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
+            "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY,
+            "SIDECAR_TOKEN_STORE": redis.url,
+        }
+        self._address = emulator_url.removeprefix("http://")
+        self._requests = 0
+        self._commands = 0
+
+    def emulate(self, method: str, route: str, **body: Any) -> Any:
+        """Ask a control route of the emulator."""
+        connection = http.client.HTTPConnection(self._address, timeout=30)
+        try:
+            connection.request(method, f"/__emulator__/{route}", json.dumps(body) if body else None)
+            answer = connection.getresponse()
+            content = json.loads(answer.read())
+        finally:
+            connection.close()
+        assert answer.status == 200, content
+        return content
+
+    def set_life(self, seconds: float) -> None:
+        """Have tokens live for so long from the next one on."""
+        self.emulate("POST", "settings", expires_in=seconds)
+
+    def begin(self, *, empty: bool = False) -> None:
+        """Begin a scenario; ``empty``: with nothing in Redis."""
+        if empty:
+            self.redis.send("FLUSHALL")
+        self._requests, self._commands = self._token_requests(), self._redis_commands()
+
+    def end(self, name: str, most: int, bound: str | None = None, **seen: Any) -> Row:
+        """End a scenario: at most so many token requests, and no failed call."""
+        requests = self._token_requests() - self._requests
+        failed = seen.pop("failed", Counter())
+        return Row(
+            name,
+            requests,
+            bound or f"{most}",
+            broken=requests > most or bool(failed),
+            failed=failed,
+            commands=max(self._redis_commands() - self._commands, 0),
+            **seen,
+        )
+
+    def token_moments(self) -> list[float]:
+        """Return when token requests arrived since the beginning of the scenario (Unix time)."""
+        return [call["at"] for call in self.emulate("GET", "stats")["token_calls"]][self._requests :]
+
+    def _token_requests(self) -> int:
+        return int(self.emulate("GET", "stats")["token_requests"])
+
+    def _redis_commands(self) -> int:
+        """Count what the fleet had Redis do; our own questions are left out."""
+        with self.redis.admin() as admin:
+            stats: dict[str, dict[str, int]] = admin.info("commandstats")
+        wanted = ("cmdstat_get", "cmdstat_evalsha", "cmdstat_time", "cmdstat_script|load")
+        return sum(stats[name]["calls"] for name in wanted if name in stats)
+
+    def redis_cost(self) -> dict[str, float]:
+        """Tell what Redis has done and needed so far."""
+        with self.redis.admin() as admin:
+            stats: dict[str, Any] = admin.info("commandstats")
+            memory: dict[str, Any] = admin.info("memory")
+        costs = {
+            name.removeprefix("cmdstat_"): entry["usec"] / entry["calls"]
+            for name, entry in stats.items()
+            if name in ("cmdstat_get", "cmdstat_evalsha", "cmdstat_time")
+        }
+        return {**costs, "peak_memory": memory["used_memory_peak"] / 1e6}
+
+
+# --- the scenarios ---------------------------------------------------------------------------------------------------
+
+
+async def cold_start(stage: Stage, fleet: Fleet) -> Row:
+    """Start all managers at once, with nothing in the store."""
+    stage.set_life(3600)
+    stage.begin(empty=True)
+    seen = await fleet.start()
+    notes = f"all had it after {seen['seconds']:.1f} s"
+    row = stage.end("cold start at once", 1, notes=notes)
+    row.broken |= len(seen["tokens"]) != 1 or "none" in seen["tokens"]
+    return row
+
+
+async def revocation(stage: Stage, fleet: Fleet) -> Row:
+    """Revoke the token under load."""
+    await fleet.call(stage.plan.rate)
+    await asyncio.sleep(stage.plan.warm_up)
+    await fleet.report()
+    stage.begin()
+    stage.emulate("POST", "revoke")
+    seen = await _until_one_token(fleet)
+    notes = f"longest call {seen['longest']:.1f} s"
+    return stage.end("revocation under load", 1, calls=seen["calls"], failed=seen["failed"], notes=notes)
+
+
+async def expiry(stage: Stage, fleet: Fleet) -> Row:
+    """Let the token expire under load, some times."""
+    plan = stage.plan
+    stage.set_life(plan.life)
+    stage.emulate("POST", "revoke")  # the next one lives shorter
+    await _until_one_token(fleet)
+    stage.begin()
+    await asyncio.sleep(plan.life * plan.periods)
+    seen = await fleet.report()
+    # A token is renewed when a tenth of its life is left.
+    most = int(plan.periods / 0.9) + 1
+    notes = f"longest call {seen['longest']:.1f} s"
+    name = f"{plan.periods} lives of a token under load"
+    return stage.end(name, most, f"{most}, one a period", calls=seen["calls"], failed=seen["failed"], notes=notes)
+
+
+async def mass_restart(stage: Stage, fleet: Fleet) -> Row:
+    """Kill every process, and start as many again, with a token in the store."""
+    stage.set_life(3600)
+    stage.emulate("POST", "revoke")
+    await _until_one_token(fleet)
+    await fleet.call(0)
+    stage.begin()
+    await fleet.kill()
+    seen = await fleet.start()
+    row = stage.end("mass restart after SIGKILL", 0, notes=f"all had it after {seen['seconds']:.1f} s")
+    row.broken |= len(seen["tokens"]) != 1 or "none" in seen["tokens"]
+    return row
+
+
+async def outage(stage: Stage, fleet: Fleet) -> Row:
+    """Kill Redis under load, so that the token expires meanwhile, and start it again, empty."""
+    plan = stage.plan
+    life = plan.outage * 3 / 4
+    stage.set_life(life)
+    stage.emulate("POST", "revoke")
+    await fleet.call(plan.rate)
+    before = (await _until_one_token(fleet))["tokens"]
+    await _until_one_token(fleet, unlike=before)  # so that its age is known
+    stage.begin()
+    stage.redis.kill()
+    await asyncio.sleep(plan.outage)
+    during = await fleet.report()
+    gone = stage._token_requests() - stage._requests
+    assert stage.redis.start()
+    await asyncio.sleep(life)
+    seen = await fleet.report()
+    stage._commands = 0  # it counts from its start
+    longest = max(during["longest"], seen["longest"])
+    row = stage.end(
+        f"Redis gone for {plan.outage:g} s, and back",
+        plan.managers + 5,
+        "0 failed calls",
+        calls=during["calls"] + seen["calls"],
+        failed=during["failed"] + seen["failed"],
+        notes=f"{gone} requests while gone, by {during['down']} alone; longest call {longest:.1f} s",
+    )
+    end = asyncio.get_running_loop().time() + _PATIENCE
+    while (await fleet.report())["down"]:
+        row.broken |= asyncio.get_running_loop().time() > end
+        if row.broken:
+            break
+        await asyncio.sleep(0.2)
+    return row
+
+
+async def lockout(stage: Stage) -> Row:
+    """Lock the account for a while, in fast time, with every manager asked for tokens all the time."""
+    plan = stage.plan
+    stage.emulate("POST", "lockout")
+    stage.begin(empty=True)
+    fleet = Fleet(stage, speed=plan.speed)
+    try:
+        await fleet.start()
+        await fleet.call(plan.rate)
+        await asyncio.sleep(plan.lockout / plan.speed)
+        moments = stage.token_moments()
+        gaps = [(later - earlier) * plan.speed for earlier, later in pairwise(moments)]
+        stage.emulate("POST", "lockout", clear=True)
+        seen = await fleet.report()
+        most = _most_probes(plan.lockout)
+        row = stage.end(
+            f"lockout of {plan.lockout / 60:g} min",
+            most,
+            f"{most}, a period each",
+            calls=seen["calls"],
+            notes=f"pauses {', '.join(f'{gap:.0f}' for gap in gaps[:8])} s; calls answered {dict(seen['failed'])}",
+        )
+        # Real milliseconds of a busy machine are seconds here.
+        row.broken |= any(gap < 0.95 * _FIRST_PROBE * 2.0**number for number, gap in enumerate(gaps))
+        row.broken |= set(seen["failed"]) != {"token_locked_out"}
+        return row
+    finally:
+        await fleet.kill()
+
+
+def _most_probes(seconds: float) -> int:
+    """Return how many token requests a lockout of so many seconds allows, the first one included."""
+    moment, probes, pause = 0.0, 1, _FIRST_PROBE
+    while moment + pause < seconds:
+        moment, probes, pause = moment + pause, probes + 1, min(pause * 2, 900.0 * 0.8)
+    return probes
+
+
+async def _until_one_token(
+    fleet: Fleet, within: float = _PATIENCE, unlike: Counter[str] | None = None
+) -> dict[str, Any]:
+    """Return what was seen until all managers have the same token again; ``unlike``: another than this."""
+    seen: dict[str, Any] = {"calls": 0, "failed": Counter(), "longest": 0.0}
+    end = asyncio.get_running_loop().time() + within
+    while True:
+        await asyncio.sleep(0.2)
+        more = await fleet.report()
+        seen = {
+            **more,
+            "calls": seen["calls"] + more["calls"],
+            "failed": seen["failed"] + more["failed"],
+            "longest": max(seen["longest"], more["longest"]),
+        }
+        if (len(more["tokens"]) == 1 and more["tokens"] != unlike) or asyncio.get_running_loop().time() > end:
+            return seen
+
+
+async def run(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> Report:
+    """Play all scenarios; ``tell`` gets each row once it is there."""
+    report = Report(plan)
+
+    def note(row: Row) -> None:
+        report.rows.append(row)
+        tell(row.line())
+
+    tell(HEAD)
+    async with AsyncExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        redis = stack.enter_context(RedisServer(directory, "maxclients 20000"))
+        emulator = stack.enter_context(Command("emulator", "--port", "0", coverage=False))
+        stage = Stage(plan, redis, emulator.wait_for(r"^ready emulator=(.*)$")[1])
+        fleet = Fleet(stage)
+        stack.push_async_callback(fleet.kill)
+        note(await cold_start(stage, fleet))
+        note(await revocation(stage, fleet))
+        note(await expiry(stage, fleet))
+        note(await mass_restart(stage, fleet))
+        report.redis = stage.redis_cost()
+        note(await outage(stage, fleet))
+        await fleet.close()
+        note(await lockout(stage))
+    return report
+
+
+def main() -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet", description=__doc__.partition("\n")[0])
+    parser.add_argument("--managers", type=int, default=Plan.managers)
+    parser.add_argument("--processes", type=int, default=Plan.processes)
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="calls a second, of all together")
+    given = parser.parse_args()
+    plan = Plan(managers=given.managers, processes=given.processes, rate=given.rate)
+    report = asyncio.run(run(plan, lambda line: print(line, flush=True)))
+    print("Redis: " + ", ".join(f"{name} {value:.1f}" for name, value in report.redis.items()) + " (µs a command; MB)")
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
