@@ -84,6 +84,7 @@ class FindingKind(StrEnum):
     CALLERS_NEAR_LIMIT = "callers_near_limit"
     REPLAY_BUDGET_USED_UP = "replay_budget_used_up"
     RELOAD_FAILED = "reload_failed"
+    STORE_DOWN = "store_down"
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -183,3 +183,22 @@ def test_a_certificate_about_to_expire(background: Background, tmp_path: Path, o
     expect(area(tab.page, "Certificate")).to_have_attribute("data-level", "warning")
     expect(tab.page.get_by_role("region", name="Mangopay")).to_contain_text("6 days left")
     tab.keep("certificate")
+
+
+def test_a_store_that_works(serving: Serving, tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start(token_store=f"file:{tmp_path}/token"))
+    serving.some_calls(1)
+    expect_headline(tab.page, "ok", "All is well")
+    token = tab.page.get_by_role("region", name="Token")
+    expect(token).to_contain_text(f"file at {tmp_path}/token")
+    expect(token).to_contain_text("works, for")
+
+
+def test_a_store_that_is_down(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start(token_store="redis://127.0.0.1:1"))
+    serving.some_calls(1)
+    expect_headline(tab.page, "warning", "The token store does not work; tokens are this sidecar's own for now")
+    expect(headline(tab.page)).to_contain_text("No call fails by this.")
+    expect(area(tab.page, "Token")).to_have_attribute("data-level", "warning")
+    expect(tab.page.get_by_role("region", name="Token")).to_contain_text("redis at 127.0.0.1:1")
+    tab.keep("store-down")

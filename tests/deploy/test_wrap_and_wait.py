@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 APP: Final = Path(__file__).parents[2] / "deploy" / "example-app" / "app.py"
 #: Told to stop, it makes one more call, as apps do that finish what they are at; its status tells how that went.
 LAST_CALL: Final = """
-import os, signal, sys, urllib.request
+import os, signal, sys, time, urllib.request
 
 def last_call(*_):
     with urllib.request.urlopen(os.environ["MANGOPAY_BASE_URL"] + "/v2.01/_/users?per_page=1") as answer:
@@ -32,7 +32,7 @@ def last_call(*_):
 signal.signal(signal.SIGTERM, last_call)
 print("serving", flush=True)
 while True:
-    signal.pause()
+    time.sleep(0.05)  # a signal just before a longer pause would be noticed at its end only
 """
 
 

@@ -27,7 +27,7 @@ import signal, sys, time
 signal.signal(int(sys.argv[1]), lambda *_: sys.exit(40))
 print("up", flush=True)
 while True:
-    time.sleep(60)
+    time.sleep(0.05)  # a signal just before a longer one would be noticed at its end only
 """
 #: Says that it runs, and at SIGUSR1 how many SIGINT it had before.
 COUNTING = """
@@ -41,7 +41,7 @@ signal.signal(signal.SIGINT, one)
 signal.signal(signal.SIGUSR1, lambda *_: sys.exit(f"had {count}"))
 print("up", flush=True)
 while True:
-    time.sleep(60)
+    time.sleep(0.05)
 """
 #: Leaves a call of its own child behind, and ends.
 LEAVES_A_CALL = """

@@ -26,6 +26,7 @@ from sidecar.admin.status import (
 from sidecar.core.errors import ErrorCode
 from sidecar.core.resend import FailureKind
 from sidecar.telemetry.rate_limits import RateWindow
+from sidecar.tokens.status import StoreStatus
 from tests.support.status import NOW, latched, no_token, snapshot, token
 
 OK, INFO, WARNING, CRITICAL = Level.OK, Level.INFO, Level.WARNING, Level.CRITICAL
@@ -91,6 +92,16 @@ ROWS = {
     "a reload that failed": Row(
         {"reload": ReloadStatus(successful=False, error="tls.ca_file: x.pem holds no certificate: name a PEM file")},
         *(K.RELOAD_FAILED, WARNING, A.SIDECAR, None, "x.pem holds no certificate"),
+    ),
+    "a store that is down": Row(
+        {"store": StoreStatus("redis", "cache.internal:6379/0", False, NOW - 5, "does not answer within 1 s")},
+        *(
+            K.STORE_DOWN,
+            WARNING,
+            A.TOKEN,
+            None,
+            "The store (redis at cache.internal:6379/0) does not answer within 1 s.",
+        ),
     ),
     # --- tokens and keys
     "locked out": Row(
@@ -309,6 +320,8 @@ def test_whatever_is_not_ready_is_never_said_to_be_well(facts: dict[str, Any]) -
         {"last_mended": Mended(NOW - 301, "call-7", ("token",))},
         {"tokens": (token(), no_token(credential="embedded", generation=0))},
         {"reload": None},
+        {"store": StoreStatus("file", "/run/token", True, NOW - 5, "is full")},  # that is over
+        {"store": StoreStatus("file", "/run/token", None, None, None)},  # nobody has used it yet
         {"tokens": (token(penalty_until=NOW + 10),)},  # nobody has tried the new token yet
         {"tokens": (token(futile=True),)},  # that was long ago
         {"tokens": (token(state="refreshing", next_attempt_at=None, refresh_at=NOW - 1),)},

@@ -12,6 +12,7 @@ import trustme
 
 from sidecar.config import ConfigError
 from sidecar.core.secret import Secret
+from sidecar.tokens.stores import redis
 from sidecar.tokens.stores.backend import StoreError
 from sidecar.tokens.stores.redis import RedisBackend
 from tests.support import canary
@@ -177,8 +178,11 @@ async def test_plain_text_to_a_server_that_speaks_tls_is_told(secure: RedisServe
     assert "cannot be reached" in await complaint_of(plain) or "closed" in await complaint_of(plain)
 
 
-async def test_tls_to_a_server_that_speaks_plain_text_is_told(server: RedisServer) -> None:
+async def test_tls_to_a_server_that_speaks_plain_text_is_told(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server that waits for more of what it takes for a command says nothing."""
+    monkeypatch.setattr(redis, "_LAST_RESORT", 0.5)
     text = await complaint_of(server.url.replace("redis:", "rediss:"))
     assert "TLS" in text or "cannot be reached" in text or "closed" in text or "does not answer" in text
 

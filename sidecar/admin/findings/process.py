@@ -1,4 +1,4 @@
-"""The process itself: its phase, and its last reload."""
+"""The process itself: its phase, its last reload, and the store that it shares tokens through."""
 
 from __future__ import annotations
 
@@ -36,4 +36,17 @@ def of_reload(facts: Snapshot) -> Iterator[Finding]:
             "Changed keys or certificates could not be taken over",
             sentence(facts.reload.error),
             "The values of before stay in use. Put the file right: it is read again by itself, and on SIGHUP.",
+        )
+
+
+def of_store(facts: Snapshot) -> Iterator[Finding]:
+    """Tell that tokens are not shared for now. No call fails by it, but a fleet then asks for many tokens."""
+    if facts.store is not None and facts.store.up is False:
+        yield Finding(
+            FindingKind.STORE_DOWN,
+            Level.WARNING,
+            Area.TOKEN,
+            "The token store does not work; tokens are this sidecar's own for now",
+            sentence(f"the store ({facts.store.kind} at {facts.store.place}) {facts.store.last_error}"),
+            "No call fails by this. Mend it before many sidecars ask Mangopay for tokens: it is used again by itself.",
         )

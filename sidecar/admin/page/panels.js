@@ -32,6 +32,10 @@ function rows(parent, entries) {
 
 function showPanels(status) {
   keep(byId("tokens"), status.tokens, (token) => token.credential, createToken, updateToken);
+  rows(byId("store"), status.store === null ? [] : [
+    ["shared through", `${status.store.kind} at ${status.store.place}`],
+    ["store", storeState(status.store)],
+  ]);
   showLimits(status);
   showUpstream(status);
   showProcess(status);
@@ -88,6 +92,11 @@ function updateToken(element, token) {
 
 function tokenWord(token) {
   return token.state === "empty" && token.generation ? "ended" : STATES[token.state] ?? token.state;
+}
+
+function storeState(store) {
+  if (store.up === null) return "not used yet";
+  return store.up ? (moment) => `works, for ${duration(moment - store.since)}` : `down: it ${store.last_error}`;
 }
 
 function renewal(token) {
