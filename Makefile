@@ -26,9 +26,11 @@ demo: setup ## serve the sidecar in front of an embedded Mangopay emulator
 # Where CI is set, the one test run is measured as well; `make coverage-report` then holds the gate.
 MEASURE ?= $(CI)
 
-test: setup ## run the whole test suite
+# One worker for each core. The tests start some hundred sidecars: without bytecode each would compile itself again.
+test: export PYTHONDONTWRITEBYTECODE =
+test: setup ## run the whole test suite, on every core
 	$(if $(MEASURE),$(BIN)/coverage erase)
-	$(BIN)/python $(if $(MEASURE),-m coverage run) -m pytest
+	$(BIN)/python $(if $(MEASURE),-m coverage run) -m pytest --numprocesses auto --dist worksteal
 
 check: lint types architecture coverage ## every gate: ruff, mypy, import-linter, coverage
 

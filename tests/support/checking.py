@@ -1,4 +1,4 @@
-"""``check`` as users run it."""
+"""``check`` as users run it, and what it finds without the start of a process for each question."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
+from sidecar.check.examine import Options, examine
+from sidecar.check.report import Report
+from sidecar.cli.process import run_loop
+from sidecar.runtime import SystemClock
+from tests.support import canary
 from tests.support.canary import CANARY_API_KEY
 from tests.support.sidecar import Command
 
@@ -57,15 +64,37 @@ class Checked:
         return {step["name"]: step["status"] for step in self.document["steps"]}
 
 
+def _environ(base_url: str, settings: dict[str, str | Path]) -> dict[str, str]:
+    given = {f"SIDECAR_{name.upper()}": str(value) for name, value in settings.items()}
+    return {**SETTINGS, "SIDECAR_MANGOPAY_BASE_URL": base_url, **given}
+
+
 async def check(base_url: str, *arguments: str, **settings: str | Path) -> Checked:
     """Run ``check`` with ``SIDECAR_<SETTINGS>`` in its environment; an empty one counts as unset."""
-    environ = {f"SIDECAR_{name.upper()}": str(value) for name, value in settings.items()}
 
     def run() -> Checked:
-        given = {**SETTINGS, "SIDECAR_MANGOPAY_BASE_URL": base_url, **environ}
-        with Command("check", *arguments, environ=given) as command:
+        with Command("check", *arguments, environ=_environ(base_url, settings)) as command:
             status = command.wait()
             assert not command.complaints
             return Checked(status, command.stdout, command.stderr)
+
+    return await asyncio.to_thread(run)
+
+
+async def examined(base_url: str, *arguments: str, **settings: str | Path) -> Checked:
+    """Return what ``check --json`` would print and exit with, on an event loop of its own in another thread.
+
+    Of the ``arguments`` only ``--offline`` is known.
+    """
+
+    def run() -> Checked:
+        clock = SystemClock()
+        report = Report(clock, lambda _: None)
+        options = Options(None, _environ(base_url, settings), offline="--offline" in arguments)
+        examine(options, report, clock, run_loop)
+        text = msgspec.json.encode(report.document).decode()
+        canary.record("what check found", text)
+        bad, ok = report.bad_config is not None, report.document.ok
+        return Checked(2 if bad else int(not ok), text, report.bad_config or "")
 
     return await asyncio.to_thread(run)

@@ -14,7 +14,7 @@ import trustme
 
 from tests.support.answering_mangopay import AnsweringMangopay, answering
 from tests.support.certificates import DAY, ClientFiles, ServerContext, now
-from tests.support.checking import Checked, check
+from tests.support.checking import Checked, examined
 from tests.support.forward_proxy import forward_proxy
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Stage:
         async with AsyncExitStack() as stack:
             base_url = await stack.enter_async_context(answering(self.mangopay, context))
             given = {**self.files.trust, **settings}
-            return await check(base_url.replace("http://", "https://"), "--json", **given)
+            return await examined(base_url.replace("http://", "https://"), **given)
 
     def server(self, clients: trustme.CA | None = None, **dates: Any) -> ServerContext:
         return ServerContext.make(self.authority.issue_cert(ADDRESS, **dates), clients)
@@ -153,7 +153,7 @@ async def test_a_client_certificate_is_demanded_and_none_given(
     stage: Stage, version: ssl.TLSVersion, code: str
 ) -> None:
     with AlertingServer(stage.server(stage.authority), version) as server:
-        checked = await check(server.base_url, "--json", **stage.files.trust)
+        checked = await examined(server.base_url, **stage.files.trust)
     assert (checked.status, checked.failures) == (1, [("tls", code)])
     assert "client certificate" in checked.step("tls")["cause"]
     assert "SIDECAR_TLS_CLIENT_CERT_FILE" in checked.step("tls")["mend"]
@@ -164,7 +164,7 @@ async def test_a_client_certificate_of_another_ca_is_refused(
     stage: Stage, stranger: trustme.CA, version: ssl.TLSVersion
 ) -> None:
     with AlertingServer(stage.server(stranger), version) as server:
-        checked = await check(server.base_url, "--json", **stage.files.settings)
+        checked = await examined(server.base_url, **stage.files.settings)
     assert (checked.status, checked.failures) == (1, [("tls", "client_certificate_refused")])
     assert "alert unknown ca" in checked.detail("tls")
 
@@ -186,7 +186,7 @@ async def test_a_port_without_tls() -> None:
         writer.close()
 
     server = await asyncio.start_server(refuse, ADDRESS, 0)
-    checked = await check(f"https://{ADDRESS}:{server.sockets[0].getsockname()[1]}", "--json")
+    checked = await examined(f"https://{ADDRESS}:{server.sockets[0].getsockname()[1]}")
     server.close()
     await server.wait_closed()
     assert (checked.status, checked.failures) == (1, [("tls", "tls_not_spoken")])
@@ -202,7 +202,7 @@ async def test_a_server_that_says_nothing(stage: Stage) -> None:
 
 
 async def offline(files: ClientFiles, base_url: str = "https://127.0.0.1:1", **settings: str) -> Checked:
-    return await check(base_url, "--json", "--offline", **{**files.settings, **settings})
+    return await examined(base_url, "--offline", **{**files.settings, **settings})
 
 
 async def test_an_expired_client_certificate_cannot_be_used(stage: Stage) -> None:

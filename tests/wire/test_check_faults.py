@@ -1,4 +1,4 @@
-"""``check`` names the right cause: each fault is planted in real sockets, and the command run against it."""
+"""``check`` names the right cause: each fault is planted in real sockets, and looked for as the command does."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.answering_mangopay import AnsweringMangopay, answer, answering
-from tests.support.checking import check
+from tests.support.checking import examined
 from tests.support.forward_proxy import ForwardProxy, forward_proxy
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def test_what_mangopay_answers_is_explained(case: Answered) -> None:
     mangopay.token = mangopay.token if case.token is None else case.token
     mangopay.api = mangopay.api if case.api is None else case.api
     async with answering(mangopay) as base_url:
-        checked = await check(base_url, "--json", **case.settings)
+        checked = await examined(base_url, **case.settings)
     assert (checked.status, checked.failures) == (1, case.failures)
     assert case.words in checked.detail(case.failures[0][0])
     assert mangopay.tokens_asked == 1
@@ -127,7 +127,7 @@ async def test_what_mangopay_answers_is_explained(case: Answered) -> None:
 async def test_a_clock_that_is_wrong_is_told(clock: int, mark: str, words: str) -> None:
     mangopay = AnsweringMangopay(answer(401, '{"error": "invalid_client"}', clock=clock))
     async with answering(mangopay) as base_url:
-        checked = await check(base_url, "--json")
+        checked = await examined(base_url)
     step = checked.step("clock")
     assert step["status"] == mark
     assert step["code"] == (None if mark == "ok" else "clock_skew")
@@ -138,7 +138,7 @@ async def test_a_clock_that_is_wrong_is_told(clock: int, mark: str, words: str) 
 
 
 async def test_a_host_name_that_does_not_exist() -> None:
-    checked = await check("https://no-such-host.invalid", "--json")
+    checked = await examined("https://no-such-host.invalid")
     assert checked.status == 1
     # A machine without a resolver cannot know whether the name exists.
     assert checked.failures in ([("dns", "unknown_host")], [("dns", "resolver_unreachable")])
@@ -146,12 +146,12 @@ async def test_a_host_name_that_does_not_exist() -> None:
 
 
 async def test_nothing_listens(closed_port: int) -> None:
-    checked = await check(f"http://{ADDRESS}:{closed_port}", "--json")
+    checked = await examined(f"http://{ADDRESS}:{closed_port}")
     assert (checked.status, checked.failures) == (1, [("tcp", "connection_refused")])
 
 
 async def test_packets_are_dropped(full_port: int) -> None:
-    checked = await check(f"http://{ADDRESS}:{full_port}", "--json", upstream_connect_timeout="300ms")
+    checked = await examined(f"http://{ADDRESS}:{full_port}", upstream_connect_timeout="300ms")
     assert (checked.status, checked.failures) == (1, [("tcp", "connect_timeout")])
     assert "not done within 0.3 s" in checked.detail("tcp")
 
@@ -179,7 +179,7 @@ async def test_an_egress_proxy_that_opens_no_tunnel(proxy: ForwardProxy, code: s
     mangopay = AnsweringMangopay()
     async with answering(mangopay) as base_url, forward_proxy(proxy):
         with_password = proxy.url.replace("//", "//me:wrong-password@")
-        checked = await check(base_url, "--json", upstream_egress_proxy=with_password, upstream_connect_timeout="1s")
+        checked = await examined(base_url, upstream_egress_proxy=with_password, upstream_connect_timeout="1s")
     assert (checked.status, checked.failures) == (1, [("egress", code)])
     assert f"egress proxy {ADDRESS}:{proxy.port}" in checked.detail("egress")
     assert "password" not in checked.stdout.replace("user and password", "")
@@ -188,18 +188,18 @@ async def test_an_egress_proxy_that_opens_no_tunnel(proxy: ForwardProxy, code: s
 
 async def test_an_egress_proxy_that_does_not_run(closed_port: int) -> None:
     proxy = f"http://{ADDRESS}:{closed_port}"
-    checked = await check(SANDBOX, "--json", mangopay_environment="sandbox", upstream_egress_proxy=proxy)
+    checked = await examined(SANDBOX, mangopay_environment="sandbox", upstream_egress_proxy=proxy)
     assert (checked.status, checked.failures) == (1, [("egress", "egress_unreachable")])
 
 
 async def test_an_egress_proxy_with_an_unknown_name() -> None:
     proxy = "http://no-such-host.invalid:3128"
-    checked = await check(SANDBOX, "--json", mangopay_environment="sandbox", upstream_egress_proxy=proxy)
+    checked = await examined(SANDBOX, mangopay_environment="sandbox", upstream_egress_proxy=proxy)
     assert checked.failures in ([("dns", "egress_unknown_host")], [("dns", "resolver_unreachable")])
 
 
 async def test_a_403_behind_an_egress_proxy_names_the_proxy_as_the_address() -> None:
     async with answering(AnsweringMangopay(answer(403))) as base_url, forward_proxy() as proxy:
-        checked = await check(base_url, "--json", upstream_egress_proxy=proxy.url)
+        checked = await examined(base_url, upstream_egress_proxy=proxy.url)
     assert checked.failures == [("token", "address_not_allowed")]
     assert f"calls leave by the egress proxy {ADDRESS}:{proxy.port}" in checked.detail("token")
