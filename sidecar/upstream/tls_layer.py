@@ -75,7 +75,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             self._deliver()
         else:
             self._fail(ConnectionResetError())
-        return True  # whoever is above closes
+        return True  # what was kept because the protocol above has paused may still have to be delivered
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn that the socket is closed."""
@@ -183,6 +183,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             self._flush()  # an answer to a key update (RFC 8446 section 4.6.3)
         if self._eof and self._reading and not self.is_closing():
             self._protocol.eof_received()
+            self.abort()  # with TLS no side of a connection stays open alone, whatever the protocol above returns
 
     def _flush(self) -> None:
         if self._transport is not None and self._outgoing.pending:

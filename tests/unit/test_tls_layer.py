@@ -201,6 +201,7 @@ async def test_who_is_not_trusted_is_told_so_and_nobody_above_hears_of_it(versio
 async def test_the_end_comes_behind_what_was_sent_before_it(upstream: Upstream) -> None:
     upstream.layer.data_received(upstream.records(b"last", b"words") + upstream.say_goodbye())
     assert (upstream.above.heard, upstream.above.data) == (["made", "data", "eof"], b"lastwords")
+    assert upstream.wire.closing
 
 
 async def test_an_end_without_a_goodbye_is_an_end(upstream: Upstream) -> None:
@@ -208,6 +209,9 @@ async def test_an_end_without_a_goodbye_is_an_end(upstream: Upstream) -> None:
     assert upstream.above.data == b""
     assert upstream.layer.eof_received()
     assert upstream.above.heard == ["made", "eof"]
+    assert upstream.wire.closing
+    upstream.layer.connection_lost(None)
+    assert (upstream.above.heard, upstream.above.lost) == (["made", "eof", "lost"], None)
 
 
 @pytest.mark.parametrize("goodbye", [True, False])

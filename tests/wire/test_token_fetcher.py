@@ -333,6 +333,24 @@ async def test_a_token_is_fetched_over_tls(server_tls: ssl.SSLContext, client_tl
 
 
 @pytest.mark.any_loop
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (b"", Transient("the connection was closed without an answer", failure=FailureKind.LOST)),
+        (GOOD[:-1], Transient("the answer was cut short", failure=FailureKind.LOST)),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + GOOD.partition(b"\r\n\r\n")[2], Fetched),
+    ],
+)
+async def test_the_end_of_a_connection_is_seen_over_tls_too(
+    reply: bytes, expected: object, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    """Nobody waits for the timeout: calls wait for this token, and for the next try."""
+    async with serving(reply, tls=server_tls) as endpoint:
+        result = await fetcher(endpoint.url, tls=client_tls).fetch()
+    assert expected in (result, type(result))
+
+
+@pytest.mark.any_loop
 async def test_an_untrusted_server_gets_no_byte_of_the_request(server_tls: ssl.SSLContext) -> None:
     async with serving(GOOD, tls=server_tls) as endpoint:
         result = await fetcher(endpoint.url).fetch()
