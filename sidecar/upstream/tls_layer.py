@@ -27,8 +27,8 @@ _READ: Final = 16 * 1024
 class TlsLayer(asyncio.Transport, asyncio.Protocol):
     """The protocol of a plain transport, and the transport of the protocol above, once the handshake is done."""
 
-    __slots__ = ("_eof", "_error", "_incoming", "_loop", "_object", "_opened", "_outgoing", "_protocol", "_reading",
-                 "_transport")  # fmt: skip
+    __slots__ = ("_eof", "_error", "_incoming", "_loop", "_object", "_open", "_opened", "_outgoing", "_protocol",
+                 "_reading", "_transport")  # fmt: skip
 
     def __init__(self, protocol: asyncio.Protocol, context: ssl.SSLContext, server_hostname: str) -> None:
         """``protocol`` learns of the connection when ``server_hostname`` has been verified, and not before."""
@@ -40,6 +40,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._object: Final = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._opened: Final[asyncio.Future[None]] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
+        # The handshake is done, and the protocol above knows.
+        self._open = False
         # The protocol above takes more.
         self._reading = True
         self._eof = False
@@ -63,15 +65,15 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
         self._incoming.write(data)
-        if self._opened.done():
+        if self._open:
             self._deliver()
-        else:
+        elif not self._opened.done():  # else whoever dialed has given up
             self._shake_hands()
 
     def eof_received(self) -> bool:
         """Take the end of what the other side sends; what came before it is delivered first."""
         self._eof = True
-        if self._opened.done():
+        if self._open:
             self._deliver()
         else:
             self._fail(ConnectionResetError())
@@ -80,7 +82,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn that the socket is closed."""
         self._transport = None
-        if self._has_opened():
+        if self._open:
             self._protocol.connection_lost(self._error or exc)
         else:
             self._refuse(exc or ConnectionResetError())
@@ -160,6 +162,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             self._fail(error)
             return
         self._flush()
+        self._open = True
         self._opened.set_result(None)
         self._protocol.connection_made(self)
         self._deliver()
@@ -195,9 +198,6 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._flush()
         self._refuse(error)
         self.abort()
-
-    def _has_opened(self) -> bool:
-        return self._opened.done() and not self._opened.cancelled() and self._opened.exception() is None
 
     def _refuse(self, error: Exception) -> None:
         """Let :meth:`opened` fail, unless it is done."""

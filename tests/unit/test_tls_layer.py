@@ -281,3 +281,21 @@ async def test_whoever_gives_up_waiting_for_the_handshake_leaves_no_connection()
     assert here.wire.closing
     here.layer.connection_lost(None)
     assert here.above.heard == []
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_a_handshake_that_nobody_waits_for_any_more_does_not_go_on(end: bool) -> None:
+    """Its bytes may be read in the very moment in which whoever dialed gives up."""
+    here = Upstream()
+    waiting = asyncio.ensure_future(here.layer.opened())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    here.shake_hands()
+    if end:
+        here.layer.eof_received()
+    assert here.above.heard == []
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert here.wire.closing
+    here.layer.connection_lost(None)
+    assert here.above.heard == []
