@@ -28,7 +28,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     """The protocol of a plain transport, and the transport of the protocol above, once the handshake is done."""
 
     __slots__ = ("_eof", "_error", "_incoming", "_loop", "_object", "_open", "_opened", "_outgoing", "_protocol",
-                 "_reading", "_transport")  # fmt: skip
+                 "_reading", "_socket_paused", "_transport")  # fmt: skip
 
     def __init__(self, protocol: asyncio.Protocol, context: ssl.SSLContext, server_hostname: str) -> None:
         """``protocol`` learns of the connection when ``server_hostname`` has been verified, and not before."""
@@ -44,6 +44,8 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._open = False
         # The protocol above takes more.
         self._reading = True
+        # The socket is not read: what was kept of it has not been delivered yet.
+        self._socket_paused = False
         self._eof = False
         self._error: Exception | None = None
 
@@ -115,15 +117,14 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def pause_reading(self) -> None:
         """Deliver no more; a transport's read (256 KiB at most) may be kept here meanwhile."""
         self._reading = False
-        if self._transport is not None:
+        if self._transport is not None and not self._socket_paused:
+            self._socket_paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Deliver again, beginning with what was kept."""
+        """Deliver again, beginning with what was kept; only then the socket is read again."""
         self._reading = True
-        if self._transport is not None:
-            self._transport.resume_reading()
-            self._loop.call_soon(self._deliver)
+        self._loop.call_soon(self._deliver)
 
     def is_reading(self) -> bool:
         """Whether the protocol above takes more."""
@@ -184,9 +185,14 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
             return
         if self._outgoing.pending:
             self._flush()  # an answer to a key update (RFC 8446 section 4.6.3)
-        if self._eof and self._reading and not self.is_closing():
+        if not self._reading or self._transport is None or self._transport.is_closing():
+            return
+        if self._eof:
             self._protocol.eof_received()
             self.abort()  # with TLS no side of a connection stays open alone, whatever the protocol above returns
+        elif self._socket_paused:
+            self._socket_paused = False
+            self._transport.resume_reading()
 
     def _flush(self) -> None:
         if self._transport is not None and self._outgoing.pending:

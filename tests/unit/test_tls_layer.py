@@ -225,13 +225,24 @@ async def test_nothing_is_delivered_while_paused_and_nothing_is_lost_by_it(upstr
     assert "eof" not in above.heard
     for expected in (b"ab", b"abc"):
         layer.resume_reading()
-        assert upstream.wire.reading
         await asyncio.sleep(0)
-        assert above.data == expected
+        assert (above.data, upstream.wire.reading) == (expected, False)
     above.on_data = lambda: None
     layer.resume_reading()
     await asyncio.sleep(0)
     assert above.heard == ["made", "data", "eof"]
+
+
+async def test_the_socket_is_read_again_when_nothing_is_kept_any_more(upstream: Upstream) -> None:
+    """Else each pause would add a read of the socket to what is kept, and take one piece off it."""
+    layer = upstream.layer
+    upstream.above.on_data = layer.pause_reading
+    layer.data_received(upstream.records(b"a", b"b"))
+    upstream.above.on_data = lambda: None
+    layer.resume_reading()
+    assert not upstream.wire.reading
+    await asyncio.sleep(0)
+    assert (upstream.above.data, upstream.wire.reading) == (b"ab", True)
 
 
 async def test_nothing_is_delivered_once_the_protocol_above_has_closed(upstream: Upstream) -> None:

@@ -217,6 +217,42 @@ async def test_a_body_that_tls_cuts_short_is_cut_short_here(authority: trustme.C
             response.release()
 
 
+async def test_what_a_slow_reader_leaves_does_not_pile_up_between_socket_and_reader(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time that the reader takes something, no more may come off the socket than it takes."""
+    most = 0
+    receive = TlsLayer.data_received
+
+    def spy(self: TlsLayer, data: bytes) -> None:
+        nonlocal most
+        receive(self, data)
+        most = max(most, self._incoming.pending)
+
+    monkeypatch.setattr(TlsLayer, "data_received", spy)
+    size = 16_000_000
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(size // 64_000):
+            await peer.send(bytes(64_000))
+        await peer.gone()
+
+    async with serve(script, ssl_context=proving(authority.issue_cert("localhost"))) as upstream:
+        async with client_of(upstream, ssl_context=trusting(authority)) as client:
+            response = await client.ask()
+            count = 0
+            while piece := await response.read():
+                count += len(piece)
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            response.release()
+            assert client.pool.idle == 1
+    assert count == size
+    assert most <= 262_144  # one look at the socket
+
+
 async def test_an_idle_connection_that_upstream_closes_is_noticed(authority: trustme.CA) -> None:
     async def script(peer: Peer) -> None:
         await peer.request()
