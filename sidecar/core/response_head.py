@@ -34,6 +34,8 @@ _TOO_MANY: Final = f"more than {MAX_INTERIM} interim responses"
 # Lines that differ from answer to answer (dates, lengths, limits) only pass through.
 _LINES_KEPT: Final = 512
 _LINE_LENGTH_KEPT: Final = 256
+# Their values may be somebody's secret (a session, the user's own way to SCA), which is not to outlive its call.
+_NOT_KEPT: Final = frozenset({b"authentication-info", b"location", b"set-cookie", b"www-authenticate"})
 
 _END: Final = b"\r\n\r\n"
 _VERSION: Final = b"HTTP/1."
@@ -156,7 +158,8 @@ def _read_field_line(line: bytes) -> Field:
     if match is None:
         raise BadResponseError("malformed header line")
     found = Field(match[1], match[2].rstrip(b" \t"))
-    _remember(_FIELD_LINES, line, found)
+    if found.name.lower() not in _NOT_KEPT:
+        _remember(_FIELD_LINES, line, found)
     return found
 
 

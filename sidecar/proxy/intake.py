@@ -60,6 +60,10 @@ class CallerRequest(msgspec.Struct, frozen=True):
     #: The connection that it came on.
     connection: ProxyConnection
 
+    def __repr__(self) -> str:
+        """Say which method it has: its target and headers may hold secrets, the caller key among them."""
+        return f"<CallerRequest {self.method}>"
+
 
 class Intake(RequestHandler):
     """The reading half of a connection. :class:`~sidecar.proxy.connection.ProxyConnection` is the other one."""

@@ -37,6 +37,10 @@ class RawResponse(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     keep_alive: bool
 
+    def __repr__(self) -> str:
+        """Say how large it is: a caller's token may be in it."""
+        return f"<RawResponse {len(self.head)}+{len(self.body)} bytes>"
+
     def write_to(self, connection: ProxyConnection) -> None:
         """Write head and body, in one write unless the body is large."""
         body = self.body

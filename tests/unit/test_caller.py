@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import HttpVersion11
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.caller import LIFETIME, Callers
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.secret import Secret
+from sidecar.proxy.intake import CallerRequest
+from sidecar.proxy.local_token import LocalTokens
 
 if TYPE_CHECKING:
     from sidecar.core.layout import RawHeaders
@@ -242,6 +245,17 @@ def test_the_key_shows_nowhere() -> None:
     error = caught.value
     assert KEY not in str((str(error), repr(error), error.detail, error.__cause__, error.__context__))
     assert KEY.encode() not in [getattr(CALLERS, slot) for slot in CALLERS.__slots__]
+
+
+def test_neither_what_a_caller_proves_nor_what_it_gets_shows_in_a_repr() -> None:
+    nothing: Any = None
+    request = CallerRequest(
+        "POST", "/v2.01/acme?canary", HttpVersion11, authorization("Basic canary"), content=nothing, connection=nothing
+    )
+    answer = LocalTokens(CALLERS).answer(wall=NOW, keep_alive=True)
+    assert "canary" not in repr(request)
+    assert "sidecar_" not in repr(answer)
+    assert b"sidecar_" in answer.body
 
 
 @pytest.mark.parametrize("nonce", ["", "a.b", "a b", "a\n", "é", "a/b", "a="])

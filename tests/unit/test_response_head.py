@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core import response_head
 from sidecar.core.response_head import (
     MAX_HEAD,
     MAX_INTERIM,
@@ -387,3 +388,18 @@ def test_a_head_cut_between_cr_and_lf_is_waited_for() -> None:
     found = reader.feed(b"\n\r\n")
     assert found is not None
     assert found[0].status == 200
+
+
+def test_no_secret_of_a_user_outlives_the_answer_in_the_tables() -> None:
+    secrets = (
+        b"Set-Cookie: session=canary; Secure",
+        b"sEt-cookie:canary",
+        b"WWW-Authenticate: PendingUserAction RedirectUrl=https://sca.example/?token=canary",
+        b"Location: https://example.test/?code=canary",
+        b"Authentication-Info: nextnonce=canary",
+    )
+    for line in (*secrets, b"X-Kept: yes"):
+        assert parse_head(head(line)).lines_down
+    kept = b"".join(response_head._FIELD_LINES)
+    assert b"X-Kept: yes" in kept
+    assert b"canary" not in kept
