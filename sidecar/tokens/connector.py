@@ -40,9 +40,19 @@ class DialedConnector(aiohttp.BaseConnector):
     def __init__(self, dialer: Dialer) -> None:
         super().__init__(force_close=True, limit=1)
         self._dialer: Final = dialer
+        self._transport: asyncio.BaseTransport | None = None
+
+    @property
+    def tls_error(self) -> BaseException | None:
+        """Why TLS ended the connection, if it did.
+
+        After an alert that came before the request was written, aiohttp itself only says that it could not write.
+        """
+        return None if self._transport is None else self._transport.get_extra_info("tls_error")
 
     async def _create_connection(
         self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> ResponseHandler:
         protocol, _ = await self._dialer.dial(self._factory, math.inf)  # it has a timeout of its own
+        self._transport = protocol.transport
         return protocol

@@ -108,17 +108,18 @@ class Fetcher:
 
     async def _fetch(self, api_key: Secret) -> FetchResult:
         sent_at = self._clock.now()
+        connector = DialedConnector(self._dialer)
         try:
-            async with self._session() as session:
+            async with self._session(connector) as session:
                 return await self._ask(session, api_key, sent_at)
         except UpstreamFailure as failure:
             return _translate_dial(failure)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return _translate(error)
+            return _translate(connector.tls_error or error)
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _session(self, connector: DialedConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=DialedConnector(self._dialer),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=self._timeout,
             headers={"User-Agent": f"mangopay-sidecar/{__version__}"},
@@ -198,7 +199,6 @@ _DETAILS: Final[tuple[tuple[type[BaseException], FailureKind, str], ...]] = (
     (aiohttp.ClientResponseError, FailureKind.BROKEN, "the answer is broken"),
     (aiohttp.ClientPayloadError, FailureKind.LOST, "the answer was cut short"),
     (aiohttp.ServerDisconnectedError, FailureKind.LOST, "the connection was closed without an answer"),
-    # Includes a TLS alert that came before the request was written: aiohttp then only says that it could not write.
     (aiohttp.ClientOSError, FailureKind.LOST, "the connection was lost"),
 )
 

@@ -146,9 +146,11 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport tells, or the ``ssl_object``."""
+        """Return what the transport tells, the ``ssl_object``, or the ``tls_error`` that ended the connection."""
         if name == "ssl_object":
             return self._object
+        if name == "tls_error":
+            return self._error
         return default if self._transport is None else self._transport.get_extra_info(name, default)
 
     # --- inside ------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 import trustme
@@ -21,6 +21,7 @@ from sidecar.core.resend import FailureKind
 from sidecar.core.secret import Secret
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
+from sidecar.upstream.tls_layer import TlsLayer
 from tests.support.canary import CANARY_API_KEY as KEY
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
@@ -28,6 +29,8 @@ from tests.support.clock import FakeClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 TOKEN = CANARY_TOKEN + "-55aa"
 GOOD_BODY = b'{"access_token": "%b", "token_type": "bearer", "expires_in": 3600}' % TOKEN.encode()
@@ -422,6 +425,46 @@ async def test_a_demanded_certificate_that_we_do_not_have_is_a_refusal(
     assert await fetch_with_certificate(server_tls, client_tls) == Refused(
         Refusal.CERTIFICATE, "TLS: tlsv13_alert_certificate_required"
     )
+
+
+@pytest.mark.any_loop
+async def test_an_alert_that_comes_before_the_request_was_written_is_a_refusal_too(
+    server_tls: ssl.SSLContext, client_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As from a server nearby: the handshake was done, so the connection was handed out.
+
+    aiohttp writes in a task of its own, and may find the connection closed before the event loop has told of its loss.
+    """
+    failed = asyncio.Event()
+    fail, lose = TlsLayer._fail, TlsLayer.connection_lost
+
+    def tell(self: TlsLayer, error: Exception) -> None:
+        failed.set()
+        fail(self, error)
+
+    def tell_late(self: TlsLayer, exc: Exception | None, passes: int = 10) -> None:
+        if passes:
+            asyncio.get_running_loop().call_soon(tell_late, self, exc, passes - 1)
+        else:
+            lose(self, exc)
+
+    class Slow(Dialer):
+        async def dial(self, make: Callable[[], P], limit: float) -> tuple[P, socket.socket]:
+            dialed = await super().dial(make, limit)
+            await failed.wait()
+            return dialed
+
+    monkeypatch.setattr(TlsLayer, "_fail", tell)
+    monkeypatch.setattr(TlsLayer, "connection_lost", tell_late)
+    client_tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    server_tls.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        refusing = asyncio.create_task(asyncio.to_thread(refuse_handshake, listener, server_tls))
+        endpoint = Endpoint.parse(f"https://127.0.0.1:{listener.getsockname()[1]}")
+        slow = Slow(endpoint, connect_timeout=5.0, ssl_context=client_tls)
+        result = await Fetcher(endpoint, "acme", Secret(KEY), FakeClock(), dialer=slow).fetch()
+        await refusing
+    assert result == Refused(Refusal.CERTIFICATE, "TLS: tlsv13_alert_certificate_required")
 
 
 async def test_an_alert_that_may_be_about_anything_is_transient(
