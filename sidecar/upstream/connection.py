@@ -157,8 +157,13 @@ class Connection(Link):
             raise error
 
     def is_alive(self) -> bool:
-        """Whether a request can be sent now: open, idle, and nothing waits to be read."""
-        return self.phase is Phase.READY and self.is_quiet()
+        """Whether a request can be sent now: open, idle, and nothing waits to be read.
+
+        After a handshake a part of a session ticket may have come; after an answer, only what nobody asked for.
+        """
+        if self.phase is not Phase.READY or not self.is_quiet():
+            return False
+        return self.is_between_records() or not (self.pooled or self.reused)
 
     async def look_again(self) -> None:
         """Raise UpstreamFailure, of kind DEAD_BEFORE_WRITE, unless the connection is alive.

@@ -6,6 +6,8 @@ import asyncio
 import select
 from typing import TYPE_CHECKING, Final, cast
 
+from sidecar.upstream.tls_layer import TlsLayer
+
 if TYPE_CHECKING:
     import socket
 
@@ -22,11 +24,12 @@ class Link(asyncio.Protocol):
     It must not be used before the event loop has called :meth:`connection_made`.
     """
 
-    __slots__ = ("_poll", "_reading_paused", "_room", "_transport", "_writing_paused", "loop")
+    __slots__ = ("_layer", "_poll", "_reading_paused", "_room", "_transport", "_writing_paused", "loop")
 
     def __init__(self) -> None:
         self.loop: Final = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._layer: TlsLayer | None = None
         self._poll: select.poll | None = None
         self._room: asyncio.Future[None] | None = None
         self._writing_paused = False
@@ -35,6 +38,7 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the open transport (TLS handshake done)."""
         self._transport = cast("asyncio.Transport", transport)
+        self._layer = transport if isinstance(transport, TlsLayer) else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn that the transport is gone."""
@@ -53,6 +57,10 @@ class Link(asyncio.Protocol):
             return False
         # The event loop may not have looked at the socket since upstream closed it: ask the system.
         return self._poll is None or not self._poll.poll(0)
+
+    def is_between_records(self) -> bool:
+        """Whether all that came was whole TLS records; without TLS there is nothing to tell."""
+        return self._layer is None or not self._layer.is_within_record
 
     async def loop_pass(self) -> None:
         """Return after the event loop has been round once."""

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 #: Bytes that are decrypted in one go; a record has 16 KiB at most (RFC 8446 section 5.1).
 _READ: Final = 16 * 1024
+#: Bytes before each record; the last two tell its length (RFC 8446 section 5.1).
+_RECORD_HEADER: Final = 5
 
 
 class TlsLayer(asyncio.Transport, asyncio.Protocol):
     """The protocol of a plain transport, and the transport of the protocol above, once the handshake is done."""
 
-    __slots__ = ("_eof", "_error", "_incoming", "_loop", "_object", "_open", "_opened", "_outgoing", "_protocol",
-                 "_reading", "_socket_paused", "_transport")  # fmt: skip
+    __slots__ = ("_cut_header", "_eof", "_error", "_incoming", "_loop", "_missing", "_object", "_open", "_opened",
+                 "_outgoing", "_protocol", "_reading", "_socket_paused", "_transport")  # fmt: skip
 
     def __init__(self, protocol: asyncio.Protocol, context: ssl.SSLContext, server_hostname: str) -> None:
         """``protocol`` learns of the connection when ``server_hostname`` has been verified, and not before."""
@@ -40,6 +42,9 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._object: Final = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._opened: Final[asyncio.Future[None]] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
+        # Where the socket's bytes end: so many bytes before a record does, or after these of a record's header.
+        self._missing = 0
+        self._cut_header = b""
         # The handshake is done, and the protocol above knows.
         self._open = False
         # The protocol above takes more.
@@ -67,6 +72,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from the socket."""
         self._incoming.write(data)
+        self._follow_records(data)
         if self._open:
             self._deliver()
         elif not self._opened.done():  # else whoever dialed has given up
@@ -96,6 +102,11 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
     def resume_writing(self) -> None:
         """Tell the protocol above that it may write again."""
         self._protocol.resume_writing()
+
+    @property
+    def is_within_record(self) -> bool:
+        """Whether a part of a record has come, of which the protocol above cannot know yet."""
+        return self._missing > 0 or bool(self._cut_header)
 
     # --- what the protocol above calls -------------------------------------------------------------------------------
 
@@ -169,6 +180,20 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._opened.set_result(None)
         self._protocol.connection_made(self)
         self._deliver()
+
+    def _follow_records(self, data: bytes) -> None:
+        """Note where ``data`` ends. OpenSSL takes parts of records in, and does not tell that it has any."""
+        if self._cut_header:
+            data = self._cut_header + data
+            self._cut_header = b""
+        position, size = self._missing, len(data)
+        while position + _RECORD_HEADER <= size:
+            position += _RECORD_HEADER + (data[position + 3] << 8 | data[position + 4])
+        if position < size:
+            self._cut_header = data[position:]
+            self._missing = 0
+        else:
+            self._missing = position - size
 
     def _deliver(self) -> None:
         """Hand on what can be decrypted, record by record, for as long as the protocol above takes it."""

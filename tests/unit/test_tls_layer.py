@@ -137,6 +137,15 @@ class Upstream:
         return self._outgoing.read()
 
 
+def ends_of_records(data: bytes) -> set[int]:
+    """Return where a record ends in ``data``, and 0."""
+    ends = {end := 0}
+    while end < len(data):
+        end += 5 + int.from_bytes(data[end + 3 : end + 5])
+        ends.add(end)
+    return ends
+
+
 @pytest.fixture
 async def upstream() -> Upstream:
     here = Upstream()
@@ -168,8 +177,12 @@ def test_it_does_not_matter_how_the_bytes_are_cut(sizes: list[int], pieces: list
         here = Upstream()
         here.shake_hands(cut)
         await here.layer.opened()
-        for piece in cut(here.records(*pieces)):
+        sent, position = here.records(*pieces), 0
+        ends = ends_of_records(sent)
+        for piece in cut(sent):
             here.layer.data_received(piece)
+            position += len(piece)
+            assert here.layer.is_within_record == (position not in ends)
         assert here.above.data == b"".join(pieces)
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ import datetime as dt
 import os
 import shutil
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -17,7 +17,7 @@ from sidecar.core.resend import Failure, FailureKind, Sent
 from sidecar.upstream.errors import UpstreamFailure
 from sidecar.upstream.tls import client_context
 from sidecar.upstream.tls_layer import TlsLayer
-from tests.support.upstreams import OK, Peer, answering, client_of, serve
+from tests.support.upstreams import OK, Peer, Upstream, answering, client_of, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -279,6 +279,67 @@ def test_session_keys_are_written_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_p
     """Python's own default context honours this variable: whoever sets it could read every token."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
     assert client_context().keylog_filename is None
+
+
+class Cutting(asyncio.Protocol):
+    """A TLS server on memory BIOs, so that a record of it can be sent in parts."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.requests: list[bytes] = []
+        self.lost = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        try:
+            if self._object.version() is None:
+                self._object.do_handshake()
+            self.requests.append(self._object.read(1 << 16))
+            self._object.write(OK)
+        except ssl.SSLWantReadError:
+            pass
+        self.transport.write(self._outgoing.read())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
+
+    def say_unasked(self, size: int) -> None:
+        """Send the first ``size`` bytes of an answer's record."""
+        self._object.write(OK)
+        self.transport.write(self._outgoing.read()[:size])
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 6, 40])
+async def test_a_part_of_a_record_that_nobody_asked_for_ends_a_connection_before_its_next_request(
+    authority: trustme.CA, size: int
+) -> None:
+    """OpenSSL keeps such a part to itself: the rest of it would be the answer to the next request."""
+    loop, made = asyncio.get_running_loop(), list[Cutting]()
+    context = proving(authority.issue_cert("localhost"))
+
+    def make() -> Cutting:
+        made.append(Cutting(context))
+        return made[-1]
+
+    async with await loop.create_server(make, "127.0.0.1", 0) as server:
+        there = Upstream(answering(OK))
+        there.scheme, there.address, there.port = "https", "localhost", server.sockets[0].getsockname()[1]
+        async with client_of(there, ssl_context=trusting(authority)) as client:
+            assert await client.call("POST", body=b"one") == OK[-12:]
+            first = made[0]
+            assert client.pool.idle == 1
+            first.say_unasked(size)
+            (connection,) = client.pool._idle
+            while connection.is_between_records():
+                await asyncio.sleep(0)
+            assert await client.call("POST", body=b"two") == OK[-12:]
+            assert len(made) == 2
+            await first.lost.wait()
+            assert len(first.requests) == 1
 
 
 # --- what only OpenSSL's own server can be made to do ----------------------------------------------------------------
