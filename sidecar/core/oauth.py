@@ -145,12 +145,17 @@ def read_answer(status: int, body: bytes, *, retry_after: float | None, sent_at:
     return Refused(refusal, detail, retry_after)
 
 
+def is_access_token(value: str) -> bool:
+    """Whether a header line can carry ``value``."""
+    return _ACCESS_TOKEN.fullmatch(value) is not None
+
+
 def _read_token(body: bytes, retry_after: float | None, sent_at: float) -> Fetched | Transient:
     answer = _read_object(body)
     if answer is None:
         return Transient("the answer is no JSON object", retry_after)
     value = answer.get("access_token")
-    if not isinstance(value, str) or not _ACCESS_TOKEN.fullmatch(value):
+    if not isinstance(value, str) or not is_access_token(value):
         return Transient("the answer's access_token is not a string that a header can carry", retry_after)
     # RFC 6749 section 5.1 requires token_type, and has it compared without case. One that is
     # missing harms nobody; one of another kind would be used wrongly.

@@ -45,6 +45,8 @@ LEASE: Final = 5.0
 #: Seconds after which nothing in a document matters any more: no token and no latch lasts for longer than a day.
 KEPT: Final = 2 * 86_400.0
 
+#: Seconds for which a lease is believed, whatever it says of itself: else what somebody wrote could last for ever.
+LONGEST_LEASE: Final = 120.0
 #: Seconds by which the store's clock may go back without ending a lease: NTP does that in small steps.
 _STEP: Final = 1.0
 #: Latches of one part, of client certificates that are in use at the same time.
@@ -239,7 +241,7 @@ def _others_ask(document: Document, wish: Wish, now: float) -> bool:
 
 
 def _is_live(lease: Lease, now: float) -> bool:
-    return lease.renewed_at - _STEP <= now < lease.until
+    return lease.renewed_at - _STEP <= now < lease.until <= lease.renewed_at + LONGEST_LEASE
 
 
 def _held(document: Document, grant: Grant, now: float) -> Part | None:

@@ -11,6 +11,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from structlog.testing import capture_logs
 from sidecar.config import ConfigError
 from sidecar.tokens.stores import file
 from sidecar.tokens.stores.backend import StoreError
+from sidecar.tokens.stores.detached import MOST
 from sidecar.tokens.stores.file import FileBackend, boot_id, check_place
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
@@ -142,6 +144,83 @@ async def test_nothing_is_renamed_that_is_not_on_the_disk(
     monkeypatch.setattr(os, "rename", noted_rename)
     await store.swap(NAME, None, OLD, KEEP)
     assert done == ["fsync tokens.new", "rename tokens.new tokens", f"fsync {path.parent.name}"]
+
+
+async def test_a_file_system_that_cannot_flush_a_directory_will_do(
+    store: FileBackend, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def failing(name: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & os.O_DIRECTORY:
+            raise OSError(errno.EINVAL, "told by the test")
+        return real(name, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing)
+    assert (await store.swap(NAME, None, OLD, KEEP))[0]
+    assert await content(store) == OLD
+
+
+async def test_a_lock_that_was_tidied_away_meanwhile_is_none(
+    store: FileBackend, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes next locks a new file, so the old one must not count."""
+    lock = path.parent / "tokens.lock"
+    real = fcntl.flock
+    removals = 2
+
+    def tidied(descriptor: int, operation: int) -> None:
+        nonlocal removals
+        if removals:
+            removals -= 1
+            lock.unlink()
+            if removals:
+                lock.touch()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", tidied)
+    with store._locked(), lock.open("rb") as other, pytest.raises(BlockingIOError):
+        real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert removals == 0
+
+
+async def test_a_file_system_that_hangs_holds_up_nothing_else(
+    store: FileBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Host names are resolved in the event loop's own threads: none of them may be left hanging."""
+    going_on = threading.Event()
+    monkeypatch.setattr(store, "_look", going_on.wait)
+    for _ in range(MOST):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(store.read(NAME), 0.01)
+    with pytest.raises(StoreError, match="does not come back from what it was asked before"):
+        await store.read(NAME)
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: 1), 20) == 1
+    going_on.set()
+    monkeypatch.undo()
+    while (threads := [thread for thread in threading.enumerate() if thread.name == "store"]) != []:
+        threads[0].join()
+    assert await content(store) is None
+
+
+def test_a_process_ends_while_a_file_system_hangs(path: Path) -> None:
+    program = """
+import asyncio, pathlib, sys, threading
+from sidecar.runtime import SystemClock
+from sidecar.tokens.stores.file import FileBackend
+
+async def main():
+    store = FileBackend(pathlib.Path(sys.argv[1]), SystemClock())
+    store._look = threading.Event().wait
+    try:
+        await asyncio.wait_for(store.read("x"), 0.01)
+    except TimeoutError:
+        print("given up")
+
+asyncio.run(main())
+"""
+    command: list[str | Path] = [sys.executable, "-c", program, path]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout == "given up\n"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES])
@@ -361,7 +440,7 @@ async def test_a_link_where_the_new_file_goes_is_not_followed(store: FileBackend
 
 async def test_its_repr_shows_no_token(store: FileBackend) -> None:
     await store.swap(NAME, None, json.dumps(CANARY_TOKEN).encode(), KEEP)
-    record("repr", repr(store))
+    record("repr", repr(store) + repr(await store.read(NAME)))
 
 
 # --- its clock -------------------------------------------------------------------------------------------------------

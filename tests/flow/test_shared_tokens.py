@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -315,6 +316,21 @@ async def test_one_that_ends_in_order_leaves_no_lease_behind(fleet: Fleet) -> No
     assert fleet.mangopay.sent_at[1] == closed
 
 
+async def test_one_that_ends_before_it_could_tell_leaves_no_lease_behind(fleet: Fleet) -> None:
+    backend = MemoryBackend(fleet.shelf)
+    first = fleet.node(backend, prefetch=True)
+    await fleet.clock.advance(0.1)
+    backend.thawed.clear()
+    await fleet.clock.advance(0.2)  # the answer is there, and cannot be told
+    closing = asyncio.ensure_future(first.close())
+    await fleet.clock.settle()
+    backend.thawed.set()
+    await closing
+    closed = fleet.clock.now()
+    assert await fleet.tokens(*fleet.start()) == ["-2"]
+    assert fleet.mangopay.sent_at[1] == closed
+
+
 async def test_the_lease_of_a_request_that_takes_long_is_kept(fleet: Fleet) -> None:
     fleet.mangopay.delay = 3 * LEASE
     fleet.start(5, prefetch=True)
@@ -371,6 +387,15 @@ async def test_a_sealed_token_that_somebody_changed_is_replaced_once_for_all(fle
         assert set(await fleet.tokens(*later)) == {"-2"}
     assert fleet.mangopay.requests == 2
     assert "store.token_unreadable" in [entry["event"] for entry in logs]
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a\\r\\nX-Injected: b", "\u00e9"])
+async def test_what_no_header_can_carry_is_replaced(fleet: Fleet, value: str) -> None:
+    await fleet.tokens(*fleet.start())
+    pattern = rb'(?<="value":")[^"]*'
+    fleet.shelf.contents[NAME] = re.sub(pattern, lambda _: value.encode(), fleet.shelf.contents[NAME])
+    assert set(await fleet.tokens(*fleet.start(3))) == {"-2"}
+    assert fleet.mangopay.requests == 2
 
 
 async def test_the_store_sees_neither_key_nor_token(fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from sidecar.core.errors import ErrorCode
 from sidecar.core.shared_document import Document
 from sidecar.tokens.stores.store import StoreDownError
 from tests.support.stores import NAME, Fleet, MemoryBackend
-from tests.support.tokens import LOCKED_OUT
+from tests.support.tokens import LOCKED_OUT, REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, MutableMapping
@@ -112,6 +112,65 @@ async def test_a_bug_around_the_store_costs_no_call_either(
     assert [entry["detail"] for entry in logs if entry["event"] == "store.down"] == [
         "the store failed: ZeroDivisionError"
     ]
+
+
+async def test_a_store_that_forgets_everything_makes_no_storm(fleet: Fleet) -> None:
+    backend = MemoryBackend(fleet.shelf)
+    backend.forgets = True
+    node = fleet.node(backend)
+    assert await fleet.tokens(node) == ["-2"]
+    assert fleet.mangopay.requests == 2
+    node.manager.unauthorized(1, "/a")
+    assert await fleet.tokens(node, newer_than=1) == ["-4"]
+    assert fleet.mangopay.requests == 4
+
+
+@pytest.mark.parametrize(
+    ("result", "said"), [(LOCKED_OUT, ErrorCode.TOKEN_LOCKED_OUT), (REFUSED, ErrorCode.CREDENTIALS_REFUSED)]
+)
+async def test_a_refusal_that_the_store_forgets_is_not_asked_for_again(
+    fleet: Fleet, result: Any, said: ErrorCode
+) -> None:
+    fleet.mangopay.then(result)
+    backend = MemoryBackend(fleet.shelf)
+    backend.forgets = True
+    node = fleet.node(backend)
+    assert [answer.code for answer in await fleet.tokens(node)] == [said]
+    await fleet.clock.advance(20)
+    assert fleet.mangopay.requests == 1
+
+
+async def test_a_store_whose_every_answer_is_slow_is_given_up_in_time(
+    fleet: Fleet, logs: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each operation alone is within its time; but others are always faster."""
+    swap = MemoryBackend.swap
+    count = iter(range(1000))
+
+    async def slowly(self: MemoryBackend, *arguments: Any) -> Any:
+        await asyncio.sleep(0.03)
+        fleet.shelf.contents[NAME] = b'{"fence":%d}' % next(count)
+        return await swap(self, *arguments)
+
+    monkeypatch.setattr(MemoryBackend, "swap", slowly)
+    node = fleet.node(MemoryBackend(fleet.shelf), timeout=0.05)
+    call = asyncio.ensure_future(node.token())
+    while not fleet.mangopay.requests:
+        await asyncio.sleep(0.01)
+    await fleet.clock.advance(1)
+    assert await call == "-1"
+    assert [entry["detail"] for entry in logs if entry["event"] == "store.down"] == [
+        "the store is too slow: a change takes over 0.1 s"
+    ]
+
+
+async def test_what_cannot_even_be_counted_with_costs_no_call(
+    fleet: Fleet, logs: list[MutableMapping[str, Any]]
+) -> None:
+    fleet.shelf.contents[NAME] = b'{"fence":%s}' % (b"9" * 4300)
+    node = fleet.node(MemoryBackend(fleet.shelf))
+    assert await fleet.tokens(node) == ["-1"]
+    assert events(logs)[0] in ("store.down", "store.document_unreadable")
 
 
 async def test_a_document_that_changes_all_the_time_counts_as_down(
@@ -259,3 +318,12 @@ async def test_closing_leaves_nothing_of_a_store_that_is_down(fleet: Fleet) -> N
     node.manager.unauthorized(1, "/a")
     await node.close()
     assert len(node.store.tasks) == 0
+
+
+async def test_closing_waits_for_no_store_that_hangs(fleet: Fleet) -> None:
+    backend = MemoryBackend(fleet.shelf)
+    node = fleet.node(backend, timeout=0.05)
+    await fleet.tokens(node)
+    backend.thawed.clear()
+    await node.close()
+    assert backend.closed == 0

@@ -62,6 +62,8 @@ class MemoryBackend:
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.closed = 0
+        #: It says that it has written, and keeps nothing.
+        self.forgets = False
 
     async def read(self, name: str) -> Snapshot:
         await self._operate()
@@ -75,7 +77,8 @@ class MemoryBackend:
         if found != before:
             return False, Snapshot(found, self.shelf.now())
         self.shelf.writes += 1
-        self.shelf.contents[name] = after
+        if not self.forgets:
+            self.shelf.contents[name] = after
         return True, Snapshot(after, self.shelf.now())
 
     async def probe(self) -> None:
@@ -88,6 +91,7 @@ class MemoryBackend:
         self.closed += 1
 
     async def close(self) -> None:
+        await self.thawed.wait()
         self.closed += 1
 
     async def _operate(self, *, writes: bool = False) -> None:

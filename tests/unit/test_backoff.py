@@ -12,7 +12,7 @@ WALL = 1_700_000_000.0
 NOV_1994 = 784_111_777.0
 
 
-@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (8, 30), (10_000, 30)])
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.5), (2, 1), (3, 2), (6, 16), (7, 30), (10_000, 30), (-9, 0.5)])
 def test_pauses_double_up_to_the_limit(failures: int, seconds: float) -> None:
     assert Backoff(first=0.5, limit=30.0).delay(failures, 0.3) == seconds
 

@@ -14,6 +14,7 @@ from sidecar.core.shared_document import Document, Known, Part, StoredToken
 from sidecar.core.shared_token import (
     KEPT,
     LEASE,
+    LONGEST_LEASE,
     Await,
     Claim,
     Grant,
@@ -102,6 +103,17 @@ def test_a_lease_is_kept_by_renewing_it() -> None:
     assert ask(document, wish("you"), NOW + 8.9)[1] == Await()
     document, held = renew(document, grant, NOW + 20, LEASE)
     assert held, "it was over, and nobody wanted it"
+
+
+def test_a_lease_that_claims_to_last_for_ever_keeps_nobody_waiting() -> None:
+    """Nobody who follows the rules writes one."""
+    document, _ = granted(Document())
+    part = document.parts[API]
+    assert part.lease is not None
+    for until in (1e308, NOW + LONGEST_LEASE + 1):
+        lease = msgspec.structs.replace(part.lease, until=until)
+        forged = Document(1, None, {API: msgspec.structs.replace(part, lease=lease)})
+        assert isinstance(ask(forged, wish("you"))[1], Grant)
 
 
 def test_a_lease_that_another_got_meanwhile_cannot_be_renewed_given_back_or_used() -> None:

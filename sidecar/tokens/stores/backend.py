@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from sidecar.core.diagnosis import Cause
@@ -24,7 +24,8 @@ class StoreError(Exception):
 class Snapshot:
     """What a store held under a name (None: nothing), and what its clock said then (seconds)."""
 
-    content: bytes | None
+    #: Not shown: in a file, tokens stand in it as they are.
+    content: bytes | None = field(repr=False)
     now: float
 
 

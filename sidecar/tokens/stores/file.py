@@ -14,13 +14,13 @@ restarts of it: see :class:`_Content`.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import fcntl
 import os
 import stat
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -32,6 +32,7 @@ from sidecar.config.errors import shown
 from sidecar.core.diagnosis import Cause
 from sidecar.core.shared_document import LONGEST
 from sidecar.tokens.stores.backend import Snapshot, StoreError
+from sidecar.tokens.stores.detached import Detached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ _READ_BY_OTHERS: Final = "every user who could read it may have its tokens: revo
 
 
 class FileBackend:
-    """Documents in a file. Blocking I/O happens in a thread."""
+    """Documents in a file. Blocking I/O happens in a thread, which may hang without harm to anything else."""
 
     kind: Final = "file"
 
@@ -95,25 +96,26 @@ class FileBackend:
         self._new: Final = path.with_name(f"{path.name}.new")
         self._lock: Final = path.with_name(f"{path.name}.lock")
         self._rejected: Final = path.with_name(f"{path.name}.rejected")
+        self._detached: Final = Detached()
 
     async def read(self, name: str) -> Snapshot:
         """Return what is kept under ``name``. Raises StoreError."""
-        found = await asyncio.to_thread(self._look)
+        found = await self._detached.run(self._look)
         if not isinstance(found, _Unfit):
             return self._snapshot(found, name)
-        settled, unfit = await asyncio.to_thread(self._settle)
+        settled, unfit = await self._detached.run(self._settle)
         self._tell(unfit)
         return self._snapshot(settled, name)
 
     async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
         """Put ``after`` in place of ``before``, see Backend. Raises StoreError."""
-        swapped, snapshot, unfit = await asyncio.to_thread(self._swap, name, before, after, keep)
+        swapped, snapshot, unfit = await self._detached.run(partial(self._swap, name, before, after, keep))
         self._tell(unfit)
         return swapped, snapshot
 
     async def probe(self) -> None:
         """Write the file as it is. Raises StoreError."""
-        self._tell(await asyncio.to_thread(self._rewrite))
+        self._tell(await self._detached.run(self._rewrite))
 
     async def rest(self) -> None:
         """Nothing is kept open."""
@@ -123,7 +125,7 @@ class FileBackend:
 
     async def inspect(self) -> None:
         """Look at the file as it lies there, and change nothing. Raises StoreError."""
-        found = await asyncio.to_thread(self._look)
+        found = await self._detached.run(self._look)
         if isinstance(found, _Unfit):
             raise StoreError(f"{found.why}: a sidecar of this user would set it aside", Cause.STORE_NOT_OURS)
 
@@ -197,32 +199,42 @@ class FileBackend:
             file.flush()
             os.fsync(file.fileno())
         os.rename(self._new, self._path)  # noqa: PTH104 - as the calls around it
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        # Everybody sees the new state by now. Some file systems cannot flush a directory; without it, what a loss
+        # of power could undo is worth one token request.
+        with suppress(OSError):
+            directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock of all processes that use this file. Raises StoreError, OSError."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._lock, flags, _MODE)
+        end = self._clock.now() + _LOCK_TIMEOUT
+        while (descriptor := self._try_lock()) is None:
+            if self._clock.now() >= end:
+                raise StoreError(f"is locked by another process for over {_LOCK_TIMEOUT:g} s")
+            time.sleep(_LOCK_PAUSE)
         try:
-            self._wait_for_lock(descriptor)
             yield
         finally:
             os.close(descriptor)
 
-    def _wait_for_lock(self, descriptor: int) -> None:
-        end = self._clock.now() + _LOCK_TIMEOUT
-        while True:
-            try:
-                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if self._clock.now() >= end:
-                    raise StoreError(f"is locked by another process for over {_LOCK_TIMEOUT:g} s") from None
-            time.sleep(_LOCK_PAUSE)
+    def _try_lock(self) -> int | None:
+        """Return the descriptor that holds the lock; None: somebody else has it, or its file is another one now."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor, held = os.open(self._lock, flags, _MODE), False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Where somebody tidies up, the file may be gone, and the next process would lock a new one.
+            held = os.path.samestat(os.fstat(descriptor), os.lstat(self._lock))
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        finally:
+            if not held:
+                os.close(descriptor)
+        return descriptor if held else None
 
     # --- the file's clock --------------------------------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ _PROBE: Final = "mangopay-sidecar:probe"
 _DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
 
 _SLOW: Final = f"does not answer within {TIMEOUT:g} s"
+_NEEDED: Final = "GET, SET, TIME, EVALSHA and SCRIPT LOAD (SELECT too, for a database other than 0)"
+_TOO_LITTLE: Final = (f"does not let this user run {_NEEDED} on keys mangopay-sidecar:*", Cause.STORE_REFUSED)
 _USER: Final = ("wants a user and a password, or others than these", Cause.STORE_REFUSED)
 _CLUSTER: Final = ("is a cluster: a single server, or a proxy before it, is needed", Cause.STORE_NOT_WRITABLE)
 
@@ -50,10 +52,7 @@ _CLUSTER: Final = ("is a cluster: a single server, or a proxy before it, is need
 _ANSWERS: Final = {
     "OOM": ("is full: it has reached its maxmemory", Cause.STORE_NOT_WRITABLE),
     "READONLY": ("is a replica that cannot be written", Cause.STORE_NOT_WRITABLE),
-    "NOPERM": (
-        "does not let this user run GET, SET, TIME, EVALSHA and SCRIPT LOAD on keys mangopay-sidecar:*",
-        Cause.STORE_REFUSED,
-    ),
+    "NOPERM": _TOO_LITTLE,
     "NOAUTH": _USER,
     "WRONGPASS": _USER,
     "LOADING": ("is still loading its data", Cause.STORE_UNREACHABLE),
@@ -165,7 +164,7 @@ class RedisBackend:
 
 def _make_pool(url: Secret) -> ConnectionPool:
     """Read the URL. Raises ConfigError without it: it may hold a password."""
-    from redis.asyncio.connection import ConnectionPool
+    from redis.asyncio.connection import ConnectionPool, parse_url
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
@@ -179,14 +178,18 @@ def _make_pool(url: Secret) -> ConnectionPool:
     )
     try:
         database = unquote(urlsplit(text).path)
-        pool = ConnectionPool.from_url(
-            text,
-            protocol=2,
-            # Whoever asks sets a limit, and decides whether to try again.
-            socket_timeout=_LAST_RESORT,
-            socket_connect_timeout=_LAST_RESORT,
-            retry=Retry(NoBackoff(), 0),
-        )
+        options: dict[str, Any] = {
+            **parse_url(text),
+            # Not for the URL to say. Whoever asks sets a limit, and decides whether to try again. CLIENT SETINFO would
+            # be two more commands for each connection, and two refusals in the server's ACL log.
+            "protocol": 2,
+            "decode_responses": False,
+            "driver_info": None,
+            "socket_timeout": _LAST_RESORT,
+            "socket_connect_timeout": _LAST_RESORT,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        pool = ConnectionPool(**options)
         pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, and connects to nothing
     except (ValueError, TypeError, AttributeError, RedisError, OSError):
         raise unusable from None

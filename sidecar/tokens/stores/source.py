@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
-from sidecar.core.oauth import LONGEST_LIFE, Fetched, FetchResult, Pause, Transient
+from sidecar.core.oauth import LONGEST_LIFE, Fetched, FetchResult, Pause, Transient, is_access_token
 from sidecar.core.shared_document import Document, Known, StoreTime, part_name, shown_name
 from sidecar.core.shared_token import (
     LEASE,
@@ -50,8 +50,10 @@ if TYPE_CHECKING:
 _FIRST_LOOK: Final = 0.2
 _LAST_LOOK: Final = 1.0
 _GROWTH: Final = 1.5
-#: A pause that others may be waiting for as well is up to this share longer, so that they do not come all at once.
+#: A pause that others may be waiting for as well is up to this share longer, and up to so many seconds, so that they
+#: do not come all at once. Whoever comes later takes what the first one got.
 _SPREAD: Final = 0.1
+_SPREAD_LIMIT: Final = 5.0
 #: Seconds until a burnt token is told to the store, if no fetch has told it until then.
 _TELLING: Final = 0.05
 
@@ -126,8 +128,7 @@ class SharedSource:
                 if self._current is None or self._clock.now() >= patient_until:
                     break
                 await self._hurry.wait(patient_until)
-        self._current = None
-        return await self._asker.fetch_with(self._asker.api_key)
+        return self._alone(await self._asker.fetch_with(self._asker.api_key))
 
     def burnt(self) -> None:
         """Note that the token handed out last must not be used again, by anybody."""
@@ -142,6 +143,7 @@ class SharedSource:
     async def _fetch_shared(self) -> FetchResult:
         """Raises StoreDownError."""
         look = _FIRST_LOOK
+        late: FetchResult | None = None
         while True:
             key, wish = self._wish()
             claimed, time = await self._claim(wish)
@@ -151,9 +153,18 @@ class SharedSource:
                         return taken
                 case Paused():
                     return told(claimed, self._pause(claimed, time, spread=True))
+                case Grant() if late is not None and not isinstance(late, Fetched):
+                    # Nobody has asked since, and to ask again at once would make a refusal worse.
+                    await self._give_back(claimed)
+                    return self._alone(late)
                 case Grant():
-                    if (result := await self._ask(claimed, key)) is not None:
+                    result, told_in_time = await self._ask(claimed, key)
+                    if told_in_time:
                         return result
+                    if late is not None:
+                        # The lease was lost twice: the store forgets what it is told.
+                        return self._alone(result)
+                    late = result
                 case Await():
                     pause = look * (0.5 + self._random())
                     look = min(look * _GROWTH, _LAST_LOOK)
@@ -180,7 +191,7 @@ class SharedSource:
         token = take.token
         context = self._context(take.known.generation, token.sent_at, token.expires_at)
         value = self._sealing.open(key, context, token.value)
-        if value is None:
+        if value is None or not is_access_token(value.reveal()):
             _log.warning(
                 "store.token_unreadable",
                 credential=self._credential,
@@ -204,22 +215,27 @@ class SharedSource:
 
     # --- our own request ---------------------------------------------------------------------------------------------
 
-    async def _ask(self, grant: Grant, key: Secret) -> FetchResult | None:
-        """Ask Mangopay for a token and tell the store; None if it came too late, and must not be used."""
+    async def _ask(self, grant: Grant, key: Secret) -> tuple[FetchResult, bool]:
+        """Ask Mangopay for a token and tell the store; return what came, and False if that was too late."""
         renewal = self._store.tasks.spawn(self._keep(grant), name=f"store.{self._credential}.lease")
         try:
             result = await self._asker.fetch_with(key)
+            renewal.cancel()
+            try:
+                concluded = await self._conclude(grant, key, result)
+            except StoreDownError:
+                return self._alone(result), True
         except BaseException:
             # Closing, or a bug: either way nobody has to wait until the lease is over.
             renewal.cancel()
             await self._give_back(grant)
             raise
-        renewal.cancel()
-        try:
-            return await self._conclude(grant, key, result)
-        except StoreDownError:
-            self._current = None
-            return result
+        return (result, False) if concluded is None else (concluded, True)
+
+    def _alone(self, result: FetchResult) -> FetchResult:
+        """Return ``result``, which the store does not know, and nobody else is to hear of if it is burnt."""
+        self._current = None
+        return result
 
     async def _conclude(self, grant: Grant, key: Secret, result: FetchResult) -> FetchResult | None:
         roll = self._random()
@@ -236,7 +252,8 @@ class SharedSource:
             _log.warning(
                 "store.lease_lost",
                 credential=self._credential,
-                message="the token request took too long or this process was stopped: another sidecar's token is used",
+                message="the token request took too long, this process was stopped, or the store lost its data: "
+                "another sidecar's token is used if there is one",
             )
             return None
         if isinstance(said, Take):
@@ -301,7 +318,7 @@ class SharedSource:
     def _pause(self, paused: Paused, time: StoreTime, *, spread: bool) -> Pause:
         until = time.latest(paused.until)
         if spread:
-            until += max(until - self._clock.now(), 0.0) * _SPREAD * self._random()
+            until += min(max(until - self._clock.now(), 0.0) * _SPREAD, _SPREAD_LIMIT) * self._random()
         return Pause(time.latest(paused.since), until, paused.count)
 
 

@@ -35,7 +35,9 @@ BREAK: Final = 1.0
 RETRIES: Final = Backoff(first=1.0, limit=30.0, spread=0.5)
 #: Seconds after the last use until connections are closed: a fleet has more sidecars than a server has connections.
 IDLE: Final = 1.0
-#: Parts that the time of an operation is counted in.
+#: Times an operation's time that a whole change may take: reading, writing, and again if others were faster.
+_LONGEST_CHANGE: Final = 2
+#: Parts that such a time is counted in.
 _STEPS: Final = 20
 #: Changes that others may make between our reading and writing, one after the other, before that counts as down.
 _TRIES: Final = 10
@@ -132,12 +134,19 @@ class Store:
         """
         if self._up is False and not insist and self._clock.now() < self._broken_until:
             raise StoreDownError
+        longest = _LONGEST_CHANGE * self._timeout
         try:
-            async with self.in_use():
-                return await self._change(decide)
+            async with self.in_use(), asyncio.timeout(None) as limit:
+                with _Patience(limit, longest):
+                    return await self._change(decide)
         except StoreDownError:
-            self._broken_until = self._clock.now() + BREAK
-            raise
+            pass
+        except TimeoutError:
+            self._failed(f"is too slow: a change takes over {longest:g} s")
+        except Exception as error:  # noqa: BLE001 - what lies in a store must cost no call, whatever it is
+            self._failed(f"holds what cannot be used: {type(error).__name__}")
+        self._broken_until = self._clock.now() + BREAK
+        raise StoreDownError
 
     @asynccontextmanager
     async def in_use(self) -> AsyncIterator[None]:
@@ -158,9 +167,11 @@ class Store:
         self._closed = True
         await self.tasks.close()
         try:
-            await self._backend.close()
-        except StoreError as error:
-            _log.debug("store.close_failed", kind=self._backend.kind, detail=str(error))
+            # A server that hangs does not answer the end of a TLS connection either.
+            async with asyncio.timeout(self._timeout):
+                await self._backend.close()
+        except (StoreError, TimeoutError) as error:
+            _log.debug("store.close_failed", kind=self._backend.kind, detail=str(error) or "no answer")
 
     async def _change(self, decide: Callable[[Document, StoreTime], tuple[Document, T]]) -> tuple[T, StoreTime]:
         snapshot, time = await self._read()
