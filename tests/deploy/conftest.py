@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import pytest
 import yaml
 
-from tests.deploy.redis_server import RedisServer
 from tests.support import node
+from tests.support.redis_server import RedisServer, Tls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ def render(kustomize: str) -> Render:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis of this test's own: TLS, and a user with a password."""
-    command = shutil.which("redis-server") or not_to_be_had("no redis-server on the PATH")
-    with RedisServer(command, tmp_path) as server:
+    """A Redis of this test's own, as production has it: TLS only, and a user with a password who may do the least."""
+    user = ("mangopay-sidecar", secrets.token_urlsafe(24))
+    with RedisServer(tmp_path / "redis", tls=Tls.issue(tmp_path), user=user) as server:
         yield server

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from tests.deploy.conftest import Render
     from tests.deploy.pod import Probe
-    from tests.deploy.redis_server import RedisServer
     from tests.support.prometheus import Family
+    from tests.support.redis_server import RedisServer
 
 SIDECAR: Final = "mangopay-sidecar"
 KEY: Final = {SIDECAR: {"api-key": CANARY_API_KEY.encode() + b"\n"}}
@@ -143,12 +143,14 @@ def test_the_client_certificate_is_shown_and_rotates_by_the_kubelet_s_swap(rende
 
 
 def test_replicas_share_one_token_through_redis(render: Render, tmp_path: Path, redis: RedisServer) -> None:
+    assert redis.tls is not None
+    ca = redis.tls.ca.read_bytes()
     with Mangopay(tmp_path) as mangopay, ExitStack() as stack:
         for name in ("one", "two"):
             (tmp_path / name).mkdir()
             authority = tmp_path / name / "mangopay-sidecar-redis" / "ca.crt"
-            url = f"{redis.url}/0?ssl_ca_certs={authority}"
-            secrets = {**KEY, "mangopay-sidecar-redis": {"url": url.encode(), "ca.crt": redis.ca_file.read_bytes()}}
+            url = f"{redis.url.partition('?')[0]}?ssl_ca_certs={authority}"
+            secrets = {**KEY, "mangopay-sidecar-redis": {"url": url.encode(), "ca.crt": ca}}
             pod = Pod(render("overlays/redis"), tmp_path / name, secrets)
             stack.enter_context(started(pod, mangopay))
             works(stack.enter_context(running_app(pod)))

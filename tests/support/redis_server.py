@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 import redis
+import trustme
 
 from sidecar.core.secret import Secret
 from tests.support import canary
+from tests.support.certificates import ADDRESS, leaf_pem
 from tests.support.wrapping import free_port
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 #: Seconds until a server must answer; generous, since test machines are busy.
 _READY: Final = 20.0
 #: What a user of the store must be allowed; docs/scale.md says so too.
-PERMISSIONS: Final = ("~mangopay-sidecar:*", "+get", "+set", "+time", "+eval", "+evalsha", "+script|load")
+PERMISSIONS: Final = ("~mangopay-sidecar:*", "+get", "+set", "+time", "+evalsha", "+script|load")
 
 
 def redis_command() -> str:
@@ -45,6 +47,17 @@ class Tls:
     key: Path
     ca: Path
 
+    @classmethod
+    def issue(cls, directory: Path) -> Self:
+        """Write a certificate for the server's address, of a CA of its own, to ``directory``."""
+        authority = trustme.CA()
+        certificate = authority.issue_cert(ADDRESS)
+        tls = cls(directory / "redis.pem", directory / "redis.key", directory / "redis-ca.pem")
+        tls.cert.write_bytes(leaf_pem(certificate))
+        certificate.private_key_pem.write_to_path(tls.key)
+        authority.cert_pem.write_to_path(tls.ca)
+        return tls
+
 
 class RedisServer:
     """A context manager: at its end the process is gone."""
@@ -53,7 +66,7 @@ class RedisServer:
         self.command: Final = redis_command()
         self._directory: Final = directory
         self._options: Final = options
-        self._tls: Final = tls
+        self.tls: Final = tls
         self._user: Final = user
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -83,9 +96,9 @@ class RedisServer:
     def url(self) -> str:
         """With user and password, and the CA file."""
         user = "" if self._user is None else f"{self._user[0]}:{self._user[1]}@"
-        if self._tls is None:
-            return f"redis://{user}127.0.0.1:{self.port}/0"
-        return f"rediss://{user}127.0.0.1:{self.port}/0?ssl_ca_certs={self._tls.ca}"
+        if self.tls is None:
+            return f"redis://{user}{ADDRESS}:{self.port}/0"
+        return f"rediss://{user}{ADDRESS}:{self.port}/0?ssl_ca_certs={self.tls.ca}"
 
     @property
     def secret_url(self) -> Secret:
@@ -108,9 +121,9 @@ class RedisServer:
     def admin(self) -> redis.Redis:
         """Return a client that may do everything."""
         options: dict[str, Any] = {"port": self.port, "socket_timeout": 5}
-        if self._tls is not None:
-            options |= {"ssl": True, "ssl_ca_certs": str(self._tls.ca)}
-        return redis.Redis(host="127.0.0.1", username="admin", password="admin", protocol=2, **options)
+        if self.tls is not None:
+            options |= {"ssl": True, "ssl_ca_certs": str(self.tls.ca)}
+        return redis.Redis(host=ADDRESS, username="admin", password="admin", protocol=2, **options)
 
     def send(self, *command: str | bytes | int) -> Any:
         """Run a command as the admin."""
@@ -140,7 +153,7 @@ class RedisServer:
 
     def _configuration(self) -> str:
         lines = [
-            "bind 127.0.0.1",
+            f"bind {ADDRESS}",
             'save ""',
             "rdbcompression no",
             f'dir "{self._directory}"',
@@ -152,15 +165,15 @@ class RedisServer:
             lines.append("user default on nopass ~* &* +@all")
         else:
             lines += ["user default off", f"user {self._user[0]} on >{self._user[1]} {' '.join(PERMISSIONS)}"]
-        if self._tls is None:
+        if self.tls is None:
             lines.append(f"port {self.port}")
         else:
             lines += [
                 "port 0",
                 f"tls-port {self.port}",
-                f'tls-cert-file "{self._tls.cert}"',
-                f'tls-key-file "{self._tls.key}"',
-                f'tls-ca-cert-file "{self._tls.ca}"',
+                f'tls-cert-file "{self.tls.cert}"',
+                f'tls-key-file "{self.tls.key}"',
+                f'tls-ca-cert-file "{self.tls.ca}"',
                 "tls-auth-clients no",
             ]
         return "\n".join(lines) + "\n"

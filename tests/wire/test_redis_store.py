@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import trustme
 
 from sidecar.config import ConfigError
 from sidecar.core.secret import Secret
@@ -18,11 +18,10 @@ from sidecar.tokens.stores.redis import RedisBackend
 from tests.support import canary
 from tests.support.app import running_app
 from tests.support.emulator import running_emulator
-from tests.support.redis_server import RedisServer, Tls
+from tests.support.redis_server import PERMISSIONS, RedisServer, Tls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.any_loop
 
@@ -97,11 +96,22 @@ async def test_a_server_that_forgot_the_script_is_told_it_again(store: RedisBack
     assert (await store.swap(NAME, b"old", b"new", KEEP))[0]
 
 
-async def test_the_user_needs_no_more_than_the_page_says(store: RedisBackend) -> None:
+async def test_the_user_needs_what_the_page_says_and_no_more(store: RedisBackend, server: RedisServer) -> None:
     """The fixture's user has exactly those permissions."""
+    server.send("SCRIPT", "FLUSH")
+    server.send("ACL", "LOG", "RESET")
+    server.send("CONFIG", "RESETSTAT")
     await store.read(NAME)
     await store.swap(NAME, None, b"x", KEEP)
     await store.probe()
+    assert server.send("ACL", "LOG") == []
+    with server.admin() as admin:
+        stats: dict[str, Any] = admin.info("commandstats")
+    used = {name.removeprefix("cmdstat_") for name in stats if not name.startswith("cmdstat_acl")}
+    allowed = {word[1:] for word in PERMISSIONS if word.startswith("+")}
+    assert used - {"auth", "config|resetstat", "info"} == allowed
+    page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert " ".join(PERMISSIONS) in page
 
 
 async def test_idle_connections_are_closed_and_opened_again(store: RedisBackend, server: RedisServer) -> None:
@@ -140,13 +150,7 @@ def test_the_place_is_told_without_user_and_password(server: RedisServer) -> Non
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     directory = tmp_path_factory.mktemp("secure-redis")
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    tls = Tls(directory / "cert.pem", directory / "key.pem", directory / "ca.pem")
-    certificate.cert_chain_pems[0].write_to_path(tls.cert)
-    certificate.private_key_pem.write_to_path(tls.key)
-    authority.cert_pem.write_to_path(tls.ca)
-    with RedisServer(directory / "data", tls=tls, user=(USER, PASSWORD)) as server:
+    with RedisServer(directory / "data", tls=Tls.issue(directory), user=(USER, PASSWORD)) as server:
         yield server
 
 
@@ -200,14 +204,30 @@ async def test_wrong_passwords_and_none_are_told(server: RedisServer) -> None:
         assert await complaint_of(url) == "wants a user and a password, or others than these"
 
 
-@pytest.mark.parametrize("command", ["get", "set", "time", "evalsha"])
+@pytest.mark.parametrize("command", [word[1:] for word in PERMISSIONS if word.startswith("+")])
 async def test_a_user_that_may_too_little_is_told(server: RedisServer, store: RedisBackend, command: str) -> None:
     await store.read(NAME)
+    server.send("SCRIPT", "FLUSH")
     server.send("ACL", "SETUSER", USER, f"-{command}")
     try:
         assert "does not let this user run" in await complaint(store)
     finally:
         server.send("ACL", "SETUSER", USER, f"+{command}")
+
+
+async def test_another_database_needs_leave_to_select_it(server: RedisServer) -> None:
+    url = server.url.replace("/0", "/1")
+    assert "SELECT too, for a database other than 0" in await complaint_of(url)
+    server.send("ACL", "SETUSER", USER, "+select")
+    try:
+        assert await complaint_of(url) == "nothing"
+    finally:
+        server.send("ACL", "SETUSER", USER, "-select")
+
+
+async def test_a_user_of_other_keys_is_told(server: RedisServer) -> None:
+    server.send("ACL", "SETUSER", "other", "on", f">{PASSWORD}", "~elsewhere:*", "+@all")
+    assert "on keys mangopay-sidecar:*" in await complaint_of(server.url.replace(f"{USER}:", "other:"))
 
 
 async def test_a_server_that_is_full_can_be_read_and_says_so(tmp_path: Path) -> None:
@@ -349,6 +369,16 @@ def test_a_url_that_means_nothing_is_told_without_showing_it(url: str) -> None:
 )
 def test_urls_are_read_as_redis_py_reads_them(url: str, place: str) -> None:
     assert RedisBackend(Secret(url)).place == place
+
+
+async def test_what_the_sidecar_relies_on_is_not_for_the_url_to_say(server: RedisServer) -> None:
+    server.send("FLUSHALL")
+    store = RedisBackend(
+        Secret(f"{server.url}?decode_responses=yes&protocol=3&retry_on_timeout=yes&socket_timeout=900")
+    )
+    await store.swap(NAME, None, b"x", KEEP)
+    assert (await store.read(NAME)).content == b"x"
+    await store.close()
 
 
 def test_without_the_package_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
