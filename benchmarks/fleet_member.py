@@ -213,12 +213,23 @@ class Process:
 
     async def _get(self, token: Token) -> int:
         async with self._room:
-            client = self._idle.pop() if self._idle else await RawClient.connect(self._endpoint)
-            authorization = ("Authorization", f"Bearer {token.value.reveal()}")
+            if self._idle:
+                try:
+                    return await self._ask(self._idle.pop(), token)
+                except (EOFError, OSError):
+                    pass  # it was closed while nobody used it: once more on a new one, as the sidecar does
+            return await self._ask(await RawClient.connect(self._endpoint), token)
+
+    async def _ask(self, client: RawClient, token: Token) -> int:
+        authorization = ("Authorization", f"Bearer {token.value.reveal()}")
+        try:
             await client.send(request_bytes("GET", PATH, headers=(authorization,)))
             status = (await client.answer()).status
-            self._idle.append(client)
-            return status
+        except BaseException:
+            client.close()
+            raise
+        self._idle.append(client)
+        return status
 
 
 def _hash(token: Token) -> str:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from sidecar.core.secret import Secret
 
 WORKERS: Final = 3
+#: Bytes of an event in the diary, about; and seconds that one is waited for.
+_LINE: Final = 100
+_PATIENCE: Final = 0.2
 
 
 class Diary:
@@ -49,6 +52,15 @@ class Diary:
     def note(self, event: str, **fields: Any) -> None:
         entry = {"at": self._clock.now(), "event": event, "pid": os.getpid(), **fields}
         os.write(self._descriptor, json.dumps(entry).encode() + b"\n")
+
+    def wait_to_grow(self, events: int) -> None:
+        """Return once some processes have written about so many lines more, if they ever do."""
+        wanted, end = self._size() + events * _LINE, self._clock.now() + _PATIENCE
+        while self._size() < wanted and self._clock.now() < end:
+            time.sleep(0.001)
+
+    def _size(self) -> int:
+        return os.fstat(self._descriptor).st_size
 
     def read(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self._path.read_text().splitlines()]
@@ -133,13 +145,17 @@ def main(store: str, emulator: str, kills: int, lease: float, seed: int) -> None
             "SIDECAR_TOKEN_STORE": store,
         },
     )
+    # Looks as often as fits the short lease: else the test would mostly wait.
+    sources._FIRST_LOOK, sources._LAST_LOOK = 0.02, 0.1  # type: ignore[misc]
     open_store(config, SystemClock(), random.random)  # so that what it imports is there before anybody forks
     rolls = random.Random(seed)
     with TemporaryDirectory() as directory:
         diary = Diary(Path(directory, "diary"))
         pids = [fork(config, diary, lease, seed + number) for number in range(WORKERS)]
         for kill in range(kills):
-            time.sleep(rolls.random() * 0.08)
+            # Not by time alone: on a busy machine that would hit processes that have hardly begun.
+            diary.wait_to_grow(rolls.randrange(3))
+            time.sleep(rolls.random() * 0.02)
             victim = rolls.randrange(WORKERS)
             os.kill(pids[victim], signal.SIGKILL)
             diary.note("killed", victim=pids[victim])

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-KILLS = 200
-#: Seconds. Shorter than the real one, so that 200 kills take some seconds.
-LEASE = 0.15
+#: Of each of the two stores: two hundred together, as docs/scale.md says.
+KILLS = 100
+#: Seconds. Shorter than the real one, so that they take some seconds.
+LEASE = 0.1
 #: Seconds that may pass besides: the longest pause between two looks, and what a busy machine adds.
-SLACK = 1.0 + 3.0
+SLACK = 0.15 + 3.0
 
 
 @dataclass
@@ -50,7 +51,7 @@ class History:
 async def play(store: str, kills: int, seed: int) -> tuple[History, int]:
     """Let sidecars be killed; return what happened, and how many token requests arrived."""
     async with running_emulator(expires_in=60) as emulator:
-        emulator.faults.add("pass delay=0.05 token")
+        emulator.faults.add("pass delay=0.03 token")
         arguments = (store, emulator.url, str(kills), str(LEASE), str(seed))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -69,7 +70,7 @@ async def play(store: str, kills: int, seed: int) -> tuple[History, int]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", ["file", "redis"])
-async def test_two_hundred_kills_at_any_moment_of_a_refresh(kind: str, tmp_path: Path) -> None:
+async def test_a_hundred_kills_at_any_moment_of_a_refresh(kind: str, tmp_path: Path) -> None:
     if kind == "redis":
         with RedisServer(tmp_path) as server:
             history, requests = await play(server.url, KILLS, seed=1)
