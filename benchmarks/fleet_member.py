@@ -20,7 +20,7 @@ import uvloop
 
 from sidecar.config import Config, load
 from sidecar.core.errors import SidecarError
-from sidecar.core.shared_token import LEASE
+from sidecar.core.shared_token import LEASE, LONGEST_LEASE
 from sidecar.runtime import SystemClock, Tasks
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.tokens.manager import TokenManager
@@ -107,6 +107,7 @@ class Member:
             backend if speed == 1.0 else FastBackend(backend, speed, origin), name_of(config), self.clock, random.random
         )
         # A lease has to outlast a busy machine's delays, which do not get shorter with the time.
+        assert LEASE * speed <= LONGEST_LEASE
         source = SharedSource(
             "api", fetcher, self.store, sealing, self.clock, random.random, lease=LEASE * max(speed, 1.0)
         )

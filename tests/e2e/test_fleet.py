@@ -14,8 +14,8 @@ PLAN = Plan(
     periods=2,
     rate=300.0,
     outage=2.0,
-    lockout=90.0,
-    speed=30.0,
+    lockout=60.0,
+    speed=20.0,
     warm_up=0.2,
 )
 
