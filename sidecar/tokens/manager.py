@@ -263,7 +263,7 @@ class TokenManager:
 
     async def _keep(self) -> None:
         """Fetch whenever a fetch is due, for as long as the manager lives."""
-        while True:
+        while not self._closed:
             now = self._clock.now()
             moment = policy.next_fetch(self._state, now)
             if moment is not None and moment <= now:

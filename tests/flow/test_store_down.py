@@ -327,3 +327,23 @@ async def test_closing_waits_for_no_store_that_hangs(fleet: Fleet) -> None:
     backend.thawed.clear()
     await node.close()
     assert backend.closed == 0
+
+
+async def test_closing_ends_also_what_answers_a_cancellation_with_an_error(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a client library does that fails while it cleans up: the keeper went on, and closing waited for it."""
+    node = fleet.node(MemoryBackend(fleet.shelf), prefetch=True)
+    reading = asyncio.Event()
+
+    async def read(*_: object) -> None:
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ZeroDivisionError from None
+
+    monkeypatch.setattr(MemoryBackend, "read", read)
+    await reading.wait()
+    await asyncio.wait_for(node.manager.close(), 20)
+    assert fleet.mangopay.requests == 0, "it did not go on alone either"

@@ -201,6 +201,7 @@ class Store:
 
     async def _run(self, operation: Awaitable[T], *, writes: bool) -> T:
         """Await ``operation`` for as long as it may take. Raises StoreDownError."""
+        cancellations = _cancellations()
         try:
             async with asyncio.timeout(None) as limit:
                 with _Patience(limit, self._timeout):
@@ -215,7 +216,11 @@ class Store:
             # A store that is full can be read all the same: only writing shows that it is back.
             if writes or self._up is None:
                 self._works()
-            return result
+            if _cancellations() == cancellations:
+                return result
+        if _cancellations() > cancellations:
+            # What is behind may answer a cancellation with an error of its own. Whoever closes would wait for ever.
+            raise asyncio.CancelledError
         raise StoreDownError
 
     def _understood(self, content: bytes | None) -> Document:
@@ -278,3 +283,9 @@ class Store:
             await self._backend.rest()
         except StoreError as error:
             _log.debug("store.close_failed", kind=self._backend.kind, detail=str(error))
+
+
+def _cancellations() -> int:
+    """Return how often somebody has asked the current task to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
