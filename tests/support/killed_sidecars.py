@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
+import structlog
 
 from sidecar.config import Config, load
 from sidecar.core.oauth import Fetched, FetchResult
@@ -173,4 +174,6 @@ def main(store: str, emulator: str, kills: int, lease: float, seed: int) -> None
 
 
 if __name__ == "__main__":
+    # What is printed on stdout is read as JSON; on a busy machine a lease may be lost, and that is logged.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Cases that are played at once: most of them are spent in waiting.
 _LANES: Final = 32
 #: Seconds. Long for a case that the naive proxy passes, short for one on which it hangs.
-_LITTLE_PATIENCE: Final = 1.0
+_LITTLE_PATIENCE: Final = 2.5
 
 #: How many cases of each threat it breaches at least. What is missing to the number of cases are those that any proxy
 #: passes, and those on which it hangs up or hangs: no harm, but no answer either.
