@@ -6,7 +6,7 @@ STAMP := $(VENV)/.complete
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage coverage-report schema screenshots fuzz soak bench sbom image image-check lock clean
+.PHONY: help setup demo test check lint types architecture coverage coverage-report schema screenshots fuzz soak bench instructions sbom image image-check lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -69,6 +69,9 @@ soak: setup ## steady load with aborts; fails if memory or descriptors grow (MIN
 
 bench: setup ## the sidecar beside other proxies, in an hour (ARGUMENTS=--quick: ten minutes; ARGUMENTS=--help)
 	$(BIN)/python -m benchmarks.compare $(ARGUMENTS)
+
+instructions: setup ## hold the instructions of a call to the baseline; needs valgrind (ARGUMENTS=--write | --where)
+	$(BIN)/python -m benchmarks.instructions $(ARGUMENTS)
 
 SBOM ?= build/mangopay-sidecar.cdx.json
 sbom: build/sbom/.complete ## write the bill of materials (CycloneDX) of what runs: build/mangopay-sidecar.cdx.json

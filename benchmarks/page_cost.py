@@ -17,8 +17,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
-import shutil
 import statistics
 import sys
 import tempfile
@@ -29,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from benchmarks.counting.callgrind import Callgrind, CountingError
 from benchmarks.page_cost_processes import CONNECTIONS, Running, page, running
 from sidecar.admin.events import Feed
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
@@ -109,10 +108,11 @@ async def _tick() -> tuple[float, int]:
 
 def measure_instructions() -> None:
     """Count instructions a request, with the list of calls and without."""
-    if shutil.which("valgrind") is None:
-        print("instructions: valgrind is not installed")
+    try:
+        counts = {without: _instructions(without) for without in ("nothing", "list", "timelines")}
+    except CountingError as error:
+        print(f"instructions: {error}")
         return
-    counts = {without: _instructions(without) for without in ("nothing", "list", "timelines")}
     whole = counts["nothing"]
     print(f"instructions a request           {whole:,.0f}")
     for without, words in (("list", "the list's observer"), ("timelines", "the same and timelines")):
@@ -126,15 +126,12 @@ def _instructions(without: str) -> float:
 
 
 def _collected(without: str, calls: int) -> int:
-    """Return the instructions of a whole run with so many calls."""
+    """Return the instructions of a whole run with so many calls. Raises CountingError."""
     with tempfile.TemporaryDirectory() as directory:
-        report = Path(directory, "report")
-        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={directory}/out", f"--log-file={report}"]
-        with running(valgrind, without) as sidecar:
+        callgrind = Callgrind(Path(directory))
+        with running(callgrind.prefix, without) as sidecar:
             sidecar.load(calls=calls)
-        found = re.search(r"Collected : (\d+)", report.read_text())
-        assert found is not None
-        return int(found[1])
+        return callgrind.whole()
 
 
 def measure_memory() -> None:

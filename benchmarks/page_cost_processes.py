@@ -1,6 +1,6 @@
-"""The processes that ``benchmarks.page_cost`` measures with: an upstream, a load, and sidecars, whole or less a part.
+"""What ``page_cost`` and ``instructions`` measure with: an upstream, a load, and sidecars, whole or less a part.
 
-``python -m benchmarks.page_cost_processes upstream | load PORT SECONDS CALLS | sidecar WITHOUT``
+``python -m benchmarks.page_cost_processes upstream [DIRECTORY] | load PORT SECONDS CALLS | sidecar WITHOUT``
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.upstream import write_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +35,8 @@ _LIMITS: Final = (
 )
 _TOKEN: Final = b'{"access_token":"benchmark","token_type":"Bearer","expires_in":1200}'
 _CALL: Final = b"GET /v2.01/_/users/user_m_%d HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
+_BEARER: Final = b"\r\nAuthorization: Bearer benchmark"
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n"
 
 
@@ -39,11 +44,12 @@ _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Le
 
 
 class _Upstream(asyncio.Protocol):
-    """Answers each request at once; requests come one at a time."""
+    """Answers each request as soon as it is whole; requests come one at a time."""
 
     limits = _LIMITS % b",".join([str(int(time.time()) + 900).encode()] * 4)
     answer = _HEAD % (len(_BODY), limits) + _BODY
     token = _HEAD % (len(_TOKEN), b"") + _TOKEN
+    refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
@@ -52,16 +58,23 @@ class _Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._seen += data
         head, end, body = self._seen.partition(b"\r\n\r\n")
-        if not end:
-            return
-        if head.startswith(b"POST") and b"grant_type" not in body:
+        length = _LENGTH.search(head)
+        if not end or (length is not None and len(body) < int(length[1])):
             return
         self._seen = b""
-        self._transport.write(self.token if head.startswith(b"POST") else self.answer)
+        if head.startswith(b"POST /v2.01/oauth/token "):
+            self._transport.write(self.token)
+        else:
+            self._transport.write(self.answer if _BEARER in head else self.refusal)
 
 
-async def _upstream() -> None:
-    server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0)
+async def _upstream(directory: str | None = None) -> None:
+    """Serve; with the certificate in ``directory`` over TLS."""
+    context = None
+    if directory is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(Path(directory, "server.pem"), Path(directory, "server.key"))
+    server = await asyncio.get_running_loop().create_server(_Upstream, "127.0.0.1", 0, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -162,12 +175,19 @@ def _line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
+class NotStartedError(Exception):
+    """The sidecar did not become ready; the message has what it said last."""
+
+
 class Running:
     """A sidecar in front of an upstream."""
 
-    def __init__(self, sidecar: subprocess.Popen[str]) -> None:
+    def __init__(self, sidecar: subprocess.Popen[str], log: Path) -> None:
+        """Wait until it is ready. Raises NotStartedError."""
         ready = re.search(r"proxy=http://127.0.0.1:(\d+) admin=http://127.0.0.1:(\d+)", _line(sidecar))
-        assert ready is not None, "the sidecar did not start"
+        if ready is None:
+            said = log.read_text("utf-8", "replace").splitlines()[-1:]
+            raise NotStartedError(f"the sidecar did not start: {' '.join(said)}")
         self.pid = sidecar.pid
         self.port, self.admin_port = map(int, ready.groups())
 
@@ -184,25 +204,50 @@ class Running:
 
 @contextlib.contextmanager
 def running(prefix: list[str], without: str = "nothing") -> Iterator[Running]:
-    with tempfile.TemporaryDirectory() as directory, _child(_this("upstream")) as upstream:
-        environ = {
+    """Run a sidecar, or one less a part, in front of an upstream; plain HTTP on both sides."""
+    with in_front_of_upstream([*prefix, *_this("sidecar", without)]) as sidecar:
+        yield sidecar
+
+
+@contextlib.contextmanager
+def in_front_of_upstream(
+    command: list[str], *, tls: bool = False, environ: dict[str, str] | None = None, cwd: Path | None = None
+) -> Iterator[Running]:
+    """Run ``command``, which starts a sidecar, in front of an upstream that speaks TLS or not.
+
+    ``environ`` is what the sidecar gets besides its settings. Raises NotStartedError.
+    """
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        directory = Path(name)
+        if tls:
+            write_certificates(directory)
+        upstream = stack.enter_context(_child(_this("upstream", *([directory] if tls else []))))
+        port = int(_line(upstream))
+        to_upstream = (
+            {"MANGOPAY_BASE_URL": f"https://127.0.0.1:{port}", "TLS_CA_FILE": str(directory / "ca.pem")}
+            if tls
+            else {"MANGOPAY_BASE_URL": f"http://127.0.0.1:{port}"}
+        )
+        settings = {
+            "MANGOPAY_ENVIRONMENT": "sandbox" if tls else "emulator",
+            **to_upstream,
+            "MANGOPAY_CLIENT_ID": "acme",
+            "MANGOPAY_API_KEY": "a-key-for-a-benchmark",
+            "LISTEN_PORT": "0",
+            "LISTEN_HOST": "127.0.0.1",
+            "ADMIN_PORT": "0",
+            "ADMIN_HOST": "127.0.0.1",
+            "LOG_FORMAT": "json",
+        }
+        whole = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")},
             "PYTHONHASHSEED": "0",
-            "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
-            "SIDECAR_MANGOPAY_BASE_URL": f"http://127.0.0.1:{int(_line(upstream))}",
-            "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
-            "SIDECAR_MANGOPAY_API_KEY": "a-key-for-a-benchmark",
-            "SIDECAR_LISTEN_PORT": "0",
-            "SIDECAR_LISTEN_HOST": "127.0.0.1",
-            "SIDECAR_ADMIN_PORT": "0",
-            "SIDECAR_ADMIN_HOST": "127.0.0.1",
-            "SIDECAR_LOG_FORMAT": "json",
+            **{f"SIDECAR_{name}": value for name, value in settings.items()},
+            **(environ or {}),
         }
-        with (
-            Path(directory, "log").open("wb") as log,
-            _child([*prefix, *_this("sidecar", without)], stderr=log, env=environ) as sidecar,
-        ):
-            yield Running(sidecar)
+        log = directory / "log"
+        stderr = stack.enter_context(log.open("wb"))
+        yield Running(stack.enter_context(_child(command, stderr=stderr, env=whole, cwd=cwd)), log)
 
 
 @contextlib.contextmanager
@@ -229,8 +274,8 @@ def page(port: int) -> Iterator[list[int]]:
 def main(words: list[str]) -> None:
     """Run the command line."""
     match words:
-        case ["upstream"]:
-            _run_with_uvloop(_upstream())
+        case ["upstream", *directory]:
+            _run_with_uvloop(_upstream(*directory))
         case ["load", port, seconds, calls]:
             _run_with_uvloop(_load(int(port), float(seconds), int(calls)))
         case ["sidecar", without]:

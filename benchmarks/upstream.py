@@ -151,7 +151,7 @@ def small_answer() -> str:
 def serve(nginx: Path, directory: Path, core: int) -> Iterator[Upstream]:
     """Run it. Raises ChildError if it does not come up."""
     port, count_port = free_port(), free_port()
-    _write_certificates(directory)
+    write_certificates(directory)
     _write_answers(directory / "bytes")
     configuration = directory / "upstream.conf"
     configuration.write_text(
@@ -199,7 +199,7 @@ def _wait(child: Child, port: int, ca_file: Path) -> None:
             connection.close()
 
 
-def _write_certificates(directory: Path) -> None:
+def write_certificates(directory: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     authority.cert_pem.write_to_path(directory / "ca.pem")

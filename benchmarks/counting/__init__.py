@@ -1,0 +1,1 @@
+"""Instructions instead of time: what valgrind's callgrind counts, and what that may become."""
