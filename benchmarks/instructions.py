@@ -16,6 +16,7 @@ import argparse
 import functools
 import os
 import platform
+import signal
 import ssl
 import statistics
 import subprocess
@@ -163,4 +164,6 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    # As Ctrl-C does, a polite end runs every clean-up on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
