@@ -60,6 +60,24 @@ class Diary:
         while self._size() < wanted and self._clock.now() < end:
             time.sleep(0.001)
 
+    def one_that_asks(self, among: list[int]) -> int | None:
+        """Return a process of these that has a token request on its way; None if none has for a while."""
+        end = self._clock.now() + _PATIENCE
+        while self._clock.now() < end:
+            latest = {entry["pid"]: entry["event"] for entry in self._tail() if entry["event"] in {"ask", "answered"}}
+            for pid in among:
+                if latest.get(pid) == "ask":
+                    return pid
+            time.sleep(0.001)
+        return None
+
+    def _tail(self) -> list[dict[str, Any]]:
+        with self._path.open("rb") as file:
+            file.seek(max(0, self._size() - 20 * _LINE))
+            _, _, whole = (b"\n" + file.read()).partition(b"\n")
+        # The first line may lack its beginning, and the last its end.
+        return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+
     def _size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
@@ -158,6 +176,8 @@ def main(store: str, emulator: str, kills: int, lease: float, seed: int) -> None
             diary.wait_to_grow(rolls.randrange(3))
             time.sleep(rolls.random() * 0.02)
             victim = rolls.randrange(WORKERS)
+            if kill % 4 == 0 and (asking := diary.one_that_asks(pids)) is not None:
+                victim = pids.index(asking)  # chance alone hits few of them on a busy machine
             os.kill(pids[victim], signal.SIGKILL)
             diary.note("killed", victim=pids[victim])
             os.waitpid(pids[victim], 0)
