@@ -113,18 +113,23 @@ function tags(call) {
 
 const buttons = () => [...byId("calls").querySelectorAll("button.open")];
 
+// The row that had the focus last, while it is shown; else the newest, however the calls came in.
+let visited = null;
+
+byId("calls").addEventListener("focusin", (event) => {
+  visited = event.target;
+  rove();
+});
+
 function rove() {
   const all = buttons();
-  const current = all.find((button) => button.tabIndex === 0);
-  if (current === undefined && all.length) all[0].tabIndex = 0;
+  const target = all.includes(visited) ? visited : all[0];
+  for (const button of all) button.tabIndex = button === target ? 0 : -1;
 }
 
 function focusRow(index) {
   const all = buttons();
-  if (all.length === 0) return;
-  const target = all[Math.min(all.length - 1, Math.max(0, index))];
-  for (const button of all) button.tabIndex = button === target ? 0 : -1;
-  target.focus();
+  if (all.length) all[Math.min(all.length - 1, Math.max(0, index))].focus();
 }
 
 const STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -MOST, End: MOST };
