@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 import structlog
 
+from sidecar.cli.process import die_with_parent
 from sidecar.config import Config, load
 from sidecar.core.oauth import Fetched, FetchResult
 from sidecar.core.shared_document import Document, read_document
@@ -72,11 +73,12 @@ class Diary:
         return None
 
     def _tail(self) -> list[dict[str, Any]]:
+        start = max(0, self._size() - 20 * _LINE)
         with self._path.open("rb") as file:
-            file.seek(max(0, self._size() - 20 * _LINE))
-            _, _, whole = (b"\n" + file.read()).partition(b"\n")
-        # The first line may lack its beginning, and the last its end.
-        return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
+            file.seek(start)
+            lines = file.read().split(b"\n")
+        # The first line may lack its beginning; what follows the last line break is no line yet.
+        return [json.loads(line) for line in lines[1 if start else 0 : -1]]
 
     def _size(self) -> int:
         return os.fstat(self._descriptor).st_size
@@ -127,8 +129,10 @@ async def renew(config: Config, diary: Diary, lease: float, times: int | None) -
 
 
 def fork(config: Config, diary: Diary, lease: float, seed: int, times: int | None = None) -> int:
+    parent = os.getpid()
     if (pid := os.fork()) != 0:
         return pid
+    die_with_parent(parent)
     try:
         random.seed(seed)
         asyncio.run(renew(config, diary, lease, times))
