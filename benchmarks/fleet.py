@@ -205,7 +205,7 @@ async def run(plan: Plan, tell: Callable[[str], None] = lambda line: None) -> Re
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         redis = stack.enter_context(RedisServer(directory, "maxclients 20000"))
-        emulator = stack.enter_context(Command("emulator", "--port", "0", coverage=False))
+        emulator = stack.enter_context(Command("emulator", "--port", "0", measured=True))
         stage = Stage(plan, redis, emulator.wait_for(r"^ready emulator=(.*)$")[1])
         fleet = Fleet(stage)
         stack.push_async_callback(fleet.kill)

@@ -249,7 +249,7 @@ async def run(plan: Plan, tell: Callable[[str], None] = lambda row: None) -> Rep
     with Command("emulator", "--port", "0") as emulator:
         url = emulator.wait_for(r"^ready emulator=(.*)$")[1]
         environ = {"SIDECAR_LOG_LEVEL": "error"}
-        with Sidecar(url, environ=environ, coverage=False) as sidecar:
+        with Sidecar(url, environ=environ, measured=True) as sidecar:
             sidecar.wait_until_ready()
             report.before = look(sidecar.pid, 0).descriptors
             enough = asyncio.Event()

@@ -12,6 +12,7 @@ import pytest_asyncio
 import uvloop
 
 from tests.support import canary
+from tests.support.sidecar import running_fork_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
@@ -117,6 +118,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the run if a child process outlives it."""
     config = session.config
     left = config.stash[_CHILDREN_LEFT]
+    if (server := running_fork_server()) is not None:
+        left += _children(server.pid)
+        server.close()
     if not config.getoption("numprocesses", None):  # else the children are workers, and each of them looks for itself
         left += _children(os.getpid())
     if hasattr(config, "workeroutput"):

@@ -93,7 +93,7 @@ async def test_seven_megabytes_survive_a_401_byte_for_byte_and_are_executed_once
 async def test_fifty_megabytes_stream_through_without_being_held() -> None:
     size = 50 * MIB
     async with running_emulator() as emulator:
-        with Sidecar(emulator.url, coverage=False) as sidecar:
+        with Sidecar(emulator.url, measured=True) as sidecar:
             assert (await call(sidecar.port, "GET", "/__emulator__/bytes?size=1000")).status == 200
             before = highest = resident(sidecar.pid)
             with await RawClient.connect(("127.0.0.1", sidecar.port)) as client:

@@ -13,11 +13,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from tests.support import canary
+from tests.support.fork_server import ForkedProcess, ForkServer
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -30,26 +32,25 @@ _COMPLAINT: Final = re.compile(
     r"ResourceWarning|RuntimeWarning|Traceback \(most recent call last\)|was never retrieved"
 )
 
+#: How the names of variables begin that Python, the C library or OpenSSL read once, at their start.
+_READ_AT_START: Final = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "OPENSSL_", "TZ")
+
 Section = Mapping[str, "str | int | float | bool | list[str]"]
 
 
 class Command:
     """``mangopay-sidecar`` with arguments. A context manager: at its end the process is gone, killed if need be.
 
-    The child gets ``environ`` and a few neutral variables, nothing else of this process's environment. A test that
-    measures the process turns ``coverage`` off, which would otherwise follow it there.
+    The child gets ``environ`` and a few neutral variables, nothing else of this process's environment. It is forked
+    from a process that has imported what it needs, which saves the most of its start. A test that looks at the process
+    itself, its start or its size says ``measured``: it is executed then, and coverage does not follow it there.
     """
 
-    def __init__(self, *arguments: str | Path, environ: Mapping[str, str] | None = None, coverage: bool = True) -> None:
+    def __init__(
+        self, *arguments: str | Path, environ: Mapping[str, str] | None = None, measured: bool = False
+    ) -> None:
         self.name = f"mangopay-sidecar {arguments[0] if arguments else ''}".strip()
-        self._process = subprocess.Popen(
-            [COMMAND, *arguments],
-            env={**_neutral_environment(coverage), **(environ or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._process = _start([str(each) for each in arguments], environ or {}, measured)
         self._grew = threading.Condition()
         self._output: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._readers = [self._collect("stdout", self._process.stdout), self._collect("stderr", self._process.stderr)]
@@ -170,7 +171,7 @@ class Sidecar(Command):
         client_id: str = "acme",
         api_key: str = canary.CANARY_API_KEY,
         environ: Mapping[str, str] | None = None,
-        coverage: bool = True,
+        measured: bool = False,
         **sections: Section,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="sidecar-")
@@ -184,7 +185,7 @@ class Sidecar(Command):
         path = Path(self._directory.name, "sidecar.toml")
         path.touch(mode=0o600)
         path.write_text(_toml(merged), encoding="utf-8")
-        super().__init__("run", "--config", path, environ=environ, coverage=coverage)
+        super().__init__("run", "--config", path, environ=environ, measured=measured)
         try:
             words = self.wait_for(r"^ready (.*)$")[1].split()
         except AssertionError:
@@ -230,6 +231,30 @@ class Sidecar(Command):
     def close(self) -> None:
         super().close()
         self._directory.cleanup()
+
+
+def _start(arguments: list[str], environ: Mapping[str, str], measured: bool) -> subprocess.Popen[bytes] | ForkedProcess:
+    whole = {**_neutral_environment(coverage=not measured), **environ}
+    if not measured and not any(name.startswith(_READ_AT_START) for name in environ):
+        return _fork_server().run(arguments, whole)
+    return subprocess.Popen(
+        [COMMAND, *arguments],
+        env=whole,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+@cache
+def _fork_server() -> ForkServer:
+    return ForkServer(_neutral_environment(coverage=True))
+
+
+def running_fork_server() -> ForkServer | None:
+    """Return the process that commands are forked from, if one was started; whoever ends the tests closes it."""
+    return _fork_server() if _fork_server.cache_info().currsize else None
 
 
 def _neutral_environment(coverage: bool) -> dict[str, str]:

@@ -143,7 +143,7 @@ def _connections(sidecar: Sidecar) -> float:
 def test_slow_connections_keep_nobody_out(stage: Stage, descriptors: None) -> None:
     listen: dict[str, str | int] = {"header_timeout": HEADER_TIMEOUT, "max_connections": CONNECTIONS}
     upstream = f"http://127.0.0.1:{stage.upstream.port}"
-    with Sidecar(upstream, coverage=False, listen={"port": 0, **listen}, log={"level": "error"}) as sidecar:
+    with Sidecar(upstream, measured=True, listen={"port": 0, **listen}, log={"level": "error"}) as sidecar:
         sidecar.wait_until_ready()
         assert all(_call(sidecar.port) for _ in range(50))
         before = most = _memory(sidecar.pid)
