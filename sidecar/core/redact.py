@@ -51,6 +51,9 @@ def _is_word(segment: str) -> bool:
 # Foreign messages are cut before they are searched, so that none can keep us busy.
 _LONGEST_TEXT: Final = 2000
 
+#: Digits. A longer run is masked whatever it is: to try all of its stretches would take long, and no id is like that.
+_LONGEST_NUMBER: Final = 64
+
 _MASK: Final = "***"
 
 
@@ -77,7 +80,9 @@ def _mask_value(found: re.Match[str]) -> str:
 @cache
 def _secrets() -> tuple[re.Pattern[str], ...]:
     """Compile at first use: most processes never need it, and starting fast is a feature."""
-    name = r"[\w.-]*(?:api[_-]?key|caller[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase)[\w.-]*"
+    # A name is looked at once, from its beginning and whole: to go back in it would take the cube of its length.
+    word = r"api[_-]?key|caller[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase"
+    name = rf"(?<![\w.-])(?=[\w.-]*?(?:{word}))[\w.-]++"
     quoted = r"(?P<quote>['\"]).*?(?P=quote)"
     patterns = (
         # scheme://user:password@host; a password may have been written with a slash, though it should not
@@ -87,7 +92,7 @@ def _secrets() -> tuple[re.Pattern[str], ...]:
         # Headers, as written in a message or in a repr, to the end of the quotes or of the text
         rf"(?P<keep>\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\b['\"]?\s*[:=,]\s*(?:b(?=['\"]))?)(?:{quoted}|.+)",
         r"(?P<keep>\b(?:bearer|basic)\s+)[^\s\"',;]+",
-        rf"(?P<keep>\b{name}['\"]?\s*[:=]\s*(?:b(?=['\"]))?)(?:{quoted}|[^\s\"',;&)]+)",
+        rf"(?P<keep>{name}['\"]?\s*[:=]\s*(?:b(?=['\"]))?)(?:{quoted}|[^\s\"',;&)]+)",
         # tokens of ours, of Mangopay's embedded experiences, and JWTs
         r"(?-i:\b(?:sidecar|rec|chk)_[\w.-]{8,}|\beyJ[\w-]+\.[\w.-]+)",
     )
@@ -102,6 +107,8 @@ def _digit_runs() -> re.Pattern[str]:
 
 def _mask_card_number(run: re.Match[str]) -> str:
     digits = [int(character) for character in run[0] if character.isdigit()]
+    if len(digits) > _LONGEST_NUMBER:
+        return _MASK
     # A number may touch others ("4970100000000154 12"), so every stretch of 13 to 19 digits is tried (ISO/IEC 7812-1).
     stretches = (digits[start : start + length] for start in range(len(digits) - 12) for length in range(13, 20))
     return _MASK if any(_passes_luhn(stretch) for stretch in stretches) else run[0]
