@@ -26,7 +26,7 @@ demo: setup ## serve the sidecar in front of an embedded Mangopay emulator
 # Where CI is set, the one test run is measured as well; `make coverage-report` then holds the gate.
 MEASURE ?= $(CI)
 
-# One worker for each core. The tests start some hundred sidecars: without bytecode each would compile itself again.
+# One worker for each core, and one more (tests/conftest.py). The tests start some hundred sidecars: without bytecode each would compile itself again.
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup ## run the whole test suite, on every core
 	$(if $(MEASURE),$(BIN)/coverage erase)

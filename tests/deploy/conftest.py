@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.support import node
+from tests.support.once import OncePerRun
 from tests.support.redis_server import RedisServer, Tls
 
 if TYPE_CHECKING:
@@ -63,14 +64,19 @@ def curl() -> str:
 
 
 @pytest.fixture(scope="session")
-def render(kustomize: str) -> Render:
-    done: dict[str, str] = {}
+def once(tmp_path_factory: pytest.TempPathFactory) -> OncePerRun:
+    return OncePerRun(tmp_path_factory)
 
+
+@pytest.fixture(scope="session")
+def render(kustomize: str, once: OncePerRun) -> Render:
     def build(example: str) -> Documents:
-        if example not in done:
-            command: list[str | Path] = [kustomize, "build", _MANIFESTS / example]
-            done[example] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        return list(yaml.safe_load_all(done[example]))
+        command: list[str | Path] = [kustomize, "build", _MANIFESTS / example]
+        made = once.get(
+            f"kustomization-{example.replace('/', '-')}",
+            lambda: subprocess.run(command, capture_output=True, check=True).stdout,
+        )
+        return list(yaml.safe_load_all(made))
 
     return build
 

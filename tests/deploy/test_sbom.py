@@ -8,12 +8,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from sidecar.version import __version__
 from tests.deploy.conftest import not_to_be_had
+
+if TYPE_CHECKING:
+    from tests.support.once import OncePerRun
 
 PROJECT: Final = Path(__file__).parents[2]
 #: pip's words for an index that is out of reach.
@@ -32,9 +35,9 @@ def made(directory: Path, name: str) -> bytes:
     return file.read_bytes()
 
 
-@pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return made(tmp_path_factory.mktemp("sbom"), "first.cdx.json")
+@pytest.fixture
+def document(tmp_path: Path, once: OncePerRun) -> bytes:
+    return once.get("sbom", lambda: made(tmp_path, "first.cdx.json"))
 
 
 def pinned() -> dict[str, set[str]]:

@@ -57,6 +57,8 @@ class RawClient:
         family, target = _target(address)
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
+        if family != socket.AF_UNIX:  # a body that is sent after its head goes at once
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
