@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.metrics import Metrics
     from sidecar.tokens.manager import TokenSource
     from sidecar.tokens.status import StoreStatus
-    from sidecar.tokens.stores.sealing import Sealing
-    from sidecar.tokens.stores.store import Store
+    from sidecar.tokens.stores.opening import OpenStore
     from sidecar.upstream.tls import Trust
 
 _log = structlog.get_logger()
@@ -59,7 +58,7 @@ class Outward:
         self._trust: Final = _trust_of(config, clock)
         self._expiry: Final = CertificateExpiry(clock)
         self._dialer: Final = self._make_dialer()
-        self._store: Final = _store_of(config, clock)
+        self._opened: Final = _store_of(config, clock)
         self._keys: Final[dict[str, RotatingKey]] = self._make_keys()
         self.pool: Final = Pool(self._dialer, size=config.upstream.pool_size, clock=clock, tasks=tasks)
         self._reloader: Final = None if read_config is None else self._make_reloader(read_config)
@@ -89,12 +88,12 @@ class Outward:
     @property
     def store(self) -> StoreStatus | None:
         """The store that tokens are shared through; None: they are kept in memory."""
-        return None if self._store is None else self._store[0].status()
+        return None if self._opened is None else self._opened.store.status()
 
     async def close_store(self) -> None:
         """End what the store does, once the managers are closed."""
-        if self._store is not None:
-            await self._store[0].close()
+        if self._opened is not None:
+            await self._opened.store.close()
 
     def start(self) -> None:
         """Begin to fetch tokens, to watch the client certificate's dates, and the files of keys and certificates."""
@@ -167,11 +166,11 @@ class Outward:
 
     def _make_source(self, credential: str, fetcher: Fetcher) -> TokenSource:
         """Put the store before ``fetcher``, if there is one."""
-        if self._store is None:
+        if self._opened is None:
             return fetcher
         from sidecar.tokens.stores.source import SharedSource
 
-        store, sealing = self._store
+        store, sealing = self._opened
         return SharedSource(credential, fetcher, store, sealing, self._clock, random.random)
 
     def _make_reloader(self, read_config: Callable[[], Config]) -> Reloader:
@@ -179,7 +178,7 @@ class Outward:
         return Reloader(self._config, self._trust, read_config, parts, clock=self._clock, tasks=self._tasks)
 
 
-def _store_of(config: Config, clock: Clock) -> tuple[Store, Sealing] | None:
+def _store_of(config: Config, clock: Clock) -> OpenStore | None:
     """Where tokens are shared; None: nowhere. Its modules are not even imported then. Raises StartError."""
     if config.token.store.kind == "memory":
         return None

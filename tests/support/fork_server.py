@@ -193,7 +193,9 @@ def _fork(selector: selectors.BaseSelector, control: socket.socket, descriptors:
 def _request(channel: socket.socket) -> dict[str, Any]:
     said = b""
     while not said.endswith(b"\n"):
-        said += channel.recv(65_536)
+        piece = channel.recv(65_536)
+        assert piece, "whoever asked has ended before it had said what for"
+        said += piece
     request: dict[str, Any] = json.loads(said)
     return request
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.config import ConfigError
 from sidecar.core.shared_document import document_name
@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from sidecar.tokens.stores.sealing import Sealing
 
 
-def open_store(config: Config, clock: Clock, random: Callable[[], float]) -> tuple[Store, Sealing]:
+class OpenStore(NamedTuple):
+    """A store, and how what is put there is kept from whoever else can read it."""
+
+    store: Store
+    sealing: Sealing
+
+
+def open_store(config: Config, clock: Clock, random: Callable[[], float]) -> OpenStore:
     """Make the store that ``token.store`` names, which is not ``memory``; nothing is connected to.
 
     Raises ConfigError if it could never work: the place is none, or a package is missing.
     """
     backend, sealing = make_backend(config, clock)
-    return Store(backend, name_of(config), clock, random), sealing
+    return OpenStore(Store(backend, name_of(config), clock, random), sealing)
 
 
 def name_of(config: Config) -> str:
