@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import secrets
@@ -219,3 +220,19 @@ def read(answer: Answer | RawAnswer) -> Any:
 def header(answer: Answer | RawAnswer, name: str) -> list[str]:
     """Return the values of an answer's header, in order."""
     return [value.decode("latin-1") for key, value in answer.headers if key.decode().lower() == name.lower()]
+
+
+def authorized(emulator: Emulator, method: str, target: str, body: bytes | None = None) -> bytes:
+    """Return a request with a good token."""
+    return request(method, target, [("Authorization", f"Bearer {issue_token(emulator)}")], body)
+
+
+def user(tag: str = "") -> bytes:
+    """Return the body that makes a natural user."""
+    return json.dumps({**NATURAL_USER, "Tag": tag}).encode()
+
+
+async def until_received(emulator: Emulator, count: int = 1) -> None:
+    """Wait until so many requests have been read."""
+    while len(emulator.received) < count:
+        await asyncio.sleep(0)

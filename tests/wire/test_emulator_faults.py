@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +12,7 @@ from sidecar.runtime import SystemClock
 from tests.support.clock import FakeClock
 from tests.support.emulator import (
     NATURAL_USER,
+    authorized,
     basic,
     call,
     connect,
@@ -23,6 +22,8 @@ from tests.support.emulator import (
     read,
     request,
     running_emulator,
+    until_received,
+    user,
 )
 
 if TYPE_CHECKING:
@@ -46,20 +47,6 @@ async def emulator() -> AsyncIterator[Emulator]:
 async def client(emulator: Emulator) -> AsyncIterator[RawClient]:
     with await connect(emulator) as connected:
         yield connected
-
-
-def authorized(emulator: Emulator, method: str, target: str, body: bytes | None = None) -> bytes:
-    return request(method, target, [("Authorization", f"Bearer {issue_token(emulator)}")], body)
-
-
-def user(tag: str = "") -> bytes:
-    return json.dumps({**NATURAL_USER, "Tag": tag}).encode()
-
-
-async def until_received(emulator: Emulator, count: int = 1) -> None:
-    """Wait until so many requests have been read."""
-    while len(emulator.received) < count:
-        await asyncio.sleep(0)
 
 
 # --- faults: the connection ---
