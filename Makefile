@@ -23,8 +23,9 @@ $(STAMP): requirements/dev.txt requirements/run.txt pyproject.toml sidecar/versi
 demo: setup ## serve the sidecar in front of an embedded Mangopay emulator
 	$(BIN)/mangopay-sidecar demo
 
-# One worker for each core, and one more (tests/conftest.py). The tests start some hundred sidecars: without bytecode each would compile itself again.
+# The tests start some hundred processes: without bytecode each would compile the sidecar again.
 test coverage: export PYTHONDONTWRITEBYTECODE =
+# tests/conftest.py says how many workers.
 SUITE := pytest --numprocesses auto --dist worksteal
 test: setup ## run the whole test suite, on every core
 	$(BIN)/python -m $(SUITE)

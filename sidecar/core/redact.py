@@ -61,7 +61,8 @@ def scrub(text: str) -> str:
     """Return foreign text (an exception's, a resolver's, a server's) without what must not be logged.
 
     Masked are credentials in URLs, query strings, Authorization and cookie values, Bearer and Basic credentials,
-    assignments to names such as ``api_key`` or ``access_token``, tokens known by their prefix, and card numbers.
+    assignments to names such as ``api_key`` or ``access_token``, tokens known by their prefix, card numbers, and
+    longer runs of digits than any id has.
     Control characters become spaces. At most 2,000 characters are kept.
     """
     text = "".join(character if character.isprintable() else " " for character in text[:_LONGEST_TEXT])

@@ -19,13 +19,13 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
 #: Seconds until the server must have forked; generous, since test machines are busy.
 _PATIENCE: Final = 30.0
@@ -85,7 +85,7 @@ class ForkedProcess:
 
 
 class ForkServer:
-    """The server, as its client sees it. A context manager: at its end the server is gone."""
+    """The server, as its client sees it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """Start it with this environment: of it is what Python itself reads when it starts."""
@@ -125,14 +125,6 @@ class ForkServer:
         """End the server; it leaves as soon as it hears nothing more. Its commands go on."""
         self._control.close()
         self._process.wait(_PATIENCE)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
@@ -201,10 +193,8 @@ def _request(channel: socket.socket) -> dict[str, Any]:
 
 
 def _tell(channel: socket.socket, number: int) -> None:
-    try:
+    with suppress(OSError):  # nobody waits for it any more
         channel.sendall(b"%d\n" % number)
-    except OSError:
-        return  # nobody waits for it any more
 
 
 def _become(request: dict[str, Any], stdout: int, stderr: int) -> NoReturn:

@@ -132,8 +132,8 @@ def fork(config: Config, diary: Diary, lease: float, seed: int, times: int | Non
     parent = os.getpid()
     if (pid := os.fork()) != 0:
         return pid
-    die_with_parent(parent)
     try:
+        die_with_parent(parent)
         random.seed(seed)
         asyncio.run(renew(config, diary, lease, times))
         os._exit(0)

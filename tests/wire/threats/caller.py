@@ -19,7 +19,6 @@ class Caller:
     def __init__(self, port: int, patience: float) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), patience)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._held = b""
 
     def __enter__(self) -> Self:
