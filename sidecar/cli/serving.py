@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import socket
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.cli.command import Failure
-from sidecar.cli.output import say
 from sidecar.cli.process import forbid_core_dumps, run_loop
 from sidecar.lifecycle import StartError
 from sidecar.runtime import SystemClock
-from sidecar.telemetry.log import configure_logging
+from sidecar.telemetry.line_writer import LineWriter
+from sidecar.telemetry.log import configure_logging, descriptor_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -50,11 +52,14 @@ def ready_line(ready: Ready) -> str:
 
 
 def tell(text: str) -> None:
-    """Print on stdout; a stdout that cannot take it is no reason to stop serving."""
-    try:
-        say(text)
-    except OSError:
-        return
+    """Print on stdout from the running event loop, which never waits for it.
+
+    A stdout that cannot take it is no reason to stop serving.
+    """
+    writer = LineWriter(descriptor_of(sys.stdout))
+    writer.attach(asyncio.get_running_loop())
+    writer.write(text.removesuffix("\n").encode() + b"\n", urgent=True)
+    atexit.register(writer.close)
 
 
 def notify_ready(environ: Mapping[str, str]) -> None:
@@ -65,6 +70,7 @@ def notify_ready(environ: Mapping[str, str]) -> None:
     # "@" stands for the zero byte that the name of an abstract socket begins with (unix(7)).
     target = "\0" + address[1:] if address.startswith("@") else address
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
         sender.sendto(b"READY=1", target)
 
 

@@ -1,9 +1,21 @@
 """Log lines on their way to a file descriptor: gathered, written together, and never in anybody's way.
 
-Lines are written 100 ms after the first of them, or once there are 32 KiB,
-or at once if one is urgent. A reader that is slow or gone must not hold up a
-payment: the writer never waits for a full pipe, keeps at most 1 MiB, drops and
-counts whole lines beyond that, and falls silent when the descriptor is closed.
+Lines are written 100 ms after the first of them, or once there are 32 KiB, or
+at once if one is urgent. A reader that is slow or gone must not hold up a
+payment: the event loop never waits for the descriptor. At most 1 MiB is kept
+for it; beyond that the oldest lines are dropped whole, and counted. A
+descriptor that is closed gets no more lines.
+
+Which write may block depends on what the descriptor is::
+
+    pipe              not one of up to PIPE_BUF bytes, once select() says ready (POSIX write())
+    socket            not with MSG_DONTWAIT (send(2)); systemd's journal is one
+    terminal, file    any: a terminal that is not read has room for one byte and waits for the rest,
+                      a file system whose server is gone waits for ever
+
+So pipes and sockets are written to from the event loop, and everything else
+from a thread that nobody waits for. A pipe gets whole lines in each write
+where they fit, so that those of several programs do not mix.
 """
 
 from __future__ import annotations
@@ -11,8 +23,13 @@ from __future__ import annotations
 import errno
 import os
 import select
+import socket
 import stat
-from typing import TYPE_CHECKING, Final
+import sys
+import threading
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,107 +40,295 @@ _INTERVAL: Final = 0.1
 _BATCH: Final = 32 * 1024
 #: Bytes that are kept for a reader that does not read.
 _BACKLOG: Final = 1024 * 1024
-#: What a pipe that select() calls ready takes without blocking (POSIX; 4,096 bytes on Linux).
-_PIECE: Final = select.PIPE_BUF
+#: Bytes in one write to anything but a pipe.
+_PIECE: Final = 64 * 1024
 #: A full disk may be emptied; the lines meant for it meanwhile are lost.
 _PASSING: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
-#: Seconds that :meth:`LineWriter.close` gives a slow reader, and how often it looks.
+#: What kernels before 5.6, and such as are no real Linux, say of a flag or an offset that they do not know.
+_NOT_SUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE))
+#: Seconds that :meth:`LineWriter.close` gives a slow reader.
 _PATIENCE: Final = 1.0
-_LOOKS: Final = 10
+
+
+class Backlog:
+    """The lines that wait for one descriptor; any thread may use it."""
+
+    __slots__ = ("_lines", "_lock", "dropped", "size")
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self._lines: Final[deque[bytes]] = deque()
+        #: Bytes.
+        self.size = 0
+        #: Lines dropped since :meth:`take_dropped` was last called.
+        self.dropped = 0
+
+    def put(self, line: bytes) -> None:
+        """Add a line, and drop the oldest ones if there are too many."""
+        with self._lock:
+            self._lines.append(line)
+            self.size += len(line)
+            while self.size > _BACKLOG:
+                self.size -= len(self._lines.popleft())
+                self.dropped += 1
+
+    def take(self, limit: int) -> bytes:
+        """Remove and return the oldest lines, whole: up to ``limit`` bytes of them, but at least one if any."""
+        with self._lock:
+            lines, total = self._lines, 0
+            taken: list[bytes] = []
+            while lines and (not taken or total + len(lines[0]) <= limit):
+                taken.append(lines.popleft())
+                total += len(taken[-1])
+            self.size -= total
+        return b"".join(taken)
+
+    def count_dropped(self, lines: int) -> None:
+        """Count lines that were taken and could not be written."""
+        with self._lock:
+            self.dropped += lines
+
+    def take_dropped(self) -> int:
+        """Return how many lines were dropped since the last call."""
+        with self._lock:
+            dropped, self.dropped = self.dropped, 0
+        return dropped
+
+
+class Carrier(Protocol):
+    """Brings lines from a backlog to a descriptor."""
+
+    def push(self) -> bool:
+        """Write what can be written without waiting, or have it written; return whether to try again later."""
+        ...
+
+    def finish(self, timeout: float, *, end: bool = False) -> None:
+        """Return when all lines are written, or after ``timeout`` seconds; ``end``: few more lines will come."""
+        ...
+
+
+class DirectCarrier:
+    """Writes to a pipe or a socket, from the thread that asks for it, without waiting."""
+
+    def __init__(self, fd: int, backlog: Backlog, *, is_socket: bool) -> None:
+        self._fd: int | None = fd
+        self._backlog: Final = backlog
+        self._limit: Final = _PIECE if is_socket else select.PIPE_BUF
+        self._socket: Final = socket.socket(fileno=fd) if is_socket else None
+        if self._socket is not None:
+            weakref.finalize(self, self._socket.detach)  # the descriptor is somebody else's: it stays open
+        self._nowait = sys.platform == "linux"
+        #: What the last write left over.
+        self._rest: memoryview = memoryview(b"")
+
+    def push(self) -> bool:
+        """Write while the descriptor takes it."""
+        return self._write(0.0)
+
+    def finish(self, timeout: float, *, end: bool = False) -> None:
+        """Write all that is left; with ``end``, waiting for the reader for some ``timeout`` seconds at most."""
+        if self._write(0.0) and end:
+            self._write(timeout)
+
+    def _write(self, timeout: float) -> bool:
+        """Return whether something is left; the descriptor gets ``timeout`` seconds to take each piece."""
+        fd = self._fd
+        if fd is None:
+            self._backlog.take(_BACKLOG)
+            return False
+        try:
+            while data := self._rest or memoryview(self._backlog.take(self._limit)):
+                self._rest = data
+                if not _writable(fd, timeout):
+                    return True
+                self._rest = data[self._send(fd, data[: self._limit]) :]
+        except BlockingIOError:
+            return True  # full although it was ready: somebody made it non-blocking, or it is a socket
+        except (OSError, ValueError) as error:
+            self._failed(error)
+            return False
+        return False
+
+    def _send(self, fd: int, data: memoryview) -> int:
+        if self._socket is not None:
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        if sys.platform == "linux" and self._nowait:
+            try:
+                # Another program may fill the pipe after poll() has looked: only the kernel can rule that out.
+                return os.pwritev(fd, [data], -1, os.RWF_NOWAIT)
+            except OSError as error:
+                if error.errno not in _NOT_SUPPORTED:
+                    raise
+                self._nowait = False
+        return os.write(fd, data)
+
+    def _failed(self, error: OSError | ValueError) -> None:
+        if not _is_passing(error):
+            # Closed, or its reader is: nobody will ever see a line, so none is kept any more.
+            self._fd = None
+        self._backlog.count_dropped(bytes(self._rest).count(b"\n"))
+        self._rest = memoryview(b"")
+
+
+class ThreadCarrier:
+    """Writes to anything, in a thread that may wait for as long as the descriptor pleases."""
+
+    def __init__(self, fd: int, backlog: Backlog) -> None:
+        self._fd: Final = fd
+        self._backlog: Final = backlog
+        #: Guards what follows.
+        self._changed: Final = threading.Condition()
+        self._running = False
+        #: There are lines that the thread has not looked for yet.
+        self._pending = False
+        #: All that was asked for is written, or lost.
+        self._idle = True
+        self._ending = False
+        #: Somebody has waited in vain, and nothing was finished since.
+        self._stuck = False
+        #: The descriptor is closed, or its reader is.
+        self._dead = False
+
+    def push(self) -> bool:
+        """Have the thread write all that is there."""
+        with self._changed:
+            self._pending, self._idle = True, False
+            if not self._running:
+                self._running = self._start()
+            self._changed.notify_all()
+        return not self._running
+
+    def finish(self, timeout: float, *, end: bool = False) -> None:
+        """Have all written; a descriptor that blocks costs ``timeout`` seconds once, not for each call."""
+        self._ending = end
+        if self.push() or self._stuck:
+            return
+        with self._changed:
+            self._stuck = not self._changed.wait_for(lambda: self._idle, timeout)
+
+    def _start(self) -> bool:
+        try:
+            threading.Thread(target=self._run, name="log", daemon=True).start()
+        except RuntimeError:  # no thread to be had: tried again later
+            return False
+        return True
+
+    def _run(self) -> None:
+        while self._next():
+            while data := self._backlog.take(_PIECE):
+                self._write(memoryview(data))
+
+    def _next(self) -> bool:
+        """Wait for lines, and return True; False: the thread is to end."""
+        with self._changed:
+            while not self._pending:
+                self._idle, self._stuck = True, False
+                self._changed.notify_all()
+                if self._ending:
+                    self._running = False
+                    return False
+                self._changed.wait()
+            self._pending = False
+            return True
+
+    def _write(self, data: memoryview) -> None:
+        while data and not self._dead:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # somebody made it non-blocking
+                _writable(self._fd, _PATIENCE)
+            except (OSError, ValueError) as error:
+                self._dead = not _is_passing(error)
+                self._backlog.count_dropped(bytes(data).count(b"\n"))
+                return
 
 
 class LineWriter:
-    """Writes lines to ``fd``; to nowhere if that is None. Used on one thread."""
+    """Writes lines to ``fd``; to nowhere if that is None. Its methods are called on one thread."""
 
-    __slots__ = ("_fd", "_lines", "_loop", "_piece", "_size", "_stuck", "_timer", "dropped")
+    __slots__ = ("_backlog", "_carrier", "_loop", "_retrying", "_timer")
 
     def __init__(self, fd: int | None) -> None:
-        self._fd = fd
-        self._piece = _piece_size(fd)
-        self._lines: list[bytes] = []
-        self._size = 0
+        self._backlog: Final = Backlog()
+        self._carrier: Final = _carrier_to(fd, self._backlog)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         #: The descriptor did not take all of the last try: only the timer tries again.
-        self._stuck = False
-        #: Lines dropped since somebody last set this to 0.
-        self.dropped = 0
+        self._retrying = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Gather lines from now on, and write them from ``loop``; before, each is written at once."""
         self._loop = loop
 
     def write(self, line: bytes, *, urgent: bool = False) -> None:
-        """Take a line, its end included. Never raises for what the descriptor does."""
-        if self._fd is None:
+        """Take a line, its end included. Never raises for what the descriptor does; on a loop, never waits for it."""
+        carrier = self._carrier
+        if carrier is None:
             return
-        if self._size + len(line) > _BACKLOG:
-            self.dropped += 1
-            return
-        self._lines.append(line)
-        self._size += len(line)
-        if self._loop is None or ((urgent or self._size >= _BATCH) and not self._stuck):
+        self._backlog.put(line)
+        if self._loop is None:
+            carrier.finish(_PATIENCE)
+        elif (urgent or self._backlog.size >= _BATCH) and not self._retrying:
             self.flush()
         elif self._timer is None:
             self._schedule()
 
     @property
+    def dropped(self) -> int:
+        """Lines dropped since :meth:`take_dropped` was last called."""
+        return self._backlog.dropped
+
+    def take_dropped(self) -> int:
+        """Return :attr:`dropped`, and count from 0 again."""
+        return self._backlog.take_dropped()
+
+    @property
     def has_room(self) -> bool:
         """Whether less than half of the backlog is in use."""
-        return self._size < _BACKLOG // 2
+        return self._backlog.size < _BACKLOG // 2
 
     def flush(self) -> None:
         """Write what the descriptor takes without waiting; the rest is tried again later."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._push(timeout=0.0)
-        if self._lines:
+        self._cancel_timer()
+        self._retrying = self._carrier is not None and self._carrier.push()
+        if self._retrying:
             self._schedule()
 
     def close(self) -> None:
-        """Write what is left, within a second, and write each further line at once."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Write what is left, within a second or so, and write each further line at once."""
+        self._cancel_timer()
         self._loop = None
-        for _ in range(_LOOKS):
-            if not self._lines:
-                break
-            self._push(timeout=_PATIENCE / _LOOKS)
+        if self._carrier is not None:
+            self._carrier.finish(_PATIENCE, end=True)
 
     def _schedule(self) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._timer = self._loop.call_later(_INTERVAL, self.flush)
 
-    def _push(self, timeout: float) -> None:
-        """Write piece after piece while the descriptor is ready within ``timeout`` seconds."""
-        fd = self._fd
-        if fd is None or not self._lines:
-            return
-        data = memoryview(b"".join(self._lines))
-        done = 0
-        try:
-            while done < len(data) and (self._piece > _PIECE or select.select((), (fd,), (), timeout)[1]):
-                done += os.write(fd, data[done : done + self._piece])
-        except BlockingIOError:
-            pass  # somebody made it non-blocking, and it is full
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno in _PASSING:
-                self.dropped += bytes(data[done:]).count(b"\n")
-            else:
-                # Closed, or its reader is: nobody will ever see a line, so none is kept any more.
-                self._fd = None
-            done = len(data)
-        self._lines = [bytes(data[done:])] if done < len(data) else []
-        self._size = len(data) - done
-        self._stuck = self._size > 0
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
-def _piece_size(fd: int | None) -> int:
-    """How much to write at a time: a regular file is always ready and takes all, so select() need not be asked."""
+def _carrier_to(fd: int | None, backlog: Backlog) -> Carrier | None:
+    if fd is None:
+        return None
     try:
-        regular = fd is not None and stat.S_ISREG(os.fstat(fd).st_mode)
+        mode = os.fstat(fd).st_mode
     except OSError:
-        regular = False
-    return _BACKLOG * 2 if regular else _PIECE
+        return None
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        return DirectCarrier(fd, backlog, is_socket=stat.S_ISSOCK(mode))
+    return ThreadCarrier(fd, backlog)
+
+
+def _writable(fd: int, timeout: float) -> bool:
+    """Whether select(2) says so within ``timeout`` seconds; poll(2) has no limit on the number of a descriptor."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(timeout * 1000))
+
+
+def _is_passing(error: OSError | ValueError) -> bool:
+    return isinstance(error, OSError) and error.errno in _PASSING

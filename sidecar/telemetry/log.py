@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
@@ -77,7 +77,7 @@ class LogOutput:
     def _write(self, entry: Entry | Line, timestamp: str, level: str) -> None:
         writer = self._writer
         if writer.dropped and writer.has_room:
-            lost, writer.dropped = writer.dropped, 0
+            lost = writer.take_dropped()
             writer.write(
                 self._render({"timestamp": timestamp, "level": "warning", "event": "log.dropped", "lines": lost})
             )
@@ -160,7 +160,7 @@ def configure_logging(level: str, form: str, clock: Clock, *, fd: int | None = N
     The caller attaches the returned output to its event loop, and closes it at the end.
     """
     if fd is None:
-        fd = _stderr()
+        fd = descriptor_of(sys.stderr)
     terminal = fd is not None and os.isatty(fd)
     color = terminal and not os.environ.get("NO_COLOR")
     console = form == "console" or (form == "auto" and terminal)
@@ -180,11 +180,11 @@ def configure_logging(level: str, form: str, clock: Clock, *, fd: int | None = N
     return output
 
 
-def _stderr() -> int | None:
-    """None if stderr was closed at start: its number may belong to a socket by now."""
-    if sys.stderr is None:
+def descriptor_of(stream: TextIO | None) -> int | None:
+    """Return the descriptor of stdout or stderr; None if it was closed at start: its number may be reused by now."""
+    if stream is None:
         return None
     try:
-        return sys.stderr.fileno()
+        return stream.fileno()
     except (OSError, ValueError):
         return None

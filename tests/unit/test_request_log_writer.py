@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import os
+import pty
 import select
+import socket
+import threading
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.telemetry import line_writer
 from sidecar.telemetry.line_format import json_line
 from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import LogOutput
@@ -53,6 +61,15 @@ def pipe() -> Iterator[Pipe]:
     pipe = Pipe()
     yield pipe
     pipe.close()
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def attached(fd: int) -> LineWriter:
@@ -117,15 +134,23 @@ async def test_a_reader_that_does_not_read_is_not_waited_for(pipe: Pipe) -> None
     assert pipe.read().count(b"\n") >= 60
 
 
-async def test_lines_beyond_the_backlog_are_dropped_whole_and_counted(pipe: Pipe) -> None:
-    pipe.fill()
+async def test_beyond_the_backlog_the_oldest_lines_are_dropped_whole_and_counted(pipe: Pipe) -> None:
+    filling = pipe.fill()
     writer = attached(pipe.writer)
-    line = b"x" * 1023 + b"\n"
-    for _ in range(1100):
-        writer.write(line)
-    assert writer.dropped == 1100 - 1024
+    for number in range(1100):
+        writer.write(b"%04d" % number + b"x" * 1019 + b"\n")
+    # What had been taken out to be written is neither dropped nor counted.
+    dropped = writer.dropped
+    assert 1100 - 1024 - 4 <= dropped <= 1100 - 1024
     assert not writer.has_room
-    pipe.close()
+    text = b""
+    while text.count(b"\n") < 1100 - dropped:
+        text += pipe.read()
+        writer.flush()
+    lines = text[filling:].splitlines()
+    assert {len(line) for line in lines} == {1023}
+    assert [int(line[:4]) for line in lines[-1024:]] == list(range(76, 1100))
+    writer.close()
 
 
 async def test_what_was_dropped_is_told_once_there_is_room_again(pipe: Pipe) -> None:
@@ -192,16 +217,184 @@ def test_a_full_disk_loses_lines_counts_them_and_is_tried_again() -> None:
         os.close(fd)
 
 
-async def test_a_regular_file_gets_everything_in_one_write(tmp_path: Path) -> None:
-    fd = os.open(tmp_path / "log", os.O_CREAT | os.O_RDWR)
+async def test_a_regular_file_gets_everything(tmp_path: Path) -> None:
+    with opened(tmp_path / "log") as fd:
+        writer = attached(fd)
+        for number in range(10_000):
+            writer.write(b"%06d\n" % number)
+        writer.close()
+        assert (tmp_path / "log").read_bytes() == b"".join(b"%06d\n" % number for number in range(10_000))
+        assert writer.dropped == 0
+
+
+def test_a_regular_file_gets_each_line_at_once_before_there_is_a_loop_and_after_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "log") as fd:
+        writer = LineWriter(fd)
+        for written in (b"one\n", b"one\ntwo\n"):
+            writer.write(written[-4:])
+            assert (tmp_path / "log").read_bytes() == written
+        writer.close()
+        for written in (b"one\ntwo\nsix\n", b"one\ntwo\nsix\nten\n"):
+            writer.write(written[-4:])
+            assert (tmp_path / "log").read_bytes() == written
+
+
+@pytest.mark.any_loop
+async def test_a_file_system_that_hangs_is_waited_for_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, entered, write = threading.Event(), threading.Event(), os.write
+
+    def hanging(fd: int, data: bytes) -> int:
+        entered.set()
+        gate.wait()
+        return write(fd, data)
+
+    with opened(tmp_path / "log") as fd:
+        writer = attached(fd)
+        monkeypatch.setattr(os, "write", hanging)
+        writer.write(b"first\n", urgent=True)
+        await asyncio.get_running_loop().run_in_executor(None, entered.wait)
+        for number in range(3000):
+            writer.write(b"%04d" % number + b"x" * 1019 + b"\n", urgent=True)
+        assert writer.dropped == 3000 - 1024
+        gate.set()
+        writer.close()
+        lines = (tmp_path / "log").read_bytes().splitlines()
+        assert lines[0] == b"first"
+        assert [int(line[:4]) for line in lines[1:]] == list(range(3000 - 1024, 3000))
+
+
+def test_a_file_system_that_hangs_holds_up_the_end_but_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, write, waits = threading.Event(), os.write, []
+
+    def hanging(fd: int, data: bytes) -> int:
+        gate.wait()
+        return write(fd, data)
+
+    def wait_for(self: threading.Condition, predicate: object, timeout: float | None = None) -> bool:
+        waits.append(timeout)
+        return False
+
+    with opened(tmp_path / "log") as fd:
+        monkeypatch.setattr(os, "write", hanging)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Condition, "wait_for", wait_for)
+            writer = LineWriter(fd)
+            for _ in range(5):
+                writer.write(b"line\n")
+            writer.close()
+        assert waits == [1.0]
+        gate.set()
+        while (tmp_path / "log").read_bytes().count(b"\n") < 5:
+            time.sleep(0.001)
+
+
+async def test_a_terminal_that_nobody_reads_is_waited_for_by_nobody() -> None:
+    """A terminal takes some thousand bytes; each further write waits until somebody reads."""
+    reader, fd = pty.openpty()
     try:
         writer = attached(fd)
-        for _ in range(100):
-            writer.write(b"x" * 99 + b"\n")
+        for _ in range(3000):
+            writer.write(b"x" * 1022 + b"\n", urgent=True)
+        assert writer.dropped > 1000
+        # Now somebody reads: the writer's thread goes on by itself.
+        await asyncio.to_thread(_read_lines, reader, 1024)
         writer.close()
-        assert os.fstat(fd).st_size == 10_000
     finally:
         os.close(fd)
+        os.close(reader)
+
+
+def _read_lines(fd: int, wanted: int) -> None:
+    lines = 0
+    while lines < wanted:
+        lines += os.read(fd, 65536).count(b"\n")
+
+
+async def test_a_socket_that_nobody_reads_is_not_waited_for() -> None:
+    """systemd gives services a stream socket to its journal."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        writer = attached(ours.fileno())
+        for number in range(3000):
+            writer.write(b"%04d" % number + b"x" * 1019 + b"\n", urgent=True)
+        assert 0 < writer.dropped < 3000
+        lines, data = 3000 - writer.dropped, b""
+        while data.count(b"\n") < lines:
+            data += theirs.recv(65536)
+            writer.flush()
+        numbers = [int(line[:4]) for line in data.splitlines()]
+        assert numbers == sorted(numbers)
+        assert numbers[-1] == 2999
+        writer.close()
+        theirs.close()
+        writer.write(b"nobody is there\n")  # no error
+        del writer
+        gc.collect()
+        assert os.fstat(ours.fileno())  # the descriptor is left to its owner
+
+
+async def test_a_pipe_that_another_program_fills_meanwhile_is_not_waited_for(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between poll() and write() the pipe gets full."""
+    filling = pipe.fill()
+    monkeypatch.setattr(line_writer, "_writable", lambda fd, timeout: True)
+    writer = attached(pipe.writer)
+    writer.write(b"one\n", urgent=True)
+    assert pipe.read() == b"#" * filling
+    writer.flush()
+    assert pipe.read() == b"one\n"
+
+
+async def test_where_the_kernel_knows_no_write_that_does_not_wait_poll_decides(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwritev(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    writer = attached(pipe.writer)
+    writer.write(b"one\n", urgent=True)
+    assert pipe.read() == b"one\n"
+    filling = pipe.fill()
+    writer.write(b"two\n", urgent=True)
+    assert pipe.read() == b"#" * filling
+    writer.flush()
+    assert pipe.read() == b"two\n"
+
+
+async def test_a_pipe_gets_whole_lines_so_that_those_of_two_programs_do_not_mix(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces: list[bytes] = []
+
+    def send(_: object, fd: int, data: memoryview) -> int:
+        pieces.append(bytes(data))
+        return len(data)
+
+    monkeypatch.setattr(line_writer.DirectCarrier, "_send", send)
+    writer = attached(pipe.writer)
+    for length in (1500, 1500, 1500, 200, 4096, 1):
+        writer.write(b"x" * (length - 1) + b"\n")
+    writer.flush()
+    assert [len(piece) for piece in pieces] == [3000, 1700, 4096, 1]
+
+
+def test_without_a_thread_to_be_had_lines_wait_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with opened(tmp_path / "log") as fd:
+        writer = LineWriter(fd)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            writer.write(b"one\n")
+        assert (tmp_path / "log").read_bytes() == b""
+        writer.write(b"two\n")
+        assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
+        writer.close()
 
 
 def test_after_the_loop_is_gone_lines_are_kept_for_close(pipe: Pipe) -> None:
