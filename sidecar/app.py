@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -28,13 +30,13 @@ from sidecar.proxy.inherited import Inherited
 from sidecar.proxy.listener import ListenError, Listeners
 from sidecar.proxy.readback import LostAnswers
 from sidecar.proxy.server import ConnectionLimits, ProxyServer
-from sidecar.reload import hang_ups
 from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import CallRecorder, RequestIds
 from sidecar.telemetry.request_log import RequestLog
+from sidecar.terminal import hang_ups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -319,7 +321,7 @@ async def serve(
             raise StartError(str(error)) from None
         sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=read_config, inherited=sockets)
         if read_config is not None:
-            stack.enter_context(hang_ups(sidecar.reload))
+            stack.enter_context(hang_ups(sidecar.reload, partial(lifecycle.receive, signal.SIGHUP)))
         try:
             ready = await sidecar.start()
             lifecycle.started()

@@ -14,9 +14,7 @@ a connection with the old certificate until its exchange is over.
 from __future__ import annotations
 
 import asyncio
-import signal
 import stat
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -279,14 +277,3 @@ def _look_at(path: Path) -> object:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-@contextmanager
-def hang_ups(receive: Callable[[], None]) -> Iterator[None]:
-    """Have the running loop call ``receive`` for each SIGHUP, which would end the process otherwise."""
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, receive)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGHUP)

@@ -112,7 +112,7 @@ class Child:
             if number is not signal.SIGCHLD:
                 if not running:
                     on_signal(number)
-                elif sender not in (_TERMINAL, self._pid):  # the command's own "kill 0" is for others
+                elif not _has_reached(self._pid, number, sender):
                     os.kill(self._pid, number)
             # Only here does the process id become free: no signal goes to a stranger.
             elif (status := _reap(self._pid)) is not None:
@@ -192,6 +192,14 @@ def _next_signal(watched: set[signal.Signals]) -> tuple[signal.Signals, int]:
         return signal.Signals(info.si_signo), info.si_pid if info.si_code <= 0 else _TERMINAL
     number = signal.Signals(signal.sigwait(watched))
     return number, _TERMINAL if number in _OF_TERMINALS and _in_foreground() else 0
+
+
+def _has_reached(child: int, number: signal.Signals, sender: int) -> bool:
+    """Whether the command has a signal already that ``sender`` sent to this process."""
+    if sender != _TERMINAL:
+        return sender == child  # its own "kill 0" is for others
+    # A terminal that is closed tells the leader of its session alone (credentials(7)).
+    return number is not signal.SIGHUP or os.getsid(0) != os.getpid()
 
 
 def _in_foreground() -> bool:

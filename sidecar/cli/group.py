@@ -10,7 +10,7 @@ import click
 
 from sidecar.cli.command import FAILED, INTERRUPTED, Failure
 from sidecar.cli.output import complain
-from sidecar.cli.process import without_rich
+from sidecar.cli.process import end_as_first_process, without_rich
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def root() -> None:
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` name; return the exit status. An error is one line on stderr."""
+    end_as_first_process()
     try:
         status: Any = root.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:

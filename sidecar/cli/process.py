@@ -48,6 +48,16 @@ def forbid_core_dumps() -> None:
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
+def end_as_first_process() -> None:
+    """Let SIGTERM end this process if it is the first of its container.
+
+    The kernel drops signals to that one whose handling is the default
+    (pid_namespaces(7)). Commands that serve have handlers of their own later.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+
+
 def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends, however that ends, and at once if it has ended already.
 
