@@ -102,7 +102,9 @@ class Sidecar:
             self._handler, limits=self._connection_limits(), clock=clock, report=self._report
         )
         self._admin_server: Final = AdminServer(
-            self._make_state(lifecycle), GuardRules(frozenset(config.listen.allowed_hosts)), clock=clock
+            self._make_state(lifecycle),
+            GuardRules(frozenset(config.listen.allowed_hosts), for_browsers=True),
+            clock=clock,
         )
         self._inherited: Final = inherited or Inherited()
         self._listeners: Final = Listeners("LISTEN", self._inherited)

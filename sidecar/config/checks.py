@@ -57,8 +57,15 @@ def check_tls(tls: Tls) -> None:
         raise _incomplete("tls.client_key_password", "tls.client_key_file")
 
 
-def check_listeners(listen: Listen, admin: Admin) -> None:
-    """Refuse listeners that reach nobody, guard nothing, or collide."""
+def check_listeners(listen: Listen, admin: Admin, environment: Environment) -> None:
+    """Refuse listeners that reach nobody, guard nothing, let anybody in, or collide."""
+    if listen.allowed_hosts and listen.caller_key is None and environment is not Environment.EMULATOR:
+        # Browsers send Sec-Fetch-Site to loopback and https addresses only: to such a name, a page's GET has no sign.
+        raise ConfigError(
+            "listen.allowed_hosts",
+            "is set without listen.caller_key, so any web page and any neighbour on that network could use your key",
+            "set SIDECAR_LISTEN_CALLER_KEY_FILE too, and give it to apps as their API key",
+        )
     if listen.port is None and listen.unix_socket is None:
         raise ConfigError("listen.port", 'is "off" without listen.unix_socket', "set one, so that apps have a way in")
     if listen.allowed_uids is not None and listen.unix_socket is None:

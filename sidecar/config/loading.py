@@ -147,6 +147,6 @@ def _build(sections: dict[str, dict[str, Any]], reader: _Reader) -> Config:
     )
     built: dict[str, Any] = {section: model(**sections[section]) for section, model in SECTIONS.items()}
     config = Config(**built, secret_files=MappingProxyType(reader.secret_files), warnings=tuple(reader.warnings))
-    check_listeners(config.listen, config.admin)
+    check_listeners(config.listen, config.admin, config.mangopay.environment)
     check_tls(config.tls)
     return config

@@ -124,7 +124,7 @@ class Listen(Section, frozen=True, kw_only=True):
         items(ALLOWED_HOST),
         [],
         "Names accepted in `Host` besides `localhost`, 127.0.0.0/8 and `[::1]`, with any port or none. Not checked on "
-        "the Unix socket.",
+        "the Unix socket. Needs `listen.caller_key` (not in `emulator`).",
     )
     caller_key: Secret | None = setting(
         secret("at least 16 ASCII characters", minimum=16, spaces=True),

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from sidecar.config.errors import Unfit, nearest
+from sidecar.core.mistaken_secret import mistake_in
 from sidecar.core.secret import Secret
 
 T = TypeVar("T")
@@ -102,8 +103,16 @@ def choice(*names: str) -> Kind[str]:
     return Kind(f"one of {', '.join(names)}", parse, is_string=True)
 
 
-def _parse_client_id(value: object) -> str:
+def _checked_secret(value: object) -> str:
+    """Return :func:`checked_text` of ``value``, unless it is plainly something else."""
     text = checked_text(value)
+    if mistake := mistake_in(text):
+        raise Unfit(mistake)
+    return text
+
+
+def _parse_client_id(value: object) -> str:
+    text = _checked_secret(value)
     if not _CLIENT_ID.issuperset(text) or len(text) > 100:
         raise Unfit("has a character that no ClientId has, or is too long")
     if text in (".", ".."):
@@ -118,7 +127,7 @@ def secret(expected: str, *, minimum: int = 1, spaces: bool = False, ascii_only:
     """A key or password of at least ``minimum`` characters; ``spaces`` may stand within it or not."""
 
     def parse(value: object) -> Secret:
-        text = checked_text(value)
+        text = _checked_secret(value)
         if ascii_only and not text.isascii():
             raise Unfit("has a character that is not ASCII")
         if not spaces and " " in text:

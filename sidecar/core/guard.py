@@ -9,6 +9,12 @@ machine is the adversary. The checklist:
    across origins; no SDK does. This covers preflights and WebSockets too.
 3. **Sec-Fetch-Site** is absent or ``none``. Browsers send it on every request
    to a loopback address; ``none`` means that a person typed the address.
+4. Without Sec-Fetch-Site there are not both **a browser's User-Agent and
+   Accept-Language**. Safari before 16.4 sends no Sec-Fetch-Site at all, and no
+   browser does to a plain ``http://`` name other than localhost (Fetch Metadata,
+   section 2). Each browser sends these two with every request, and no page can
+   take them off; of HTTP clients none sends both by itself (PowerShell's
+   User-Agent begins as a browser's does, but it names no language).
 
 Callers (section 4.8) are in :mod:`sidecar.core.caller`, methods and paths in
 :mod:`sidecar.core.policy`.
@@ -30,11 +36,13 @@ class GuardRules:
 
     ``allowed_hosts`` are names without a port, compared without regard to case;
     an IPv6 address may have brackets or not. ``check_host`` is off on a Unix
-    socket, which no browser reaches.
+    socket, which no browser reaches. ``for_browsers``: a browser without
+    Sec-Fetch-Site may come in (the status page).
     """
 
     allowed_hosts: frozenset[str]
     check_host: bool = True
+    for_browsers: bool = False
 
     def __post_init__(self) -> None:
         names = frozenset(_as_in_host(name) for name in self.allowed_hosts if name)
@@ -49,8 +57,18 @@ def _as_in_host(name: str) -> str:
 _HOST: Final = 1
 _ORIGIN: Final = 2
 _FETCH_SITE: Final = 3
+_USER_AGENT: Final = 4
+_ACCEPT_LANGUAGE: Final = 5
 
-_BY_NAME: Final = {b"host": _HOST, b"origin": _ORIGIN, b"sec-fetch-site": _FETCH_SITE}
+_BY_NAME: Final = {
+    b"host": _HOST,
+    b"origin": _ORIGIN,
+    b"sec-fetch-site": _FETCH_SITE,
+    b"user-agent": _USER_AGENT,
+    b"accept-language": _ACCEPT_LANGUAGE,
+}
+#: How every browser's User-Agent begins.
+_BROWSER: Final = b"Mozilla/"
 _FIELDS: Final = marked_by(lambda name: _BY_NAME.get(name.lower()))
 
 
@@ -62,14 +80,20 @@ def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None
             ``BAD_REQUEST`` for more than one Host.
     """
     host: bytes | None = None
-    browser = False
+    browser = typed = agent = language = False
     for field, index in (layout_of(raw) if layout is None else layout)[_FIELDS]:
         value = raw[index][1]
         if field == _HOST:
             if host is not None:
                 raise SidecarError(ErrorCode.BAD_REQUEST, "A request needs exactly one Host header", close=True)
             host = value
-        elif field == _ORIGIN or value != b"none":
+        elif field == _USER_AGENT:
+            agent = agent or value.startswith(_BROWSER)
+        elif field == _ACCEPT_LANGUAGE:
+            language = True
+        elif field == _FETCH_SITE and value == b"none":
+            typed = True
+        else:
             browser = True
     if rules.check_host and (host is None or len(host) > _LONGEST_HOST or not _host_allowed(host, rules.allowed_hosts)):
         raise SidecarError(
@@ -77,10 +101,12 @@ def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None
             "Host not allowed: add it to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
             detail=f"host={_printable(host)}",
         )
-    if browser:
+    old_browser = agent and language and not typed and not rules.for_browsers
+    if browser or old_browser:
         raise SidecarError(
             ErrorCode.BROWSER_NOT_ALLOWED,
             "Web pages may not call the sidecar: call it from your server, without Origin and Sec-Fetch-Site headers",
+            detail=None if browser else "a browser's User-Agent with Accept-Language, and no Sec-Fetch-Site",
         )
 
 

@@ -111,10 +111,11 @@ def test_half_a_client_certificate_is_refused(given: dict[str, Any], variable: s
         (Listen(port=1, host=("127.0.0.1",)), Admin(port=1, host=("::1",))),
         (Listen(port=None, unix_socket=FILE), Admin(port=None)),
         (Listen(unix_socket=FILE, allowed_uids=(0,)), Admin()),
+        (Listen(allowed_hosts=("sidecar",), caller_key=Secret("0123456789abcdef")), Admin()),
     ],
 )
 def test_listeners_that_can_live_together(listen: Listen, admin: Admin) -> None:
-    check_listeners(listen, admin)
+    check_listeners(listen, admin, Environment.SANDBOX)
 
 
 @pytest.mark.parametrize(
@@ -122,10 +123,16 @@ def test_listeners_that_can_live_together(listen: Listen, admin: Admin) -> None:
     [
         (Listen(port=None), Admin(), 'listen.port is "off" without listen.unix_socket'),
         (Listen(allowed_uids=(0,)), Admin(), "SIDECAR_LISTEN_UNIX_SOCKET"),
+        (Listen(allowed_hosts=("sidecar",)), Admin(), "SIDECAR_LISTEN_CALLER_KEY_FILE"),
         (Listen(port=1), Admin(port=1), "are both 1"),
         (Listen(port=1, host=("0.0.0.0",)), Admin(port=1, host=("0.0.0.0", "::1")), "are both 1"),
     ],
 )
 def test_listeners_that_reach_nobody_or_collide(listen: Listen, admin: Admin, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        check_listeners(listen, admin)
+        check_listeners(listen, admin, Environment.SANDBOX)
+
+
+def test_in_front_of_an_emulator_names_need_no_caller_key() -> None:
+    """There is no money to move."""
+    check_listeners(Listen(allowed_hosts=("sidecar",)), Admin(), Environment.EMULATOR)

@@ -282,3 +282,31 @@ def test_no_host_is_let_in_that_a_simple_rule_would_not(host: str) -> None:
     except ValueError:
         loopback = False
     assert loopback or name in {"localhost", "[::1]", "sidecar"}
+
+
+# --- browsers that send no Sec-Fetch-Site
+
+AGENT = (b"User-Agent", b"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/16.3 Safari/605")
+LANGUAGE = (b"accept-language", b"en-GB")
+
+
+@pytest.mark.parametrize("lines", [(LOCAL, AGENT, LANGUAGE), (LANGUAGE, LOCAL, AGENT), (AGENT, AGENT, LANGUAGE, LOCAL)])
+def test_a_browsers_agent_and_language_are_a_browser(lines: RawHeaders) -> None:
+    assert refusal(lines).code is ErrorCode.BROWSER_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (LOCAL, AGENT),
+        (LOCAL, LANGUAGE),
+        (LOCAL, LANGUAGE, (b"User-Agent", b"PostmanRuntime/7.43.0")),
+        (LOCAL, AGENT, LANGUAGE, (b"Sec-Fetch-Site", b"none")),
+    ],
+)
+def test_either_alone_is_none_nor_is_a_typed_address(lines: RawHeaders) -> None:
+    check_guard(lines, RULES)
+
+
+def test_the_status_page_is_for_browsers_of_any_age() -> None:
+    check_guard((LOCAL, AGENT, LANGUAGE), GuardRules(frozenset(), for_browsers=True))

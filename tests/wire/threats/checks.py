@@ -70,6 +70,7 @@ NEEDED: Final[dict[str, Need]] = {
     "guard.check_guard: not _host_allowed(host, rules.allowed_hosts)": "host-rebound",
     "guard.check_guard: len(host) > _LONGEST_HOST": Guards("the cache of verdicts from long names"),
     "guard.check_guard: browser": "origin-foreign",
+    "guard.check_guard: old_browser": "old-safari",
     "target.parse_target: method.upper() in _REFUSED_METHODS": "trace",
     "target.parse_target: raw[:1] != '/'": "absolute-elsewhere",
     "target.parse_target: raw[1:2] == '/'": "two-slashes",
@@ -169,7 +170,13 @@ MEMBERS: Final[tuple[tuple[ModuleType, str, Callable[[Any], str]], ...]] = (
     (
         guard,
         "_BY_NAME",
-        {b"host": "host-localhost", b"origin": "origin-null", b"sec-fetch-site": "fetch-site-cross"}.__getitem__,
+        {
+            b"host": "host-localhost",
+            b"origin": "origin-null",
+            b"sec-fetch-site": "fetch-site-cross",
+            b"user-agent": "old-safari",
+            b"accept-language": "old-safari",
+        }.__getitem__,
     ),
     (target, "_REFUSED_METHODS", {"CONNECT": "connect-path", "TRACE": "trace"}.__getitem__),
     (target, "_TOKEN_PATHS", lambda path: {"token": "token-plain"}.get(path[-1], f"embedded-{path[-1]}")),

@@ -35,8 +35,12 @@ REWRITTEN: Final = dict(
         *_at(
             guard,
             "check_guard",
-            ("Sec-Fetch-Site: none", 'or value != b"none"', 'or value == b"none"', "fetch-site-none"),
-            ("other Sec-Fetch-Site", 'or value != b"none"', "", "fetch-site-cross"),
+            ("Sec-Fetch-Site: none", 'field == _FETCH_SITE and value == b"none"', "False", "fetch-site-none"),
+            ("other Sec-Fetch-Site", ' and value == b"none"', "", "fetch-site-cross"),
+            ("a browser's User-Agent", "value.startswith(_BROWSER)", "True", "a-client-with-a-language"),
+            ("a language", "language = True", "pass", "old-safari"),
+            ("an old browser's typed address", "typed = True", "pass", "typed-into-a-browser"),
+            ("a browser without a language", "agent and language", "agent", "powershell"),
         ),
         *_at(
             guard,

@@ -191,6 +191,33 @@ BROWSERS: Final = group(
         get(USERS, b"Connection: Upgrade", b"Upgrade: websocket", b"Origin: https://evil.example"),
         refused(ErrorCode.BROWSER_NOT_ALLOWED, closes=True),
     ),
+    # What browsers send that know no Sec-Fetch-Site, or send none to a plain http:// name: as captured from each.
+    row(
+        "old-safari",
+        get(
+            USERS,
+            b"Accept: image/webp,image/avif,*/*;q=0.8",
+            b"Accept-Language: en-GB,en;q=0.9",
+            b"User-Agent: Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605 Version/16.3 Safari/605",
+        ),
+        _BROWSER,
+    ),
+    row(
+        "firefox-to-a-name",
+        get(
+            USERS,
+            b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+            b"accept-language: en-US,en;q=0.5",
+        ),
+        _BROWSER,
+    ),
+    row("powershell", get(USERS, b"User-Agent: Mozilla/5.0 (Windows NT; en-US) WindowsPowerShell/5.1.1"), AS_SENT),
+    row("a-client-with-a-language", get(USERS, b"User-Agent: python-requests/2.32", b"Accept-Language: fr"), AS_SENT),
+    row(
+        "typed-into-a-browser",
+        get(USERS, b"Sec-Fetch-Site: none", b"User-Agent: Mozilla/5.0 (X11)", b"Accept-Language: en"),
+        AS_SENT,
+    ),
     row("unknown-host-before-origin", request(_LINE, b"Origin: null", host=b"Host: evil.example"), _UNKNOWN),
     row("page-head", request(b"HEAD " + USERS + b" HTTP/1.1", b"Origin: null"), _BROWSER),
 )
