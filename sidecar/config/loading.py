@@ -18,6 +18,7 @@ from sidecar.config.document import NO_DOCUMENT, Document, read_document
 from sidecar.config.environment import CONFIG, environment_warnings, read_environment
 from sidecar.config.errors import ConfigError, Unfit, shown
 from sidecar.config.model import SECTIONS, SETTINGS, Config
+from sidecar.config.places import open_directory_above
 from sidecar.config.secret_file import anchored, read_secret_file, secret_path
 from sidecar.config.setting import REQUIRED
 from sidecar.config.values import PATH, checked_text
@@ -79,6 +80,7 @@ class _Reader:
             value = self._from_file(given) if given.is_twin else self._in_place(given)
         except Unfit as unfit:
             raise ConfigError(given.where, str(unfit), f"give {setting.kind.expected}") from None
+        self._warn_of_place(setting, value)
         return value
 
     def _in_place(self, given: Given) -> Any:
@@ -107,6 +109,7 @@ class _Reader:
         except Unfit as unfit:
             where = f"{given.where}: {shown(file)}"
             raise ConfigError(where, str(unfit), f"it must hold {kind.expected}") from None
+        self._warn_of_place(given.setting, file)
         if _holds_secret(value):
             self.secret_files[given.setting.name] = file
             if content.world_readable:
@@ -117,6 +120,15 @@ class _Reader:
         self.warnings.append(
             f"{shown(file)} holds {setting.name} and every user of this machine may read it: chmod o-r it"
         )
+
+    def _warn_of_place(self, setting: Setting, value: object) -> None:
+        """Warn if others could put something else in the place that ``value`` names."""
+        path = value.path if isinstance(value, TokenStore) else value
+        if isinstance(path, Path) and (directory := open_directory_above(path)) is not None:
+            self.warnings.append(
+                f"{setting.name}: every user of this machine may write to {shown(directory)} and so replace "
+                f"{shown(path)}: choose a directory that others may not write to, or chmod +t this one"
+            )
 
     def _missing(self, setting: Setting) -> ConfigError:
         variable = f"{setting.variable}_FILE or {setting.variable}" if setting.kind.is_secret else setting.variable

@@ -115,3 +115,41 @@ def test_a_configuration_file_with_a_secret_that_everybody_may_read_is_told(tmp_
 def test_a_configuration_file_without_a_secret_may_be_read_by_everybody(tmp_path: Path) -> None:
     path = written(tmp_path, "[mangopay]\nclient_id = 'acme'\n[token]\nstore = 'memory'", mode=0o644)
     assert load(path, {KEY: CANARY_API_KEY}).warnings == ()
+
+
+# --- places that others may write to -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("SIDECAR_LISTEN_UNIX_SOCKET", "{}/socket"),
+        ("SIDECAR_TOKEN_STORE", "file:{}/store"),
+        ("SIDECAR_TLS_CA_FILE", "{}/ca.pem"),
+        ("SIDECAR_MANGOPAY_API_KEY_FILE", "{}/key"),
+    ],
+)
+def test_a_place_that_others_could_put_something_else_in_is_told(
+    variable: str, value: str, depth: int, tmp_path: Path
+) -> None:
+    directory = tmp_path / "a" / "b"
+    directory.mkdir(parents=True)
+    written(directory, "hunter2", "key")
+    environ = {**ENVIRON, variable: value.format(directory)}
+    if "KEY" in variable:
+        del environ[KEY]
+    assert load(None, environ).warnings == ()
+    open_one = (directory, directory.parent)[depth]
+    open_one.chmod(0o777)
+    [warning] = load(None, environ).warnings
+    assert f"every user of this machine may write to {open_one} and so replace {directory}" in warning
+    open_one.chmod(0o1777)
+    assert load(None, environ).warnings == ()
+
+
+def test_a_place_that_cannot_be_looked_at_is_left_to_whoever_uses_it(tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    environ = {**ENVIRON, "SIDECAR_LISTEN_UNIX_SOCKET": f"{loop}/socket", "SIDECAR_TOKEN_STORE": "file:/gone/x/store"}
+    assert load(None, environ).warnings == ()
