@@ -104,7 +104,7 @@ class Outward:
                 self._expiry.watch(self._trust.validity)
                 self._tasks.spawn(self._expiry.run(), name="certificate.expiry")
         if (reloader := self._reloader) is not None:
-            self._metrics.gauge("config_last_reload_successful", lambda: int(reloader.successful))
+            self._metrics.reload_successful.read = lambda: int(reloader.successful)
             self._tasks.spawn(reloader.run(), name="config.watch")
         for manager in self.managers:
             manager.start()
