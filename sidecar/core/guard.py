@@ -22,6 +22,7 @@ from typing import Final
 
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.layout import Layout, RawHeaders, layout_of, marked_by
+from sidecar.core.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None
         raise SidecarError(
             ErrorCode.HOST_NOT_ALLOWED,
             "Host not allowed: add it to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
-            detail=f"host={_printable(host)}",
+            detail=f"host={_shown(host)}",
         )
     if browser:
         raise SidecarError(
@@ -115,8 +116,6 @@ def _is_ipv4_loopback(name: str) -> bool:
     return all(octet.isdigit() and str(int(octet)) == octet and int(octet) < 256 for octet in octets)
 
 
-def _printable(host: bytes | None) -> str:
+def _shown(host: bytes | None) -> str:
     """Return a Host as a log may show it: printable ASCII, 100 characters at most."""
-    if host is None:
-        return "(none)"
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in host[:100])
+    return "(none)" if host is None else printable(host.decode("ascii", "surrogateescape"), 100)
