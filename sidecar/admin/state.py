@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sidecar.admin.status import (
-        CertificateStatus,
         HistorySample,
         PoolStatus,
         ProxyStatus,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.recent import RecentCalls
     from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.status import StoreStatus, TokenStatus
+    from sidecar.upstream.expiry import CertificateStatus
 
 #: The reasons of a latch, as the metric ``latched`` tells them.
 _REASONS: Final = ("lockout", "refused")
