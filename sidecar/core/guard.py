@@ -58,9 +58,8 @@ _FIELDS: Final = marked_by(lambda name: _BY_NAME.get(name.lower()))
 def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None) -> None:
     """Let a request pass, or raise; ``layout`` is that of ``raw``, where the caller has it.
 
-    Raises:
-        SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host, for the log), ``BROWSER_NOT_ALLOWED``, or
-            ``BAD_REQUEST`` for more than one Host.
+    Raises SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host, for the log), ``BROWSER_NOT_ALLOWED``, or
+    ``BAD_REQUEST`` for more than one Host.
     """
     host: bytes | None = None
     browser = False

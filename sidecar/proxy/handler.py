@@ -172,12 +172,11 @@ class ProxyHandler:
         return RequestTemplate.build(method, target.raw, self._prefix, self._host, headers, length, chunked)
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
-        wall = self._clock.wall()
-        self._local_tokens.check(request.raw_headers, wall=wall)
+        self._admission.callers.check_token_call(request.raw_headers)
         # What is in the body is nobody's business here, but the next request begins behind it.
         (await self._bodies.read(request, framing)).release()
         keep_alive = self._keep_alive(call, request, framing) and request.version >= (1, 1)
-        answer = self._local_tokens.answer(wall=wall, keep_alive=keep_alive)
+        answer = self._local_tokens.answer(wall=self._clock.wall(), keep_alive=keep_alive)
         record = call.record
         record.status, record.source, record.bytes_out = 200, "sidecar", len(answer.body)
         return answer
