@@ -6,7 +6,7 @@ STAMP := $(VENV)/.complete
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz soak bench instructions sbom image image-check lock clean
+.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation soak bench instructions sbom image image-check lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,11 @@ fuzz: setup ## look for inputs that break the rules of targets and headers (SECO
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.txt
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS_OF_FUZZING)
 
+# One module takes half a minute, all of them half an hour.
+mutation: setup ## plant small faults and demand that a test fails (MODULE=sidecar/core/resend.py; default: all rules)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/mutation.txt
+	$(BIN)/python -m tests.mutation.run $(MODULE)
+
 MINUTES_OF_SOAK ?= 10
 soak: setup ## steady load with aborts; fails if memory or descriptors grow (MINUTES_OF_SOAK=10)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES_OF_SOAK)
@@ -99,7 +104,7 @@ image-check: setup ## build the image and run it hardened, with Debian's buildah
 	$(BIN)/python -m tests.deploy.built_image
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run build dev fuzz sbom bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build dev fuzz mutation sbom bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 

@@ -9,5 +9,4 @@ def printable(text: str, limit: int | None = None) -> str:
     Control characters move a cursor or forge a line, invisible ones turn what
     a person reads (contract section 2).
     """
-    text = text[:limit]
-    return text if text.isprintable() else "".join(each if each.isprintable() else "?" for each in text)
+    return "".join(each if each.isprintable() else "?" for each in text[:limit])
