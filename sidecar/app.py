@@ -27,7 +27,7 @@ from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.forward import Forwarder
 from sidecar.proxy.handler import Admission, ProxyHandler
 from sidecar.proxy.inherited import Inherited
-from sidecar.proxy.listener import ListenError, Listeners
+from sidecar.proxy.listener import Bound, ListenError, Listeners
 from sidecar.proxy.readback import LostAnswers
 from sidecar.proxy.server import ConnectionLimits, ProxyServer
 from sidecar.runtime import SystemClock, Tasks, allow_descriptors
@@ -41,6 +41,7 @@ from sidecar.terminal import hang_ups
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidecar.admin.status import Readiness
     from sidecar.config import Config
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
 #: Descriptors besides callers' and upstream's: 64 refused callers, 64 admin connections, listeners, logs, token calls.
 SPARE_DESCRIPTORS: Final = 256
 
+_OFF: Final = Bound("off", is_loopback=True, local_url="off")
+
 _log = structlog.get_logger()
 
 
@@ -58,6 +61,8 @@ class Ready:
     """Where the sidecar listens: URLs, ``unix:PATH`` or ``off``."""
 
     proxy: str
+    #: The same as a process of this machine reaches it.
+    local_proxy: str
     admin: str
     environment: str
     client_id: str
@@ -101,10 +106,9 @@ class Sidecar:
         self._server: Final = ProxyServer(
             self._handler, limits=self._connection_limits(), clock=clock, report=self._report
         )
+        self._state: Final = self._make_state(lifecycle)
         self._admin_server: Final = AdminServer(
-            self._make_state(lifecycle),
-            GuardRules(frozenset(config.listen.allowed_hosts), for_browsers=True),
-            clock=clock,
+            self._state, GuardRules(frozenset(config.listen.allowed_hosts), for_browsers=True), clock=clock
         )
         self._inherited: Final = inherited or Inherited()
         self._listeners: Final = Listeners("LISTEN", self._inherited)
@@ -132,9 +136,11 @@ class Sidecar:
             self._inherited.refuse_rest()
         except ListenError as error:
             raise StartError(str(error)) from None
+        proxy = _first(self._listeners)
         ready = Ready(
-            proxy=_first(self._listeners),
-            admin=_first(self._admin_listeners),
+            proxy=proxy.url,
+            local_proxy=proxy.local_url,
+            admin=_first(self._admin_listeners).url,
             environment=config.mangopay.environment,
             client_id=config.mangopay.client_id,
         )
@@ -169,6 +175,10 @@ class Sidecar:
             self._listeners.close()
             self._handler.cut_short()
             await self._server.close()
+
+    def readiness(self) -> Readiness:
+        """Return what ``/readyz`` says, also where there is no admin port."""
+        return self._state.readiness()
 
     def reload(self) -> None:
         """Read keys and certificates anew, and use those that changed, if all of them are good."""
@@ -295,10 +305,9 @@ class Sidecar:
                     )
 
 
-def _first(listeners: Listeners) -> str:
-    """Name the listener that the ready line shows: TCP before the Unix socket."""
-    tcp = [bound.url for bound in listeners.bound if bound.port is not None]
-    return (tcp or [bound.url for bound in listeners.bound] or ["off"])[0]
+def _first(listeners: Listeners) -> Bound:
+    """Return the listener that the ready line shows: TCP before the Unix socket."""
+    return min(listeners.bound, key=lambda bound: bound.port is None, default=_OFF)
 
 
 async def serve(

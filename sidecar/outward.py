@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.admin.status import CertificateStatus
 from sidecar.config import ConfigError
 from sidecar.lifecycle import EXIT_BAD_CONFIG, StartError
-from sidecar.proxy.handler import Credentials
 from sidecar.reload import Reloader, RotatingKey, Swappable
+from sidecar.tokens.credentials import Credentials
 from sidecar.tokens.events import OUTCOMES
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.tokens.lockout import AccountLockout
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from sidecar.tokens.manager import TokenSource
     from sidecar.tokens.status import StoreStatus
     from sidecar.tokens.stores.opening import OpenStore
+    from sidecar.upstream.expiry import CertificateStatus
     from sidecar.upstream.tls import Trust
 
 _log = structlog.get_logger()
@@ -77,8 +77,7 @@ class Outward:
     @property
     def certificate(self) -> CertificateStatus | None:
         """The client certificate in use; None: there is none."""
-        expires_at, days_left = self._expiry.expires_at, self._expiry.days_left
-        return None if expires_at is None or days_left is None else CertificateStatus(expires_at, days_left)
+        return self._expiry.status
 
     @property
     def reload_error(self) -> str | None:
@@ -104,7 +103,7 @@ class Outward:
                 self._expiry.watch(self._trust.validity)
                 self._tasks.spawn(self._expiry.run(), name="certificate.expiry")
         if (reloader := self._reloader) is not None:
-            self._metrics.gauge("config_last_reload_successful", lambda: int(reloader.successful))
+            self._metrics.reload_successful.read = lambda: int(reloader.successful)
             self._tasks.spawn(reloader.run(), name="config.watch")
         for manager in self.managers:
             manager.start()

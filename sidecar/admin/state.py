@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sidecar.admin.status import (
-        CertificateStatus,
         HistorySample,
         PoolStatus,
         ProxyStatus,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.recent import RecentCalls
     from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.status import StoreStatus, TokenStatus
+    from sidecar.upstream.expiry import CertificateStatus
 
 #: The reasons of a latch, as the metric ``latched`` tells them.
 _REASONS: Final = ("lockout", "refused")
@@ -223,15 +223,15 @@ class LiveState:
 
     def _connect_gauges(self) -> None:
         parts, metrics = self._parts, self._parts.metrics
-        metrics.gauge("requests_in_flight", lambda: parts.recorder.in_flight)
-        metrics.gauge("connections", parts.connections)
-        metrics.gauge("replay_buffer_bytes", parts.replay_bytes)
-        metrics.gauge("upstream_connections", lambda: parts.pool().open)
-        metrics.gauge("upstream_pool_waiting", lambda: parts.pool().waiting)
-        metrics.gauge("client_certificate_expiry_timestamp_seconds", self._certificate_expiry)
-        metrics.gauge("store_up", self._store_up)
-        metrics.labelled_gauge("token_expiry_timestamp_seconds", self._expiries)
-        metrics.labelled_gauge("latched", self._latches)
+        metrics.requests_in_flight.read = lambda: parts.recorder.in_flight
+        metrics.connections.read = parts.connections
+        metrics.replay_buffer_bytes.read = parts.replay_bytes
+        metrics.upstream_connections.read = lambda: parts.pool().open
+        metrics.upstream_pool_waiting.read = lambda: parts.pool().waiting
+        metrics.certificate_expiry.read = self._certificate_expiry
+        metrics.store_up.read = self._store_up
+        metrics.token_expiry.read = self._expiries
+        metrics.latched.read = self._latches
 
     def _expiries(self) -> Iterator[Sample]:
         for status in (source.status() for source in self._parts.tokens):

@@ -13,6 +13,7 @@ import msgspec
 from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.telemetry.record import Attempt
 from sidecar.tokens.status import StoreStatus, TokenStatus
+from sidecar.upstream.expiry import CertificateStatus
 
 #: Seconds from which on a call counts as slow. Mangopay's own answers take some hundred milliseconds.
 SLOW_SECONDS: Final = 1.0
@@ -115,14 +116,6 @@ class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str
     #: Whole days until the mTLS client certificate expires, which is no reason not to be ready. Left out without one.
     client_certificate_days_left: int | None = None
-
-
-class CertificateStatus(msgspec.Struct, frozen=True):
-    """The mTLS client certificate."""
-
-    expires_at: float
-    #: Whole days.
-    days_left: int
 
 
 class PoolStatus(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 from sidecar.core.certificate import validity
 from sidecar.core.diagnosis import Cause
 from sidecar.core.issuer import issuer
+from sidecar.core.text import printable
 from sidecar.upstream.tls import client_context, load_trust
 
 if TYPE_CHECKING:
@@ -69,5 +70,5 @@ async def describe(raw: socket.socket, host: str, cause: Cause, context: ssl.SSL
 
 
 def _listed(names: list[str]) -> str:
-    short = [name[:_LONGEST_NAME] if name.isprintable() else "?" for name in names[:_NAMES]]
+    short = [printable(name, _LONGEST_NAME) for name in names[:_NAMES]]
     return ", ".join(short + ["…"] * (len(names) > _NAMES)) or "no name"

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from sidecar.admin.client import ask, read
 from sidecar.admin.words import duration
 from sidecar.core.diagnosis import Cause, Finding
 
 if TYPE_CHECKING:
     from sidecar.config import Config
-
-#: Seconds; the answer comes from memory.
-_TIMEOUT: Final = 5.0
-#: Bytes of an answer that are read at most.
-_LARGEST: Final = 4 * 1024 * 1024
-#: Where a listener on every address is reached from this machine.
-_ON_THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class _Token(msgspec.Struct, frozen=True):
@@ -43,12 +36,11 @@ def latch_finding(config: Config) -> Finding:
     port = config.admin.port
     if not port:
         return Finding.skipped(f"admin.port is {'off' if port is None else '0'}, so none can be asked")
-    document = _ask(tuple(_ON_THIS_MACHINE.get(host, host) for host in config.admin.host), port)
-    if document is None:
+    reply = ask(config.admin.host, port, "/status")
+    if reply is None:
         return Finding.skipped(f"none answers on admin port {port}")
-    try:
-        status = msgspec.json.decode(document, type=_Status)
-    except msgspec.MsgspecError:
+    status = read(reply.body, _Status)
+    if status is None:
         return Finding.skipped(f"what answers on port {port} is no sidecar")
     endpoint = config.mangopay.endpoint
     if (status.client_id, status.base_url) != (config.mangopay.client_id, endpoint.origin + endpoint.prefix):
@@ -70,16 +62,3 @@ def _judge(status: _Status) -> Finding:
 def _concerns_us(token: _Token) -> bool:
     """A lockout is the whole account's; refused credentials are those of one key, and here it is the main one."""
     return token.latch_reason is not None and (token.credential == "api" or token.latch_reason == "lockout")
-
-
-def _ask(hosts: tuple[str, ...], port: int) -> bytes | None:
-    for host in hosts:
-        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
-        try:
-            connection.request("GET", "/status")
-            return connection.getresponse().read(_LARGEST)
-        except (OSError, http.client.HTTPException):
-            continue
-        finally:
-            connection.close()
-    return None

@@ -61,10 +61,6 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
         raise Failure(str(error), BAD_USAGE) from None
 
 
-#: Where a listener on every address is reached from this machine.
-_ON_THIS_MACHINE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-
-
 def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str, ...], int]:
     """Return the hosts to try and the port at which the running sidecar's admin port is asked.
 
@@ -87,4 +83,4 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
     if not admin.port:
         state = "off" if admin.port is None else "0, so any free one"
         raise Failure(f"admin.port is {state}, so nothing can be asked there: set SIDECAR_ADMIN_PORT to a port")
-    return tuple(_ON_THIS_MACHINE.get(host, host) for host in admin.host), admin.port
+    return admin.host, admin.port

@@ -13,7 +13,7 @@ from sidecar.runtime import SystemClock
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sidecar.cli.serving import Ready
+    from sidecar.app import Ready
     from sidecar.telemetry.log import LogOutput
 
 _CLIENT_ID: Final = "demo"

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import Final
 
 import click
 
 from sidecar.cli.command import BAD_USAGE, Command, Failure
 from sidecar.cli.output import say
+
+#: Characters: PATH_MAX of Linux. The name is a part of a command to be copied, so it is shown whole.
+_LONGEST_PATH: Final = 4096
 
 
 @click.command("init", cls=Command)
@@ -19,26 +23,20 @@ def command(file: Path) -> int:
 
     A file that is there already is left alone.
     """
+    from sidecar.config.errors import shown
     from sidecar.config.render import render_example
 
+    name = shown(file, _LONGEST_PATH)
     try:
         # O_EXCL: neither a file nor a link, dangling or not, is written through.
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             stream.write(render_example())
     except FileExistsError:
-        message = f"{_shown(file)} exists already and is left as it is: name another file"
+        message = f"{name} exists already and is left as it is: name another file"
         raise Failure(message, BAD_USAGE) from None
     except OSError as error:
-        message = f"cannot write {_shown(file)}: {error.strerror}"
+        message = f"cannot write {name}: {error.strerror}"
         raise Failure(message, BAD_USAGE) from None
-    say(
-        f"Wrote {_shown(file)}. Fill in client_id and api_key_file, then:\n"
-        f"  mangopay-sidecar run --config {shlex.quote(_shown(file))}"
-    )
+    say(f"Wrote {name}. Fill in client_id and api_key_file, then:\n  mangopay-sidecar run --config {shlex.quote(name)}")
     return 0
-
-
-def _shown(file: Path) -> str:
-    text = str(file)
-    return text if text.isprintable() else ascii(text)

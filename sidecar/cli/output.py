@@ -1,10 +1,15 @@
-"""stdout and stderr, which may be closed, or read by somebody who has left."""
+"""stdout and stderr, which may be closed, or read by somebody who has left.
+
+What is printed may have come from elsewhere: no control character gets through but the end of a line.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from typing import TextIO
+
+from sidecar.core.text import printable
 
 
 def say(text: str) -> None:
@@ -27,7 +32,7 @@ def _write(stream: TextIO | None, text: str) -> None:
     if stream is None:
         return
     try:
-        stream.write(text.removesuffix("\n") + "\n")
+        stream.write("".join(f"{printable(line)}\n" for line in text.removesuffix("\n").split("\n")))
         stream.flush()
     except OSError as error:
         _silence(stream)

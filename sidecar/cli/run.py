@@ -13,7 +13,7 @@ from sidecar.cli.serving import notify_ready, ready_line, serve_until_signal, te
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sidecar.cli.serving import Ready
+    from sidecar.app import Ready
     from sidecar.telemetry.log import LogOutput
 
 

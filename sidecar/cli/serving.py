@@ -7,7 +7,7 @@ import atexit
 import socket
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sidecar.cli.command import Failure
 from sidecar.cli.process import forbid_core_dumps, run_loop
@@ -19,31 +19,8 @@ from sidecar.telemetry.log import configure_logging, descriptor_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from sidecar.app import Ready
     from sidecar.telemetry.log import LogOutput
-
-
-class Ready(Protocol):
-    """Where the sidecar listens, as the composition root tells it: URLs, ``unix:PATH`` or ``off``."""
-
-    @property
-    def proxy(self) -> str:
-        """The proxy port."""
-        ...
-
-    @property
-    def admin(self) -> str:
-        """The admin port."""
-        ...
-
-    @property
-    def environment(self) -> str:
-        """``mangopay.environment``."""
-        ...
-
-    @property
-    def client_id(self) -> str:
-        """``mangopay.client_id``."""
-        ...
 
 
 def ready_line(ready: Ready) -> str:

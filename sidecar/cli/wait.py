@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 from typing import TYPE_CHECKING, Final
 
 import click
-import msgspec
 
+from sidecar.admin.client import ask, read
 from sidecar.admin.status import Readiness
 from sidecar.cli.command import PORT, Command, Failure, admin_address, config_option
 from sidecar.runtime import SystemClock
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 _PAUSE: Final = 0.05
 #: Seconds for an answer, which comes from memory.
 _PATIENCE: Final = 2.0
-#: Bytes of an answer that are read at most.
-_LARGEST: Final = 64 * 1024
 
 
 @click.command("wait", cls=Command)
@@ -49,22 +46,12 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
 
 def _obstacle(hosts: tuple[str, ...], port: int) -> str | None:
     """Return why the sidecar is not ready, in words; None if it is."""
-    for host in hosts:
-        connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
-        try:
-            connection.request("GET", "/readyz")
-            response = connection.getresponse()
-            status, body = response.status, response.read(_LARGEST)
-        except (OSError, http.client.HTTPException):
-            continue
-        finally:
-            connection.close()
-        return None if status == 200 else _reason(port, status, body)
-    return f"no sidecar answers on admin port {port}; start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
-
-
-def _reason(port: int, status: int, body: bytes) -> str:
-    try:
-        return msgspec.json.decode(body, type=Readiness).message
-    except msgspec.MsgspecError:
-        return f"port {port} answered {status}: is it the admin port?"
+    reply = ask(hosts, port, "/readyz", timeout=_PATIENCE)
+    if reply is None:
+        return (
+            f"no sidecar answers on admin port {port}; start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
+        )
+    if reply.status == 200:
+        return None
+    readiness = read(reply.body, Readiness)
+    return f"port {port} answered {reply.status}: is it the admin port?" if readiness is None else readiness.message

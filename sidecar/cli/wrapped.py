@@ -7,7 +7,6 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sidecar.admin.readiness import readiness
 from sidecar.app import Sidecar
 from sidecar.cli.command import Failure
 from sidecar.cli.process import run_loop
@@ -18,7 +17,6 @@ from sidecar.telemetry.log import configure_logging
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.admin.status import Readiness
     from sidecar.cli.child import Child
     from sidecar.config import Config
     from sidecar.telemetry.log import LogOutput
@@ -27,8 +25,6 @@ T = TypeVar("T")
 
 #: Seconds between two looks at the readiness, which cost some microseconds each.
 _LOOK: Final = 0.02
-#: Where a listener on every address is reached from this machine.
-_ON_THIS_MACHINE: Final = {"http://0.0.0.0:": "http://127.0.0.1:", "http://[::]:": "http://[::1]:"}
 
 
 def run(config: Config, child: Child, timeout: float, read_config: Callable[[], Config]) -> int:
@@ -63,10 +59,10 @@ async def _run(
     child.watch(_on_loop(loop, on_end), _on_loop(loop, lifecycle.receive))
     sidecar = Sidecar(config, log=output, lifecycle=lifecycle, clock=clock, read_config=read_config)
     try:
-        base_url = _reachable((await sidecar.start()).proxy)
+        base_url = (await sidecar.start()).local_proxy
         lifecycle.started()
         deadline = clock.now() + timeout
-        while not (state := _readiness(sidecar, lifecycle)).ready and not ended.done():
+        while not (state := sidecar.readiness()).ready and not ended.done():
             if clock.now() >= deadline:
                 message = f"the sidecar was not ready within {timeout:g} s ({state.message}): the log tells more"
                 raise Failure(message)
@@ -77,19 +73,6 @@ async def _run(
         return status
     finally:
         await sidecar.close()
-
-
-def _readiness(sidecar: Sidecar, lifecycle: Lifecycle) -> Readiness:
-    """What ``/readyz`` says, also where there is no admin port."""
-    tokens = sidecar._credentials.api
-    return readiness(lifecycle.phase.value, tokens.status(), token_ready=tokens.ready)
-
-
-def _reachable(url: str) -> str:
-    for everywhere, here in _ON_THIS_MACHINE.items():
-        if url.startswith(everywhere):
-            return here + url.removeprefix(everywhere)
-    return url
 
 
 def _on_loop(loop: asyncio.AbstractEventLoop, function: Callable[[T], None]) -> Callable[[T], None]:

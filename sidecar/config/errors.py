@@ -31,11 +31,11 @@ class Unfit(ValueError):  # noqa: N818 - it names the value's state, and is neve
     """A value is refused; the message ends the sentence "SIDECAR_LISTEN_PORT …" ("is empty")."""
 
 
-def shown(name: str | Path) -> str:
-    """Make a file's or key's name safe to print on one line."""
+def shown(name: str | Path, limit: int = 200) -> str:
+    """Make a file's or key's name safe to print on one line, cut after ``limit`` characters."""
     text = str(name)
-    if len(text) > 200:
-        text = f"{text[:200]}…"
+    if len(text) > limit:
+        text = f"{text[:limit]}…"
     return text if text.isprintable() else ascii(text)
 
 

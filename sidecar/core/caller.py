@@ -21,8 +21,8 @@ from sidecar.core.layout import RawHeaders, layout_of, marked_by
 if TYPE_CHECKING:
     from sidecar.core.secret import Secret
 
+#: Seconds that a Bearer of ours is good for; every official SDK copes with this number.
 LIFETIME: Final = 3600
-"""Seconds that a Bearer of ours is good for; every official SDK copes with this number."""
 
 _PREFIX: Final = b"sidecar_"
 # One key for each purpose, so that no answer to one question is an answer to another (RFC 5869's idea of info).
@@ -61,8 +61,7 @@ class Callers:
 
         ``now_wall`` is in Unix seconds. ``nonce`` makes the token unlike any other: letters, digits, ``-`` and ``_``.
 
-        Raises:
-            ValueError: the nonce has other characters.
+        Raises ValueError: the nonce has other characters.
         """
         if not nonce or not _NONCE_CHARACTERS.issuperset(nonce):
             raise ValueError("a nonce has letters, digits, '-' and '_' only")
@@ -71,13 +70,12 @@ class Callers:
         payload = b"%b%d.%b" % (_PREFIX, int(now_wall) + LIFETIME, nonce.encode())
         return (payload + b"." + _signature(self._bearer_key, payload)).decode()
 
-    def check_token_call(self, raw: RawHeaders, now_wall: float) -> None:
+    def check_token_call(self, raw: RawHeaders) -> None:
         """Let a call of the local token path pass: with a key, only Basic credentials whose password it is.
 
-        A Bearer never buys another one, so the time (Unix seconds) does not matter here.
+        A Bearer never buys another one, so the time does not matter here.
 
-        Raises:
-            SidecarError: ``CALLER_NOT_ALLOWED``.
+        Raises SidecarError: ``CALLER_NOT_ALLOWED``.
         """
         if self._bearer_key is None:
             return
@@ -88,8 +86,7 @@ class Callers:
     def check_call(self, raw: RawHeaders, now_wall: float) -> None:
         """Let any other call pass: with a key, only a Bearer of ours or Basic with the key.
 
-        Raises:
-            SidecarError: ``CALLER_NOT_ALLOWED``.
+        Raises SidecarError: ``CALLER_NOT_ALLOWED``.
         """
         if self._bearer_key is None:
             return

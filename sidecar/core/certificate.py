@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Final
 
+from sidecar.core.der import SEQUENCE, element, issuer_field
+
 _DAY: Final = 86_400
 
 #: Days before its end at which a certificate is warned of, once each.
@@ -24,14 +26,9 @@ WARNING_DAYS: Final = (30, 7, 1)
 # RFC 7468 section 5.1; the second label is an old name for the same.
 _PEM: Final = re.compile(rb"-----BEGIN (X509 |)CERTIFICATE-----([A-Za-z0-9+/=\s]++)-----END \1CERTIFICATE-----")
 
-# X.680 tags, as DER writes them.
-_INTEGER: Final = 0x02
+# X.680 tags.
 _UTC_TIME: Final = 0x17
 _GENERALIZED_TIME: Final = 0x18
-_SEQUENCE: Final = 0x30
-_VERSION: Final = 0xA0  # [0] EXPLICIT
-#: What stands before the dates (RFC 5280 section 4.1), after the version, which version 1 has not.
-_BEFORE_VALIDITY: Final = (_INTEGER, _SEQUENCE, _SEQUENCE)
 
 # RFC 5280 section 4.1.2.5: always with seconds and Z. Years of two digits are 1950 to 2049.
 _UTC_FORM: Final = re.compile(rb"([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})Z")
@@ -114,14 +111,9 @@ def validity(pem: bytes) -> Validity:
 
 
 def _read_validity(der: bytes) -> Validity:
-    """Walk to the dates: ``Certificate``, ``TBSCertificate``, then over what stands before ``Validity``."""
-    start, end = _element(der, 0, len(der), _SEQUENCE)
-    at, end = _element(der, start, end, _SEQUENCE)
-    if der[at : at + 1] == bytes((_VERSION,)):
-        at = _element(der, at, end, _VERSION)[1]
-    for tag in _BEFORE_VALIDITY:
-        at = _element(der, at, end, tag)[1]
-    at, end = _element(der, at, end, _SEQUENCE)
+    at, end = issuer_field(der)
+    at = element(der, at, end, SEQUENCE)[1]
+    at, end = element(der, at, end, SEQUENCE)
     not_before, at = _time(der, at, end)
     not_after, at = _time(der, at, end)
     if at != end:
@@ -129,29 +121,12 @@ def _read_validity(der: bytes) -> Validity:
     return Validity(not_before, not_after)
 
 
-def _element(der: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
-    """Return where the contents of the element at ``at`` begin and end; it must have ``tag`` and fit before ``end``."""
-    if at + 2 > end or der[at] != tag:
-        raise ValueError("the certificate is not built as RFC 5280 says")
-    length, start = der[at + 1], at + 2
-    if length & 0x80:
-        count = length & 0x7F
-        digits = der[start : min(start + count, end)]
-        # DER: the shortest form only. Four bytes say 4 GiB, and no length at all says BER.
-        if not 1 <= count == len(digits) <= 4 or digits[0] == 0 or (length := int.from_bytes(digits)) < 0x80:
-            raise ValueError("the certificate is not DER")
-        start += count
-    if start + length > end:
-        raise ValueError("the certificate is cut short")
-    return start, start + length
-
-
 def _time(der: bytes, at: int, end: int) -> tuple[int, int]:
     """Return the Unix time that stands at ``at``, and where it ends."""
     tag = der[at] if at < end else 0
     if tag not in (_UTC_TIME, _GENERALIZED_TIME):
         raise ValueError("the certificate has no dates")
-    start, stop = _element(der, at, end, tag)
+    start, stop = element(der, at, end, tag)
     form = _UTC_FORM if tag == _UTC_TIME else _GENERALIZED_FORM
     match = form.fullmatch(der, start, stop)
     if match is None:

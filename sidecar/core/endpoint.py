@@ -145,3 +145,8 @@ def _parse_prefix(path: str) -> str:
     if any(re.sub("%2e", ".", segment, flags=re.IGNORECASE) in (".", "..") for segment in prefix.split("/")):
         raise ValueError("the URL's path has a dot segment")
     return prefix
+
+
+def from_here(host: str) -> str:
+    """Return where this machine reaches its own listener on ``host``: on every address means on loopback, too."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -63,9 +63,8 @@ _FIELDS: Final = marked_by(_rule)
 def check_request(method: str, version: tuple[int, int], raw: RawHeaders, layout: Layout | None = None) -> BodyFraming:
     """Return how the request is framed; ``layout`` is that of ``raw``, where the caller has it.
 
-    Raises:
-        SidecarError: ``BAD_REQUEST`` if it can be read in two ways, ``EXPECTATION_FAILED`` for an expectation other
-            than ``100-continue``. Either closes the connection.
+    Raises SidecarError: ``BAD_REQUEST`` if it can be read in two ways, ``EXPECTATION_FAILED`` for an expectation other
+    than ``100-continue``. Either closes the connection.
     """
     if version not in _VERSIONS:
         _refuse("Only HTTP/1.0 and HTTP/1.1 are served here: set the client to HTTP/1.1")

@@ -28,6 +28,7 @@ from typing import Final
 
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.layout import Layout, RawHeaders, layout_of, marked_by
+from sidecar.core.text import printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,8 @@ _FIELDS: Final = marked_by(lambda name: _BY_NAME.get(name.lower()))
 def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None) -> None:
     """Let a request pass, or raise; ``layout`` is that of ``raw``, where the caller has it.
 
-    Raises:
-        SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host, for the log), ``BROWSER_NOT_ALLOWED``, or
-            ``BAD_REQUEST`` for more than one Host.
+    Raises SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host, for the log), ``BROWSER_NOT_ALLOWED``, or
+    ``BAD_REQUEST`` for more than one Host.
     """
     host: bytes | None = None
     browser = typed = agent = language = False
@@ -99,7 +99,7 @@ def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None
         raise SidecarError(
             ErrorCode.HOST_NOT_ALLOWED,
             "Host not allowed: add it to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
-            detail=f"host={_printable(host)}",
+            detail=f"host={_shown(host)}",
         )
     old_browser = agent and language and not typed and not rules.for_browsers
     if browser or old_browser:
@@ -141,8 +141,6 @@ def _is_ipv4_loopback(name: str) -> bool:
     return all(octet.isdigit() and str(int(octet)) == octet and int(octet) < 256 for octet in octets)
 
 
-def _printable(host: bytes | None) -> str:
+def _shown(host: bytes | None) -> str:
     """Return a Host as a log may show it: printable ASCII, 100 characters at most."""
-    if host is None:
-        return "(none)"
-    return "".join(chr(byte) if 0x20 <= byte < 0x7F else "?" for byte in host[:100])
+    return "(none)" if host is None else printable(host.decode("ascii", "surrogateescape"), 100)

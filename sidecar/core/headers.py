@@ -95,8 +95,7 @@ def filter_request_headers(raw: RawHeaders, layout: Layout | None = None) -> Raw
     ``Host``, ``Content-Length``, ``Transfer-Encoding`` and ``Authorization`` are
     not among them: :class:`RequestTemplate` makes them anew.
 
-    Raises:
-        SidecarError: ``BAD_REQUEST`` if ``Connection`` names ``Idempotency-Key`` or ``Content-Type``.
+    Raises SidecarError: ``BAD_REQUEST`` if ``Connection`` names ``Idempotency-Key`` or ``Content-Type``.
     """
     layout = layout_of(raw) if layout is None else layout
     kept = layout[_SENT_UP](raw)
@@ -150,8 +149,7 @@ class RequestTemplate:
         ``target`` is :attr:`sidecar.core.target.Target.raw`; ``prefix`` and ``host`` come from the endpoint, never
         from a request. ``content_length`` (bytes) is left out where it is 0 and the method needs none.
 
-        Raises:
-            SidecarError: ``BAD_REQUEST`` if a line holds CR, LF or NUL.
+        Raises SidecarError: ``BAD_REQUEST`` if a line holds CR, LF or NUL.
         """
         lines = [b"Host: " + host, *map(_LINE, headers)]
         if chunked:
@@ -169,8 +167,7 @@ class RequestTemplate:
     def render(self, token: str) -> bytes:
         """Return the whole head with this access token, up to and with the blank line.
 
-        Raises:
-            ValueError: the token is empty or holds a control character. The message does not show it.
+        Raises ValueError: the token is empty or holds a control character. The message does not show it.
         """
         if not token or not token.isprintable():
             raise ValueError("an access token cannot be empty or hold control characters")
@@ -182,8 +179,7 @@ def render_response_head(status: int, reason: bytes, lines: Sequence[bytes], ext
 
     A 1xx or 204 loses its ``Content-Length`` (RFC 9110 section 8.6); a 304, and an answer to HEAD, keep theirs.
 
-    Raises:
-        SidecarError: ``UPSTREAM_UNREACHABLE`` if a line holds CR, LF or NUL: the answer is broken.
+    Raises SidecarError: ``UPSTREAM_UNREACHABLE`` if a line holds CR, LF or NUL: the answer is broken.
     """
     if status == 204 or status < 200:
         lines = [line for line in lines if _name_of(line).lower() != b"content-length"]

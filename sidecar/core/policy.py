@@ -23,8 +23,8 @@ from sidecar.core.target import is_version
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: The default of ``policy.allow``: with no ``deny`` and no ``read_only`` it means that no policy is set.
 ALLOW_ALL: Final = ("* /**",)
-"""The default of ``policy.allow``: with no ``deny`` and no ``read_only`` it means that no policy is set."""
 
 _READ_ONLY_METHODS: Final = frozenset({"GET", "HEAD"})
 
@@ -52,8 +52,7 @@ class Rule:
     def parse(cls, text: str) -> Rule:
         """Read ``"METHOD /path/glob"``.
 
-        Raises:
-            ValueError: it is not of that form, or could never match; the message says why.
+        Raises ValueError: it is not of that form, or could never match; the message says why.
         """
         method, _, glob = text.strip().partition(" ")
         glob = glob.strip()
@@ -86,8 +85,7 @@ class Policy:
     def compile(cls, read_only: bool, allow: Iterable[str], deny: Iterable[str]) -> Policy:
         """Build a policy from its configuration.
 
-        Raises:
-            ValueError: a rule cannot be read.
+        Raises ValueError: a rule cannot be read.
         """
         allowed, denied = tuple(map(Rule.parse, allow)), tuple(map(Rule.parse, deny))
         active = read_only or bool(denied) or allowed != tuple(map(Rule.parse, ALLOW_ALL))
@@ -96,8 +94,7 @@ class Policy:
     def check(self, method: str, path: str) -> None:
         """Let a call pass, or raise. ``path`` is :attr:`sidecar.core.target.Target.path`.
 
-        Raises:
-            SidecarError: ``POLICY_DENIED``.
+        Raises SidecarError: ``POLICY_DENIED``.
         """
         if not self.active:
             return

@@ -84,6 +84,7 @@ def _secrets() -> tuple[re.Pattern[str], ...]:
     # A name is looked at once, from its beginning and whole: to go back in it would take the cube of its length.
     word = r"api[_-]?key|caller[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase"
     name = rf"(?<![\w.-])(?=[\w.-]*?(?:{word}))[\w.-]++"
+    scheme = r"(?:(?:bearer|basic)\s+)"
     quoted = r"(?P<quote>['\"]).*?(?P=quote)"
     patterns = (
         # scheme://user:password@host; a password may have been written with a slash, though it should not
@@ -92,8 +93,9 @@ def _secrets() -> tuple[re.Pattern[str], ...]:
         r"(?P<keep>(?<=[^\s?])\?)[^\s\"'<>)\]]+",
         # Headers, as written in a message or in a repr, to the end of the quotes or of the text
         rf"(?P<keep>\b(?:(?:proxy-)?authorization|(?:set-)?cookie)\b['\"]?\s*[:=,]\s*(?:b(?=['\"]))?)(?:{quoted}|.+)",
-        r"(?P<keep>\b(?:bearer|basic)\s+)[^\s\"',;]+",
-        rf"(?P<keep>{name}['\"]?\s*[:=]\s*(?:b(?=['\"]))?)(?:{quoted}|[^\s\"',;&)]+)",
+        # Whichever of these stands before another is no value: "token: Bearer …", "Bearer token: …", "Bearer Bearer …".
+        rf"(?P<keep>{name}['\"]?\s*[:=]\s*{scheme}*+(?:b(?=['\"]))?)(?:{quoted}|[^\s\"',;&)]+)",
+        rf"(?P<keep>\b{scheme}++)[^\s\"',;]+",
         # tokens of ours, of Mangopay's embedded experiences, and JWTs
         r"(?-i:\b(?:sidecar|rec|chk)_[\w.-]{8,}|\beyJ[\w-]+\.[\w.-]+)",
     )

@@ -6,18 +6,19 @@ call waits for a connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from sidecar.proxy.answer import UpstreamAnswer
 from sidecar.telemetry.record import Attempt
-from sidecar.upstream.connection import Connection, Phase
+from sidecar.upstream.connection import Phase
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.headers import RequestTemplate
     from sidecar.core.token_state import Token
+    from sidecar.proxy.call import Call
     from sidecar.telemetry.record import CallRecord, Purpose
     from sidecar.tokens.manager import TokenManager
     from sidecar.upstream.pool import Pool
@@ -84,14 +85,6 @@ class Request(msgspec.Struct, frozen=True):
     head_only: bool = False
 
 
-class Sending(Protocol):
-    """Someone who wants to know when the request is about to be written, and on which connection."""
-
-    def begins(self, connection: Connection) -> None:
-        """The next byte that goes out on ``connection`` is the request's first."""
-        ...
-
-
 class Exchanger:
     """Makes exchanges on a pool's connections."""
 
@@ -108,12 +101,13 @@ class Exchanger:
         timeout: float,
         newer_than: int = 0,
         fresh: bool = False,
-        sending: Sending | None = None,
+        sending: Call | None = None,
     ) -> tuple[UpstreamAnswer, int]:
         """Send ``request`` once; return the answer and the generation of the token that it carried.
 
         ``newer_than`` is the generation that a 401 burnt; ``fresh`` asks for a
-        new connection. Raises UpstreamFailure, and SidecarError if there is no token.
+        new connection; ``sending`` is told when the request is about to be written, and on which one.
+        Raises UpstreamFailure, and SidecarError if there is no token.
         """
         connection = None if fresh else self._pool.take_idle()
         if connection is None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.errors import Outcome, SidecarError
 from sidecar.core.framing import BodyFraming, check_request
 from sidecar.core.guard import GuardRules, check_guard
 from sidecar.core.headers import RequestTemplate, filter_request_headers
@@ -31,17 +31,18 @@ from sidecar.proxy.local_token import LocalTokens
 from sidecar.proxy.outflow import CallerGoneError
 from sidecar.proxy.raw_response import Finished, RawResponse
 from sidecar.proxy.relay import relay_stream, relay_whole
+from sidecar.tokens.failures import shutting_down
 
 if TYPE_CHECKING:
     from sidecar.core.caller import Callers
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.policy import Policy
-    from sidecar.proxy.answer import UpstreamAnswer
     from sidecar.proxy.body import BodyReader, Content
+    from sidecar.proxy.forward import Forwarder
     from sidecar.proxy.intake import CallerRequest
     from sidecar.telemetry.record import CallRecorder
-    from sidecar.tokens.manager import TokenManager
+    from sidecar.tokens.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +58,6 @@ class Admission:
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who authenticates which calls: the API key, and the dedicated key for embedded tokens if there is one."""
-
-    api: TokenManager
-    embedded: TokenManager | None
-
-    def for_route(self, route: Route) -> TokenManager:
-        """Return the manager of the token for ``route``; raise SidecarError ``embedded_key_missing``."""
-        if route is not Route.EMBEDDED_TOKEN:
-            return self.api
-        if self.embedded is None:
-            raise SidecarError(
-                ErrorCode.EMBEDDED_KEY_MISSING,
-                "Tokens for embedded experiences need a dedicated API key: set SIDECAR_MANGOPAY_EMBEDDED_API_KEY "
-                "(Mangopay gives it out on request).",
-            )
-        return self.embedded
-
-
-class Forwarding(Protocol):
-    """Whoever gets admitted calls answered: :class:`sidecar.proxy.forward.Forwarder`."""
-
-    async def forward(self, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
-        """Return the answer to the call; raise SidecarError if there is none to be had."""
-        ...
-
-
 class ProxyHandler:
     """Serves the calls of the proxy port."""
 
@@ -93,7 +66,7 @@ class ProxyHandler:
         admission: Admission,
         credentials: Credentials,
         bodies: BodyReader,
-        forwarder: Forwarding,
+        forwarder: Forwarder,
         *,
         recorder: CallRecorder,
         clock: Clock,
@@ -157,7 +130,7 @@ class ProxyHandler:
         target = parse_target(request.method, request.raw_path, admission.targets)
         call.record.path = target.path
         if self.draining:
-            raise _shutting_down()
+            raise shutting_down("The sidecar is shutting down: retry in a moment.")
         if target.route is Route.LOCAL_TOKEN:
             return await self._local_token(call, request, framing)
         admission.callers.check_call(raw, self._clock.wall())
@@ -199,12 +172,11 @@ class ProxyHandler:
         return RequestTemplate.build(method, target.raw, self._prefix, self._host, headers, length, chunked)
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
-        wall = self._clock.wall()
-        self._local_tokens.check(request.raw_headers, wall=wall)
+        self._admission.callers.check_token_call(request.raw_headers)
         # What is in the body is nobody's business here, but the next request begins behind it.
         (await self._bodies.read(request, framing)).release()
         keep_alive = self._keep_alive(call, request, framing) and request.version >= (1, 1)
-        answer = self._local_tokens.answer(wall=wall, keep_alive=keep_alive)
+        answer = self._local_tokens.answer(wall=self._clock.wall(), keep_alive=keep_alive)
         record = call.record
         record.status, record.source, record.bytes_out = 200, "sidecar", len(answer.body)
         return answer
@@ -247,9 +219,3 @@ class ProxyHandler:
 def _shown_key(request: CallerRequest) -> str | None:
     """Return the request's key for the log, so that the payment can be reconciled."""
     return idempotency_key(request.raw_headers)
-
-
-def _shutting_down() -> SidecarError:
-    return SidecarError(
-        ErrorCode.SHUTTING_DOWN, "The sidecar is shutting down: retry in a moment.", retry_after=1, close=True
-    )

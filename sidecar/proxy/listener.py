@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from sidecar.core.endpoint import from_here
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
@@ -53,13 +55,10 @@ class Bound:
     url: str
     #: Only processes of this machine (or pod) get there.
     is_loopback: bool
+    #: The same as a process of this machine reaches it.
+    local_url: str
     #: None for a Unix socket.
     port: int | None = None
-
-    @property
-    def local_url(self) -> str:
-        """The same as a process of this machine reaches it: every address of it includes loopback."""
-        return self.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 class Listeners:
@@ -223,11 +222,12 @@ def _close_all(sockets: Iterable[socket.socket]) -> None:
 def describe(sock: socket.socket) -> Bound:
     """Say where a bound socket is."""
     if sock.family == socket.AF_UNIX:
-        return Bound(f"unix:{sock.getsockname()}", is_loopback=True)
+        url = f"unix:{sock.getsockname()}"
+        return Bound(url, is_loopback=True, local_url=url)
     host, port = sock.getsockname()[:2]
-    shown = f"[{host}]" if sock.family == socket.AF_INET6 else host
+    form = f"http://[%s]:{port}" if sock.family == socket.AF_INET6 else f"http://%s:{port}"
     loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    return Bound(f"http://{shown}:{port}", is_loopback=loopback, port=port)
+    return Bound(form % host, is_loopback=loopback, local_url=form % from_here(host), port=port)
 
 
 def _reason(error: OSError) -> str:

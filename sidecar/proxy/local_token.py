@@ -13,7 +13,6 @@ from sidecar.proxy.raw_response import RawResponse
 
 if TYPE_CHECKING:
     from sidecar.core.caller import Callers
-    from sidecar.core.layout import RawHeaders
 
 #: Seconds: suits every SDK (Node loops below 60, Java overflows above 2,147,483).
 EXPIRES_IN: Final = 3600
@@ -28,10 +27,6 @@ class LocalTokens:
 
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
-
-    def check(self, raw_headers: RawHeaders, *, wall: float) -> None:
-        """Raise SidecarError (``caller_not_allowed``) if the caller must prove a key and did not."""
-        self._callers.check_token_call(raw_headers, wall)
 
     def answer(self, *, wall: float, keep_alive: bool) -> RawResponse:
         """Return a fresh local token."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from sidecar.core.chunks import LAST_CHUNK, chunk
+
 if TYPE_CHECKING:
     from sidecar.proxy.connection import ProxyConnection
 
@@ -99,8 +101,8 @@ class ResponseWriter:
     def finish(self) -> None:
         """Write the end of the body. Raises CallerGoneError."""
         if self._chunked:
-            self._connection.write(b"0\r\n\r\n")
+            self._connection.write(LAST_CHUNK)
         self._connection.answer_open = False
 
     def _framed(self, piece: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece
+        return chunk(piece) if self._chunked else piece

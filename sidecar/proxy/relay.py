@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.chunks import LAST_CHUNK, chunk
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.headers import render_response_head
 from sidecar.core.resend import FailureKind
@@ -28,7 +29,7 @@ def relay_whole(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive:
     body = answer.body
     call.record.bytes_out = len(body)
     if chunked:
-        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        body = chunk(body) + LAST_CHUNK if body else LAST_CHUNK
     return RawResponse(head, body, keep_alive)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -18,6 +17,7 @@ from sidecar.proxy.intake import CallerRequest
 from sidecar.proxy.peer import peer_uid, uid_allowed
 from sidecar.proxy.raw_response import Answer
 from sidecar.proxy.refusals import too_many_connections, wrong_user
+from sidecar.telemetry.line_format import place
 
 if TYPE_CHECKING:
     from aiohttp.web_protocol import RequestHandler
@@ -44,11 +44,11 @@ _log = structlog.get_logger()
 class ConnectionLimits:
     """What one port allows its callers; the section ``listen`` of the configuration. Seconds and bytes."""
 
-    header_timeout: float = 10.0
-    body_timeout: float = 30.0
-    keepalive_timeout: float = 75.0
-    max_connections: int = 1000
-    max_body: int = 64 * 1024 * 1024
+    header_timeout: float
+    body_timeout: float
+    keepalive_timeout: float
+    max_connections: int
+    max_body: int
 
 
 class ProxyServer(Server):
@@ -150,11 +150,7 @@ class ProxyServer(Server):
 
     def log_failure(self, error: Exception) -> None:
         """Log an exception that should not have reached us: its class and place, not its words."""
-        place = error.__traceback__
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = "" if place is None else f"{PurePath(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}"
-        _log.error("request.failed", error=type(error).__name__, where=where)
+        _log.error("request.failed", error=type(error).__name__, where=place(error))
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
 

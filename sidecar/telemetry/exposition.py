@@ -1,4 +1,4 @@
-"""The Prometheus text format, version 0.0.4, written without the client library.
+"""The kinds of metrics, and the Prometheus text format, version 0.0.4, written without the client library.
 
 The format: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
 """
@@ -7,81 +7,112 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections import defaultdict
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+#: What the name of every metric begins with.
+PREFIX: Final = "mangopay_sidecar_"
 
-#: One value and the values of its family's labels, in their order.
+#: One value and the values of its metric's labels, in their order.
 Sample: TypeAlias = tuple[tuple[str, ...], float]
+K = TypeVar("K", bound=tuple[object, ...])
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric: its full name, its kind, a sentence for people, and the names of its labels."""
+class Metric:
+    """What all kinds have: a name, a sentence for people, and the names of the labels."""
 
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    labels: tuple[str, ...] = ()
+    kind: ClassVar[Literal["counter", "gauge", "histogram"]]
+
+    def __init__(self, name: str, description: str, labels: tuple[str, ...] = ()) -> None:
+        """``name`` comes without the prefix."""
+        self.name: Final = PREFIX + name
+        self.description: Final = description
+        self.labels: Final = labels
+
+    def lines(self) -> list[str]:
+        """Return the sample lines of now; a metric without any is not exposed."""
+        raise NotImplementedError
+
+    def expose(self) -> list[str]:
+        """Return all lines: HELP, TYPE and the samples; none if there is no sample."""
+        lines = self.lines()
+        return lines and [f"# HELP {self.name} {_escape(self.description)}", f"# TYPE {self.name} {self.kind}", *lines]
+
+    def _written(self, samples: Iterable[Sample]) -> list[str]:
+        return [f"{self.name}{self._pairs(values)} {number(value)}" for values, value in samples]
+
+    def _pairs(self, values: tuple[str, ...]) -> str:
+        pairs = (f'{key}="{_escape(text, quote=True)}"' for key, text in zip(self.labels, values, strict=True))
+        return f"{{{','.join(pairs)}}}" if self.labels else ""
 
 
-class Histogram:
+class Counter(Metric, defaultdict[K, int]):
+    """Counts by the values of the labels: ``counter["GET", 200] += 1``. A value that is 0 is exposed as ``none``."""
+
+    kind = "counter"
+
+    def __init__(self, name: str, description: str, labels: tuple[str, ...], zeros: Iterable[K] = ()) -> None:
+        """``zeros`` are exposed from the start on: ``rate()`` does not see the step with which a series begins."""
+        Metric.__init__(self, name, description, labels)
+        defaultdict.__init__(self, int, dict.fromkeys(zeros, 0))
+
+    def lines(self) -> list[str]:
+        """Return a line for each count."""
+        return self._written((tuple(str(value or "none") for value in key), count) for key, count in self.items())
+
+
+class LabelledGauge(Metric):
+    """Numbers that somebody else knows: ``read`` is asked for all samples at each scrape."""
+
+    kind = "gauge"
+    read: Callable[[], Iterable[Sample]] = staticmethod(lambda: ())
+
+    def lines(self) -> list[str]:
+        """Return a line for each sample."""
+        return self._written(self.read())
+
+
+class Gauge(Metric):
+    """A number without labels that somebody else knows: ``read`` is asked at each scrape; None: not exposed."""
+
+    kind = "gauge"
+    read: Callable[[], float | None] = staticmethod(lambda: None)
+
+    def lines(self) -> list[str]:
+        """Return the number's line."""
+        value = self.read()
+        return [] if value is None else self._written([((), value)])
+
+
+class Histogram(Metric):
     """Counts of observations in fixed buckets, and their sum."""
 
-    __slots__ = ("_bounds", "_counts", "_sum")
+    kind = "histogram"
 
-    def __init__(self, bounds: Sequence[float]) -> None:
+    def __init__(self, name: str, description: str, bounds: Sequence[float]) -> None:
         """``bounds`` are the buckets' inclusive upper ends, ascending; the one for the rest is implied."""
-        self._bounds: Final = tuple(bounds)
-        self._counts: Final = [0] * (len(bounds) + 1)
+        super().__init__(name, description)
+        self.bounds: Final = tuple(bounds)
+        #: How many values fell into each bucket; the last one is for the rest.
+        self.counts: Final = [0] * (len(bounds) + 1)
         self._sum = 0.0
 
     def observe(self, value: float) -> None:
         """Count ``value`` in its bucket."""
-        self._counts[bisect_left(self._bounds, value)] += 1
+        self.counts[bisect_left(self.bounds, value)] += 1
         self._sum += value
 
-    @property
-    def bounds(self) -> tuple[float, ...]:
-        """The buckets' upper ends."""
-        return self._bounds
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """How many values fell into each bucket; the last one is for the rest."""
-        return tuple(self._counts)
-
-    @property
-    def count(self) -> int:
-        """How many values were observed."""
-        return sum(self._counts)
-
-    def lines(self, name: str) -> Iterable[str]:
-        """The family's sample lines: cumulative buckets, sum and count."""
-        total = 0
-        for bound, count in zip((*self._bounds, math.inf), self._counts, strict=True):
+    def lines(self) -> list[str]:
+        """Return the sample lines: cumulative buckets, sum and count."""
+        lines, total = [], 0
+        for bound, count in zip((*self.bounds, math.inf), self.counts, strict=True):
             total += count
-            yield f'{name}_bucket{{le="{number(bound)}"}} {total}'
-        yield f"{name}_sum {number(self._sum)}"
-        yield f"{name}_count {total}"
-
-
-def header(family: Family) -> Iterable[str]:
-    """The HELP and TYPE lines."""
-    yield f"# HELP {family.name} {_escape(family.help)}"
-    yield f"# TYPE {family.name} {family.kind}"
-
-
-def sample(family: Family, labels: tuple[str, ...], value: float) -> str:
-    """One sample line of a counter or gauge."""
-    if not family.labels:
-        return f"{family.name} {number(value)}"
-    pairs = ",".join(f'{key}="{_escape(text, quote=True)}"' for key, text in zip(family.labels, labels, strict=True))
-    return f"{family.name}{{{pairs}}} {number(value)}"
+            lines.append(f'{self.name}_bucket{{le="{number(bound)}"}} {total}')
+        return [*lines, f"{self.name}_sum {number(self._sum)}", f"{self.name}_count {total}"]
 
 
 def number(value: float) -> str:

@@ -88,6 +88,12 @@ def exception_fields(error: BaseException) -> Entry:
     return {"error": f"{kind.__module__}.{kind.__qualname__}", "at": _places(error.__traceback__)}
 
 
+def place(error: BaseException) -> str:
+    """Where an exception came from, as ``file:line``; empty if it was never raised."""
+    places = _places(error.__traceback__)
+    return places[-1].partition(" ")[0].rpartition("/")[2] if places else ""
+
+
 def _places(traceback: TracebackType | None) -> list[str]:
     places = []
     while traceback is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from sidecar.core.certificate import moment
@@ -24,6 +25,14 @@ MEND: Final = "renew it in Mangopay's Dashboard and put the new files in its pla
 _log = structlog.get_logger()
 
 
+class CertificateStatus(msgspec.Struct, frozen=True):
+    """The mTLS client certificate."""
+
+    expires_at: float
+    #: Whole days.
+    days_left: int
+
+
 class CertificateExpiry:
     """Watches the dates of the client certificate that is in use, and warns once at each threshold."""
 
@@ -39,14 +48,11 @@ class CertificateExpiry:
         self._look()
 
     @property
-    def expires_at(self) -> int | None:
-        """When it expires (Unix time)."""
-        return None if self._validity is None else self._validity.not_after
-
-    @property
-    def days_left(self) -> int | None:
-        """The whole days that are left."""
-        return None if self._validity is None else self._validity.days_left(self._clock.wall())
+    def status(self) -> CertificateStatus | None:
+        """The certificate in use; None: there is none."""
+        if self._validity is None:
+            return None
+        return CertificateStatus(self._validity.not_after, self._validity.days_left(self._clock.wall()))
 
     async def run(self) -> None:
         """Warn whenever a threshold is reached, for ever."""

@@ -6,6 +6,8 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.core.chunks import LAST_CHUNK, chunk
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 #: Bytes. A body in hand that is no longer goes out with its head in one write; a longer one in pieces of this size,
 #: so that TLS neither encrypts nor holds it all at once.
 WHOLE: Final = 65_536
-
-_LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class BodySource(Protocol):
@@ -42,8 +42,8 @@ async def framed(body: bytes | BodySource) -> AsyncGenerator[bytes, None]:
     else:
         async for piece in body:
             if piece:  # an empty chunk would end the body
-                yield b"%x\r\n%b\r\n" % (len(piece), piece)
-        yield _LAST_CHUNK
+                yield chunk(piece)
+        yield LAST_CHUNK
 
 
 async def send(connection: Connection, body: bytes | BodySource) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
-from sidecar.telemetry.metrics import PREFIX, Metrics
+from sidecar.telemetry.exposition import PREFIX
+from sidecar.telemetry.metrics import Metrics
 from tests.support import prometheus
 
 #: Seconds between two scrapes, and how many there are.
@@ -82,18 +83,18 @@ def healthy() -> dict[str, str]:
     for credential in credentials:
         metrics.expect_token_requests(credential)
     windows = {"15m": 2300, "30m": 4500, "1h": 8800, "24h": 105600}
-    metrics.labelled_gauge("token_expiry_timestamp_seconds", lambda: [((each,), later) for each in credentials])
-    metrics.labelled_gauge(
-        "latched", lambda: [((each, reason), 0) for each in credentials for reason in ("lockout", "refused")]
-    )
-    metrics.labelled_gauge("rate_limit_remaining", lambda: [((each,), limit) for each, limit in windows.items()])
-    metrics.labelled_gauge("rate_limit_reset_timestamp_seconds", lambda: [((each,), later) for each in windows])
-    for name in ("requests_in_flight", "connections", "upstream_connections", "upstream_pool_waiting"):
-        metrics.gauge(name, lambda: 0)
-    for name in ("config_last_reload_successful", "store_up"):
-        metrics.gauge(name, lambda: 1)
-    metrics.gauge("replay_buffer_bytes", lambda: 1 << 20)
-    metrics.gauge("client_certificate_expiry_timestamp_seconds", lambda: later)
+    metrics.token_expiry.read = lambda: [((each,), later) for each in credentials]
+    metrics.latched.read = lambda: [((each, reason), 0) for each in credentials for reason in ("lockout", "refused")]
+    metrics.rate_limit_remaining.read = lambda: [((each,), limit) for each, limit in windows.items()]
+    metrics.rate_limit_reset.read = lambda: [((each,), later) for each in windows]
+    for at_rest in (
+        *(metrics.requests_in_flight, metrics.connections),
+        *(metrics.upstream_connections, metrics.upstream_pool_waiting),
+    ):
+        at_rest.read = lambda: 0
+    metrics.reload_successful.read = metrics.store_up.read = lambda: 1
+    metrics.replay_buffer_bytes.read = lambda: 1 << 20
+    metrics.certificate_expiry.read = lambda: later
     exposed = {
         series(name.removeprefix(PREFIX), **dict(labels)): flat(value)
         for family in prometheus.parse(metrics.expose().decode()).values()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from sidecar.telemetry.metrics import FAMILIES, PREFIX
+from sidecar.telemetry.exposition import PREFIX
 from tests.deploy.monitoring import EXPRESSIONS, PANELS, RECORDED, SERIES, VALUES, VARIABLES, label_values, target_name
+from tests.support.metrics import METRICS
 from tests.support.promql import SERIES as OURS
 from tests.support.promql import TARGET_LABELS, Expression, Use
 
@@ -84,7 +85,7 @@ def test_quantiles_are_of_buckets_that_kept_their_bounds() -> None:
 
 def test_every_metric_of_the_contract_is_on_the_dashboard() -> None:
     shown = {OURS[use.name].name for where, use in every_use() if where.startswith("panel") and use.name in OURS}
-    assert shown == {PREFIX + name for name in FAMILIES}
+    assert shown == {PREFIX + name for name in METRICS}
 
 
 def test_every_variable_offers_the_values_of_a_label_that_exists() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from sidecar.admin.server import AdminServer
@@ -17,12 +18,32 @@ from tests.wire.test_admin_server import STATUS, State
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sidecar.admin.status import Status
+
 REQUIRED = {"SIDECAR_MANGOPAY_CLIENT_ID": "acme", "SIDECAR_MANGOPAY_API_KEY": "not-a-real-key"}
 
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     server = AdminServer(State(), GuardRules(frozenset()), clock=SystemClock())
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    yield listener.sockets[0].getsockname()[1]
+    listener.close()
+    await server.shutdown(1.0)
+
+
+#: A sidecar's document as a stranger would write it to clear the terminal, and to forge a line.
+HOSTILE = msgspec.structs.replace(STATUS, client_id="acme\x1b[2J\x9b31m", warnings=("harmless\nerror      forged",))
+
+
+class Hostile(State):
+    def status(self) -> Status:
+        return HOSTILE
+
+
+@pytest.fixture
+async def hostile_port() -> AsyncIterator[int]:
+    server = AdminServer(Hostile(), GuardRules(frozenset()), clock=SystemClock())
     listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
     yield listener.sockets[0].getsockname()[1]
     listener.close()
@@ -73,6 +94,21 @@ async def test_json_is_the_document_itself(port: int) -> None:
     code, stdout, _ = await status("--port", str(port), "--json")
     assert code == 0
     assert json.loads(stdout)["client_id"] == "acme"
+
+
+async def test_who_sits_on_the_port_cannot_steer_the_terminal(hostile_port: int) -> None:
+    code, stdout, _ = await status("--port", str(hostile_port))
+    assert code == 0
+    assert all(line.isprintable() for line in stdout.split("\n"))
+    assert "account    acme?[2J?31m in sandbox" in stdout
+    assert "warning    harmless?error      forged" in stdout
+
+
+async def test_nor_by_the_document_itself(hostile_port: int) -> None:
+    code, stdout, _ = await status("--port", str(hostile_port), "--json")
+    assert code == 0
+    assert all(line.isprintable() for line in stdout.split("\n"))
+    assert json.loads(stdout)["client_id"] == "acme\x1b[2J?31m", "JSON has words of its own for what is below space"
 
 
 async def test_none_running_is_status_1_and_one_line(port: int) -> None:

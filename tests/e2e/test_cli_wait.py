@@ -49,6 +49,26 @@ def other_server() -> Iterator[int]:
         thread.join()
 
 
+class _Hostile(_Quiet):
+    """Says in a sidecar's own form what would retitle the terminal and forge a line."""
+
+    def do_GET(self) -> None:
+        body = rb'{"ready": false, "reason": "x", "message": "\u001b]0;owned\u0007 no\nready\u202e"}'
+        self.send_response(503)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def hostile_server() -> Iterator[int]:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Hostile) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
@@ -107,6 +127,12 @@ def test_another_program_on_that_port_is_told(other_server: int) -> None:
     code, _, stderr = ended("--port", str(other_server), "--timeout", "0.1")
     assert code == 1
     assert f"port {other_server} answered 501: is it the admin port?" in stderr
+
+
+def test_who_sits_on_the_port_cannot_steer_the_terminal(hostile_server: int) -> None:
+    code, stdout, stderr = ended("--port", str(hostile_server), "--timeout", "0.1")
+    assert (code, stdout) == (1, "")
+    assert stderr == "not ready within 0.1 s: ?]0;owned? no?ready?\n"
 
 
 @pytest.mark.parametrize("port", ["off", "0"])

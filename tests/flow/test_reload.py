@@ -472,7 +472,8 @@ async def test_a_new_certificate_makes_a_new_context_and_retires_the_connections
         assert sidecar.way.ssl_context is not old
         assert sidecar.way.retired == 1
         assert sidecar.changed == [["tls.client_cert_file", "tls.client_key_file"]]
-        assert sidecar.expiry.days_left == 99
+        assert sidecar.expiry.status is not None
+        assert sidecar.expiry.status.days_left == 99
 
 
 async def test_a_certificate_whose_key_comes_a_little_later_is_no_failure(

@@ -78,7 +78,8 @@ async def test_a_renewed_certificate_is_told_of_again_in_its_own_time() -> None:
         certificate.watch(365)
         await certificate.days(100)
         assert certificate.told == [("certificate.expiring", 5)]
-        assert certificate.expiry.days_left == 265
+        assert certificate.expiry.status is not None
+        assert certificate.expiry.status.days_left == 265
         certificate.watch(6.5)
         assert certificate.told[1:] == [("certificate.expiring", 6)]
 

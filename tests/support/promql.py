@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import promql_parser as promql
 
-from sidecar.telemetry.metrics import FAMILIES
+from tests.support.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sidecar.telemetry.exposition import Family
+    from sidecar.telemetry.exposition import Metric
 
 #: What Prometheus puts on every series that it scrapes.
 TARGET_LABELS: Final = frozenset({"job", "instance"})
 #: The series of our families: a histogram has three.
-SERIES: Final[Mapping[str, Family]] = {
+SERIES: Final[Mapping[str, Metric]] = {
     family.name + suffix: family
-    for family in FAMILIES.values()
+    for family in METRICS.values()
     for suffix in (("_bucket", "_sum", "_count") if family.kind == "histogram" else ("",))
 }
 #: The labels of every series that there is, those that Prometheus makes itself included.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sidecar.config.model import Listen
 from sidecar.core.framing import check_request
 from sidecar.proxy.body import BodyLimits, BodyReader, RequestBody
 from sidecar.proxy.budget import ReplayBudget
@@ -54,6 +56,12 @@ def ok(body: bytes = b"ok", *, keep_alive: bool = True) -> RawResponse:
     close = b"" if keep_alive else b"Connection: close\r\n"
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n%b\r\n" % (len(body), close)
     return RawResponse(head, body, keep_alive)
+
+
+def listen_limits(**changes: float) -> ConnectionLimits:
+    """Return the defaults of ``[listen]``, but for ``changes``."""
+    defaults = {each.name: getattr(Listen(), each.name) for each in dataclasses.fields(ConnectionLimits)}
+    return ConnectionLimits(**{**defaults, **changes})
 
 
 @dataclass(eq=False)
@@ -128,7 +136,7 @@ async def serve(
     allowed_uids: frozenset[int] | None = None,
 ) -> AsyncIterator[Port]:
     """Serve ``handler(port)``, or ``port.echo``."""
-    limits = limits or ConnectionLimits()
+    limits = limits or listen_limits()
     clock = FakeClock()
     tasks = Tasks()
     listeners = Listeners("LISTEN")
@@ -159,4 +167,4 @@ async def serve(
         await tasks.close()
 
 
-__all__ = ["GET", "Finished", "Handler", "Port", "chunked", "get", "ok", "post", "serve", "until"]
+__all__ = ["GET", "Finished", "Handler", "Port", "chunked", "get", "listen_limits", "ok", "post", "serve", "until"]

@@ -11,7 +11,6 @@ from sidecar.admin.readiness import readiness
 from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import (
     Area,
-    CertificateStatus,
     Finding,
     FindingKind,
     LastError,
@@ -31,6 +30,7 @@ from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import CallRecorder, RequestIds
 from sidecar.tokens.status import StoreStatus
+from sidecar.upstream.expiry import CertificateStatus
 from tests.support import prometheus
 from tests.support.clock import FakeClock
 from tests.support.status import NOW, latched, no_token, status, token

@@ -64,6 +64,24 @@ def test_a_date_header_that_is_none_is_passed_over() -> None:
     assert read_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", date="yesterday", wall=NOV_1994 - 5) == 5.0
 
 
+@pytest.mark.parametrize(
+    "until",
+    [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 08:49:37 -0000",
+        "Sun, 06 Nov 1994 09:49:37 +0100",
+    ],
+)
+def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(until: str, elsewhere: None) -> None:
+    assert read_retry_after(until, date=None, wall=NOV_1994 - 37) == 37.0
+
+
+def test_a_moment_that_is_nearly_here_is_still_waited_for() -> None:
+    assert read_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", date=None, wall=NOV_1994 - 0.25) == 0.25
+    assert read_retry_after("1", date=None, wall=WALL) == 1.0
+
+
 @given(st.text())
 def test_no_retry_after_raises(value: str) -> None:
     seconds = read_retry_after(value, date=value, wall=WALL)

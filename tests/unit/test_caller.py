@@ -48,7 +48,7 @@ def turned_away(raw: RawHeaders, callers: Callers = CALLERS, now: float = NOW) -
 @pytest.mark.parametrize("raw", [(), authorization("Bearer x"), basic("x"), authorization("a") * 2])
 def test_without_a_key_every_caller_is_welcome(raw: RawHeaders) -> None:
     ANYBODY.check_call(raw, NOW)
-    ANYBODY.check_token_call(raw, NOW)
+    ANYBODY.check_token_call(raw)
 
 
 def test_without_a_key_a_bearer_is_a_placeholder() -> None:
@@ -66,7 +66,7 @@ def test_an_empty_key_is_no_key_and_no_mistake_passes_for_one() -> None:
 @pytest.mark.parametrize("user", ["any", "", "real-client", "é"])
 @pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
 def test_basic_with_the_key_as_password_gets_a_token(user: str, scheme: str) -> None:
-    CALLERS.check_token_call(basic(KEY, user, scheme), NOW)
+    CALLERS.check_token_call(basic(KEY, user, scheme))
 
 
 BAD_BASICS = [
@@ -103,13 +103,13 @@ BAD_BASICS = [
 @pytest.mark.parametrize("raw", BAD_BASICS)
 def test_all_else_gets_no_token_and_no_call(raw: RawHeaders) -> None:
     with pytest.raises(SidecarError) as caught:
-        CALLERS.check_token_call(raw, NOW)
+        CALLERS.check_token_call(raw)
     assert caught.value.code is ErrorCode.CALLER_NOT_ALLOWED
     turned_away(raw)
 
 
 def test_the_whole_password_after_the_first_colon_counts() -> None:
-    Callers(Secret("b:c")).check_token_call(basic("b:c", user="a"), NOW)
+    Callers(Secret("b:c")).check_token_call(basic("b:c", user="a"))
 
 
 def test_a_key_without_a_colon_is_no_credentials() -> None:
@@ -122,7 +122,7 @@ def test_a_key_without_a_colon_is_no_credentials() -> None:
 def test_a_bearer_buys_no_other_bearer() -> None:
     bearer = CALLERS.issue(NOW, "n")
     with pytest.raises(SidecarError):
-        CALLERS.check_token_call(authorization(f"Bearer {bearer}"), NOW)
+        CALLERS.check_token_call(authorization(f"Bearer {bearer}"))
 
 
 # --- other calls

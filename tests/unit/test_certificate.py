@@ -91,6 +91,7 @@ def test_line_ends_of_windows_and_the_old_label_are_read() -> None:
         (pem(b"\x30\x81\x05" + bytes(5)), "not DER"),
         (pem(DER.replace(b"\x17\x0d", b"\x16\x0d", 1)), "no dates"),
         (pem(DER.replace(b"260102030405Z", b"26010203040Z5")), "another form"),
+        (pem(DER.replace(b"\x30\x1e\x17", b"\x30\x20\x17", 1)), "more than two dates"),
     ],
 )
 def test_what_is_no_certificate_is_refused(content: bytes, words: str) -> None:

@@ -15,7 +15,7 @@ from sidecar.core.certificate import Defect
 from sidecar.core.diagnosis import OF_DEFECT, Cause, Finding, Mark
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import ErrorCode
-from sidecar.core.oauth import read_answer
+from sidecar.core.oauth import LockedOut, read_answer
 from sidecar.core.remedies import DIAGNOSES
 from sidecar.core.resend import FailureKind
 from sidecar.core.symptoms import (
@@ -188,6 +188,41 @@ def test_no_answer_to_the_token_request_is_unexplained_or_shown(status: int, bod
     assert finding.mark is Mark.FAILED
     assert finding.cause in DIAGNOSES
     assert "@@@@" not in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause", "words"),
+    [
+        (400, b"<center>No required SSL certificate was sent</center>", Cause.CLIENT_CERTIFICATE_REQUIRED, "no client"),
+        (
+            400,
+            b"<center>The SSL certificate error</center>",
+            Cause.CLIENT_CERTIFICATE_REFUSED,
+            "certificate was refused",
+        ),
+        (200, b"No required SSL certificate was sent", Cause.TOKEN_NOT_UNDERSTOOD, "no JSON object"),
+        (400, b'{"error": "unauthorized_client"}', Cause.LOCKED_OUT, "status 400, unauthorized_client"),
+        (401, b'{"error": "invalid_client"}', Cause.WRONG_KEY, "status 401, invalid_client (with this key)"),
+        (403, b"", Cause.ADDRESS_NOT_ALLOWED, "status 403; from here"),
+        (400, b'{"error": "invalid_request"}', Cause.TOKEN_REQUEST_REFUSED, "status 400, invalid_request"),
+        (404, b"", Cause.TOKEN_REQUEST_REFUSED, "status 404"),
+        (302, b"", Cause.REDIRECTED, "status 302"),
+        (408, b"", Cause.NO_ANSWER, "status 408"),
+        (429, b"", Cause.RATE_LIMITED, "status 429"),
+        (500, b"", Cause.SERVER_ERROR, "status 500"),
+        (200, b"[]", Cause.TOKEN_NOT_UNDERSTOOD, "no JSON object"),
+    ],
+)
+def test_what_an_answer_to_the_token_request_means(status: int, body: bytes, cause: Cause, words: str) -> None:
+    finding = judged(status, body)
+    assert (finding.mark, finding.cause) == (Mark.FAILED, cause)
+    assert words in finding.detail
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(None, ""), (90.0, "; Mangopay says to wait 90 s")])
+def test_a_lockout_tells_how_long_to_wait_if_mangopay_does(seconds: float | None, words: str) -> None:
+    finding = token_finding(400, b"", LockedOut("status 400", seconds), came_from="", where="")
+    assert (finding.cause, finding.detail) == (Cause.LOCKED_OUT, f"status 400{words}")
 
 
 def test_a_token_is_not_shown() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.endpoint import Endpoint, is_loopback, parse_authority, parse_host, parse_port
+from sidecar.core.endpoint import Endpoint, from_here, is_loopback, parse_authority, parse_host, parse_port
 
 
 @pytest.mark.parametrize(
@@ -175,3 +175,11 @@ def test_an_authority_without_a_default_needs_its_port() -> None:
     assert parse_authority("proxy:3128", None) == ("proxy", 3128)
     with pytest.raises(ValueError, match="port is missing"):
         parse_authority("proxy", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("127.0.0.2", "127.0.0.2"), ("::1", "::1"), ("localhost", "localhost")],
+)
+def test_a_listener_on_every_address_is_reached_on_loopback(host: str, here: str) -> None:
+    assert from_here(host) == here

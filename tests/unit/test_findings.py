@@ -10,7 +10,6 @@ from sidecar.admin.findings import findings
 from sidecar.admin.status import (
     Area,
     CallTotals,
-    CertificateStatus,
     Finding,
     FindingKind,
     LastError,
@@ -27,6 +26,7 @@ from sidecar.core.errors import ErrorCode
 from sidecar.core.resend import FailureKind
 from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.tokens.status import StoreStatus
+from sidecar.upstream.expiry import CertificateStatus
 from tests.support.status import NOW, latched, no_token, snapshot, token
 
 OK, INFO, WARNING, CRITICAL = Level.OK, Level.INFO, Level.WARNING, Level.CRITICAL

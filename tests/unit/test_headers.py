@@ -16,6 +16,7 @@ from sidecar.core.headers import (
     filter_request_headers,
     folded,
 )
+from sidecar.core.layout import layout_of
 from sidecar.core.response_head import Field, ResponseHead
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ def test_naming_what_a_payment_call_needs_is_refused_not_obeyed(name: bytes) -> 
             with pytest.raises(SidecarError) as caught:
                 filter_request_headers(((b"Connection", value), (name, b"x")))
             assert caught.value.code is ErrorCode.BAD_REQUEST
+            assert "leave it out of Connection" in caught.value.message
 
 
 def test_it_is_refused_even_if_the_header_is_absent() -> None:
@@ -268,3 +270,9 @@ def test_connection_options_are_lower_case_and_never_empty() -> None:
 def test_token_characters_are_those_of_rfc_9110() -> None:
     delimiters = set(b'"(),/:;<=>?@[\\]{}')
     assert set(TOKEN_CHARACTERS) == {byte for byte in range(0x21, 0x7F) if byte not in delimiters}
+
+
+def test_lines_are_chosen_by_the_index_that_the_caller_has() -> None:
+    raw: RawHeaders = ((b"Connection", b"close"), (b"X-A", b"1"))
+    assert filter_request_headers(raw, layout_of(raw)) == ((b"X-A", b"1"),)
+    assert filter_request_headers(raw, layout_of(((b"X-B", b""), (b"X-A", b"")))) == raw

@@ -161,6 +161,8 @@ def test_a_header_that_is_not_one_line_never_goes_up(place: str, bad: bytes) -> 
     with pytest.raises(SidecarError) as caught:
         build(headers=(header,))
     assert caught.value.code is ErrorCode.BAD_REQUEST
+    assert caught.value.close is True
+    assert "send each on one line" in caught.value.message
 
 
 @given(HEADERS, st.none() | st.integers(0, 10**12), st.booleans())
@@ -197,6 +199,12 @@ def test_content_length_where_no_body_can_be(status: int, stays: bool) -> None:
     assert b"A: 1" in head
 
 
+def test_a_name_ends_at_the_first_colon() -> None:
+    """Of two lines that go down with a 204, only the one that is Content-Length is left out."""
+    lines = (b"Content-Length: 0:0", b"X-Ratio: content-length:3")
+    assert render_response_head(204, b"R", lines) == b"HTTP/1.1 204 R\r\nX-Ratio: content-length:3\r\n\r\n"
+
+
 @pytest.mark.parametrize("bad", BREAKS)
 @pytest.mark.parametrize("place", ["reason", "name", "value", "extra"])
 def test_a_broken_answer_cannot_split_ours(place: str, bad: bytes) -> None:
@@ -208,6 +216,8 @@ def test_a_broken_answer_cannot_split_ours(place: str, bad: bytes) -> None:
         render_response_head(200, reason, (name + b": " + value,), extra)
     assert caught.value.code is ErrorCode.UPSTREAM_UNREACHABLE
     assert caught.value.outcome is Outcome.UNKNOWN
+    assert caught.value.close is True
+    assert "see the log" in caught.value.message
 
 
 @given(st.integers(200, 599), VALUES, HEADERS, HEADERS)

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.telemetry.exposition import Family, Histogram, header, number, sample
-from sidecar.telemetry.metrics import FAMILIES, PREFIX, Metrics, Unauthorized
+from sidecar.telemetry.exposition import PREFIX, Histogram, LabelledGauge, number
+from sidecar.telemetry.metrics import Metrics, Unauthorized
 from sidecar.telemetry.record import CallRecord
 from sidecar.tokens.events import OUTCOMES
 from sidecar.version import __version__
 from tests.support import prometheus
+from tests.support.metrics import METRICS
 
 
 def exposed(metrics: Metrics) -> dict[str, prometheus.Family]:
@@ -32,7 +33,7 @@ def call(**fields: Any) -> CallRecord:
 
 def test_every_metric_of_the_contract_is_declared_and_no_other() -> None:
     """Section 8's list, in its order."""
-    assert list(FAMILIES) == [
+    assert list(METRICS) == [
         *("build_info", "requests_total", "errors_total", "request_duration_seconds", "upstream_duration_seconds"),
         *("requests_in_flight", "connections", "token_requests_total", "token_expiry_timestamp_seconds"),
         *("token_wait_seconds", "unauthorized_total", "recovered_total", "latched", "rate_limit_remaining"),
@@ -44,10 +45,10 @@ def test_every_metric_of_the_contract_is_declared_and_no_other() -> None:
 
 def test_names_follow_prometheus_conventions() -> None:
     """Counters end in _total and nothing else does; no unit but base units."""
-    for name, family in FAMILIES.items():
-        assert name.endswith("_total") == (family.kind == "counter")
+    for name, metric in METRICS.items():
+        assert name.endswith("_total") == (metric.kind == "counter")
         assert not name.endswith(("_ms", "_milliseconds", "_kilobytes", "_minutes"))
-        assert family.help.endswith(".")
+        assert metric.description.endswith(".")
 
 
 def test_families_without_a_sample_are_left_out() -> None:
@@ -142,7 +143,7 @@ def labels_at_zero(metrics: Metrics, name: str) -> set[tuple[str, ...]]:
     """The label values, in the family's order, of samples that nothing was counted for yet."""
     samples = exposed(metrics)[name].samples
     assert set(samples.values()) == {0}
-    return {tuple(dict(labels)[label] for label in FAMILIES[name].labels) for _, labels in samples}
+    return {tuple(dict(labels)[label] for label in METRICS[name].labels) for _, labels in samples}
 
 
 def test_each_error_that_can_be_starts_at_zero_so_that_the_first_one_shows_as_an_increase() -> None:
@@ -205,7 +206,7 @@ def test_answers_401_are_counted_by_kind(kind: Unauthorized) -> None:
 def test_a_gauge_is_read_at_each_scrape() -> None:
     metrics = Metrics()
     open_connections = [3]
-    metrics.gauge("upstream_connections", lambda: open_connections[0])
+    metrics.upstream_connections.read = lambda: open_connections[0]
     assert exposed(metrics)["upstream_connections"].value() == 3
     open_connections[0] = 5
     assert exposed(metrics)["upstream_connections"].value() == 5
@@ -213,28 +214,26 @@ def test_a_gauge_is_read_at_each_scrape() -> None:
 
 def test_a_gauge_without_a_value_is_left_out() -> None:
     metrics = Metrics()
-    metrics.gauge("client_certificate_expiry_timestamp_seconds", lambda: None)
+    metrics.certificate_expiry.read = lambda: None
     assert "client_certificate_expiry_timestamp_seconds" not in exposed(metrics)
 
 
 def test_a_labelled_gauge_tells_all_its_samples() -> None:
     metrics = Metrics()
-    metrics.labelled_gauge("latched", lambda: [(("api", "lockout"), 1), (("embedded", "lockout"), 0)])
+    metrics.latched.read = lambda: [(("api", "lockout"), 1), (("embedded", "lockout"), 0)]
     latched = exposed(metrics)["latched"]
     assert latched.value(credential="api", reason="lockout") == 1
     assert latched.value(credential="embedded", reason="lockout") == 0
 
 
-@pytest.mark.parametrize("name", ["unheard_of", "requests_total", "latched"])
-def test_a_plain_gauge_that_is_not_declared_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=name):
-        Metrics().gauge(name, lambda: 1)
-
-
-@pytest.mark.parametrize("name", ["unheard_of", "errors_total", "connections"])
-def test_a_labelled_gauge_that_is_not_declared_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=name):
-        Metrics().labelled_gauge(name, list)
+def test_a_metric_is_one_object_and_each_sidecar_has_its_own() -> None:
+    """Every attribute that is a metric is exposed, under a name of its own; none is shared by two Metrics."""
+    one, other = Metrics(), Metrics()
+    assert len({metric.name for metric in one}) == len(list(one)) == len(METRICS)
+    one.unauthorized("sca")
+    one.store_up.read = lambda: 1
+    assert exposed(other)["unauthorized_total"].value(kind="sca") == 0
+    assert "store_up" not in exposed(other)
 
 
 def test_totals_add_up() -> None:
@@ -250,8 +249,9 @@ def test_totals_add_up() -> None:
 @given(st.text(), st.text(alphabet=st.characters(codec="utf-8")))
 def test_label_values_and_help_survive_the_exposition(label: str, text: str) -> None:
     """Backslashes, quotes and line ends are escaped; nothing else is touched."""
-    family = Family("x_info", "gauge", f"H{text}.", ("label",))
-    lines = [*header(family), sample(family, (label,), 1.5)]
+    gauge = LabelledGauge("x_info", f"H{text}.", ("label",))
+    gauge.read = lambda: [((label,), 1.5)]
+    lines = gauge.expose()
     assert all("\n" not in line for line in lines)
     (read,) = prometheus.parse("\n".join(lines) + "\n").values()
     assert read.value(label=label) == 1.5
@@ -277,12 +277,12 @@ def test_numbers_are_written_as_prometheus_reads_them(value: float, text: str) -
 
 @given(st.lists(st.floats(min_value=0, max_value=1e6)))
 def test_a_histogram_counts_every_value_once(values: list[float]) -> None:
-    histogram = Histogram((0.1, 1.0, 10.0))
+    histogram = Histogram("h", "H.", (0.1, 1.0, 10.0))
     for value in values:
         histogram.observe(value)
-    assert histogram.count == len(values)
-    lines = list(histogram.lines("h"))
-    assert lines[1] == f'h_bucket{{le="1"}} {sum(value <= 1.0 for value in values)}'
+    assert sum(histogram.counts) == len(values)
+    lines = histogram.lines()
+    assert lines[1] == f'{PREFIX}h_bucket{{le="1"}} {sum(value <= 1.0 for value in values)}'
 
 
 def test_prometheus_client_is_not_needed_at_run_time() -> None:

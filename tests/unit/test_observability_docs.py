@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from sidecar.admin.status import Area, FindingKind, Level, Status
-from sidecar.telemetry.metrics import FAMILIES, PREFIX
+from sidecar.telemetry.exposition import PREFIX
 from sidecar.telemetry.record import Attempt
 from sidecar.telemetry.request_log import RequestLine
+from tests.support.metrics import METRICS
 from tests.support.status import call, latched, snapshot, status, token
 from tests.support.status_schema import PATH, schema_text
 
@@ -51,7 +52,7 @@ def names(text: str) -> set[str]:
 
 def test_every_metric_is_documented_with_its_type_and_labels() -> None:
     documented = {name: (row[0], tuple(re.findall(r"`(\w+)`", row[1]))) for name, row in table("Metrics").items()}
-    assert documented == {name: (family.kind, family.labels) for name, family in FAMILIES.items()}
+    assert documented == {name: (metric.kind, metric.labels) for name, metric in METRICS.items()}
     assert f"begin with `{PREFIX}`" in section("Metrics")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.core.redact import mask_path, scrub
@@ -126,7 +126,7 @@ def test_scrubbing_twice_changes_nothing_more(text: str) -> None:
     "piece",
     [
         *("a.", "token", "1 ", "1", "://", "?", "Authorization", "'\"", "cookie:'"),
-        *("x-api-key-", "token.", "secret=", "passwd:b'", "eyJ-", "bearer "),
+        *("x-api-key-", "token.", "secret=", "passwd:b'", "eyJ-", "bearer ", "token: bearer ", "bearer token="),
     ],
 )
 def test_hostile_text_is_cut_and_cannot_keep_us_busy(piece: str) -> None:
@@ -144,11 +144,17 @@ PLACES = st.sampled_from(
         'api_key = "{}"',
         "access_token={}&x=1",
         "Cookie: s={}",
+        "Bearer token: {}",
+        "Bearer Bearer {}",
+        "api-key: Basic {}",
         "('authorization', 'Bearer {}')",
     ]
 )
 
 
 @given(PLACES, SECRETS, st.text(max_size=20), st.text(max_size=20))
+@example("Bearer {}", "canary00000000", "BEARER", "")
+@example("Bearer {}", "canary00000000", "token=", "")
+@example("access_token={}", "canary00000000", "basic bearer", "")
 def test_a_secret_in_a_known_place_is_never_shown(place: str, secret: str, before: str, after: str) -> None:
     assert "canary" not in scrub(f"{before} {place.format(secret)} {after}")

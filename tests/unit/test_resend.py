@@ -10,7 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import STATUS, ErrorCode, Outcome
-from sidecar.core.resend import MAX_DELIVERIES, TABLE, Event, Failure, FailureKind, Sent, Verdict, decide, describe
+from sidecar.core.resend import (
+    MAX_DELIVERIES,
+    TABLE,
+    Event,
+    Failure,
+    FailureKind,
+    Sent,
+    UpstreamFailure,
+    Verdict,
+    decide,
+    describe,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,3 +206,10 @@ def test_every_failure_is_told_with_its_mend(kind: FailureKind) -> None:
 @pytest.mark.parametrize("kind", [FailureKind.LOST, FailureKind.TIMEOUT, FailureKind.BROKEN])
 def test_an_unknown_outcome_warns_of_repeating_a_write(kind: FailureKind) -> None:
     assert "find out whether it was executed" in describe(failure(kind, Sent.ALL))
+
+
+def test_a_failure_carries_its_facts_and_its_words() -> None:
+    facts = Failure(FailureKind.CONNECT, Sent.NOTHING, False, False)
+    error = UpstreamFailure(facts, "no route to host")
+    assert (error.failure, error.detail) == (facts, "no route to host")
+    assert str(error) == "connect: no route to host"

@@ -403,3 +403,25 @@ def test_no_secret_of_a_user_outlives_the_answer_in_the_tables() -> None:
     kept = b"".join(response_head._FIELD_LINES)
     assert b"X-Kept: yes" in kept
     assert b"canary" not in kept
+
+
+def test_the_table_of_lines_is_emptied_when_it_is_full() -> None:
+    """So a server that invents lines fills nothing, and what comes often is soon known again."""
+    table = response_head._FIELD_LINES
+    table.clear()
+    for number in range(response_head._LINES_KEPT + 10):
+        assert parse_head(head(b"X-Invented: %d" % number)).lines_down
+        assert 0 < len(table) <= response_head._LINES_KEPT
+    assert b"X-Invented: 0" not in table
+    assert parse_head(head(b"X-Invented: 0")).lines_down == [b"X-Invented: 0"]
+
+
+@pytest.mark.parametrize(
+    "lines", [(b"Keep-Alive: timeout=5", b"Keep-Alive: timeout=9"), (b"X-RateLimit-Remaining: 3",)]
+)
+def test_what_else_is_read_here_changes_no_framing(lines: tuple[bytes, ...]) -> None:
+    """The first Keep-Alive counts; the rate limits are for the metrics."""
+    length, chunked = b"Content-Length: 2", framing_of(b"Content-Length: 2")
+    framed = framing_of(length, *lines)
+    assert framed[:-1] == chunked[:-1]
+    assert framed[-1] == (5 if b"timeout=5" in lines[0] else None)

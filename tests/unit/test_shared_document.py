@@ -18,7 +18,9 @@ from sidecar.core.shared_document import (
     StoreTime,
     document_name,
     fingerprint,
+    part_name,
     read_document,
+    shown_name,
     write_document,
 )
 from sidecar.core.token_state import LOCKOUT, Latch
@@ -128,3 +130,19 @@ def test_moments_of_the_other_clock_lie_between_the_first_and_the_last_that_they
     assert time.latest(moment + skew) >= moment - tolerance
     assert time.stored(moment) <= moment + skew + tolerance
     assert time.latest(moment + skew) - time.earliest(moment + skew) == pytest.approx(sum(way), abs=1e-5)
+
+
+def test_names_tell_keys_and_certificates_apart_and_reveal_neither() -> None:
+    document, other = document_name("acme", "https://a.test"), document_name("acme", "https://b.test")
+    names = [
+        part_name(document, "api", Secret(CANARY_API_KEY)),
+        part_name(document, "embedded", Secret(CANARY_API_KEY)),
+        part_name(document, "api", Secret("another")),
+        part_name(other, "api", Secret(CANARY_API_KEY)),
+    ]
+    assert len(set(names)) == 4
+    assert names[0].startswith("api:")
+    assert names[0] == part_name(document, "api", Secret(CANARY_API_KEY)), "the same in every process"
+    assert not any(CANARY_API_KEY in name for name in names)
+    assert shown_name(document, b"") == ""
+    assert shown_name(document, b"PEM") != shown_name(document, b"pem") != ""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core.layout import layout_of
 from sidecar.core.stored_answer import idempotency_key, is_conflict, read_stored_answer, unix_seconds
 
 if TYPE_CHECKING:
@@ -102,6 +103,46 @@ def test_a_status_that_is_none_is_no_answer(status: object) -> None:
     assert read_stored_answer(document(StatusCode=status), path=PATH, not_before=SENT) is None
 
 
+@pytest.mark.parametrize("status", ["200", "599", 200])
+def test_every_final_status_can_be_stored(status: object) -> None:
+    stored = read_stored_answer(document(StatusCode=status), path=PATH, not_before=SENT)
+    assert stored is not None
+    assert stored.status == int(str(status))
+
+
+@pytest.mark.parametrize(("resource", "body"), [("null", b""), ('"null"', b'"null"'), ("{}", b"{}")])
+def test_a_resource_that_is_null_is_no_body(resource: str, body: bytes) -> None:
+    raw = document(Resource="@").replace(b'"@"', resource.encode())
+    stored = read_stored_answer(raw, path=PATH, not_before=SENT)
+    assert stored is not None
+    assert stored.body == body
+
+
+def test_no_resource_is_no_body() -> None:
+    stored = read_stored_answer(document(Resource=None), path=PATH, not_before=SENT)
+    assert stored is not None
+    assert stored.body == b""
+
+
+def test_the_content_type_is_the_stored_one() -> None:
+    stored = read_stored_answer(document(ContentType="text/csv"), path=PATH, not_before=SENT)
+    assert stored is not None
+    assert stored.content_type == "text/csv"
+
+
+@pytest.mark.parametrize("url", ["https://api.mangopay.com/v2.01/acme/x", "https://api.mangopay.com/v2.01/acme/X/"])
+def test_only_slashes_are_cut_from_the_end_of_a_path(url: str) -> None:
+    assert read_stored_answer(document(RequestURL=url), path="/v2.01/acme/x", not_before=SENT) is not None
+    assert read_stored_answer(document(RequestURL=url), path="/v2.01/acme/", not_before=SENT) is None
+
+
+@pytest.mark.parametrize(
+    "date", ["Tue, 14 Nov 2023 22:13:20 -0000", "2023-11-14T22:13:20", "2023-11-14T23:13:20+01:00", 1_700_000_000]
+)
+def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(date: str | float, elsewhere: None) -> None:
+    assert unix_seconds(date) == 1_700_000_000
+
+
 def test_a_stored_refusal_keeps_its_status() -> None:
     stored = read_stored_answer(document(StatusCode="401"), path=PATH, not_before=SENT)
     assert stored is not None
@@ -162,3 +203,9 @@ def test_a_conflict_is_told_by_its_type(body: bytes, conflict: bool) -> None:
 @pytest.mark.parametrize("document", [b'{"StatusCode": "\xff"}', b'{"Resource":' * 100_000])
 def test_a_document_that_cannot_be_read_is_no_answer(document: bytes) -> None:
     assert read_stored_answer(document, path=PATH, not_before=SENT) is None
+
+
+def test_a_key_is_looked_for_by_the_index_that_the_caller_has() -> None:
+    raw: RawHeaders = ((b"Idempotency-Key", b"0123456789abcdef"),)
+    assert idempotency_key(raw, layout_of(())) is None
+    assert idempotency_key(raw, layout_of(raw)) == "0123456789abcdef"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sidecar.core.framing import check_request
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
-from sidecar.proxy.server import ConnectionLimits, ProxyServer
+from sidecar.proxy.server import ProxyServer
 from tests.support.clock import FakeClock
-from tests.support.proxy_port import GET, chunked, get, ok, post
+from tests.support.proxy_port import GET, chunked, get, listen_limits, ok, post
 
 if TYPE_CHECKING:
     from sidecar.core.errors import SidecarError
@@ -84,7 +84,7 @@ async def _feed(pieces: list[bytes], pauses: list[bool]) -> None:
     def report(error: SidecarError) -> str:
         return "id"
 
-    server = ProxyServer(handler, limits=ConnectionLimits(), clock=FakeClock(), report=report)
+    server = ProxyServer(handler, limits=listen_limits(), clock=FakeClock(), report=report)
     server.log_failure = failures.append  # type: ignore[assignment,method-assign]
     connection = server()
     transport = _Transport()

@@ -11,8 +11,8 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.proxy.body import StreamingBody
 from sidecar.proxy.outflow import CallerGoneError
 from sidecar.proxy.raw_response import Finished
-from sidecar.proxy.server import TICK, ConnectionLimits
-from tests.support.proxy_port import GET, Handler, Port, chunked, ok, post, serve, until
+from sidecar.proxy.server import TICK
+from tests.support.proxy_port import GET, Handler, Port, chunked, listen_limits, ok, post, serve, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.any_loop
 
 _MIB = 1024 * 1024
-_LIMITS = ConnectionLimits(max_body=8 * _MIB, body_timeout=30.0)
+_LIMITS = listen_limits(max_body=8 * _MIB, body_timeout=30.0)
 
 
 class _Held:
@@ -127,7 +127,7 @@ async def test_a_body_that_says_it_is_too_large_is_refused_at_once(length: int) 
 
 
 async def test_a_chunked_body_that_grows_too_large_is_refused() -> None:
-    async with serve(limits=ConnectionLimits(max_body=100_000), replay_max_body=_MIB) as port:
+    async with serve(limits=listen_limits(max_body=100_000), replay_max_body=_MIB) as port:
         with await port.client() as client:
             await client.send(chunked("/a") + _chunk(b"x" * 60_000) + _chunk(b"x" * 60_000))
             answer = await client.answer()
@@ -347,7 +347,7 @@ async def test_100_continue_is_not_sent_to_a_caller_that_did_not_wait() -> None:
 
 
 async def test_100_continue_is_not_sent_for_a_body_that_is_refused() -> None:
-    async with serve(limits=ConnectionLimits(max_body=10)) as port:
+    async with serve(limits=listen_limits(max_body=10)) as port:
         with await port.client() as client:
             await client.send(post("/a", b"x" * 100, _EXPECT)[:-100])
             assert (await client.answer()).status == 413

@@ -14,8 +14,8 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.proxy.connection import Phase
 from sidecar.proxy.outflow import CallerGoneError
 from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
-from sidecar.proxy.server import TICK, ConnectionLimits
-from tests.support.proxy_port import GET, Handler, Port, chunked, get, ok, post, serve, until
+from sidecar.proxy.server import TICK
+from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, ok, post, serve, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class _Gate:
 
 # --- the cap ---------------------------------------------------------------------------------------------------------
 
-_CAP = ConnectionLimits(max_connections=3)
+_CAP = listen_limits(max_connections=3)
 
 
 async def test_at_the_cap_the_oldest_connection_without_a_head_gives_way() -> None:
@@ -73,7 +73,7 @@ async def test_at_the_cap_the_oldest_connection_without_a_head_gives_way() -> No
 
 
 async def test_at_the_cap_an_idle_connection_gives_way_to_a_new_one() -> None:
-    async with serve(limits=ConnectionLimits(max_connections=1)) as port:
+    async with serve(limits=listen_limits(max_connections=1)) as port:
         with await port.client() as idle:
             await idle.send(GET)
             await idle.answer()
@@ -86,7 +86,7 @@ async def test_at_the_cap_an_idle_connection_gives_way_to_a_new_one() -> None:
 
 async def test_a_connection_that_waited_less_long_outlives_an_older_one() -> None:
     """What counts is since when a connection has had no complete head, not when it was opened."""
-    async with serve(limits=ConnectionLimits(max_connections=2)) as port:
+    async with serve(limits=listen_limits(max_connections=2)) as port:
         with await port.client() as first, await port.client() as second:
             await until(lambda: len(port.server.waiting) == 2)
             await first.send(GET)
@@ -102,7 +102,7 @@ async def test_a_connection_that_waited_less_long_outlives_an_older_one() -> Non
 
 async def test_with_every_connection_busy_a_new_one_gets_503() -> None:
     gate = _Gate()
-    async with serve(lambda _: gate, limits=ConnectionLimits(max_connections=1)) as port:
+    async with serve(lambda _: gate, limits=listen_limits(max_connections=1)) as port:
         with await port.client() as busy:
             await busy.send(GET)
             await until(lambda: len(port.server.busy) == 1)
@@ -119,7 +119,7 @@ async def test_with_every_connection_busy_a_new_one_gets_503() -> None:
 
 async def test_a_refused_connection_that_sends_nothing_is_closed() -> None:
     gate = _Gate()
-    async with serve(lambda _: gate, limits=ConnectionLimits(max_connections=1)) as port:
+    async with serve(lambda _: gate, limits=listen_limits(max_connections=1)) as port:
         with await port.client() as busy:
             await busy.send(GET)
             await until(lambda: len(port.server.busy) == 1)
@@ -131,7 +131,7 @@ async def test_a_refused_connection_that_sends_nothing_is_closed() -> None:
 
 async def test_refused_connections_do_not_pile_up() -> None:
     gate = _Gate()
-    async with serve(lambda _: gate, limits=ConnectionLimits(max_connections=1)) as port:
+    async with serve(lambda _: gate, limits=listen_limits(max_connections=1)) as port:
         with await port.client() as busy:
             await busy.send(GET)
             await until(lambda: len(port.server.busy) == 1)
@@ -146,7 +146,7 @@ async def test_refused_connections_do_not_pile_up() -> None:
 
 
 async def test_slow_connections_at_the_cap_keep_nobody_out() -> None:
-    async with serve(limits=ConnectionLimits(max_connections=50)) as port:
+    async with serve(limits=listen_limits(max_connections=50)) as port:
         slow = [await port.client() for _ in range(50)]
         try:
             for client in slow:

@@ -10,8 +10,8 @@ import pytest
 from sidecar.proxy.connection import LINGER, Phase
 from sidecar.proxy.outflow import CallerGoneError
 from sidecar.proxy.raw_response import RawResponse, ResponseWriter
-from sidecar.proxy.server import TICK, ConnectionLimits
-from tests.support.proxy_port import GET, Handler, Port, chunked, get, post, serve, until
+from sidecar.proxy.server import TICK
+from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, post, serve, until
 
 if TYPE_CHECKING:
     from sidecar.proxy.intake import CallerRequest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.any_loop
 
-_LIMITS = ConnectionLimits(header_timeout=10.0, body_timeout=30.0, keepalive_timeout=75.0)
+_LIMITS = listen_limits(header_timeout=10.0, body_timeout=30.0, keepalive_timeout=75.0)
 #: A deadline counts from up to a tick ahead, and is looked at every tick.
 _SLACK = 2 * TICK
 
@@ -289,7 +289,7 @@ async def test_an_upload_without_end_behind_an_early_answer_is_cut_off() -> None
     async def refuse(request: CallerRequest) -> Answer:
         return RawResponse(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n", b"no", True)
 
-    async with serve(lambda _: refuse, limits=ConnectionLimits(max_body=1_000_000)) as port:
+    async with serve(lambda _: refuse, limits=listen_limits(max_body=1_000_000)) as port:
         with await port.client() as client:
             await client.send(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000000\r\n\r\n")
             while await client.send_all(b"x" * 100_000):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.telemetry.exposition import CONTENT_TYPE
-from sidecar.telemetry.metrics import FAMILIES, PREFIX
+from sidecar.telemetry.exposition import CONTENT_TYPE, PREFIX
 from tests.support import prometheus
 from tests.support.app import running_pair
+from tests.support.metrics import METRICS
 from tests.support.promtool import run_promtool
 from tests.support.raw_client import RawAnswer, RawClient
 
@@ -45,7 +45,7 @@ async def unauthorized(pair: Pair) -> dict[str, float]:
 async def test_a_sidecar_that_has_served_nothing_exposes_every_family_it_can() -> None:
     async with running_pair(token_prefetch="false", mangopay_embedded_api_key="embedded-api-key") as pair:
         seen = await families(pair.app)
-        assert set(seen) == set(FAMILIES) - CONDITIONAL
+        assert set(seen) == set(METRICS) - CONDITIONAL
         for name in ("requests_total", "errors_total", "token_requests_total", "unauthorized_total", "recovered_total"):
             assert set(seen[name].samples.values()) == {0}
         for name in ("token_requests_total", "latched"):
@@ -60,7 +60,7 @@ async def test_prometheus_finds_no_fault_with_the_exposition() -> None:
         answer = await scrape(pair.app)
         assert answer.header("Content-Type") == CONTENT_TYPE.encode()
         assert set(prometheus.parse(answer.body.decode())) == {
-            PREFIX + name for name in set(FAMILIES) - {"client_certificate_expiry_timestamp_seconds", "store_up"}
+            PREFIX + name for name in set(METRICS) - {"client_certificate_expiry_timestamp_seconds", "store_up"}
         }
         assert run_promtool("check", "metrics", stdin=answer.body) == ""
 

@@ -1,0 +1,65 @@
+"""Asking the admin port of the running sidecar, where some other program may sit."""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import msgspec
+
+from sidecar.core.endpoint import from_here
+from sidecar.core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
+
+#: Seconds; the answer comes from memory.
+TIMEOUT: Final = 5.0
+#: Bytes of an answer that are read at most.
+_LARGEST: Final = 4 * 1024 * 1024
+
+
+class Reply(NamedTuple):
+    """What was answered, and by which host."""
+
+    host: str
+    status: int
+    body: bytes
+
+
+def ask(hosts: Iterable[str], port: int, path: str, *, timeout: float = TIMEOUT) -> Reply | None:
+    """Return what the first of ``hosts`` that answers within ``timeout`` seconds says to a GET; None if none does.
+
+    ``hosts`` are addresses as the configuration has them; one for every address is asked on loopback.
+    """
+    for host in map(from_here, hosts):
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return Reply(host, response.status, response.read(_LARGEST))
+        except (OSError, http.client.HTTPException):
+            continue
+        finally:
+            connection.close()
+    return None
+
+
+def read(document: bytes, kind: type[T]) -> T | None:
+    """Return a JSON ``document`` with all its text printable; None if it is none, or not of that ``kind``."""
+    try:
+        return msgspec.convert(_printable(msgspec.json.decode(document)), kind)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _printable(value: Any) -> Any:
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [_printable(each) for each in value]
+    if isinstance(value, dict):
+        return {printable(key): _printable(each) for key, each in value.items()}
+    return value

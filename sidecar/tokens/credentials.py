@@ -1,0 +1,32 @@
+"""Which credential authenticates which call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar.core.errors import ErrorCode, SidecarError
+from sidecar.core.target import Route
+
+if TYPE_CHECKING:
+    from sidecar.tokens.manager import TokenManager
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who authenticates which calls: the API key, and the dedicated key for embedded tokens if there is one."""
+
+    api: TokenManager
+    embedded: TokenManager | None
+
+    def for_route(self, route: Route) -> TokenManager:
+        """Return the manager of the token for ``route``; raise SidecarError ``embedded_key_missing``."""
+        if route is not Route.EMBEDDED_TOKEN:
+            return self.api
+        if self.embedded is None:
+            raise SidecarError(
+                ErrorCode.EMBEDDED_KEY_MISSING,
+                "Tokens for embedded experiences need a dedicated API key: set SIDECAR_MANGOPAY_EMBEDDED_API_KEY "
+                "(Mangopay gives it out on request).",
+            )
+        return self.embedded

@@ -1,0 +1,179 @@
+"""Plants small faults, one at a time, and demands that a test fails: ``python -m tests.mutation.run [MODULE …]``.
+
+mutmut plants them, in a copy of the tree below ``build/mutation``: each
+operator, number, string, argument and branch inside a function. It leaves alone
+what stands outside of functions, so a table of core is held by its own tests
+only, and functions with a decorator. A fault that no test notices is a
+survivor; the exit status is 1 if there is one that ``survivors.toml`` does not
+explain. A module of core is tested by those unit tests that name it, one of
+proxy by those of tests/flow as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).parents[2]
+BUILD: Final = ROOT / "build" / "mutation"
+EXPLAINED: Final = Path(__file__).with_name("survivors.toml")
+CORE: Final = "sidecar/core"
+PROXY: Final = tuple(
+    f"sidecar/proxy/{name}.py" for name in ("call", "attempts", "exchange", "forward", "relay", "readback")
+)
+#: What mutmut says of a fault that went unnoticed.
+_UNNOTICED: Final = ("survived", "no tests")
+#: What it says of one that was noticed by a test, or by the time that the tests took.
+_NOTICED: Final = ("killed", "timeout", "caught by type check", "segfault", "suspicious")
+#: A literal of words for people; how they are spelled is held where it matters.
+_SENTENCE: Final = re.compile(r"""b?f?("[^"]* [^"]*"|'[^']* [^']*')""")
+
+
+class Survivor(NamedTuple):
+    """A fault that no test noticed: the lines that it took away, and those that it put there."""
+
+    module: str
+    before: str
+    after: str
+
+    @property
+    def is_spelling(self) -> bool:
+        """Only a sentence is spelled in another way."""
+        before, after = _SENTENCE.sub("", self.before), _SENTENCE.sub("", self.after)
+        return before == after and self.before != self.after
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutation.run", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument(
+        "module", nargs="*", help=f"files to plant faults in (default: {CORE} and six of sidecar/proxy)"
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="faults at the same time (default: CPUs)")
+    options = parser.parse_args()
+    core = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / CORE).rglob("*.py")))
+    modules = tuple(options.module) or (*core, *PROXY)
+    if unknown := [each for each in modules if each not in (*core, *PROXY)]:
+        parser.error(f"no faults are planted in {', '.join(unknown)}")
+    survivors: list[Survivor] = []
+    for places, wanted in (
+        (["tests/unit"], [each for each in modules if each in core]),
+        (["tests/unit", "tests/flow"], [each for each in modules if each in PROXY]),
+    ):
+        survivors += _plant(wanted, places, options.jobs) if wanted else []
+    return _judge(survivors, modules)
+
+
+def _judge(survivors: list[Survivor], modules: tuple[str, ...]) -> int:
+    """Write and tell what survived; return the exit status."""
+    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))["survivor"]
+    explained = {Survivor(entry["module"], entry["before"], entry["after"]) for entry in entries}
+    words = [each for each in survivors if each.is_spelling]
+    fresh = [each for each in survivors if each not in explained and not each.is_spelling]
+    stale = [each for each in explained if each.module in modules and each not in survivors]
+    report = BUILD / "survivors.txt"
+    texts = [f"{module}\n- {before}\n+ {after}\n\n" for module, before, after in fresh]
+    report.write_text("".join(texts), encoding="utf-8")
+    known = len(survivors) - len(fresh) - len(words)
+    print(f"{len(fresh)} survivors without an explanation, {known} with one, {len(words)} of mere spelling")
+    for module in sorted({each.module for each in fresh}):
+        print(f"  {module}: {sum(each.module == module for each in fresh)}")
+    for each in stale:
+        print(f"  explained, and does not survive: {each.module}: {each.after}")
+    if fresh:
+        print(f"see {report.relative_to(ROOT)}; kill each by a test, or explain it in {EXPLAINED.relative_to(ROOT)}")
+    return 1 if fresh or stale else 0
+
+
+# --- mutmut ----------------------------------------------------------------------------------------------------------
+
+
+def _plant(modules: list[str], places: list[str], jobs: int) -> list[Survivor]:
+    """Plant faults in ``modules`` under the tests of ``places`` that name one of them; return what survived."""
+    tests = [test for test in _test_files(places) if not _named(test).isdisjoint(map(_dotted, modules))]
+    if not tests:
+        print(f"no test of {' or '.join(places)} names {', '.join(modules)}")
+        return [Survivor(module, "(all of it)", "(no test names it)") for module in modules]
+    tree = BUILD / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in tracked.split("\0"):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    settings = {
+        "source_paths": ["sidecar"],
+        "only_mutate": modules,
+        "also_copy": sorted(path.name for path in tree.iterdir() if path.name not in ("sidecar", "tests")),
+        "pytest_add_cli_args_test_selection": tests,
+        # The same inputs in the same order each time, so that what survives does so again.
+        "pytest_add_cli_args": ["-p", "no:randomly", "-p", "no:cacheprovider", "--hypothesis-seed=0"],
+    }
+    lines = (f"{key} =\n" + "".join(f"    {value}\n" for value in values) for key, values in settings.items())
+    (tree / "setup.cfg").write_text("[mutmut]\n" + "".join(lines), encoding="utf-8")
+    _mutmut(tree, "run", "--max-children", str(jobs))
+    return _survivors(tree)
+
+
+def _survivors(tree: Path) -> list[Survivor]:
+    """Return what mutmut's run in ``tree`` left; raises SystemExit if the run did not come to its end."""
+    found = []
+    for line in _mutmut(tree, "results", "--all", "true").splitlines():
+        name, _, status = line.strip().rpartition(": ")
+        if status in _UNNOTICED:
+            changed = [text for text in _mutmut(tree, "show", name).splitlines() if text[:3] not in ("---", "+++")]
+            before, after = (" ".join(text[1:].strip() for text in changed if text[:1] == sign) for sign in "-+")
+            found.append(Survivor(name.rpartition(".")[0].replace(".", "/") + ".py", before, after))
+        elif status not in _NOTICED:
+            raise SystemExit(f"mutmut did not come to its end: {line.strip()}")
+    return found
+
+
+def _mutmut(tree: Path, *arguments: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-m", "mutmut", *arguments], cwd=tree, capture_output=True, text=True, check=False
+    )
+    if run.returncode:
+        raise SystemExit(f"mutmut {arguments[0]} failed\n{run.stdout[-5000:]}{run.stderr[-2000:]}")
+    return run.stdout
+
+
+# --- which tests -----------------------------------------------------------------------------------------------------
+
+
+def _test_files(places: list[str]) -> list[str]:
+    return sorted(str(path.relative_to(ROOT)) for place in places for path in (ROOT / place).rglob("test_*.py"))
+
+
+@cache
+def _named(file: str) -> frozenset[str]:
+    """Return the modules that a test names in its imports, itself or through tests/support."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for name in list(found):
+        support = name.replace(".", "/") + ".py"
+        if name.startswith("tests.support.") and (ROOT / support).is_file():
+            found |= _named(support)
+    return frozenset(found)
+
+
+def _dotted(module: str) -> str:
+    return module.removesuffix(".py").replace("/", ".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Text from elsewhere, as it is printed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.core.text import printable
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("Zürich – 東京 ok", "Zürich – 東京 ok"),
+        ("\x1b]0;owned\x07", "?]0;owned?"),
+        pytest.param("\x9b31m", "?31m", id="the 8-bit escape"),
+        ("one\r\ntwo\tthree", "one??two?three"),
+        pytest.param("a\u202eb\u2066c", "a?b?c", id="directions turned"),
+        pytest.param("\ud800\udcff", "??", id="surrogates, as names of files have them"),
+    ],
+)
+def test_what_is_not_printable_becomes_a_question_mark(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_no_more_than_the_limit_is_kept() -> None:
+    assert printable("abcdef", 3) == "abc"
+    assert printable("\n\n\n", 2) == "??"
+    assert printable("abc", 3) == "abc"
+    assert printable("x" * 10_000) == "x" * 10_000
+
+
+@given(st.text(), st.none() | st.integers(0, 50))
+def test_whatever_comes_is_printable_and_keeps_its_place(text: str, limit: int | None) -> None:
+    shown = printable(text, limit)
+    assert shown.isprintable()
+    assert len(shown) == min(len(text), len(text) if limit is None else limit)
+    assert all(after in (before, "?") for before, after in zip(text, shown, strict=False))
