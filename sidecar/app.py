@@ -37,7 +37,9 @@ from sidecar.telemetry.record import CallRecorder, RequestIds
 from sidecar.telemetry.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sidecar.config import Config
     from sidecar.core.clock import Clock
@@ -73,10 +75,12 @@ class Sidecar:
         clock: Clock,
         read_config: Callable[[], Config] | None = None,
         inherited: Inherited | None = None,
+        unset_ports: AbstractSet[str] = frozenset(),
     ) -> None:
         """Wire the parts. With ``read_config`` keys and certificates can change. Raises StartError.
 
-        ``inherited`` are sockets to be used instead of new ones.
+        ``inherited`` are sockets to be used instead of new ones. ``unset_ports`` are the keys of ports that nobody has
+        set (``listen.port``, ``admin.port``): where such a port is in use, a free one is taken.
         """
         self._config: Final = config
         self._clock: Final = clock
@@ -102,6 +106,7 @@ class Sidecar:
         self._admin_server: Final = AdminServer(
             self._make_state(lifecycle), GuardRules(frozenset(config.listen.allowed_hosts)), clock=clock
         )
+        self._unset_ports: Final = unset_ports
         self._inherited: Final = inherited or Inherited()
         self._listeners: Final = Listeners("LISTEN", self._inherited)
         self._admin_listeners: Final = Listeners("ADMIN", self._inherited)
@@ -270,7 +275,7 @@ class Sidecar:
     async def _open_listeners(self) -> None:
         config = self._config
         if config.admin.port is not None:
-            await self._admin_listeners.open_tcp(config.admin.host, config.admin.port, self._admin_server)
+            await self._open_tcp("admin", self._admin_listeners, config.admin.host, config.admin.port)
         if config.listen.unix_socket is not None:
             uids = config.listen.allowed_uids
             await self._listeners.open_unix(
@@ -279,7 +284,7 @@ class Sidecar:
                 self._server.unix_factory(None if uids is None else frozenset(uids)),
             )
         if config.listen.port is not None:
-            await self._listeners.open_tcp(config.listen.host, config.listen.port, self._server)
+            await self._open_tcp("listen", self._listeners, config.listen.host, config.listen.port)
         if config.listen.caller_key is None:
             for bound in self._listeners.bound:
                 if not bound.is_loopback:
@@ -289,6 +294,12 @@ class Sidecar:
                         message="whoever reaches this address can move money with your key: "
                         "set SIDECAR_LISTEN_CALLER_KEY, or listen on loopback only",
                     )
+
+    async def _open_tcp(self, section: str, listeners: Listeners, hosts: Sequence[str], port: int) -> None:
+        factory: Callable[[], asyncio.BaseProtocol] = self._admin_server if section == "admin" else self._server
+        else_any = f"{section}.port" in self._unset_ports
+        if not await listeners.open_tcp(hosts, port, factory, else_any=else_any):
+            _log.warning("listener.moved", message=f"port {port} is in use: a free one is taken in its place")
 
 
 def _first(listeners: Listeners) -> str:
@@ -304,11 +315,12 @@ async def serve(
     on_ready: Callable[[Ready], None],
     read_config: Callable[[], Config] | None = None,
     inherited: Callable[[], Inherited] = Inherited,
+    unset_ports: AbstractSet[str] = frozenset(),
 ) -> int:
     """Serve until a signal, drain, and return the exit status. Raises StartError.
 
     ``read_config`` reads the configuration anew: when a file of a key or certificate changes, and on SIGHUP.
-    ``inherited`` gives the sockets that a service manager has opened already.
+    ``inherited`` gives the sockets that a service manager has opened already; for ``unset_ports`` see Sidecar.
     """
     clock = SystemClock()
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
@@ -317,7 +329,15 @@ async def serve(
             sockets = inherited()
         except ListenError as error:
             raise StartError(str(error)) from None
-        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=read_config, inherited=sockets)
+        sidecar = Sidecar(
+            config,
+            log=log,
+            lifecycle=lifecycle,
+            clock=clock,
+            read_config=read_config,
+            inherited=sockets,
+            unset_ports=unset_ports,
+        )
         if read_config is not None:
             stack.enter_context(hang_ups(sidecar.reload))
         try:

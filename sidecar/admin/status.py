@@ -191,7 +191,7 @@ class Mended(msgspec.Struct, frozen=True):
 class ProxyStatus(msgspec.Struct, frozen=True):
     """How an app on this machine reaches the proxy port."""
 
-    #: ``http://127.0.0.1:8080``, ``unix:/run/sidecar.sock``.
+    #: ``http://127.0.0.1:18080``, ``unix:/run/sidecar.sock``.
     addresses: tuple[str, ...]
     #: Callers must prove ``listen.caller_key``.
     needs_caller_key: bool

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import PORT, Command, Failure, load_config
+from sidecar.cli.command import PORT, PORT_VARIABLES, Command, Failure, load_config
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
 from sidecar.runtime import SystemClock
 
@@ -21,9 +21,9 @@ _USER: Final = '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@examp
 
 
 @click.command("demo", cls=Command)
-@click.option("--port", type=PORT, default=0, help="The proxy port. Default: any free one.")
-@click.option("--admin-port", type=PORT, default=0, help="The admin port. Default: any free one.")
-def command(port: int, admin_port: int) -> int:
+@click.option("--port", type=PORT, help="The proxy port; 0: any free one. Default: 18080, or a free one.")
+@click.option("--admin-port", type=PORT, help="The admin port; 0: any free one. Default: 19090, or a free one.")
+def command(port: int | None, admin_port: int | None) -> int:
     """Serve in front of an embedded Mangopay emulator.
 
     No credentials are needed, nothing leaves this machine, and the environment's SIDECAR_* and MANGOPAY_* variables
@@ -37,8 +37,13 @@ def command(port: int, admin_port: int) -> int:
         emulator = Emulator(SystemClock())
         upstream = f"http://127.0.0.1:{await emulator.start()}"
         try:
-            config = load_config(None, _settings(upstream, port, admin_port))
-            return await serve(config, log=output, on_ready=lambda ready: tell(_explain(ready, upstream)))
+            ports = {"listen.port": port, "admin.port": admin_port}
+            return await serve(
+                load_config(None, _settings(upstream, ports)),
+                log=output,
+                on_ready=lambda ready: tell(_explain(ready, upstream)),
+                unset_ports={key for key, given in ports.items() if given is None},
+            )
         finally:
             await emulator.stop()
 
@@ -50,15 +55,14 @@ def command(port: int, admin_port: int) -> int:
         raise Failure(message.replace("set SIDECAR_ADMIN_PORT", "give another --admin-port"), failure.status) from None
 
 
-def _settings(upstream: str, port: int, admin_port: int) -> Mapping[str, str]:
+def _settings(upstream: str, ports: Mapping[str, int | None]) -> Mapping[str, str]:
     """The whole environment that the demo's configuration is read from."""
     return {
+        **{PORT_VARIABLES[key]: str(port) for key, port in ports.items() if port is not None},
         "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
         "SIDECAR_MANGOPAY_BASE_URL": upstream,
         "SIDECAR_MANGOPAY_CLIENT_ID": _CLIENT_ID,
         "SIDECAR_MANGOPAY_API_KEY": "the-emulator-takes-any-key",
-        "SIDECAR_LISTEN_PORT": str(port),
-        "SIDECAR_ADMIN_PORT": str(admin_port),
     }
 
 

@@ -102,7 +102,7 @@ class Listen(Section, frozen=True, kw_only=True):
         _LOOPBACK,
         "One address or several. A loopback family that the machine lacks is skipped.",
     )
-    port: int | None = setting(PORT, 8080, '`0`: any free port. `"off"`: no TCP.')
+    port: int | None = setting(PORT, 18080, '`0`: any free port. `"off"`: no TCP.')
     unix_socket: Path | None = setting(
         PATH,
         None,
@@ -151,7 +151,7 @@ class Admin(Section, frozen=True, kw_only=True):
         _LOOPBACK,
         "One address or several. A loopback family that the machine lacks is skipped.",
     )
-    port: int | None = setting(PORT, 9090, '`0`: any free port. `"off"`: no admin port.')
+    port: int | None = setting(PORT, 19090, '`0`: any free port. `"off"`: no admin port.')
 
 
 class Tls(Section, frozen=True, kw_only=True):

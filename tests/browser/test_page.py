@@ -54,7 +54,7 @@ def mended_and_failed(serving: Serving, **headers: str) -> None:
 
 def test_it_opens_during_demo_traffic_and_follows_it(open_tab: Callable[..., Tab]) -> None:
     """The demo as users start it; the address is the one that it prints."""
-    with Command("demo") as demo:
+    with Command("demo", "--port", "0", "--admin-port", "0") as demo:
         demo.wait_for(r"^To end:")
         proxy = demo.wait_for(DEMO.pattern)[1]
         (printed,) = re.findall(r"How it is doing: +(\S+)$", demo.stdout, re.MULTILINE)

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.sidecar import Command
+from tests.support.wrapping import taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+FREE = ("--port", "0", "--admin-port", "0")
 READY = r"^ready proxy=(\S+) admin=(\S+) environment=emulator client_id=demo$"
 
 
 @pytest.fixture
 def demo() -> Iterator[Command]:
-    with Command("demo") as command:
+    with Command("demo", *FREE) as command:
         command.wait_for(r"^To end:")
         yield command
 
@@ -72,13 +74,28 @@ def test_the_environment_is_ignored() -> None:
         "SIDECAR_LISTEN_PROT": "1",
         "MANGOPAY_CLIENT_ID": "real",
     }
-    with Command("demo", environ=ambient) as command:
+    with Command("demo", *FREE, environ=ambient) as command:
         command.wait_for(READY)
         assert command.stop() == 0
 
 
+def test_the_usual_ports_are_taken_or_free_ones_if_those_are_in_use() -> None:
+    with taken(18080), taken(19090), Command("demo") as command:
+        proxy, admin = command.wait_for(READY).groups()
+        assert {proxy.rpartition(":")[2], admin.rpartition(":")[2]}.isdisjoint({"18080", "19090", "0"})
+        command.wait_for("port 18080 is in use: a free one is taken", stream="stderr")
+        command.wait_for("port 19090 is in use: a free one is taken", stream="stderr")
+        assert command.stop() == 0
+
+
+def test_a_port_that_is_asked_for_is_not_given_up() -> None:
+    with taken(18080), Command("demo", "--port", "18080", "--admin-port", "0") as command:
+        assert command.wait() == 1
+        assert command.stderr.splitlines()[-1] == "port 18080 is in use: give another --port"
+
+
 def test_ports_can_be_set() -> None:
-    with Command("demo") as command:
+    with Command("demo", *FREE) as command:
         proxy, admin = command.wait_for(READY).groups()
         command.stop()
     ports = ["--port", proxy.rpartition(":")[2], "--admin-port", admin.rpartition(":")[2]]

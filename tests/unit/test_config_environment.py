@@ -151,7 +151,7 @@ def test_what_only_resembles_a_service_link_is_an_error(variable: str, text: str
 def test_a_service_link_that_collides_with_a_port_is_ignored_with_a_warning(section: str, text: str) -> None:
     variable = f"SIDECAR_{section.upper()}_PORT"
     config = load(None, {**ENVIRON, variable: text})
-    assert (config.listen.port, config.admin.port) == (8080, 9090)
+    assert (config.listen.port, config.admin.port) == (18080, 19090)
     [warning] = config.warnings
     assert warning.startswith(f"{variable} holds a Kubernetes service link and is ignored")
 

@@ -38,7 +38,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     },
     "listen": {
         "host": LOOPBACK,
-        "port": 8080,
+        "port": 18080,
         "unix_socket": None,
         "unix_socket_mode": 0o600,
         "allowed_uids": None,
@@ -50,7 +50,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "keepalive_timeout": 75.0,
         "max_connections": 1000,
     },
-    "admin": {"host": LOOPBACK, "port": 9090},
+    "admin": {"host": LOOPBACK, "port": 19090},
     "tls": dict.fromkeys(
         ("ca_file", "extra_ca_file", "client_cert_file", "client_key_file", "client_key_password"), None
     ),
