@@ -14,11 +14,12 @@ from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import PoolStatus, ProxyStatus
 from sidecar.config import Environment
 from sidecar.core.caller import Callers
+from sidecar.core.client_id import ANY, ClientIdRules
 from sidecar.core.guard import GuardRules
 from sidecar.core.policy import Policy
-from sidecar.core.target import TargetRules
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.outward import Outward
+from sidecar.proxy.about import About
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
@@ -195,7 +196,11 @@ class Sidecar:
         admission = Admission(
             guard=GuardRules(hosts),
             unix_guard=GuardRules(hosts, check_host=False),
-            targets=TargetRules(client_id, config.mangopay.client_id_aliases),
+            client_ids=ClientIdRules(
+                client_id,
+                config.mangopay.client_id_aliases,
+                forward_foreign=config.mangopay.foreign_client_ids == "forward",
+            ),
             callers=Callers(config.listen.caller_key),
             policy=Policy.compile(config.policy.read_only, config.policy.allow, config.policy.deny),
             endpoint=endpoint,
@@ -209,7 +214,21 @@ class Sidecar:
             metrics=self._metrics,
         )
         bodies = BodyReader(BodyLimits(config.listen.max_body, config.replay.max_body), self._budget)
-        return ProxyHandler(admission, self._credentials, bodies, forwarder, recorder=self._recorder, clock=clock)
+        return ProxyHandler(
+            admission, self._credentials, bodies, forwarder, self._make_about(), recorder=self._recorder, clock=clock
+        )
+
+    def _make_about(self) -> About:
+        return About(
+            environment=self._config.mangopay.environment,
+            client_segment=self._client_segment(or_else="YOUR-CLIENT-ID"),
+            admin=lambda: self._admin_listeners.bound[0].local_url + "/" if self._admin_listeners.bound else None,
+            needs_caller_key=self._config.listen.caller_key is not None,
+        )
+
+    def _client_segment(self, *, or_else: str) -> str:
+        """What an app can always write for the ClientId."""
+        return "_" if {"_", ANY} & set(self._config.mangopay.client_id_aliases) else or_else
 
     def _connection_limits(self) -> ConnectionLimits:
         listen = self._config.listen
@@ -264,12 +283,11 @@ class Sidecar:
         return PoolStatus(size=self._config.upstream.pool_size, open=pool.open, idle=pool.idle, waiting=pool.waiting)
 
     def _proxy_status(self) -> ProxyStatus:
-        mangopay = self._config.mangopay
         return ProxyStatus(
             # TCP first, as in the ready line.
             addresses=tuple(bound.local_url for bound in sorted(self._listeners.bound, key=lambda it: it.port is None)),
             needs_caller_key=self._config.listen.caller_key is not None,
-            client_segment="_" if "_" in mangopay.client_id_aliases else mangopay.client_id,
+            client_segment=self._client_segment(or_else=self._config.mangopay.client_id),
         )
 
     async def _open_listeners(self) -> None:

@@ -26,6 +26,7 @@ def test_only_keys_of_strings_have_a_twin() -> None:
         "mangopay.client_id",
         "mangopay.api_key",
         "mangopay.embedded_api_key",
+        "mangopay.foreign_client_ids",
         "listen.unix_socket",
         "listen.caller_key",
         "tls.client_key_password",

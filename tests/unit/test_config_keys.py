@@ -34,6 +34,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "api_key": Secret(CANARY_API_KEY),
         "embedded_api_key": None,
         "client_id_aliases": ("{ClientId}", "_"),
+        "foreign_client_ids": "refuse",
         "endpoint": Endpoint("https", "api.sandbox.mangopay.com", 443, ""),
     },
     "listen": {
@@ -111,6 +112,7 @@ EXPECTED: dict[str, object] = {
     "mangopay.api_key": Secret(CANARY_API_KEY),
     "mangopay.embedded_api_key": Secret(CANARY_EMBEDDED_KEY),
     "mangopay.client_id_aliases": ("me", "us"),
+    "mangopay.foreign_client_ids": "forward",
     "listen.host": ("0.0.0.0", "::"),
     "listen.port": 0,
     "listen.unix_socket": Path("/run/sidecar.sock"),
