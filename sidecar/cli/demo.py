@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from sidecar.cli.serving import Ready
     from sidecar.telemetry.log import LogOutput
 
-_CLIENT_ID: Final = "demo"
+_CLIENT_ID: Final = "acme"
+#: The base URL comes in between: the SDK reads it when the resources are imported.
+_PYTHON: Final = (
+    'import mangopay; mangopay.client_id, mangopay.apikey, mangopay.api_sandbox_url = "acme", "dummy", "{}/v2.01/"; '
+    "from mangopay.resources import User; print(User.all().data)"
+)
 _USER: Final = '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com"}'
 
 
@@ -62,6 +67,8 @@ def _settings(upstream: str, ports: Mapping[str, int | None]) -> Mapping[str, st
         "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
         "SIDECAR_MANGOPAY_BASE_URL": upstream,
         "SIDECAR_MANGOPAY_CLIENT_ID": _CLIENT_ID,
+        # Whatever ClientId an app has already will do.
+        "SIDECAR_MANGOPAY_CLIENT_ID_ALIASES": "*",
         "SIDECAR_MANGOPAY_API_KEY": "the-emulator-takes-any-key",
     }
 
@@ -74,6 +81,10 @@ def _explain(ready: Ready, upstream: str) -> str:
 Mangopay is emulated at {upstream}. In another terminal, call it without any credentials:
 
   curl -i {ready.proxy}/v2.01/_/users/natural -H 'Content-Type: application/json' -d '{_USER}'
+
+Or with an official SDK, any ClientId and any key; in Python, after pip install mangopay4-python-sdk:
+
+  python3 -c '{_PYTHON.format(ready.proxy)}'
 
 Then revoke the sidecar's token, and make that call again. The app still gets its answer,
 and the header "X-Sidecar-Recovered: token" tells what was mended:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FREE = ("--port", "0", "--admin-port", "0")
-READY = r"^ready proxy=(\S+) admin=(\S+) environment=emulator client_id=demo$"
+READY = r"^ready proxy=(\S+) admin=(\S+) environment=emulator client_id=acme$"
 
 
 @pytest.fixture
@@ -48,11 +49,29 @@ def test_the_printed_lines_work_and_show_the_mend(demo: Command) -> None:
     assert "X-Sidecar-Recovered" not in curl(call)
 
 
+def test_the_printed_sdk_line_works(demo: Command) -> None:
+    """With this Python, which has the SDK."""
+    call, _ = printed_curl_lines(demo)
+    curl(call)
+    (line,) = re.findall(r"^ +(python3 -c .*)$", demo.stdout, re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, *shlex.split(line)[1:]], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "ada@example.com" in done.stdout
+
+
+@pytest.mark.parametrize("client_id", ["demo", "another-client", "_"])
+def test_any_client_id_is_served(demo: Command, client_id: str) -> None:
+    proxy = demo.wait_for(READY)[1]
+    assert curl(f"curl -i {proxy}/v2.01/{client_id}/users").startswith("HTTP/1.1 200 ")
+    assert curl(f"curl -i {proxy}/v2.01/countries/authorizations").startswith("HTTP/1.1 200 ")
+
+
 def test_the_printed_status_command_works(demo: Command) -> None:
     (line,) = re.findall(r"mangopay-sidecar (status .*)$", demo.stdout, re.MULTILINE)
     with Command(*line.split()) as status:
         assert status.wait() == 0
-        assert "account    demo in emulator" in status.stdout
+        assert "account    acme in emulator" in status.stdout
 
 
 def test_the_ready_line_comes_first(demo: Command) -> None:
