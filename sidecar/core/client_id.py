@@ -69,16 +69,17 @@ class ClientIdRules:
 
     def refuse_foreign(self) -> None:
         """Raise SidecarError ``client_id_mismatch`` for a path with another ClientId, unless it is to be forwarded."""
-        if self.forward_foreign:
-            return
+        if not self.forward_foreign:
+            raise SidecarError(ErrorCode.CLIENT_ID_MISMATCH, self._ways_out())
+
+    def _ways_out(self) -> str:
         shown = [alias for alias in self.aliases if alias != ANY]
         write = f"or write {' or '.join(shown)} in its place, which becomes {self.client_id}; " if shown else ""
-        raise SidecarError(
-            ErrorCode.CLIENT_ID_MISMATCH,
+        return (
             f"The path names another ClientId than this sidecar's, {self.client_id}: Mangopay could only answer 401. "
             f"Set the app's ClientId to {self.client_id}; {write}or set SIDECAR_MANGOPAY_CLIENT_ID_ALIASES to * to "
             "have every ClientId replaced, or SIDECAR_MANGOPAY_FOREIGN_CLIENT_IDS to forward to send such calls as "
-            "they are.",
+            "they are."
         )
 
 

@@ -3,7 +3,7 @@
 ::
 
     framing ─► guard ─► target ─┬─► local token, or what this port is
-                                └─► caller ─► ClientId ─► policy ─► body ─► forward ─► relay
+                                └─► caller ─► policy ─► ClientId ─► body ─► forward ─► relay
 
 Each step is a function of another module. One that refuses raises SidecarError,
 which becomes an answer in one place.
@@ -167,11 +167,11 @@ class ProxyHandler:
         if target.route is Route.ABOUT:
             return await self._about_this_port(call, request, framing)
         admission.callers.check_call(raw, self._clock.wall())
+        if admission.policy.active:
+            admission.policy.check(request.method, target.path)
         if target.foreign:
             call.record.foreign = True
             admission.client_ids.refuse_foreign()
-        if admission.policy.active:
-            admission.policy.check(request.method, target.path)
         headers = filter_request_headers(raw, layout)
         tokens = self._credentials.for_route(target.route)
         tokens.check()
