@@ -1,6 +1,6 @@
 # The sidecar as a container image. Docker 23 or later, Podman or Buildah; `make image` fills the labels in.
 #
-# It listens on loopback inside the container, on 8080 (apps) and 9090 (health, metrics), as it does everywhere: so it
+# It listens on loopback inside the container, on 18080 (apps) and 19090 (health, metrics), as it does everywhere: so it
 # shares the network of the app that it serves, as a pod's containers do and Compose's `network_mode: "service:app"`
 # makes it. Nothing is exposed on purpose; docs/deploy.md says what publishing a port takes.
 

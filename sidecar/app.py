@@ -16,11 +16,12 @@ from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import PoolStatus, ProxyStatus
 from sidecar.config import Environment
 from sidecar.core.caller import Callers
+from sidecar.core.client_id import ANY, ClientIdRules
 from sidecar.core.guard import GuardRules
 from sidecar.core.policy import Policy
-from sidecar.core.target import TargetRules
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.outward import Outward
+from sidecar.proxy.about import About
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
@@ -39,7 +40,9 @@ from sidecar.telemetry.request_log import RequestLog
 from sidecar.terminal import hang_ups
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import asyncio
+    from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from sidecar.admin.status import Readiness
     from sidecar.config import Config
@@ -80,10 +83,12 @@ class Sidecar:
         clock: Clock,
         read_config: Callable[[], Config] | None = None,
         inherited: Inherited | None = None,
+        unset_ports: AbstractSet[str] = frozenset(),
     ) -> None:
         """Wire the parts. With ``read_config`` keys and certificates can change. Raises StartError.
 
-        ``inherited`` are sockets to be used instead of new ones.
+        ``inherited`` are sockets to be used instead of new ones. ``unset_ports`` are the keys of ports that nobody has
+        set (``listen.port``, ``admin.port``): where such a port is in use, a free one is taken.
         """
         self._config: Final = config
         self._clock: Final = clock
@@ -110,6 +115,7 @@ class Sidecar:
         self._admin_server: Final = AdminServer(
             self._state, GuardRules(frozenset(config.listen.allowed_hosts), for_browsers=True), clock=clock
         )
+        self._unset_ports: Final = unset_ports
         self._inherited: Final = inherited or Inherited()
         self._listeners: Final = Listeners("LISTEN", self._inherited)
         self._admin_listeners: Final = Listeners("ADMIN", self._inherited)
@@ -204,7 +210,11 @@ class Sidecar:
         admission = Admission(
             guard=GuardRules(hosts),
             unix_guard=GuardRules(hosts, check_host=False),
-            targets=TargetRules(client_id, config.mangopay.client_id_aliases),
+            client_ids=ClientIdRules(
+                client_id,
+                config.mangopay.client_id_aliases,
+                forward_foreign=config.mangopay.foreign_client_ids == "forward",
+            ),
             callers=Callers(config.listen.caller_key),
             policy=Policy.compile(config.policy.read_only, config.policy.allow, config.policy.deny),
             endpoint=endpoint,
@@ -218,7 +228,21 @@ class Sidecar:
             metrics=self._metrics,
         )
         bodies = BodyReader(BodyLimits(config.listen.max_body, config.replay.max_body), self._budget)
-        return ProxyHandler(admission, self._credentials, bodies, forwarder, recorder=self._recorder, clock=clock)
+        return ProxyHandler(
+            admission, self._credentials, bodies, forwarder, self._make_about(), recorder=self._recorder, clock=clock
+        )
+
+    def _make_about(self) -> About:
+        return About(
+            environment=self._config.mangopay.environment,
+            client_segment=self._client_segment(or_else="YOUR-CLIENT-ID"),
+            admin=lambda: self._admin_listeners.bound[0].local_url + "/" if self._admin_listeners.bound else None,
+            needs_caller_key=self._config.listen.caller_key is not None,
+        )
+
+    def _client_segment(self, *, or_else: str) -> str:
+        """What an app can always write for the ClientId."""
+        return "_" if {"_", ANY} & set(self._config.mangopay.client_id_aliases) else or_else
 
     def _connection_limits(self) -> ConnectionLimits:
         listen = self._config.listen
@@ -273,18 +297,17 @@ class Sidecar:
         return PoolStatus(size=self._config.upstream.pool_size, open=pool.open, idle=pool.idle, waiting=pool.waiting)
 
     def _proxy_status(self) -> ProxyStatus:
-        mangopay = self._config.mangopay
         return ProxyStatus(
             # TCP first, as in the ready line.
             addresses=tuple(bound.local_url for bound in sorted(self._listeners.bound, key=lambda it: it.port is None)),
             needs_caller_key=self._config.listen.caller_key is not None,
-            client_segment="_" if "_" in mangopay.client_id_aliases else mangopay.client_id,
+            client_segment=self._client_segment(or_else=self._config.mangopay.client_id),
         )
 
     async def _open_listeners(self) -> None:
         config = self._config
         if config.admin.port is not None:
-            await self._admin_listeners.open_tcp(config.admin.host, config.admin.port, self._admin_server)
+            await self._open_tcp("admin", self._admin_listeners, config.admin.host, config.admin.port)
         if config.listen.unix_socket is not None:
             uids = config.listen.allowed_uids
             await self._listeners.open_unix(
@@ -293,7 +316,7 @@ class Sidecar:
                 self._server.unix_factory(None if uids is None else frozenset(uids)),
             )
         if config.listen.port is not None:
-            await self._listeners.open_tcp(config.listen.host, config.listen.port, self._server)
+            await self._open_tcp("listen", self._listeners, config.listen.host, config.listen.port)
         if config.listen.caller_key is None:
             for bound in self._listeners.bound:
                 if not bound.is_loopback:
@@ -303,6 +326,12 @@ class Sidecar:
                         message="whoever reaches this address can move money with your key: "
                         "set SIDECAR_LISTEN_CALLER_KEY, or listen on loopback only",
                     )
+
+    async def _open_tcp(self, section: str, listeners: Listeners, hosts: Sequence[str], port: int) -> None:
+        factory: Callable[[], asyncio.BaseProtocol] = self._admin_server if section == "admin" else self._server
+        else_any = f"{section}.port" in self._unset_ports
+        if not await listeners.open_tcp(hosts, port, factory, else_any=else_any):
+            _log.warning("listener.moved", message=f"port {port} is in use: a free one is taken in its place")
 
 
 def _first(listeners: Listeners) -> Bound:
@@ -317,11 +346,12 @@ async def serve(
     on_ready: Callable[[Ready], None],
     read_config: Callable[[], Config] | None = None,
     inherited: Callable[[], Inherited] = Inherited,
+    unset_ports: AbstractSet[str] = frozenset(),
 ) -> int:
     """Serve until a signal, drain, and return the exit status. Raises StartError.
 
     ``read_config`` reads the configuration anew: when a file of a key or certificate changes, and on SIGHUP.
-    ``inherited`` gives the sockets that a service manager has opened already.
+    ``inherited`` gives the sockets that a service manager has opened already; for ``unset_ports`` see Sidecar.
     """
     clock = SystemClock()
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
@@ -330,7 +360,15 @@ async def serve(
             sockets = inherited()
         except ListenError as error:
             raise StartError(str(error)) from None
-        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=read_config, inherited=sockets)
+        sidecar = Sidecar(
+            config,
+            log=log,
+            lifecycle=lifecycle,
+            clock=clock,
+            read_config=read_config,
+            inherited=sockets,
+            unset_ports=unset_ports,
+        )
         if read_config is not None:
             stack.enter_context(hang_ups(sidecar.reload, partial(lifecycle.receive, signal.SIGHUP)))
         try:

@@ -32,7 +32,7 @@ def admin_address(environ: "os._Environ[str]") -> tuple[list[str], str]:
             hosts = hosts if given else section.get("host", hosts)
             port = port or str(section.get("port", ""))
     listed = [hosts] if isinstance(hosts, str) else hosts
-    return [_HERE.get(host.strip(), host.strip()) for host in listed], port or "9090"
+    return [_HERE.get(host.strip(), host.strip()) for host in listed], port or "19090"
 
 
 def is_healthy(host: str, port: int) -> bool:

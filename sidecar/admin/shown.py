@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.admin.status import HistorySample, LastError, Mended, RecentCall, UpstreamFailure, UpstreamStatus
-from sidecar.core.errors import Outcome
+from sidecar.admin.status import (
+    ForeignCalls,
+    HistorySample,
+    LastError,
+    Mended,
+    RecentCall,
+    UpstreamFailure,
+    UpstreamStatus,
+)
+from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.telemetry.record import Attempt
 
 if TYPE_CHECKING:
+    from sidecar.telemetry import recent
     from sidecar.telemetry.history import Sample
     from sidecar.telemetry.recent import UpstreamHealth
     from sidecar.telemetry.record import CallRecord
@@ -41,6 +50,7 @@ def recent_call(record: CallRecord, offset: float) -> RecentCall:
         idempotency_key=(record.idempotency_key or "") if record.outcome is Outcome.UNKNOWN else "",
         caller_gone=record.caller is not None,
         futile=record.futile,
+        foreign=record.foreign,
         traceparent=record.traceparent or "",
         x_request_id=record.caller_request_id or "",
     )
@@ -75,6 +85,22 @@ def mended(record: CallRecord | None, offset: float) -> Mended | None:
     if record is None:
         return None
     return Mended(at=record.started + record.duration + offset, id=record.id, how=record.recovered)
+
+
+def foreign_calls(known: recent.ForeignCalls | None, offset: float) -> ForeignCalls | None:
+    """Show how many calls named another ClientId, and the newest."""
+    if known is None:
+        return None
+    record = known.newest
+    return ForeignCalls(
+        calls=known.calls,
+        since=known.since + offset,
+        at=record.started + record.duration + offset,
+        id=record.id,
+        method=record.method,
+        path=record.shown_path,
+        refused=record.error is ErrorCode.CLIENT_ID_MISMATCH,
+    )
 
 
 def upstream_status(health: UpstreamHealth, offset: float) -> UpstreamStatus:

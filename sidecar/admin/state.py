@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from sidecar.admin.readiness import readiness
-from sidecar.admin.shown import history_sample, last_error, mended, recent_call, upstream_status
+from sidecar.admin.shown import foreign_calls, history_sample, last_error, mended, recent_call, upstream_status
 from sidecar.admin.status import SLOW_SECONDS, CallTotals, ReloadStatus, Snapshot, Status
 from sidecar.version import __version__
 
@@ -204,6 +204,7 @@ class LiveState:
                 max_connections=identity.max_connections,
             ),
             last_mended=mended(parts.recent.mended, offset),
+            foreign_calls=foreign_calls(parts.recent.foreign, offset),
             proxy=parts.proxy(),
             replay_buffer_bytes=parts.replay_bytes(),
             replay_budget_bytes=identity.replay_budget,

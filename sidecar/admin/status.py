@@ -81,6 +81,7 @@ class FindingKind(StrEnum):
     CERTIFICATE_EXPIRING = "certificate_expiring"
     OUTCOMES_UNKNOWN = "outcomes_unknown"
     CALLERS_REFUSED = "callers_refused"
+    CLIENT_ID_MISMATCH = "client_id_mismatch"
     POOL_EXHAUSTED = "pool_exhausted"
     CALLERS_NEAR_LIMIT = "callers_near_limit"
     REPLAY_BUDGET_USED_UP = "replay_budget_used_up"
@@ -181,10 +182,24 @@ class Mended(msgspec.Struct, frozen=True):
     how: tuple[str, ...]
 
 
+class ForeignCalls(msgspec.Struct, frozen=True):
+    """Calls whose path names another ClientId, less than five minutes between one and the next."""
+
+    calls: int
+    since: float
+    #: Of the newest: when it ended, its id, method and path, ids masked.
+    at: float
+    id: str
+    method: str
+    path: str
+    #: Refused here with ``client_id_mismatch``; else forwarded.
+    refused: bool
+
+
 class ProxyStatus(msgspec.Struct, frozen=True):
     """How an app on this machine reaches the proxy port."""
 
-    #: ``http://127.0.0.1:8080``, ``unix:/run/sidecar.sock``.
+    #: ``http://127.0.0.1:18080``, ``unix:/run/sidecar.sock``.
     addresses: tuple[str, ...]
     #: Callers must prove ``listen.caller_key``.
     needs_caller_key: bool
@@ -246,6 +261,8 @@ class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
     caller_gone: bool = False
     #: Ended with a 401 that a new token did not mend, or that started no refresh.
     futile: bool = False
+    #: Its path names another ClientId.
+    foreign: bool = False
     traceparent: str = ""
     x_request_id: str = ""
 
@@ -293,6 +310,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     calls: CallTotals
     #: None before the first.
     last_mended: Mended | None
+    #: None before the first.
+    foreign_calls: ForeignCalls | None
     proxy: ProxyStatus
     #: Request bodies held in memory, and how many bytes they may take together.
     replay_buffer_bytes: int

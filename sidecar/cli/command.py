@@ -21,6 +21,8 @@ INTERRUPTED: Final = 130
 
 #: A TCP port; 0 is any free one.
 PORT: Final = click.IntRange(0, 65535)
+#: The keys of the two ports, and the variables that set them.
+PORT_VARIABLES: Final = {"listen.port": "SIDECAR_LISTEN_PORT", "admin.port": "SIDECAR_ADMIN_PORT"}
 
 config_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click.option(
     "--config",

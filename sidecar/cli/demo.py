@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import PORT, Command, Failure, load_config
+from sidecar.cli.command import PORT, PORT_VARIABLES, Command, Failure, load_config
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
 from sidecar.runtime import SystemClock
 
@@ -16,14 +16,19 @@ if TYPE_CHECKING:
     from sidecar.app import Ready
     from sidecar.telemetry.log import LogOutput
 
-_CLIENT_ID: Final = "demo"
+_CLIENT_ID: Final = "acme"
+#: The base URL comes in between: the SDK reads it when the resources are imported.
+_PYTHON: Final = (
+    'import mangopay; mangopay.client_id, mangopay.apikey, mangopay.api_sandbox_url = "acme", "dummy", "{}/v2.01/"; '
+    "from mangopay.resources import User; print(User.all().data)"
+)
 _USER: Final = '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com"}'
 
 
 @click.command("demo", cls=Command)
-@click.option("--port", type=PORT, default=0, help="The proxy port. Default: any free one.")
-@click.option("--admin-port", type=PORT, default=0, help="The admin port. Default: any free one.")
-def command(port: int, admin_port: int) -> int:
+@click.option("--port", type=PORT, help="The proxy port; 0: any free one. Default: 18080, or a free one.")
+@click.option("--admin-port", type=PORT, help="The admin port; 0: any free one. Default: 19090, or a free one.")
+def command(port: int | None, admin_port: int | None) -> int:
     """Serve in front of an embedded Mangopay emulator.
 
     No credentials are needed, nothing leaves this machine, and the environment's SIDECAR_* and MANGOPAY_* variables
@@ -37,8 +42,13 @@ def command(port: int, admin_port: int) -> int:
         emulator = Emulator(SystemClock())
         upstream = f"http://127.0.0.1:{await emulator.start()}"
         try:
-            config = load_config(None, _settings(upstream, port, admin_port))
-            return await serve(config, log=output, on_ready=lambda ready: tell(_explain(ready, upstream)))
+            ports = {"listen.port": port, "admin.port": admin_port}
+            return await serve(
+                load_config(None, _settings(upstream, ports)),
+                log=output,
+                on_ready=lambda ready: tell(_explain(ready, upstream)),
+                unset_ports={key for key, given in ports.items() if given is None},
+            )
         finally:
             await emulator.stop()
 
@@ -50,15 +60,16 @@ def command(port: int, admin_port: int) -> int:
         raise Failure(message.replace("set SIDECAR_ADMIN_PORT", "give another --admin-port"), failure.status) from None
 
 
-def _settings(upstream: str, port: int, admin_port: int) -> Mapping[str, str]:
+def _settings(upstream: str, ports: Mapping[str, int | None]) -> Mapping[str, str]:
     """The whole environment that the demo's configuration is read from."""
     return {
+        **{PORT_VARIABLES[key]: str(port) for key, port in ports.items() if port is not None},
         "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
         "SIDECAR_MANGOPAY_BASE_URL": upstream,
         "SIDECAR_MANGOPAY_CLIENT_ID": _CLIENT_ID,
+        # Whatever ClientId an app has already will do.
+        "SIDECAR_MANGOPAY_CLIENT_ID_ALIASES": "*",
         "SIDECAR_MANGOPAY_API_KEY": "the-emulator-takes-any-key",
-        "SIDECAR_LISTEN_PORT": str(port),
-        "SIDECAR_ADMIN_PORT": str(admin_port),
     }
 
 
@@ -70,6 +81,10 @@ def _explain(ready: Ready, upstream: str) -> str:
 Mangopay is emulated at {upstream}. In another terminal, call it without any credentials:
 
   curl -i {ready.proxy}/v2.01/_/users/natural -H 'Content-Type: application/json' -d '{_USER}'
+
+Or with an official SDK, any ClientId and any key; in Python, after pip install mangopay4-python-sdk:
+
+  python3 -c '{_PYTHON.format(ready.proxy)}'
 
 Then revoke the sidecar's token, and make that call again. The app still gets its answer,
 and the header "X-Sidecar-Recovered: token" tells what was mended:

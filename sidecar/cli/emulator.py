@@ -15,7 +15,7 @@ from sidecar.emulator import faults, server
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.log import configure_logging
 
-_DEFAULT_PORT: Final = 8090
+_DEFAULT_PORT: Final = 18090
 
 
 def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[faults.Rule]:

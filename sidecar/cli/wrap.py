@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
 from sidecar.cli.child import Child
-from sidecar.cli.command import Command, Failure, config_option, load_config
+from sidecar.cli.command import PORT_VARIABLES, Command, Failure, config_option, load_config
 from sidecar.cli.process import forbid_core_dumps
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: What ``env``, ``timeout`` and ``docker run`` use for failures of their own: hardly a program's own status.
 COULD_NOT_START: Final = 125
-#: The ports, and the variables that set them.
-_PORTS: Final = {"listen.port": "SIDECAR_LISTEN_PORT", "admin.port": "SIDECAR_ADMIN_PORT"}
 
 
 class _Wrap(Command):
@@ -48,9 +43,9 @@ class _Wrap(Command):
 def command(config_path: Path | None, timeout: float, cmd: tuple[str, ...]) -> int:
     """Start the sidecar, run CMD with MANGOPAY_BASE_URL set, and stop the sidecar when CMD has ended.
 
-    Ports are free ones unless they are set. CMD gets the environment but for SIDECAR_*, with loopback in NO_PROXY, and
-    the signals that are sent to this process. It has to stay in the foreground: what it leaves behind runs on without
-    the sidecar.
+    A port that is not set is the usual one, or a free one where that is in use. CMD gets the environment but for
+    SIDECAR_*, with loopback in NO_PROXY, and the signals that are sent to this process. It has to stay in the
+    foreground: what it leaves behind runs on without the sidecar.
 
     Exits with CMD's own status: 126 if it cannot be run, 127 if it is not found, 128+n if it ended by signal n; or
     with 125 if the sidecar could not start or was not ready in time.
@@ -71,15 +66,15 @@ def command(config_path: Path | None, timeout: float, cmd: tuple[str, ...]) -> i
 def _serve(config_path: Path | None, child: Child, timeout: float) -> int:
     forbid_core_dumps()
     _let_go_of_stdin_and_stdout()
-    environ = _with_free_ports(config_path)
-    config = load_config(config_path, environ)
+    unset_ports = _unset_ports(config_path)
+    config = load_config(config_path)
     if config.listen.port is None:
         raise Failure('listen.port is "off", so there is no URL to give to CMD: set SIDECAR_LISTEN_PORT to a port')
     # Only now: what this takes to import should not be there yet when the child is forked.
     from sidecar.cli.wrapped import run
     from sidecar.config import load
 
-    return run(config, child, timeout, lambda: load(config_path, environ))
+    return run(config, child, timeout, lambda: load(config_path, os.environ), unset_ports)
 
 
 def _let_go_of_stdin_and_stdout() -> None:
@@ -90,17 +85,17 @@ def _let_go_of_stdin_and_stdout() -> None:
     os.close(null)
 
 
-def _with_free_ports(path: Path | None) -> Mapping[str, str]:
-    """Return the variables that the configuration is read from: the environment's, and ports that nobody set."""
+def _unset_ports(path: Path | None) -> frozenset[str]:
+    """Return the keys of the ports that neither the environment nor the file sets."""
     from sidecar.config import ConfigError
     from sidecar.config.document import read_document
     from sidecar.config.environment import CONFIG, read_environment
 
     name = path or os.environ.get(CONFIG)
     if name and not Path(name).is_file():
-        return os.environ  # a pipe, which can be read only once; or there is none, and loading it tells so
+        return frozenset()  # a pipe, which can be read only once; or there is none, and loading it tells so
     try:
         given = read_environment(os.environ).keys() | (read_document(Path(name)).given.keys() if name else set())
     except ConfigError:
-        return os.environ  # to read the whole configuration fails as well, and tells what is wrong
-    return {**os.environ, **{variable: "0" for key, variable in _PORTS.items() if key not in given}}
+        return frozenset()  # to read the whole configuration fails as well, and tells what is wrong
+    return frozenset(PORT_VARIABLES.keys() - given)

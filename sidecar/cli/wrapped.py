@@ -16,6 +16,7 @@ from sidecar.telemetry.log import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Set as AbstractSet
 
     from sidecar.cli.child import Child
     from sidecar.config import Config
@@ -27,15 +28,18 @@ T = TypeVar("T")
 _LOOK: Final = 0.02
 
 
-def run(config: Config, child: Child, timeout: float, read_config: Callable[[], Config]) -> int:
+def run(
+    config: Config, child: Child, timeout: float, read_config: Callable[[], Config], unset_ports: AbstractSet[str]
+) -> int:
     """Serve until ``child`` has ended, and drain; return its exit status.
 
-    ``read_config`` reads the configuration anew, when a file of a key or certificate changes. Raises Failure if the
-    sidecar could not start, or was not ready within ``timeout`` seconds.
+    ``read_config`` reads the configuration anew, when a file of a key or certificate changes. Where one of
+    ``unset_ports`` is in use, a free one is taken. Raises Failure if the sidecar could not start, or was not ready
+    within ``timeout`` seconds.
     """
     output = configure_logging(config.log.level, config.log.format, SystemClock())
     try:
-        return run_loop(_run(config, child, timeout, read_config, output))
+        return run_loop(_run(config, child, timeout, read_config, unset_ports, output))
     except StartError as error:
         raise Failure(str(error)) from None
     finally:
@@ -43,7 +47,12 @@ def run(config: Config, child: Child, timeout: float, read_config: Callable[[], 
 
 
 async def _run(
-    config: Config, child: Child, timeout: float, read_config: Callable[[], Config], output: LogOutput
+    config: Config,
+    child: Child,
+    timeout: float,
+    read_config: Callable[[], Config],
+    unset_ports: AbstractSet[str],
+    output: LogOutput,
 ) -> int:
     loop, clock = asyncio.get_running_loop(), SystemClock()
     output.attach(loop)
@@ -57,7 +66,9 @@ async def _run(
         lifecycle.receive(signal.SIGCHLD)
 
     child.watch(_on_loop(loop, on_end), _on_loop(loop, lifecycle.receive))
-    sidecar = Sidecar(config, log=output, lifecycle=lifecycle, clock=clock, read_config=read_config)
+    sidecar = Sidecar(
+        config, log=output, lifecycle=lifecycle, clock=clock, read_config=read_config, unset_ports=unset_ports
+    )
     try:
         base_url = (await sidecar.start()).local_proxy
         lifecycle.started()

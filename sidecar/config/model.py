@@ -88,7 +88,13 @@ class Mangopay(Section, frozen=True, kw_only=True):
         items(ALIAS),
         ["{ClientId}", "_"],
         "The path segment right after the version, compared percent-decoded, that equals one of these is replaced by "
-        "`client_id`.",
+        "`client_id`. `*`: any segment, but `countries` and `oauth`, which stand where no ClientId does.",
+    )
+    foreign_client_ids: str = setting(
+        choice("refuse", "forward"),
+        "refuse",
+        "A path with another ClientId: `refuse` it here with 403 `client_id_mismatch`, or `forward` it to Mangopay, "
+        "whose 401 then says nothing of the token.",
     )
     #: Where all calls go: ``base_url``, else the host of the environment. No key of its own.
     endpoint: Endpoint
@@ -102,7 +108,7 @@ class Listen(Section, frozen=True, kw_only=True):
         _LOOPBACK,
         "One address or several. A loopback family that the machine lacks is skipped.",
     )
-    port: int | None = setting(PORT, 8080, '`0`: any free port. `"off"`: no TCP.')
+    port: int | None = setting(PORT, 18080, '`0`: any free port. `"off"`: no TCP.')
     unix_socket: Path | None = setting(
         PATH,
         None,
@@ -151,7 +157,7 @@ class Admin(Section, frozen=True, kw_only=True):
         _LOOPBACK,
         "One address or several. A loopback family that the machine lacks is skipped.",
     )
-    port: int | None = setting(PORT, 9090, '`0`: any free port. `"off"`: no admin port.')
+    port: int | None = setting(PORT, 19090, '`0`: any free port. `"off"`: no admin port.')
 
 
 class Tls(Section, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ class ErrorCode(StrEnum):
     BROWSER_NOT_ALLOWED = "browser_not_allowed"
     POLICY_DENIED = "policy_denied"
     CALLER_NOT_ALLOWED = "caller_not_allowed"
+    CLIENT_ID_MISMATCH = "client_id_mismatch"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     EXPECTATION_FAILED = "expectation_failed"
@@ -50,6 +51,7 @@ STATUS: Final[dict[ErrorCode, int]] = {
     ErrorCode.BROWSER_NOT_ALLOWED: 403,
     ErrorCode.POLICY_DENIED: 403,
     ErrorCode.CALLER_NOT_ALLOWED: 403,
+    ErrorCode.CLIENT_ID_MISMATCH: 403,
     ErrorCode.REQUEST_TIMEOUT: 408,
     ErrorCode.BODY_TOO_LARGE: 413,
     ErrorCode.EXPECTATION_FAILED: 417,

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import unquote
 
+from sidecar.core.client_id import is_version
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.headers import TOKEN_CHARACTERS
-from sidecar.core.target import is_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

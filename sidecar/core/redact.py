@@ -6,14 +6,11 @@ import re
 from functools import cache, lru_cache
 from typing import Final
 
-from sidecar.core.target import is_version
+from sidecar.core.client_id import ROOTS_WITHOUT_CLIENT_ID, is_version
 
 # Longer than any path of the API; a log line is no place for more.
 _LONGEST_PATH: Final = 256
 _LONGEST_WORD: Final = 40
-
-#: What may stand where most paths have the ClientId.
-_WITHOUT_CLIENT_ID: Final = frozenset({"oauth", "countries"})
 
 #: What follows these is chosen by the app or identifies a card, even if it has no digit.
 _BEFORE_AN_ID: Final = frozenset({"responses", "fingerprints"})
@@ -31,7 +28,7 @@ def mask_path(path: str) -> str:
     for segment in path[:_LONGEST_PATH].split("/"):
         if len(masked) == 1 and is_version(segment):
             masked.append(segment)
-        elif len(masked) == 2 and is_version(previous) and segment.lower() not in _WITHOUT_CLIENT_ID:
+        elif len(masked) == 2 and is_version(previous) and segment.lower() not in ROOTS_WITHOUT_CLIENT_ID:
             masked.append("{client}" if segment else "")
         elif not segment or (_is_word(segment) and previous.lower() not in _BEFORE_AN_ID):
             masked.append(segment)

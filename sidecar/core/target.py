@@ -11,10 +11,9 @@ depth, since nothing that could come out as that path may carry our token.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NoReturn
-from urllib.parse import quote, unquote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -23,6 +22,8 @@ from sidecar.core.errors import ErrorCode, SidecarError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sidecar.core.client_id import ClientIdRules
+
 
 class Route(Enum):
     """Who answers a request, and with which credential."""
@@ -30,6 +31,8 @@ class Route(Enum):
     API = "api"
     LOCAL_TOKEN = "local_token"  # noqa: S105 - a route, not a password
     EMBEDDED_TOKEN = "embedded_token"  # noqa: S105 - a route, not a password
+    #: ``GET /``: what this port is.
+    ABOUT = "about"
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -40,94 +43,103 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     #: The path alone, aliases swapped, percent-encoding as it was sent.
     path: str
     route: Route
+    #: The path names another ClientId than ours.
+    foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TargetRules:
-    """Whose ClientId stands in for the aliases.
+class Rule(Enum):
+    """Why a target is refused: a word for the log, and what the caller is told."""
 
-    Raises:
-        ValueError: the ClientId cannot be a path segment.
-    """
+    FORWARD_PROXY = (
+        "used as a forward proxy",
+        (
+            "The request is one for an HTTP proxy (CONNECT, or a whole URL as its target), and the sidecar is none: "
+            "give its address to the SDK as its base URL, and set no http_proxy or https_proxy to it"
+        ),
+    )
+    TRACE = "TRACE", "TRACE is not forwarded: send another method"
+    TWO_SLASHES = (
+        "two slashes first",
+        (
+            "The path begins with two slashes: most often the base URL ends with a slash that it should not have; "
+            "write it without"
+        ),
+    )
+    NO_SLASH = (
+        "no path",
+        (
+            "The request target must be a path that begins with one slash: give the sidecar's address to the SDK as "
+            "its base URL, http://HOST:PORT"
+        ),
+    )
+    NOT_ASCII = (
+        "a character beyond ASCII",
+        "The request target holds a character beyond ASCII as it is: percent-encode it as UTF-8, é as %C3%A9",
+    )
+    CONTROL = "a control character", "The request target holds a control character: percent-encode it, or leave it out"
+    SPACE = "a space", "The request target holds a space: percent-encode it as %20"
+    BACKSLASH = "a backslash", "The request target holds a backslash: write a slash, or percent-encode it as %5C"
+    FRAGMENT = "a fragment", "The request target holds a '#': leave the fragment out, or percent-encode it as %23"
+    DOT_SEGMENT = "a dot segment", "The path holds a '.' or '..' segment: send the path that it leads to"
+    BELOW_OAUTH = (
+        "below the token path",
+        (
+            "Only POST /v2.01/oauth/token and POST /v2.01/oauth/token/embedded/recipient or .../checkout are served "
+            "below oauth/token: use that method and spelling"
+        ),
+    )
+    NESTED = "nested encoding", "The path is percent-encoded too many times over: encode it once"
 
-    client_id: str
-    aliases: tuple[str, ...]
-    #: The ClientId as a path segment, and the aliases percent-decoded.
-    segment: str = field(init=False, repr=False, compare=False)
-    names: frozenset[str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not self.client_id.strip(".") or not self.client_id.isprintable():
-            raise ValueError("the ClientId is empty, only dots, or holds control characters")
-        object.__setattr__(self, "segment", quote(self.client_id, safe="!$&'()*+,=:@"))
-        object.__setattr__(self, "names", frozenset(map(unquote, self.aliases)))
+    def __init__(self, detail: str, message: str) -> None:
+        self.detail = detail
+        self.message = message
 
 
-_REFUSED_METHODS: Final = frozenset({"CONNECT", "TRACE"})
-
-_FORM: Final = (
-    "The request target must be a path that begins with one slash: give the sidecar's address to the SDK as its "
-    "base URL, not as an HTTP proxy"
-)
-_METHOD: Final = "CONNECT and TRACE are not forwarded: the sidecar is a base URL, not an HTTP proxy"
-_CHARACTERS: Final = (
-    "The request target holds a control or non-ASCII character, a space, a backslash or a '#': percent-encode it"
-)
-_DOT_SEGMENTS: Final = "The path holds a '.' or '..' segment: send the path that it leads to"
-_BELOW_OAUTH: Final = (
-    "Only POST /v2.01/oauth/token and POST /v2.01/oauth/token/embedded/recipient or .../checkout are served below "
-    "oauth/token: use that method and spelling"
-)
-_NESTED: Final = "The path is percent-encoded too many times over: encode it once"
-
-
-def parse_target(method: str, raw: str, rules: TargetRules) -> Target:
+def parse_target(method: str, raw: str, rules: ClientIdRules) -> Target:
     """Return what to forward for a request line's method and target, and who answers it.
 
     ``raw`` is the target as aiohttp has it: bytes that are not UTF-8 as lone surrogates.
 
     Raises:
-        SidecarError: ``BAD_REQUEST``; the message says what to send instead.
+        SidecarError: ``BAD_REQUEST``; the message says which rule, and what to send instead.
     """
     if method.upper() in _REFUSED_METHODS:
-        _refuse(_METHOD, close=True)
+        _refuse(_REFUSED_METHODS[method.upper()], close=True)
     if raw[:1] != "/" or raw[1:2] == "/":
-        _refuse(_FORM)
+        _refuse(_other_form(raw))
     if not raw.isascii() or not raw.isprintable() or " " in raw or "\\" in raw or "#" in raw:
-        _refuse(_CHARACTERS)
+        _refuse(_unwanted_character(raw))
     path, mark, query = raw.partition("?")
     if has_dot_segment(path):
-        _refuse(_DOT_SEGMENTS)
-    swapped = _swap_alias(path, rules)
+        _refuse(Rule.DOT_SEGMENT)
+    swapped, foreign = rules.place(path)
     whole = raw if swapped is path else swapped + mark + query
-    return Target(whole.encode("ascii"), swapped, _route(method, swapped))
+    return Target(whole.encode("ascii"), swapped, _route(method, swapped), foreign)
 
 
-def _refuse(message: str, *, close: bool = False) -> NoReturn:
-    raise SidecarError(ErrorCode.BAD_REQUEST, message, close=close)
+_REFUSED_METHODS: Final = {"CONNECT": Rule.FORWARD_PROXY, "TRACE": Rule.TRACE}
 
 
-def is_version(segment: str) -> bool:
-    """Say whether a path segment is an API version, such as ``v2.01``, ``V2_01`` or ``V3.0``."""
-    if segment[:1] not in {"v", "V"} or not segment.isascii():
-        return False
-    return all(part.isdigit() for part in segment[1:].replace("_", ".").split("."))
+def _other_form(raw: str) -> Rule:
+    """Say what a target is that is no path with one leading slash (RFC 9112 section 3.2)."""
+    if raw.startswith("//"):
+        return Rule.TWO_SLASHES
+    return Rule.FORWARD_PROXY if "://" in raw.partition("?")[0] else Rule.NO_SLASH
 
 
-def _swap_alias(path: str, rules: TargetRules) -> str:
-    """Put the ClientId in place of an alias in the segment right after the version; leave the rest as it is."""
-    start = path.find("/", 1) + 1
-    if not start:
-        return path
-    end = path.find("/", start)
-    if end < 0:
-        end = len(path)
-    segment = path[start:end]
-    if (unquote(segment) if "%" in segment else segment) not in rules.names:
-        return path
-    if not is_version(unquote(path[1 : start - 1])):
-        return path
-    return path[:start] + rules.segment + path[end:]
+def _unwanted_character(raw: str) -> Rule:
+    """Say which kind of character makes a target unfit; there is one."""
+    if not raw.isascii():
+        return Rule.NOT_ASCII
+    if " " in raw:
+        return Rule.SPACE
+    if not raw.isprintable():
+        return Rule.CONTROL
+    return Rule.BACKSLASH if "\\" in raw else Rule.FRAGMENT
+
+
+def _refuse(rule: Rule, *, close: bool = False) -> NoReturn:
+    raise SidecarError(ErrorCode.BAD_REQUEST, rule.message, detail=f"target: {rule.detail}", close=close)
 
 
 # UTF-8 that is too long by a byte or two decodes to these where a decoder is careless (RFC 3629 section 10).
@@ -167,11 +179,16 @@ _TOKEN_PATHS: Final = {
     ("oauth", "token", "embedded", "checkout"): Route.EMBEDDED_TOKEN,
 }
 
+#: The methods to which the port itself says what it is.
+_READING: Final = frozenset({"GET", "HEAD"})
+
 # Nobody encodes so often by accident, and each round costs a pass over the path.
 _MOST_DECODINGS: Final = 8
 
 
 def _route(method: str, path: str) -> Route:
+    if path == "/" and method in _READING:
+        return Route.ABOUT
     lowered = path.lower()
     if "%" not in lowered and "oauth" not in lowered:
         return Route.API
@@ -190,12 +207,12 @@ def _refuse_disguised_token_path(path: bytes) -> None:
         # A "?" or "#" that was percent-encoded may end the path for upstream, or be a part of it.
         cut = folded.partition(b"?")[0].partition(b"#")[0]
         if _leads_to_token(folded) or _leads_to_token(cut):
-            _refuse(_BELOW_OAUTH)
+            _refuse(Rule.BELOW_OAUTH)
         decoded = _decode_once(path)
         if decoded == path:
             return
         path = decoded
-    _refuse(_NESTED)
+    _refuse(Rule.NESTED)
 
 
 def _leads_to_token(path: bytes) -> bool:

@@ -32,6 +32,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     path: str
     #: The one that Mangopay would store the answer under; None if there is none to read back by.
     idempotency_key: str | None
+    #: The path names another ClientId: what Mangopay answers says nothing of our token.
+    foreign: bool = False
 
     @property
     def repeatable(self) -> bool:

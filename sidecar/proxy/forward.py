@@ -61,6 +61,8 @@ class Forwarder:
         attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
         try:
             answer, generation = await attempts.answer()
+            if outgoing.foreign:
+                return answer
             self._metrics.rate_limits.observe(answer.head.read_here)
             if self._is_token_refusal(answer):
                 answer = await self._mend(attempts, call, outgoing, answer, generation)

@@ -2,8 +2,8 @@
 
 ::
 
-    framing ─► guard ─► target ─┬─► local token
-                                └─► caller ─► policy ─► body ─► forward ─► relay
+    framing ─► guard ─► target ─┬─► local token, or what this port is
+                                └─► caller ─► policy ─► ClientId ─► body ─► forward ─► relay
 
 Each step is a function of another module. One that refuses raises SidecarError,
 which becomes an answer in one place.
@@ -21,7 +21,7 @@ from sidecar.core.guard import GuardRules, check_guard
 from sidecar.core.headers import RequestTemplate, filter_request_headers
 from sidecar.core.layout import RawHeaders, layout_of
 from sidecar.core.stored_answer import idempotency_key
-from sidecar.core.target import Route, Target, TargetRules, parse_target
+from sidecar.core.target import Route, Target, parse_target
 from sidecar.proxy.attempts import Outgoing
 from sidecar.proxy.body import NO_BODY, StreamingBody
 from sidecar.proxy.call import Call
@@ -35,9 +35,11 @@ from sidecar.tokens.failures import shutting_down
 
 if TYPE_CHECKING:
     from sidecar.core.caller import Callers
+    from sidecar.core.client_id import ClientIdRules
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.policy import Policy
+    from sidecar.proxy.about import About
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
     from sidecar.proxy.intake import CallerRequest
@@ -52,7 +54,7 @@ class Admission:
     guard: GuardRules
     #: The rules for the Unix socket, which no browser reaches.
     unix_guard: GuardRules
-    targets: TargetRules
+    client_ids: ClientIdRules
     callers: Callers
     policy: Policy
     endpoint: Endpoint
@@ -67,6 +69,7 @@ class ProxyHandler:
         credentials: Credentials,
         bodies: BodyReader,
         forwarder: Forwarder,
+        about: About,
         *,
         recorder: CallRecorder,
         clock: Clock,
@@ -79,6 +82,7 @@ class ProxyHandler:
         self._clock: Final = clock
         self._prefix: Final = admission.endpoint.prefix
         self._host: Final = admission.endpoint.host_header
+        self._about: Final = about
         self._local_tokens: Final = LocalTokens(admission.callers)
         self._calls: Final[set[Call]] = set()
         #: Every new request is answered 503 ``shutting_down``.
@@ -127,15 +131,20 @@ class ProxyHandler:
         call.record.correlate(raw, layout)
         framing = check_request(request.method, request.version, raw, layout)
         check_guard(raw, admission.unix_guard if call.connection.on_unix_socket else admission.guard, layout)
-        target = parse_target(request.method, request.raw_path, admission.targets)
+        target = parse_target(request.method, request.raw_path, admission.client_ids)
         call.record.path = target.path
         if self.draining:
             raise shutting_down("The sidecar is shutting down: retry in a moment.")
         if target.route is Route.LOCAL_TOKEN:
             return await self._local_token(call, request, framing)
+        if target.route is Route.ABOUT:
+            return await self._about_this_port(call, request, framing)
         admission.callers.check_call(raw, self._clock.wall())
         if admission.policy.active:
             admission.policy.check(request.method, target.path)
+        if target.foreign:
+            call.record.foreign = True
+            admission.client_ids.refuse_foreign()
         headers = filter_request_headers(raw, layout)
         tokens = self._credentials.for_route(target.route)
         tokens.check()
@@ -146,7 +155,9 @@ class ProxyHandler:
                 Request(self._template(method, target, headers, content), content or None, method == "HEAD"),
                 tokens,
                 target.path,
-                idempotency_key(raw, layout) if method == "POST" else None,
+                # What another account has stored under a key cannot be read back.
+                idempotency_key(raw, layout) if method == "POST" and not target.foreign else None,
+                target.foreign,
             )
             answer = await self._forwarder.forward(call, outgoing)
             if call.gone:
@@ -173,13 +184,17 @@ class ProxyHandler:
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         self._admission.callers.check_token_call(request.raw_headers)
-        # What is in the body is nobody's business here, but the next request begins behind it.
+        keep_alive = await self._skip_body(call, request, framing)
+        return _answered_here(call, self._local_tokens.answer(wall=self._clock.wall(), keep_alive=keep_alive))
+
+    async def _about_this_port(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
+        keep_alive = await self._skip_body(call, request, framing)
+        return _answered_here(call, self._about.response(head_only=request.method == "HEAD", keep_alive=keep_alive))
+
+    async def _skip_body(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
+        """Read past a body that is nobody's business here; return whether another request may follow."""
         (await self._bodies.read(request, framing)).release()
-        keep_alive = self._keep_alive(call, request, framing) and request.version >= (1, 1)
-        answer = self._local_tokens.answer(wall=self._clock.wall(), keep_alive=keep_alive)
-        record = call.record
-        record.status, record.source, record.bytes_out = 200, "sidecar", len(answer.body)
-        return answer
+        return self._keep_alive(call, request, framing) and request.version >= (1, 1)
 
     def _keep_alive(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
         """Whether another request may follow: not behind a body that nobody read to its end (RFC 9112, 9.6)."""
@@ -214,6 +229,12 @@ class ProxyHandler:
         record.caller = "gone"
         if not record.status:
             record.outcome = call.outcome()
+
+
+def _answered_here(call: Call, response: RawResponse) -> RawResponse:
+    record = call.record
+    record.status, record.source, record.bytes_out = 200, "sidecar", len(response.body)
+    return response
 
 
 def _shown_key(request: CallerRequest) -> str | None:

@@ -55,7 +55,7 @@ class Heads:
         pending = self.pending
         end = pending.find(_END) + len(_END)
         if end < len(_END) or not pending.startswith(_VERSION, len(method) + len(target) + 2):
-            raise malformed()
+            raise malformed(pending)
         if end > MAX_HEAD:
             raise too_large()
         after = len(pending) - end

@@ -130,7 +130,7 @@ class Intake(RequestHandler):
         try:
             messages, _, _ = parser.feed_data(data)
         except (HttpProcessingError, ValueError) as error:
-            self._fail(unparsable(error, data))
+            self._fail(unparsable(error, self._heads.pending))
             return
         try:
             if messages:

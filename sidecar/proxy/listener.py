@@ -47,11 +47,15 @@ class ListenError(Exception):
         super().__init__(f"{where} {why}: {mend}")
 
 
+class PortInUseError(ListenError):
+    """Another socket has the port."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """An address that is listened on."""
 
-    #: ``http://127.0.0.1:8080``, ``http://[::1]:8080`` or ``unix:/run/sidecar.sock``.
+    #: ``http://127.0.0.1:18080``, ``http://[::1]:18080`` or ``unix:/run/sidecar.sock``.
     url: str
     #: Only processes of this machine (or pod) get there.
     is_loopback: bool
@@ -76,17 +80,28 @@ class Listeners:
         #: What is listened on, in the order in which it was asked for.
         self.bound: Final[list[Bound]] = []
 
-    async def open_tcp(self, hosts: Sequence[str], port: int, factory: Factory) -> None:
+    async def open_tcp(self, hosts: Sequence[str], port: int, factory: Factory, *, else_any: bool = False) -> bool:
         """Listen on ``port`` of every host; 0 takes one that is free on all of them.
 
         A loopback address that this machine lacks is passed over, unless no
-        other one is left. Raises ListenError.
+        other one is left. Raises ListenError. With ``else_any`` a port that is
+        in use is no error: a free one is taken.
+
+        Returns whether ``port`` (or any) is what is listened on.
         """
         addresses = await self._resolve(hosts)
-        for sock in self._bind_all(addresses, port):
+        in_use = False
+        try:
+            sockets = self._bind_all(addresses, port)
+        except PortInUseError:
+            if not else_any:
+                raise
+            in_use, sockets = True, self._bind_all(addresses, 0)
+        for sock in sockets:
             server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
             self.bound.append(describe(sock))
+        return not in_use
 
     async def open_unix(self, path: Path, mode: int, factory: Factory) -> None:
         """Listen on a Unix socket at ``path`` with the file ``mode``; replace one that nobody serves any more.
@@ -158,7 +173,7 @@ class Listeners:
 
     def _explain(self, error: OSError, host: str, port: int) -> ListenError:
         if error.errno == errno.EADDRINUSE:
-            return ListenError(f"port {port}", "is in use", self._mend("PORT"))
+            return PortInUseError(f"port {port}", "is in use", self._mend("PORT"))
         if error.errno == errno.EACCES:
             return ListenError(f"port {port}", "is for privileged users", f"{self._mend('PORT')} to 1024 or above")
         if _lacks_family(error):

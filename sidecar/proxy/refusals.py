@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.malformed import why_malformed
 
 #: How aiohttp's parser says that there are more than 128 headers. It raises the same class for most other faults.
 _TOO_MANY: Final = "Too many headers received"
-#: The first bytes of a TLS handshake: a record header (RFC 8446 section 5.1).
-_TLS: Final = b"\x16\x03"
 
 
-def malformed() -> SidecarError:
-    """Bytes that are no HTTP/1 request."""
-    return _bad_request("This is not a well-formed HTTP/1.1 request: check what sends it.")
+def malformed(head: bytes = b"") -> SidecarError:
+    """Bytes that are no HTTP/1 request; ``head`` is what they begin with, as far as it has come."""
+    why = why_malformed(head)
+    return SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
 
 
 def too_large() -> SidecarError:
@@ -31,13 +31,11 @@ def too_large() -> SidecarError:
     )
 
 
-def unparsable(error: Exception, data: bytes) -> SidecarError:
-    """What the parser's ``error`` about ``data`` means to the caller."""
+def unparsable(error: Exception, head: bytes) -> SidecarError:
+    """What the parser's ``error`` means to the caller; ``head`` is the head that it is about, as far as it has come."""
     if isinstance(error, LineTooLong) or (isinstance(error, HttpProcessingError) and error.message == _TOO_MANY):
         return too_large()
-    if isinstance(error, BadHttpMethod) and data.startswith(_TLS):
-        return _bad_request("This port speaks plain HTTP, not HTTPS: use an http:// base URL.")
-    return malformed()
+    return malformed(head)
 
 
 def too_slow(part: str) -> SidecarError:
@@ -104,7 +102,3 @@ def failed() -> SidecarError:
         outcome=Outcome.UNKNOWN,
         close=True,
     )
-
-
-def _bad_request(message: str) -> SidecarError:
-    return SidecarError(ErrorCode.BAD_REQUEST, message, close=True)

@@ -28,6 +28,9 @@ _LONGEST_PATH: Final = 257
 #: Seconds that count as "the last minute".
 _MINUTE: Final = 60.0
 
+#: Seconds for which a call for another ClientId is told, and counted together with the next one.
+FOREIGN_TOLD: Final = 300.0
+
 #: Failures besides those of :class:`FailureKind`: Mangopay answered 5xx, or 429.
 SERVER_ERROR: Final = "server_error"
 RATE_LIMITED: Final = "rate_limited"
@@ -38,6 +41,15 @@ class Failure(NamedTuple):
 
     record: CallRecord
     kind: str
+
+
+class ForeignCalls(NamedTuple):
+    """Calls for another ClientId, with less than :data:`FOREIGN_TOLD` between one and the next."""
+
+    calls: int
+    #: When the first one ended (``Clock.now``).
+    since: float
+    newest: CallRecord
 
 
 class UpstreamHealth(NamedTuple):
@@ -55,7 +67,7 @@ class UpstreamHealth(NamedTuple):
 class RecentCalls:
     """Keeps the last finished calls; an observer of :class:`~sidecar.telemetry.record.CallRecorder`."""
 
-    __slots__ = ("_answered_at", "_calls", "_errors", "_failures", "_running", "mended", "total")
+    __slots__ = ("_answered_at", "_calls", "_errors", "_failures", "_running", "foreign", "mended", "total")
 
     def __init__(self, *, calls: int = CALLS, errors: int = ERRORS, failures: int = FAILURES) -> None:
         self._calls: deque[CallRecord] = deque(maxlen=calls)
@@ -68,6 +80,8 @@ class RecentCalls:
         self.total = 0
         #: The newest call that was mended.
         self.mended: CallRecord | None = None
+        #: The newest calls for another ClientId, however long ago.
+        self.foreign: ForeignCalls | None = None
 
     def observe(self, record: CallRecord) -> None:
         """Keep the record of a call that is over."""
@@ -76,6 +90,8 @@ class RecentCalls:
             record.path = record.path[:_LONGEST_PATH]
         if self._running or record.status >= 429 or record.error is not None or record.recovered:
             self._look_at(record)
+        if record.foreign:
+            self._count_foreign(record)
         self._calls.append(record)
 
     def newest_first(self, most: int | None = None) -> list[CallRecord]:
@@ -111,6 +127,13 @@ class RecentCalls:
             self._failures.append(Failure(record, kind))
         elif self._running and _is_answer(record):
             self._running = 0
+
+    def _count_foreign(self, record: CallRecord) -> None:
+        known, now = self.foreign, _ended(record)
+        if known is None or now - _ended(known.newest) > FOREIGN_TOLD:
+            self.foreign = ForeignCalls(1, now, record)
+        else:
+            self.foreign = ForeignCalls(known.calls + 1, known.since, record)
 
     def _last_answer(self) -> float | None:
         return next((_ended(record) for record in reversed(self._calls) if _is_answer(record)), self._answered_at)

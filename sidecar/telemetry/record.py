@@ -87,6 +87,8 @@ class CallRecord(msgspec.Struct, gc=False):
     caller: Literal["gone"] | None = None
     #: The call ended with a 401 that a new token did not mend, or that started no refresh.
     futile: bool = False
+    #: The path names another ClientId than ours (contract section 4.2).
+    foreign: bool = False
     traceparent: str | None = None
     caller_request_id: str | None = None
 

@@ -72,8 +72,10 @@ class RequestLog:
             traceparent=record.traceparent,
             x_request_id=record.caller_request_id,
         )
-        if record.error is not None or record.outcome is not None or record.caller is not None or record.futile:
+        if record.error is not None or record.outcome is not None or record.caller is not None:
             self._add_trouble(line, record)
+        if record.futile or record.foreign:
+            line.client_id_ours = not record.foreign and self._is_ours(record.path)
         output.emit_line(line)
 
     def _add_trouble(self, line: RequestLine, record: CallRecord) -> None:
@@ -84,10 +86,8 @@ class RequestLog:
             # So that the payment can be reconciled with what Mangopay has.
             line.idempotency_key = record.idempotency_key
         line.caller = record.caller
-        if record.futile:
-            line.client_id_ours = self._is_ours(record.path)
 
     def _is_ours(self, path: str) -> bool:
         """Whether the path's ClientId, the segment after the version, is the configured one."""
         segments = path.split("/", 3)
-        return len(segments) > 2 and segments[2] == self._client_id
+        return len(segments) > 2 and segments[2].casefold() == self._client_id.casefold()

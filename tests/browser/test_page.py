@@ -6,6 +6,7 @@ import re
 import urllib.request
 from typing import TYPE_CHECKING
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.serving import USER
@@ -54,7 +55,7 @@ def mended_and_failed(serving: Serving, **headers: str) -> None:
 
 def test_it_opens_during_demo_traffic_and_follows_it(open_tab: Callable[..., Tab]) -> None:
     """The demo as users start it; the address is the one that it prints."""
-    with Command("demo") as demo:
+    with Command("demo", "--port", "0", "--admin-port", "0") as demo:
         demo.wait_for(r"^To end:")
         proxy = demo.wait_for(DEMO.pattern)[1]
         (printed,) = re.findall(r"How it is doing: +(\S+)$", demo.stdout, re.MULTILINE)
@@ -181,6 +182,24 @@ def test_the_detail_of_an_unknown_outcome_tells_what_to_look_up(serving: Serving
         f"curl -i -X POST http://127.0.0.1:{serving.app.port}/v2.01/_/payins/card/direct "
         "-H 'Idempotency-Key: page-0123456789ab' -H 'Content-Type: application/json' --data @body.json"
     )
+
+
+@pytest.mark.parametrize("how", ["refuse", "forward"])
+def test_calls_for_another_client_id_are_told_and_are_among_the_errors(
+    serving: Serving, how: str, open_tab: Callable[..., Tab]
+) -> None:
+    tab = open_tab(serving.start(mangopay_foreign_client_ids=how))
+    serving.fault("unauthorized GET /v2.01/another/users")
+    assert serving.call() == 200
+    assert serving.call("GET", "/v2.01/another/users") == (403 if how == "refuse" else 401)
+    page = tab.page
+    expect(page.get_by_text("Calls for another ClientId: 1 within 0 s")).to_be_visible()
+    choose(page, "Errors")
+    expect(rows(page)).to_have_count(1)
+    rows(page).first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Its path names another ClientId than the sidecar's.")
+    expect(dialog).to_contain_text("This line has the sidecar's ClientId; the call had another one.")
 
 
 def test_a_caller_key_is_named_and_never_shown(serving: Serving, open_tab: Callable[..., Tab]) -> None:

@@ -17,7 +17,7 @@ from tests.support import prometheus
 SCRAPE: Final = 30
 SCRAPES: Final = 150
 DAY: Final = 24 * 3600
-TARGET: Final = 'job="pay", instance="a:9090"'
+TARGET: Final = 'job="pay", instance="a:19090"'
 #: A target that is no sidecar.
 OTHER: Final = 'up{job="node", instance="a:9100"}'
 
@@ -119,25 +119,25 @@ class Case:
 
 #: What an alert says of the sidecar above, where no case says otherwise.
 SUMMARIES: Final = {
-    "Down": "The sidecar a:9090 does not answer.",
+    "Down": "The sidecar a:19090 does not answer.",
     "Absent": "No sidecar is scraped at all.",
-    "ConfigReloadFailed": "a:9090 refused a changed key or certificate.",
-    "CallerRefused": "a:9090 refused callers or calls that are not allowed: browser_not_allowed.",
-    "LockedOut": "Mangopay has locked the account that a:9090 uses.",
-    "CredentialsRefused": "Mangopay refuses the embedded credentials of a:9090.",
-    "TokenNotRenewed": "The api token of a:9090 ends soon, and no new one is to be had.",
-    "NoToken": "a:9090 has no token: calls get 503 token_unavailable.",
-    "FutileUnauthorized": "Mangopay keeps answering 401 to a:9090, and new tokens do not mend it.",
-    "StoreDown": "The token store of a:9090 does not answer.",
-    "OutcomeUnknown": "a:9090: a call ended with an unknown outcome (upstream_timeout). Money may have moved.",
-    "UpstreamUnreachable": "a:9090 cannot reach Mangopay: 10% of the calls.",
-    "UpstreamFailing": "Mangopay answers a:9090 with 5xx, or not in time, 20% of the calls.",
-    "RateLimited": "Mangopay refuses calls of a:9090 with 429.",
-    "RateLimitNearlyUsed": "a:9090: 449 calls are left in the 30m window.",
-    "RateLimitRunsOut": "a:9090: at this pace the 1h window is used up before it starts anew.",
-    "PoolWaiting": "Calls of a:9090 wait for a connection to Mangopay.",
-    "Overloaded": "a:9090 turns calls away: 503 overloaded.",
-    "ReplayBufferNearlyFull": "a:9090 holds 61MiB of request bodies.",
+    "ConfigReloadFailed": "a:19090 refused a changed key or certificate.",
+    "CallerRefused": "a:19090 refused callers or calls that are not allowed: browser_not_allowed.",
+    "LockedOut": "Mangopay has locked the account that a:19090 uses.",
+    "CredentialsRefused": "Mangopay refuses the embedded credentials of a:19090.",
+    "TokenNotRenewed": "The api token of a:19090 ends soon, and no new one is to be had.",
+    "NoToken": "a:19090 has no token: calls get 503 token_unavailable.",
+    "FutileUnauthorized": "Mangopay keeps answering 401 to a:19090, and new tokens do not mend it.",
+    "StoreDown": "The token store of a:19090 does not answer.",
+    "OutcomeUnknown": "a:19090: a call ended with an unknown outcome (upstream_timeout). Money may have moved.",
+    "UpstreamUnreachable": "a:19090 cannot reach Mangopay: 10% of the calls.",
+    "UpstreamFailing": "Mangopay answers a:19090 with 5xx, or not in time, 20% of the calls.",
+    "RateLimited": "Mangopay refuses calls of a:19090 with 429.",
+    "RateLimitNearlyUsed": "a:19090: 449 calls are left in the 30m window.",
+    "RateLimitRunsOut": "a:19090: at this pace the 1h window is used up before it starts anew.",
+    "PoolWaiting": "Calls of a:19090 wait for a connection to Mangopay.",
+    "Overloaded": "a:19090 turns calls away: 503 overloaded.",
+    "ReplayBufferNearlyFull": "a:19090 holds 61MiB of request bodies.",
 }
 
 _PROCESS: Final = (
@@ -187,19 +187,19 @@ _TOKENS: Final = (
         "a certificate that ends in three weeks",
         {CERTIFICATE: flat(20 * DAY + 62 * 60)},
         {59: (), 62: ("CertificateEndsSoon",)},
-        {"CertificateEndsSoon": "a:9090: the client certificate ends in 20d 0h 0m 0s."},
+        {"CertificateEndsSoon": "a:19090: the client certificate ends in 20d 0h 0m 0s."},
     ),
     Case(
         "a certificate that ends in two days",
         {CERTIFICATE: flat(2 * DAY + 6 * 60)},
         {4: (), 6: ("CertificateEnds",)},
-        {"CertificateEnds": "a:9090: the client certificate ends in 2d 0h 0m 0s."},
+        {"CertificateEnds": "a:19090: the client certificate ends in 2d 0h 0m 0s."},
     ),
     Case(
         "a certificate that has ended",
         {CERTIFICATE: flat(60)},
         {7: ("CertificateEnds",)},
-        {"CertificateEnds": "a:9090: the client certificate has ended."},
+        {"CertificateEnds": "a:19090: the client certificate has ended."},
     ),
     Case("no client certificate", {CERTIFICATE: GONE}, {10: ()}),
 )
@@ -244,7 +244,7 @@ _CALLS: Final = (
         "a window that is not documented",
         {remaining("window_5"): from_minute(10, flat(1), before=100)},
         {30: ("RateLimitNearlyUsed",)},
-        {"RateLimitNearlyUsed": "a:9090: 1 calls are left in the window_5 window."},
+        {"RateLimitNearlyUsed": "a:19090: 1 calls are left in the window_5 window."},
     ),
     Case(
         # In minute 30: 2,800 calls left, 200 a minute, and 20 minutes to go.

@@ -284,19 +284,19 @@ def serving(image: Image, key: Path) -> str:
     """``run`` in front of the emulator, both from the image, on the default ports."""
     environ = {
         "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
-        "SIDECAR_MANGOPAY_BASE_URL": "http://127.0.0.1:8090",
+        "SIDECAR_MANGOPAY_BASE_URL": "http://127.0.0.1:18090",
         "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
         "SIDECAR_MANGOPAY_API_KEY_FILE": "/run/secrets/api-key",
     }
     with image.running("emulator", environ={}, key=key) as emulator:
-        assert emulator.first_line() == "ready emulator=http://127.0.0.1:8090", emulator.log
+        assert emulator.first_line() == "ready emulator=http://127.0.0.1:18090", emulator.log
         began = time.monotonic()
         with image.running("run", environ=environ, key=key) as sidecar:
             line = sidecar.first_line()
             started = time.monotonic() - began
-            assert line.startswith("ready proxy=http://127.0.0.1:8080 admin=http://127.0.0.1:9090 "), line
+            assert line.startswith("ready proxy=http://127.0.0.1:18080 admin=http://127.0.0.1:19090 "), line
             sidecar.execute("mangopay-sidecar", "wait")
-            assert get(8080, "/v2.01/_/users?per_page=1") == 200
+            assert get(18080, "/v2.01/_/users?per_page=1") == 200
             assert "acme" in sidecar.execute("mangopay-sidecar", "status")
             cost = health_check_costs(image)
             memory = sidecar.memory()
@@ -315,7 +315,7 @@ def wrapping(image: Image, key: Path) -> str:
     """``wrap`` as a container's first process, around a command that calls Mangopay and ends with a status."""
     environ = {
         "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
-        "SIDECAR_MANGOPAY_BASE_URL": "http://127.0.0.1:8090",
+        "SIDECAR_MANGOPAY_BASE_URL": "http://127.0.0.1:18090",
         "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
         "SIDECAR_MANGOPAY_API_KEY_FILE": "/run/secrets/api-key",
     }

@@ -91,10 +91,10 @@ def test_everything_that_it_needs_is_in_a_clean_clone() -> None:
 def test_the_sidecar_shares_the_app_s_network_and_nothing_of_it_is_published() -> None:
     services = read()["services"]
     assert services["sidecar"]["network_mode"] == "service:app"
-    assert services["app"]["environment"]["MANGOPAY_BASE_URL"] == "http://127.0.0.1:8080"
+    assert services["app"]["environment"]["MANGOPAY_BASE_URL"] == "http://127.0.0.1:18080"
     assert {name for name, service in services.items() if "ports" in service} == {"app"}
     assert all(port.startswith("127.0.0.1:3000:") for port in services["app"]["ports"])
-    # The defaults: loopback, 8080 and 9090.
+    # The defaults: loopback, 18080 and 19090.
     assert not [
         name for name in services["sidecar"]["environment"] if name.startswith(("SIDECAR_LISTEN", "SIDECAR_ADMIN"))
     ]
@@ -153,7 +153,7 @@ class Project:
     @property
     def app(self) -> dict[str, str]:
         environ = dict(self._services["app"]["environment"])
-        environ["MANGOPAY_BASE_URL"] = environ["MANGOPAY_BASE_URL"].replace(":8080", f":{self.proxy}")
+        environ["MANGOPAY_BASE_URL"] = environ["MANGOPAY_BASE_URL"].replace(":18080", f":{self.proxy}")
         return environ
 
     @property

@@ -163,7 +163,7 @@ def test_a_file_that_says_nothing_of_it_means_the_default(tmp_path: Path) -> Non
     file = tmp_path / "sidecar.toml"
     file.write_text('[mangopay]\nclient_id = "acme"\n')
     code, said = checked(SIDECAR_CONFIG=str(file), SIDECAR_ADMIN_HOST="127.0.0.99")
-    assert (code, said) == (1, "no sidecar answers on admin port 9090 of 127.0.0.99")
+    assert (code, said) == (1, "no sidecar answers on admin port 19090 of 127.0.0.99")
 
 
 def test_without_an_admin_port_there_is_nothing_to_ask(tmp_path: Path) -> None:

@@ -29,9 +29,9 @@ ELSEWHERE: Final = {"docker", "kubectl", "kind", "pipx", "systemctl"}
 #: What holds before the first line of a session: a Mangopay that the machine can reach.
 BEFORE: Final = {
     "account": """
-mangopay-sidecar emulator --port 8090 >emulator.out &
+mangopay-sidecar emulator >emulator.out &
 until grep ready emulator.out; do sleep 0.05; done
-export SIDECAR_MANGOPAY_BASE_URL=http://127.0.0.1:8090
+export SIDECAR_MANGOPAY_BASE_URL=http://127.0.0.1:18090
 """,
 }
 
@@ -183,7 +183,7 @@ def test_what_systemd_is_told_besides_is_a_configuration(tmp_path: Path) -> None
     given = [line.partition("Environment=")[2] for line in block.text.splitlines() if line.startswith("Environment=")]
     environ = dict(line.replace("%d", str(tmp_path)).split("=", 1) for line in given)
     config = load(None, {**ENVIRON, **environ})
-    assert config.listen.port == 8080
+    assert config.listen.port == 18080
     assert config.listen.caller_key is not None
 
 

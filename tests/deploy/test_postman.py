@@ -74,7 +74,7 @@ def test_every_variable_is_the_environment_s_or_the_collection_s_own() -> None:
     known = {each["key"] for each in (*read(ENVIRONMENT)["values"], *read(COLLECTION)["variable"])}
     assert set(re.findall(r"\{\{(\w+)\}\}", COLLECTION.read_text())) == known
     (base_url,) = read(ENVIRONMENT)["values"]
-    assert base_url["value"] == "http://127.0.0.1:8080"
+    assert base_url["value"] == "http://127.0.0.1:18080"
 
 
 # --- run -------------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_every_variable_is_the_environment_s_or_the_collection_s_own() -> None:
 @pytest.fixture(params=["demo", "run"])
 def base_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "demo":
-        with Command("demo") as demo:
+        with Command("demo", "--port", "0", "--admin-port", "0") as demo:
             yield demo.wait_for(r"^ready proxy=(\S+)")[1]
     else:
         with Mangopay(tmp_path) as mangopay:

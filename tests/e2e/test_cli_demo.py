@@ -7,21 +7,24 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.sidecar import Command
+from tests.support.wrapping import taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-READY = r"^ready proxy=(\S+) admin=(\S+) environment=emulator client_id=demo$"
+FREE = ("--port", "0", "--admin-port", "0")
+READY = r"^ready proxy=(\S+) admin=(\S+) environment=emulator client_id=acme$"
 
 
 @pytest.fixture
 def demo() -> Iterator[Command]:
-    with Command("demo") as command:
+    with Command("demo", *FREE) as command:
         command.wait_for(r"^To end:")
         yield command
 
@@ -46,11 +49,29 @@ def test_the_printed_lines_work_and_show_the_mend(demo: Command) -> None:
     assert "X-Sidecar-Recovered" not in curl(call)
 
 
+def test_the_printed_sdk_line_works(demo: Command) -> None:
+    """With this Python, which has the SDK."""
+    call, _ = printed_curl_lines(demo)
+    curl(call)
+    (line,) = re.findall(r"^ +(python3 -c .*)$", demo.stdout, re.MULTILINE)
+    done = subprocess.run(
+        [sys.executable, *shlex.split(line)[1:]], capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "ada@example.com" in done.stdout
+
+
+@pytest.mark.parametrize("client_id", ["demo", "another-client", "_"])
+def test_any_client_id_is_served(demo: Command, client_id: str) -> None:
+    proxy = demo.wait_for(READY)[1]
+    assert curl(f"curl -i {proxy}/v2.01/{client_id}/users").startswith("HTTP/1.1 200 ")
+    assert curl(f"curl -i {proxy}/v2.01/countries/authorizations").startswith("HTTP/1.1 200 ")
+
+
 def test_the_printed_status_command_works(demo: Command) -> None:
     (line,) = re.findall(r"mangopay-sidecar (status .*)$", demo.stdout, re.MULTILINE)
     with Command(*line.split()) as status:
         assert status.wait() == 0
-        assert "account    demo in emulator" in status.stdout
+        assert "account    acme in emulator" in status.stdout
 
 
 def test_the_ready_line_comes_first(demo: Command) -> None:
@@ -72,13 +93,28 @@ def test_the_environment_is_ignored() -> None:
         "SIDECAR_LISTEN_PROT": "1",
         "MANGOPAY_CLIENT_ID": "real",
     }
-    with Command("demo", environ=ambient) as command:
+    with Command("demo", *FREE, environ=ambient) as command:
         command.wait_for(READY)
         assert command.stop() == 0
 
 
+def test_the_usual_ports_are_taken_or_free_ones_if_those_are_in_use() -> None:
+    with taken(18080), taken(19090), Command("demo") as command:
+        proxy, admin = command.wait_for(READY).groups()
+        assert {proxy.rpartition(":")[2], admin.rpartition(":")[2]}.isdisjoint({"18080", "19090", "0"})
+        command.wait_for("port 18080 is in use: a free one is taken", stream="stderr")
+        command.wait_for("port 19090 is in use: a free one is taken", stream="stderr")
+        assert command.stop() == 0
+
+
+def test_a_port_that_is_asked_for_is_not_given_up() -> None:
+    with taken(18080), Command("demo", "--port", "18080", "--admin-port", "0") as command:
+        assert command.wait() == 1
+        assert command.stderr.splitlines()[-1] == "port 18080 is in use: give another --port"
+
+
 def test_ports_can_be_set() -> None:
-    with Command("demo") as command:
+    with Command("demo", *FREE) as command:
         proxy, admin = command.wait_for(READY).groups()
         command.stop()
     ports = ["--port", proxy.rpartition(":")[2], "--admin-port", admin.rpartition(":")[2]]

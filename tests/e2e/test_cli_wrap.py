@@ -15,7 +15,7 @@ import pytest
 from sidecar.cli.child import child_environment
 from tests.support.canary import CANARY_API_KEY
 from tests.support.sidecar import COMMAND, Command
-from tests.support.wrapping import ended, free_port, settings, wrap
+from tests.support.wrapping import ended, free_port, settings, taken, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,15 +149,21 @@ def base_url(*arguments: str | Path, environ: Mapping[str, str]) -> str:
     return stdout.strip()
 
 
-def test_ports_are_free_ones_even_if_the_usual_ones_are_taken(upstream: str) -> None:
-    with socket.socket() as usual:
-        usual.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            usual.bind(("127.0.0.1", 8080))
-            usual.listen()
-        except OSError:
-            pass  # it is taken by somebody else, which will do as well
-        assert base_url(environ=settings(upstream)) not in ("http://127.0.0.1:8080", "")
+def without_ports(upstream: str) -> dict[str, str]:
+    ports = {"SIDECAR_LISTEN_PORT", "SIDECAR_ADMIN_PORT"}
+    return {name: value for name, value in settings(upstream).items() if name not in ports}
+
+
+def test_the_usual_ports_are_given_up_for_free_ones_if_they_are_in_use(upstream: str) -> None:
+    with (
+        taken(18080),
+        taken(19090),
+        wrap("--", "printenv", "MANGOPAY_BASE_URL", environ=without_ports(upstream)) as run,
+    ):
+        assert run.wait() == 0, run.stderr
+        assert run.stdout.strip() not in ("http://127.0.0.1:18080", "")
+        moved = [str(line["message"]) for line in run.log if line["event"] == "listener.moved"]
+        assert moved == [f"port {port} is in use: a free one is taken in its place" for port in (19090, 18080)]
 
 
 def test_a_port_in_a_variable_is_used(upstream: str) -> None:
@@ -170,9 +176,9 @@ def test_ports_in_the_file_are_used(upstream: str, by_variable: bool, tmp_path: 
     proxy, admin = free_port(), free_port()
     file = tmp_path / "sidecar.toml"
     file.write_text(f"[listen]\nport = {proxy}\n[admin]\nport = {admin}\n")
-    how = {"SIDECAR_CONFIG": str(file)} if by_variable else {}
+    environ = without_ports(upstream) | ({"SIDECAR_CONFIG": str(file)} if by_variable else {})
     arguments: list[str | Path] = [] if by_variable else ["--config", file]
-    with wrap(*arguments, "--", "sleep", "60", environ=settings(upstream, **how)) as command:
+    with wrap(*arguments, "--", "sleep", "60", environ=environ) as command:
         command.wait_for("token.refreshed", stream="stderr")
         (ready,) = [line for line in command.log if line["event"] == "listener.ready"]
         assert (ready["proxy"], ready["admin"]) == (f"http://127.0.0.1:{proxy}", f"http://127.0.0.1:{admin}")
@@ -186,7 +192,7 @@ def test_a_configuration_in_a_pipe_is_read_once(upstream: str) -> None:
     os.close(writer)
     run = subprocess.run(
         [COMMAND, "wrap", "--config", f"/dev/fd/{reader}", "--", "printenv", "MANGOPAY_BASE_URL"],
-        env=settings(upstream),
+        env=without_ports(upstream),
         pass_fds=(reader,),
         capture_output=True,
         check=True,
@@ -255,8 +261,8 @@ def test_a_sidecar_that_cannot_start_is_125_and_one_line_and_the_command_is_not_
 
 
 def test_a_port_in_use_is_125(upstream: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = str(holder.getsockname()[1])
         environ = settings(upstream, SIDECAR_LISTEN_PORT=port, SIDECAR_LISTEN_HOST="127.0.0.1")
         status, stdout, stderr = ended("--", "echo", "ran", environ=environ)
     assert (status, stdout) == (125, "")

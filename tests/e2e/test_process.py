@@ -96,7 +96,8 @@ def test_another_program_of_the_same_user_cannot_read_its_environment(
     plain = started(["sh", "-c", "echo up; read line"], b"up", env=environ, stdin=subprocess.PIPE, **unprivileged)
     tail: list[str | Path] = ["--", "sh", "-c", "echo up; read line"] if name == "wrap" else []
     first = b"up" if name == "wrap" else b"ready "
-    sidecar = started([COMMAND, name, *tail], first, env=environ, stdin=subprocess.PIPE, **unprivileged)
+    ports = ["--port", "0", "--admin-port", "0"] if name == "demo" else []
+    sidecar = started([COMMAND, name, *ports, *tail], first, env=environ, stdin=subprocess.PIPE, **unprivileged)
     try:
         assert readable(plain.pid, "environ", unprivileged)  # so the test can tell
         assert not readable(sidecar.pid, "environ", unprivileged)
@@ -126,7 +127,8 @@ def test_the_wrapped_command_can_be_looked_into_as_ever_but_has_no_secret(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "first"), [("run", b"ready "), ("demo", b"ready "), ("wrap sh -c 'echo up; cat'", b"up")]
+    ("arguments", "first"),
+    [("run", b"ready "), ("demo --port 0 --admin-port 0", b"ready "), ("wrap sh -c 'echo up; cat'", b"up")],
 )
 def test_a_crash_leaves_no_core_even_without_a_limit(
     upstream: str, arguments: str, first: bytes, tmp_path: Path

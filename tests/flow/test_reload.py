@@ -375,7 +375,7 @@ async def test_a_key_in_the_configuration_file_changes_with_that_file(tmp_path: 
 
 async def test_other_keys_are_named_as_waiting_for_a_restart_once(tmp_path: Path) -> None:
     path, key = tmp_path / "sidecar.toml", key_file(tmp_path)
-    in_place(path, "[listen]\nport = 8080\n")
+    in_place(path, "[listen]\nport = 18080\n")
     async with running(keyed(key), path) as sidecar:
         in_place(path, f'[listen]\nport = 8081\n[mangopay]\nembedded_api_key = "{EMBEDDED}"\n')
         for _ in range(2):

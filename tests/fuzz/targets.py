@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
 from sidecar.core import framing, guard, headers, target
+from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.framing import BodyFraming, check_request
 from sidecar.core.guard import GuardRules, check_guard
@@ -24,7 +25,7 @@ from sidecar.core.headers import (
 from sidecar.core.policy import Policy
 from sidecar.core.redact import mask_path, scrub
 from sidecar.core.response_head import MAX_HEAD, BadResponseError, HeadReader, check_body_framing
-from sidecar.core.target import Route, Target, TargetRules, parse_target
+from sidecar.core.target import Route, Target, parse_target
 from tests.wire.threats.bare import lenient_head
 from tests.wire.threats.reference import read_requests
 
@@ -38,7 +39,7 @@ CLIENT_ID: Final = "acme"
 TOKEN: Final = "the-access-token"
 HOST: Final = b"mangopay.test"
 
-_TARGETS: Final = TargetRules(CLIENT_ID, ("{ClientId}", "_"))
+_TARGETS: Final = ClientIdRules(CLIENT_ID, ("{ClientId}", "_"))
 _GUARD: Final = GuardRules(frozenset({"sidecar.internal"}))
 _POLICY: Final = Policy.compile(False, ["* /**"], ["* /v2.01/*/payouts/**"])
 _REFUSALS: Final = {
@@ -142,7 +143,9 @@ def _check_target(method: str, goal: str, parsed: Target) -> None:
         _must(depth > 1 or not _DOTS.search(decoded), "no dot segment passes, plain or encoded")
         if parsed.route is Route.API:
             _must(not _is_below_token_path(decoded), "nothing that leads to the token path carries the token")
-    if parsed.route is not Route.API:
+    if parsed.route is Route.ABOUT:
+        _must(method in {"GET", "HEAD"} and path == b"/", "only GET / is answered with what this port is")
+    elif parsed.route is not Route.API:
         _must(method == "POST", "the token paths are for POST")
     _must(parse_target(method, raw.decode(), _TARGETS) == parsed, "what was accepted is accepted as it is")
 

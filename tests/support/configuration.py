@@ -19,6 +19,7 @@ OTHER_VALUES: Final = {
     "mangopay.api_key": CANARY_API_KEY,
     "mangopay.embedded_api_key": CANARY_EMBEDDED_KEY,
     "mangopay.client_id_aliases": "me, us",
+    "mangopay.foreign_client_ids": "forward",
     "listen.host": "0.0.0.0,::",
     "listen.port": "0",
     "listen.unix_socket": "/run/sidecar.sock",

@@ -79,7 +79,8 @@ _FACTS: Final[dict[str, Any]] = {
         requests=5, errors=1, recovered=1, token_requests=2, in_flight=0, connections=1, max_connections=1000
     ),
     "last_mended": None,
-    "proxy": ProxyStatus(addresses=("http://127.0.0.1:8080",), needs_caller_key=False, client_segment="_"),
+    "foreign_calls": None,
+    "proxy": ProxyStatus(addresses=("http://127.0.0.1:18080",), needs_caller_key=False, client_segment="_"),
     "replay_buffer_bytes": 0,
     "replay_budget_bytes": 67108864,
     "reload": ReloadStatus(successful=True, error=""),

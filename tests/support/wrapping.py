@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tests.support.canary import CANARY_API_KEY
 from tests.support.sidecar import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -20,6 +21,8 @@ def settings(upstream: str, **more: str) -> dict[str, str]:
         "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
         "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY,
         "SIDECAR_LOG_FORMAT": "json",
+        "SIDECAR_LISTEN_PORT": "0",
+        "SIDECAR_ADMIN_PORT": "0",
         **more,
     }
 
@@ -37,3 +40,14 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def taken(port: int) -> Iterator[None]:
+    """Have a port in use on 127.0.0.1: by this process, unless another one has it already."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):  # another one has it
+            holder.bind(("127.0.0.1", port))
+            holder.listen()
+        yield

@@ -26,6 +26,7 @@ def test_only_keys_of_strings_have_a_twin() -> None:
         "mangopay.client_id",
         "mangopay.api_key",
         "mangopay.embedded_api_key",
+        "mangopay.foreign_client_ids",
         "listen.unix_socket",
         "listen.caller_key",
         "tls.client_key_password",
@@ -151,7 +152,7 @@ def test_what_only_resembles_a_service_link_is_an_error(variable: str, text: str
 def test_a_service_link_that_collides_with_a_port_is_ignored_with_a_warning(section: str, text: str) -> None:
     variable = f"SIDECAR_{section.upper()}_PORT"
     config = load(None, {**ENVIRON, variable: text})
-    assert (config.listen.port, config.admin.port) == (8080, 9090)
+    assert (config.listen.port, config.admin.port) == (18080, 19090)
     [warning] = config.warnings
     assert warning.startswith(f"{variable} holds a Kubernetes service link and is ignored")
 

@@ -34,11 +34,12 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "api_key": Secret(CANARY_API_KEY),
         "embedded_api_key": None,
         "client_id_aliases": ("{ClientId}", "_"),
+        "foreign_client_ids": "refuse",
         "endpoint": Endpoint("https", "api.sandbox.mangopay.com", 443, ""),
     },
     "listen": {
         "host": LOOPBACK,
-        "port": 8080,
+        "port": 18080,
         "unix_socket": None,
         "unix_socket_mode": 0o600,
         "allowed_uids": None,
@@ -50,7 +51,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "keepalive_timeout": 75.0,
         "max_connections": 1000,
     },
-    "admin": {"host": LOOPBACK, "port": 9090},
+    "admin": {"host": LOOPBACK, "port": 19090},
     "tls": dict.fromkeys(
         ("ca_file", "extra_ca_file", "client_cert_file", "client_key_file", "client_key_password"), None
     ),
@@ -111,6 +112,7 @@ EXPECTED: dict[str, object] = {
     "mangopay.api_key": Secret(CANARY_API_KEY),
     "mangopay.embedded_api_key": Secret(CANARY_EMBEDDED_KEY),
     "mangopay.client_id_aliases": ("me", "us"),
+    "mangopay.foreign_client_ids": "forward",
     "listen.host": ("0.0.0.0", "::"),
     "listen.port": 0,
     "listen.unix_socket": Path("/run/sidecar.sock"),

@@ -65,7 +65,7 @@ def test_the_working_directory_is_not_searched(tmp_path: Path, monkeypatch: pyte
     for name in ("sidecar.toml", "config.toml", ".env", "mangopay-sidecar.toml"):
         written(tmp_path, "[listen]\nport = 1", name)
     monkeypatch.chdir(tmp_path)
-    assert load(None, {**ENVIRON, "SIDECAR_CONFIG": ""}).listen.port == 8080
+    assert load(None, {**ENVIRON, "SIDECAR_CONFIG": ""}).listen.port == 18080
 
 
 # --- paths -------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_a_client_certificate_selects_the_host() -> None:
         ({"SIDECAR_MANGOPAY_ENVIRONMENT": "emulator"}, "mangopay.environment"),
         ({"SIDECAR_MANGOPAY_BASE_URL": "http://example.com"}, "mangopay.base_url"),
         ({"SIDECAR_LISTEN_PORT": "off"}, "listen.port"),
-        ({"SIDECAR_LISTEN_PORT": "9090"}, "listen.port and admin.port"),
+        ({"SIDECAR_LISTEN_PORT": "19090"}, "listen.port and admin.port"),
     ],
 )
 def test_rules_between_keys_are_applied(environ: Mapping[str, str], start: str) -> None:

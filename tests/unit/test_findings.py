@@ -12,6 +12,7 @@ from sidecar.admin.status import (
     CallTotals,
     Finding,
     FindingKind,
+    ForeignCalls,
     LastError,
     Level,
     Mended,
@@ -53,6 +54,13 @@ def window(
 def error(code: str, *, outcome: str = "not-sent", ago: float = 10.0) -> LastError:
     return LastError(
         at=NOW - ago, id="call-9", method="POST", path="/v2.01/{client}/payins", status=502, code=code, outcome=outcome
+    )
+
+
+def foreign(calls: int, *, refused: bool, ago: float = 10.0) -> ForeignCalls:
+    path = "/v2.01/{client}/users"
+    return ForeignCalls(
+        calls=calls, since=NOW - ago - 100, at=NOW - ago, id="call-3", method="GET", path=path, refused=refused
     )
 
 
@@ -241,6 +249,14 @@ ROWS = {
     "a caller refused": Row(
         {"last_errors": (error("bad_request"),)}, K.CALLERS_REFUSED, INFO, A.CALLS, None, "bad_request (1)"
     ),
+    "another ClientId, refused": Row(
+        {"foreign_calls": foreign(20, refused=True)},
+        *(K.CLIENT_ID_MISMATCH, WARNING, A.CALLS, NOW + 290, "Calls for another ClientId: 20 within 1 min 40 s"),
+    ),
+    "another ClientId, forwarded": Row(
+        {"foreign_calls": foreign(1, refused=False)},
+        *(K.CLIENT_ID_MISMATCH, WARNING, A.CALLS, NOW + 290, "its 401 says nothing of the token"),
+    ),
     "callers refused": Row(
         {"last_errors": (error("host_not_allowed"),) * 3 + (error("bad_request"),)},
         *(K.CALLERS_REFUSED, WARNING, A.CALLS, None, "SIDECAR_LISTEN_ALLOWED_HOSTS"),
@@ -317,6 +333,7 @@ def test_whatever_is_not_ready_is_never_said_to_be_well(facts: dict[str, Any]) -
         {"last_errors": (error("host_not_allowed", ago=301),) * 5},
         {"last_errors": (error("upstream_timeout", outcome="unknown", ago=901),)},
         {"last_errors": (error("token_unavailable"),)},
+        {"foreign_calls": foreign(20, refused=True, ago=301)},
         {"last_mended": Mended(NOW - 301, "call-7", ("token",))},
         {"tokens": (token(), no_token(credential="embedded", generation=0))},
         {"reload": None},
@@ -353,6 +370,7 @@ def test_every_failure_of_upstream_is_told_with_its_mend(kind: str) -> None:
 
 @pytest.mark.parametrize("code", [code for code in ErrorCode if code not in {
     # Those that other findings explain.
+    ErrorCode.CLIENT_ID_MISMATCH,
     ErrorCode.CREDENTIALS_REFUSED, ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.TOKEN_LOCKED_OUT,
     ErrorCode.TOKEN_UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN, ErrorCode.UPSTREAM_TIMEOUT,
 }])  # fmt: skip

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.policy import ALLOW_ALL, Policy, Rule
-from sidecar.core.target import TargetRules, parse_target
+from sidecar.core.target import parse_target
 
 
 def policy(*, read_only: bool = False, allow: tuple[str, ...] = ALLOW_ALL, deny: tuple[str, ...] = ()) -> Policy:
@@ -284,7 +285,7 @@ def test_other_paths_still_pass(path: str) -> None:
 
 def test_the_policy_sees_the_path_after_the_alias_swap() -> None:
     rules = policy(allow=("GET /v2.01/acme/users",))
-    target = parse_target("GET", "/v2.01/%7BClientId%7D/users?x=//;%2f", TargetRules("acme", ("{ClientId}",)))
+    target = parse_target("GET", "/v2.01/%7BClientId%7D/users?x=//;%2f", ClientIdRules("acme", ("{ClientId}",)))
     rules.check("GET", target.path)
 
 

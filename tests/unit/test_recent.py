@@ -66,6 +66,26 @@ def test_the_newest_mended_call_is_remembered() -> None:
     assert recent.mended.id == "2"
 
 
+def test_calls_for_another_client_id_are_counted_as_long_as_they_go_on() -> None:
+    recent = RecentCalls()
+    for number in range(0, 1000, 10):
+        recent.observe(record(number))
+        recent.observe(record(number, foreign=True, status=401))
+    assert recent.foreign is not None
+    assert (recent.foreign.calls, recent.foreign.since, recent.foreign.newest.id) == (100, 1.0, "990")
+
+
+@pytest.mark.parametrize(("pause", "calls"), [(300, 2), (301, 1)])
+def test_after_five_minutes_without_one_they_are_counted_anew(pause: int, calls: int) -> None:
+    recent = observed(record(0, foreign=True), record(pause, foreign=True))
+    assert recent.foreign is not None
+    assert (recent.foreign.calls, recent.foreign.newest.id) == (calls, str(pause))
+
+
+def test_calls_for_our_client_id_are_not_counted_among_them() -> None:
+    assert observed(record(0), failed(1)).foreign is None
+
+
 # --- how upstream failed ---------------------------------------------------------------------------------------------
 
 

@@ -142,6 +142,16 @@ def test_a_futile_401_tells_whether_the_client_id_is_ours(log: Log, path: str, o
     assert written(log, finished(status=401, futile=True, path=path))["client_id_ours"] is ours
 
 
+@pytest.mark.parametrize("fields", [{"status": 401}, {"status": 200}, {"status": 401, "futile": True}])
+def test_a_call_for_another_client_id_is_told(log: Log, fields: dict[str, Any]) -> None:
+    line = written(log, finished(foreign=True, path="/v2.01/other/users", **fields))
+    assert (line["level"], line["client_id_ours"]) == ("info", False)
+
+
+def test_our_client_id_is_ours_in_any_case(log: Log) -> None:
+    assert written(log, finished(status=401, futile=True, path="/v2.01/ACME/users"))["client_id_ours"] is True
+
+
 def test_a_caller_that_left_is_told_and_there_is_no_status(log: Log) -> None:
     line = written(log, finished(status=0, caller="gone", outcome=Outcome.UNKNOWN))
     assert (line["status"], line["caller"], line["outcome"]) == (None, "gone", "unknown")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.target import Route, Target, TargetRules, is_version, parse_target
+from sidecar.core.target import Route, Rule, Target, parse_target
 
-RULES = TargetRules("acme", ("{ClientId}", "_"))
+RULES = ClientIdRules("acme", ("{ClientId}", "_"))
 
 
-def parse(raw: str, method: str = "GET", rules: TargetRules = RULES) -> Target:
+def parse(raw: str, method: str = "GET", rules: ClientIdRules = RULES) -> Target:
     return parse_target(method, raw, rules)
 
 
@@ -24,8 +25,6 @@ def refusal(raw: str, method: str = "GET") -> SidecarError:
 # --- forwarded byte for byte
 
 UNTOUCHED = [
-    "/",
-    "/?",
     "/v2.01/acme/users/natural/user_m_00001001",
     "/v2.01/acme/users?page=1&per_page=2",
     "/v2.01/acme/users?",
@@ -67,6 +66,17 @@ def test_target_is_forwarded_byte_for_byte(raw: str, method: str) -> None:
     assert target.raw == raw.encode()
     assert target.path == raw.partition("?")[0]
     assert target.route is Route.API
+
+
+# --- what this port is
+
+
+@pytest.mark.parametrize("raw", ["/", "/?", "/?x=1"])
+def test_the_root_is_answered_here_for_those_who_read_it(raw: str) -> None:
+    assert [parse(raw, method).route for method in ("GET", "HEAD")] == [Route.ABOUT, Route.ABOUT]
+    for method in ("POST", "DELETE", "OPTIONS", "PROPFIND", "get"):
+        target = parse(raw, method)
+        assert (target.route, target.raw) == (Route.API, raw.encode())
 
 
 # --- refused
@@ -160,7 +170,42 @@ def test_a_refusal_repeats_no_byte_of_the_request() -> None:
     for raw in [*OTHER_FORMS, *DOT_SEGMENTS, "/canary\\", "/canary#"]:
         error = refusal(raw.replace("evil", "canary"))
         assert "canary" not in error.message
-        assert error.detail is None
+        assert error.detail in {f"target: {rule.detail}" for rule in Rule}
+
+
+@pytest.mark.parametrize(
+    ("method", "raw", "rule"),
+    [
+        ("CONNECT", "api.mangopay.com:443", Rule.FORWARD_PROXY),
+        ("connect", "api.mangopay.com:443", Rule.FORWARD_PROXY),
+        ("GET", "http://api.mangopay.com/v2.01/acme/users", Rule.FORWARD_PROXY),
+        ("GET", "https://api.mangopay.com", Rule.FORWARD_PROXY),
+        ("TRACE", "/v2.01/acme/users", Rule.TRACE),
+        ("GET", "//v2.01/acme/users", Rule.TWO_SLASHES),
+        ("GET", "//evil.example/", Rule.TWO_SLASHES),
+        ("OPTIONS", "*", Rule.NO_SLASH),
+        ("GET", "v2.01/acme/users?x=://", Rule.NO_SLASH),
+        ("GET", "", Rule.NO_SLASH),
+        ("GET", "/v2.01/acme/café", Rule.NOT_ASCII),
+        ("GET", "/v2.01/acme/caf\udce9", Rule.NOT_ASCII),
+        ("GET", "/v2.01/acme/é \\#", Rule.NOT_ASCII),
+        ("GET", "/v2.01/acme/a b", Rule.SPACE),
+        ("GET", "/v2.01/acme/a\tb", Rule.CONTROL),
+        ("GET", "/v2.01/acme/a\x7f", Rule.CONTROL),
+        ("GET", "/v2.01/acme/a\\b", Rule.BACKSLASH),
+        ("GET", "/v2.01/acme/a#b", Rule.FRAGMENT),
+        ("GET", "/v2.01/acme/%2e%2e/b", Rule.DOT_SEGMENT),
+        ("GET", "/v2.01/oauth/token", Rule.BELOW_OAUTH),
+        ("GET", "/v2.01/%" + "25" * 40 + "41", Rule.NESTED),
+    ],
+)
+def test_a_refusal_says_which_rule(method: str, raw: str, rule: Rule) -> None:
+    error = refusal(raw, method)
+    assert (error.message, error.detail) == (rule.message, f"target: {rule.detail}")
+
+
+def test_every_rule_has_words_of_its_own() -> None:
+    assert len({rule.message for rule in Rule}) == len({rule.detail for rule in Rule}) == len(Rule)
 
 
 # --- aliases
@@ -213,9 +258,9 @@ def test_nothing_else_is_swapped(raw: str) -> None:
 
 
 def test_aliases_are_configurable_and_may_be_none() -> None:
-    assert parse("/v2.01/me/users", rules=TargetRules("acme", ("me",))).raw == b"/v2.01/acme/users"
-    assert parse("/v2.01/_/users", rules=TargetRules("acme", ())).raw == b"/v2.01/_/users"
-    assert parse("/v2.01/%7Bx%7D/u", rules=TargetRules("acme", ("%7Bx%7D",))).raw == b"/v2.01/acme/u"
+    assert parse("/v2.01/me/users", rules=ClientIdRules("acme", ("me",))).raw == b"/v2.01/acme/users"
+    assert parse("/v2.01/_/users", rules=ClientIdRules("acme", ())).raw == b"/v2.01/_/users"
+    assert parse("/v2.01/%7Bx%7D/u", rules=ClientIdRules("acme", ("%7Bx%7D",))).raw == b"/v2.01/acme/u"
 
 
 @pytest.mark.parametrize(
@@ -230,22 +275,10 @@ def test_aliases_are_configurable_and_may_be_none() -> None:
     ],
 )
 def test_a_client_id_is_swapped_in_as_one_segment(client_id: str, segment: str) -> None:
-    assert parse("/v2.01/_/users", rules=TargetRules(client_id, ("_",))).raw == f"/v2.01/{segment}/users".encode()
+    assert parse("/v2.01/_/users", rules=ClientIdRules(client_id, ("_",))).raw == f"/v2.01/{segment}/users".encode()
 
 
 @pytest.mark.parametrize("client_id", ["", ".", "..", "a\r\nb", "a\0"])
 def test_a_client_id_that_is_no_segment_is_refused_at_once(client_id: str) -> None:
     with pytest.raises(ValueError, match="ClientId"):
-        TargetRules(client_id, ())
-
-
-@pytest.mark.parametrize("segment", ["v2.01", "V2_01", "V3.0", "v3", "v2.01.7", "v10_2"])
-def test_versions(segment: str) -> None:
-    assert is_version(segment)
-
-
-@pytest.mark.parametrize(
-    "segment", ["", "v", "2.01", "v2.", "v.2", "v2..1", "vx", "v2.0a", "version", "v²", "v٣", "users"]
-)
-def test_other_words_are_no_versions(segment: str) -> None:
-    assert not is_version(segment)
+        ClientIdRules(client_id, ())

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from sidecar.core.client_id import ClientIdRules, is_version
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.target import Route, Target, TargetRules, has_dot_segment, is_version, parse_target
+from sidecar.core.target import Route, Target, has_dot_segment, parse_target
 
-RULES = TargetRules("acme", ("{ClientId}", "_"))
+RULES = ClientIdRules("acme", ("{ClientId}", "_"))
 
 
-def parse(raw: str, method: str = "GET", rules: TargetRules = RULES) -> Target:
+def parse(raw: str, method: str = "GET", rules: ClientIdRules = RULES) -> Target:
     return parse_target(method, raw, rules)
 
 

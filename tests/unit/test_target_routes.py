@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.target import Route, Target, TargetRules, parse_target
+from sidecar.core.target import Route, Target, parse_target
 
-RULES = TargetRules("acme", ("{ClientId}", "_"))
+RULES = ClientIdRules("acme", ("{ClientId}", "_"))
 
 
-def parse(raw: str, method: str = "GET", rules: TargetRules = RULES) -> Target:
+def parse(raw: str, method: str = "GET", rules: ClientIdRules = RULES) -> Target:
     return parse_target(method, raw, rules)
 
 
@@ -147,7 +148,7 @@ def test_paths_that_only_resemble_the_token_path_are_api_calls(raw: str) -> None
 def test_an_alias_cannot_turn_into_the_token_path() -> None:
     """However odd the configuration, the path that goes up is the one that was routed."""
     with pytest.raises(SidecarError):
-        parse_target("GET", "/v2.01/_/token", TargetRules("oauth", ("_",)))
+        parse_target("GET", "/v2.01/_/token", ClientIdRules("oauth", ("_",)))
 
 
 def test_endless_encoding_is_refused_and_cheap() -> None:

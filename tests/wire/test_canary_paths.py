@@ -113,6 +113,7 @@ WAYS: Final = {
     ),
     "a browser": Way(ErrorCode.BROWSER_NOT_ALLOWED, request=with_headers(("Origin", f"https://{HEADER}.example"))),
     "a denied path": Way(ErrorCode.POLICY_DENIED, settings={"policy_deny": "POST /**"}),
+    "another ClientId": Way(ErrorCode.CLIENT_ID_MISMATCH, request=call_bytes(f"/v2.01/{QUERY}/users?apikey={QUERY}")),
     "a forged token": Way(
         ErrorCode.CALLER_NOT_ALLOWED,
         request=with_headers(("Authorization", f"Bearer sidecar_{PASSWORD}"), without="Authorization"),

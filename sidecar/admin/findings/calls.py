@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.words import count, sentence
+from sidecar.admin.words import count, duration, sentence
+from sidecar.telemetry.recent import FOREIGN_TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,30 @@ _REFUSED: Final = {
     "headers_too_large": "look for a cookie or header that grows",
     "embedded_key_missing": "set SIDECAR_MANGOPAY_EMBEDDED_API_KEY",
 }
+
+
+def of_foreign_calls(facts: Snapshot) -> Iterator[Finding]:
+    """Tell of calls whose path names another ClientId: without this they look like a bad token or key."""
+    foreign = facts.foreign_calls
+    if foreign is None or facts.time - foreign.at > FOREIGN_TOLD:
+        return
+    became = (
+        "It was refused here, and not sent to Mangopay."
+        if foreign.refused
+        else "It was forwarded, as mangopay.foreign_client_ids says; its 401 says nothing of the token."
+    )
+    yield Finding(
+        FindingKind.CLIENT_ID_MISMATCH,
+        Level.WARNING,
+        Area.CALLS,
+        "An app uses another ClientId",
+        f"Calls for another ClientId: {foreign.calls} within {duration(foreign.at - foreign.since)}, the newest "
+        f"{foreign.method} {foreign.path} with the id {foreign.id}. {became}",
+        f"Set the app's ClientId to {facts.client_id}, or have it write {facts.proxy.client_segment} there. Set "
+        "SIDECAR_MANGOPAY_CLIENT_ID_ALIASES to * to have every ClientId replaced.",
+        foreign.at + FOREIGN_TOLD,
+        "forgotten",
+    )
 
 
 def of_calls(facts: Snapshot) -> Iterator[Finding]:

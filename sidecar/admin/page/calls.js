@@ -12,11 +12,11 @@ const list = { calls: [], waiting: [], filter: "all", words: "", paused: false, 
 // What the document leaves out has its default.
 const DEFAULTS = {
   source: "upstream", duration_seconds: 0, upstream_seconds: 0, token_wait_seconds: 0, deliveries: 0, attempts: [], recovered: [],
-  bytes_in: 0, bytes_out: 0, error: "", outcome: "", detail: "", idempotency_key: "", caller_gone: false, futile: false,
+  bytes_in: 0, bytes_out: 0, error: "", outcome: "", detail: "", idempotency_key: "", caller_gone: false, futile: false, foreign: false,
   traceparent: "", x_request_id: "",
 };
 
-const isError = (call) => call.error !== "" || call.status === null || call.status >= 500;
+const isError = (call) => call.error !== "" || call.foreign || call.status === null || call.status >= 500;
 const ownSeconds = (call) => Math.max(0, call.duration_seconds - call.upstream_seconds);
 
 function takeCalls(event) {

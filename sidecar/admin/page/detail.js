@@ -31,6 +31,7 @@ function inWords(call) {
   if (call.recovered.includes("connection")) parts.push("A connection failed, and the call was sent again on another one.");
   if (call.recovered.includes("idempotency")) parts.push("The answer was lost on its way, and read back by its Idempotency-Key.");
   if (call.futile) parts.push("A new token would not help: the 401 was passed on.");
+  if (call.foreign) parts.push("Its path names another ClientId than the sidecar's.");
   if (call.outcome === "not-sent") parts.push("Nothing of it was sent to Mangopay.");
   if (call.outcome === "unknown") parts.push("Mangopay may have executed it: find out before it is repeated.");
   return parts.join(" ");
@@ -118,6 +119,7 @@ function showCurl(call) {
   if (call.path.includes("{id}")) notes.push("Put the real id in place of ID: it was not kept.");
   if (words !== null && call.bytes_in > 0) notes.push("The body was not kept: put one into body.json.");
   if (words !== null && call.method !== "GET" && call.method !== "HEAD") notes.push("Made again it may move money again.");
+  if (call.foreign) notes.push("This line has the sidecar's ClientId; the call had another one.");
   if (call.outcome === "unknown" && call.idempotency_key === "" && call.method === "POST") notes.push("It had no Idempotency-Key.");
   say(byId("curl-note"), notes.join(" "));
 }

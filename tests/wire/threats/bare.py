@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import framing, guard, headers, response_head, target
+from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import SidecarError
 from sidecar.core.framing import check_request
 from sidecar.core.guard import GuardRules, check_guard
 from sidecar.core.headers import RequestTemplate, filter_request_headers
 from sidecar.core.response_head import BadResponseError, HeadReader, check_body_framing
-from sidecar.core.target import TargetRules, parse_target
+from sidecar.core.target import parse_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tests.wire.threats.case import Case
 
 _GUARD: Final = GuardRules(frozenset())
-_TARGETS: Final = TargetRules("acme", ("{ClientId}", "_"))
+_TARGETS: Final = ClientIdRules("acme", ("{ClientId}", "_"))
 
 
 def verdict_alone(rule: ModuleType, case: Case) -> object:

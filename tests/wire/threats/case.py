@@ -142,11 +142,16 @@ class LocalToken:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What the port says that it is."""
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """The connection is closed without a word."""
 
 
-Answer = Refusal | Echo | Exactly | Begins | Broken | LocalToken | Nothing
+Answer = Refusal | Echo | Exactly | Begins | Broken | LocalToken | About | Nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +173,7 @@ REFUSED: Final = Outcome((Refusal(),), closes=True)
 #: The connection ends without a word, and nothing was forwarded.
 SILENT: Final = Outcome((Nothing(),), closes=True)
 LOCAL_TOKEN: Final = Outcome((LocalToken(),))
+ABOUT: Final = Outcome((About(),))
 #: An answer of upstream that cannot be trusted.
 BAD_GATEWAY: Final = Outcome((Refusal(ErrorCode.UPSTREAM_UNREACHABLE, b"unknown"),), None)
 #: An answer that breaks behind its head.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core import caller, framing, guard, headers, policy, response_head, target
+from sidecar.core import caller, client_id, framing, guard, headers, policy, response_head, target
 from sidecar.proxy import body, heads, intake
 from sidecar.upstream import chunks
 
@@ -38,6 +38,7 @@ Need = str | Alone | Guards
 FUNCTIONS: Final[dict[ModuleType, tuple[str, ...]]] = {
     guard: ("check_guard",),
     target: ("parse_target", "_refuse_disguised_token_path"),
+    client_id: ("ClientIdRules.refuse_foreign",),
     framing: ("_rule", "check_request", "_chunked", "_content_length", "_expects_continue"),
     headers: (
         "filter_request_headers",
@@ -82,6 +83,7 @@ NEEDED: Final[dict[str, Need]] = {
     "target.parse_target: has_dot_segment(path)": "dots",
     "target._refuse_disguised_token_path: _leads_to_token(folded)": "token-get-question-mark-before",
     "target._refuse_disguised_token_path: _leads_to_token(cut)": "token-question-mark-encoded",
+    "client_id.ClientIdRules.refuse_foreign: not self.forward_foreign": "another-client-id",
     "framing._rule: not name": Alone("empty-name"),
     "framing._rule: name.translate(None, TOKEN_CHARACTERS)": Alone("space-before-colon"),
     "framing.check_request: version not in _VERSIONS": Alone("version-1.2"),
@@ -179,6 +181,8 @@ MEMBERS: Final[tuple[tuple[ModuleType, str, Callable[[Any], str]], ...]] = (
         }.__getitem__,
     ),
     (target, "_REFUSED_METHODS", {"CONNECT": "connect-path", "TRACE": "trace"}.__getitem__),
+    (client_id, "ROOTS_WITHOUT_CLIENT_ID", {"countries": "no-client-id", "oauth": "token-longer-name"}.__getitem__),
+    (target, "_READING", {"GET": "root", "HEAD": "root-head"}.__getitem__),
     (target, "_TOKEN_PATHS", lambda path: {"token": "token-plain"}.get(path[-1], f"embedded-{path[-1]}")),
     (
         target,

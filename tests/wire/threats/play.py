@@ -18,6 +18,7 @@ from tests.support import canary
 from tests.support.recording_upstream import PROBE, RecordingUpstream
 from tests.wire.threats.caller import Caller
 from tests.wire.threats.case import (
+    About,
     Answer,
     Begins,
     Broken,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 #: Seconds until a byte that is waited for counts as missing; generous, since test machines are busy.
 PATIENCE: Final = 10.0
+
+#: What the port calls itself, in a body (a HEAD has none).
+_OWN_NAME: Final = "mangopay-sidecar"
 
 #: Stands for the port of a server that no request may ever reach.
 ELSEWHERE: Final = b"{elsewhere}"
@@ -158,6 +162,8 @@ class _Play:
                 self._check_refusal(answer, caller)
             case LocalToken():
                 self._check_local_token(caller)
+            case About():
+                self._check_about(caller)
             case Begins(status_line):
                 self._check_cut(status_line, caller)
             case Broken():
@@ -239,6 +245,11 @@ class _Play:
         token = content.get("access_token")
         if line != b"HTTP/1.1 200 OK" or not isinstance(token, str) or not token.startswith("sidecar_"):
             self._complain(f"no local token but {line!r}")
+
+    def _check_about(self, caller: Caller) -> None:
+        line, _, content = self._own_answer(caller, rb"HTTP/1\.1 200 OK")
+        if line != b"HTTP/1.1 200 OK" or content.get("name", _OWN_NAME) != _OWN_NAME:
+            self._complain(f"it does not say what it is but {line!r}")
 
     def _check_cut(self, status_line: bytes, caller: Caller) -> None:
         """A head may come; then the connection is reset, or ends before the body does."""

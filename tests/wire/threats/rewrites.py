@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core import caller, framing, guard, headers, policy, response_head, target
+from sidecar.core import caller, client_id, framing, guard, headers, policy, response_head, target
 from sidecar.proxy import intake
 from sidecar.upstream import chunks, connection
 
@@ -91,7 +91,7 @@ REWRITTEN: Final = dict(
         *_at(
             target,
             "_refuse_disguised_token_path",
-            ("too many encodings", "    _refuse(_NESTED)", "", "token-encoded-nine-times"),
+            ("too many encodings", "    _refuse(Rule.NESTED)", "", "token-encoded-nine-times"),
             ("disguised in any case", ".casefold()", "", "token-capital-encoded"),
             ("Kelvin sign", 'decode("utf-8", "replace")', 'decode("latin-1")', "token-kelvin-sign"),
             ("? ends the path", '.partition(b"?")[0]', "", "token-question-mark-encoded"),
@@ -106,15 +106,24 @@ REWRITTEN: Final = dict(
             ("below the token path", "names[1:3] ==", "names[1:] ==", "token-below"),
         ),
         *_at(
-            target,
-            "_swap_alias",
-            ("alias decoded", 'unquote(segment) if "%" in segment else segment', "segment", "alias-braces-encoded"),
+            client_id,
+            "ClientIdRules.place",
+            ("alias decoded", "unquote(segment)", "segment", "alias-braces-encoded"),
             (
                 "alias behind a version",
                 "not is_version(unquote(path[1 : start - 1]))",
                 "False",
                 "alias-without-version",
             ),
+            (
+                "version decoded",
+                "unquote(path[1 : start - 1])",
+                "path[1 : start - 1]",
+                "another-client-id-version-encoded",
+            ),
+            ("another ClientId", "return path, True", "return path, False", "another-client-id"),
+            ("our ClientId in any case", "name.casefold() ==", "name ==", "client-id-in-other-case"),
+            ("an empty ClientId", "not segment and end == len(path)", "not segment", "another-client-id-empty"),
         ),
         *_at(
             headers,

@@ -13,6 +13,7 @@ from typing import Final
 
 from sidecar.core.errors import ErrorCode
 from tests.wire.threats.case import (
+    ABOUT,
     AS_SENT,
     LOCAL_TOKEN,
     REFUSED,
@@ -128,7 +129,8 @@ ALLOW: Final = group(
     row("allow-head-is-not-get", request(b"HEAD " + USERS + b" HTTP/1.1"), _DENIED, on="allowing"),
     row("allow-other-path", get(b"/v2.01/acme/wallets"), _DENIED, on="allowing"),
     row("allow-prefix-is-not-enough", get(b"/v2.01/acme/userslist"), _DENIED, on="allowing"),
-    row("allow-root", get(b"/"), _DENIED, on="allowing"),
+    row("allow-root", sized(b"", target=b"/"), _DENIED, on="allowing"),
+    row("allow-root-get", get(b"/"), ABOUT, on="allowing"),
     row("allow-shorter", get(b"/v2.01/users"), _DENIED, on="allowing"),
     row("allow-other-version", get(b"/v3.0/acme/users"), _DENIED, on="allowing"),
     row("allow-slash-encoded", get(b"/v2.01/acme/users%2f1"), _DENIED, on="allowing"),

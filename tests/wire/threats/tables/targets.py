@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from sidecar.core.errors import ErrorCode
 from tests.wire.threats.case import (
+    ABOUT,
     AS_SENT,
     REFUSED,
     Case,
@@ -20,6 +22,7 @@ from tests.wire.threats.case import (
     group,
     post,
     refused,
+    request,
     row,
     sized,
     up,
@@ -181,13 +184,14 @@ UNTOUCHED: Final = group(
         _below,
         AS_SENT,
     ),
-    row("root", get(b"/"), AS_SENT),
-    row("root-query", get(b"/?x"), AS_SENT),
+    row("root-post", sized(b"{}", target=b"/"), AS_SENT),
     row("other-version", get(b"/V3.0/acme/users"), AS_SENT),
     row("no-version", get(b"/x/y"), AS_SENT),
 )
 
 _LINE: Final = b"GET /v2.01/acme/users HTTP/1.1"
+
+_FOREIGN: Final = refused(ErrorCode.CLIENT_ID_MISMATCH)
 
 ALIASES: Final = group(
     "the ClientId and its aliases",
@@ -199,8 +203,8 @@ ALIASES: Final = group(
     row("alias-query", get(b"/V2_01/_?x=_"), forwarded(up(b"GET /V2_01/acme?x=_ HTTP/1.1"))),
     row("alias-not-there", get(b"/v2.01/acme/_/users"), AS_SENT),
     row("alias-without-version", get(b"/x/_/users"), AS_SENT),
-    row("alias-encoded-twice", get(b"/v2.01/%255f/users"), AS_SENT),
-    row("alias-in-other-case", get(b"/v2.01/{clientid}/users"), AS_SENT),
+    row("alias-encoded-twice", get(b"/v2.01/%255f/users"), _FOREIGN),
+    row("alias-in-other-case", get(b"/v2.01/{clientid}/users"), _FOREIGN),
     row("prefix", get(_A + b"users?x"), forwarded(up(b"GET /mango/pay/v2.01/acme/users?x HTTP/1.1")), on="prefixed"),
     row("prefix-cannot-be-left", get(b"/../v2.01/acme/users"), refused(), on="prefixed"),
     row("prefix-cannot-be-left-encoded", get(b"/%2e%2e/admin"), refused(), on="prefixed"),
@@ -213,4 +217,35 @@ ALIASES: Final = group(
     ),
 )
 
-CASES: Final[tuple[Case, ...]] = (*TRAVERSALS, *CHARACTERS, *UNTOUCHED, *ALIASES)
+OTHERS: Final = group(
+    "another ClientId",
+    each(
+        {
+            "another-client-id": b"/v2.01/another/users",
+            "another-client-id-alone": b"/v2.01/another",
+            "another-client-id-query": b"/v2.01/another?x=/v2.01/acme/",
+            "another-client-id-v3": b"/V3.0/another/users",
+            "another-client-id-underscore": b"/V2_01/another/users",
+            "another-client-id-encoded": b"/v2.01/%61nother/users",
+            "another-client-id-version-encoded": b"/v2%2e01/another/users",
+            "another-client-id-slash-encoded": b"/v2.01/acme%2fusers",
+            "another-client-id-parameter": b"/v2.01/acme;x/users",
+            "another-client-id-longer": b"/v2.01/acme2/users",
+            "another-client-id-empty": b"/v2.01//acme/users",
+        },
+        get,
+        _FOREIGN,
+    ),
+    row("client-id-in-other-case", get(b"/v2.01/ACME/users"), AS_SENT),
+    row("client-id-encoded", get(b"/v2.01/%61cme/users"), AS_SENT),
+    row("no-client-id", get(b"/v2.01/countries/authorizations"), AS_SENT),
+    row("no-client-id-version", get(b"/v2.01"), AS_SENT),
+)
+
+PORT: Final = group(
+    "the port itself",
+    each({"root": b"/", "root-query": b"/?x", "root-question-mark": b"/?"}, get, ABOUT),
+    row("root-head", request(b"HEAD / HTTP/1.1"), ABOUT),
+)
+
+CASES: Final[tuple[Case, ...]] = (*TRAVERSALS, *CHARACTERS, *UNTOUCHED, *ALIASES, *OTHERS, *PORT)

@@ -1,0 +1,57 @@
+"""What the proxy port says of itself at ``GET /`` (contract section 4.2).
+
+Somebody who opens the port's address wants to know what it is and how to call
+it. Whoever has not proven the caller key learns no more than that there is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sidecar.proxy.raw_response import RawResponse
+from sidecar.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%s\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What may be told to anybody who passes the guard; neither the ClientId nor a secret is here."""
+
+    environment: str
+    #: What stands for the ClientId in an example.
+    client_segment: str
+    #: The URL of the page of the admin port, once it listens; None: it is off.
+    admin: Callable[[], str | None]
+    needs_caller_key: bool
+
+    def response(self, *, head_only: bool, keep_alive: bool) -> RawResponse:
+        """Return the response to ``GET /``, or to ``HEAD /``."""
+        body = msgspec.json.format(msgspec.json.encode(self._facts()), indent=2) + b"\n"
+        connection = b"" if keep_alive else b"Connection: close\r\n"
+        return RawResponse(_HEAD % (len(body), connection), b"" if head_only else body, keep_alive)
+
+    def _facts(self) -> dict[str, str]:
+        if self.needs_caller_key:
+            return {
+                "name": "mangopay-sidecar",
+                "what": "A proxy for callers that have its key (listen.caller_key).",
+                "call": "Fetch a token at POST /v2.01/oauth/token with the key as the password, as Mangopay's SDKs do.",
+            }
+        return {
+            "name": "mangopay-sidecar",
+            "version": __version__,
+            "what": "A proxy: it adds an access token to each request, and forwards it to Mangopay.",
+            "environment": self.environment,
+            "call": f"GET /v2.01/{self.client_segment}/users?per_page=1 lists a user. Give SDKs this address as their "
+            "base URL.",
+            "page": self.admin() or "off",
+        }
