@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sidecar.emulator.execute import Call, Executor
+from sidecar.emulator import pages
+from sidecar.emulator.engine import acts
+from sidecar.emulator.engine.calls import Call
+from sidecar.emulator.engine.routes import PAGES, Match
 from sidecar.emulator.idempotency import well_formed
 from sidecar.emulator.ledger import WRITES, Entry
 from sidecar.emulator.messages import Answer, Headers, Request
-from sidecar.emulator.routes import BYTES, ECHO, SCOPED_TABLE, UNSCOPED_TABLE, Match
+from sidecar.emulator.probes import PROBES
+from sidecar.emulator.resources import CATALOGUE
 from sidecar.emulator.token_endpoint import TokenEndpoint
 from sidecar.emulator.tokens import Standing, Token
 
@@ -26,8 +30,6 @@ if TYPE_CHECKING:
 
 #: Where the control routes and the two test resources live: a path that Mangopay has not.
 CONTROL: Final = "__emulator__"
-
-_TEST_RESOURCES: Final = {"echo": Match(ECHO, {}), "bytes": Match(BYTES, {})}
 
 
 def is_token_endpoint(segments: tuple[str, ...]) -> bool:
@@ -50,12 +52,12 @@ class Api:
     def __init__(self, state: State, reports: Reports, token_hex: Callable[[int], str]) -> None:
         self._state = state
         self._reports = reports
-        self._executor = Executor(state, reports, token_hex)
+        self._token_hex = token_hex
         self.token_endpoint: Final = TokenEndpoint(state)
 
     def deliver(self, request: Request) -> Entry | None:
         """Enter a write that has arrived whole into the ledger; None for anything else."""
-        if request.method not in WRITES or is_token_endpoint(request.segments):
+        if request.method not in WRITES or is_token_endpoint(request.segments) or _is_page(request.segments):
             return None
         return self._state.ledger.deliver(request)
 
@@ -63,6 +65,8 @@ class Api:
         """Return Mangopay's answer to ``request``, whose ledger entry is ``entry``."""
         if is_token_endpoint(request.segments):
             return self.token_endpoint.answer(request)
+        if _is_page(request.segments):
+            return self._open(request)
         granted = self._authorize(request)
         if isinstance(granted, Answer):
             return granted
@@ -140,7 +144,7 @@ class Api:
             return self._reports.error(405, "method_not_allowed", message, None, ((b"Allow", allow),))
         if not granted.token.permits(match.route.scope, request.method):
             return self._reports.forbidden()
-        answer = self._executor.execute(Call(request, granted.client, match, int(self._state.clock.wall())))
+        answer = acts.execute(self._call(request, granted.client, match))
         if granted.entry is not None and answer.status < 300 and match.route.changes:
             self._state.ledger.execute(granted.entry)
         return answer
@@ -148,12 +152,22 @@ class Api:
     def _route(self, request: Request) -> Match | frozenset[str]:
         segments = request.segments
         if segments[:1] == (CONTROL,):
-            return _TEST_RESOURCES.get("/".join(segments[1:]), frozenset())
-        if len(segments) < 2:
-            return frozenset()
-        if _is_unscoped(segments):
-            return UNSCOPED_TABLE.find(segments[0], request.method, segments[1:])
-        return SCOPED_TABLE.find(segments[0], request.method, segments[2:])
+            return PROBES.get("/".join(segments[1:]), frozenset())
+        return CATALOGUE.find(request.method, segments)
+
+    def _call(self, request: Request, client: ClientState, match: Match) -> Call:
+        at = int(self._state.clock.wall())
+        return Call(
+            request, client, match.route, match.parameters, at, self._state, self._reports, CATALOGUE, self._token_hex
+        )
+
+    def _open(self, request: Request) -> Answer:
+        """Show a page to a person, who has no token."""
+        match = CATALOGUE.find(request.method, request.segments)
+        client = self._state.clients.get(request.segments[1]) if len(request.segments) > 1 else None
+        if client is None or not isinstance(match, Match):
+            return pages.not_found()
+        return acts.execute(self._call(request, client, match))
 
     def _triggered(self, request: Request) -> Answer | None:
         """Return the answer that the ``Tag`` of a POST asks for: see docs/emulator.md."""
@@ -180,7 +194,12 @@ _TRIGGER_LIMIT: Final = 16_384
 
 def _is_unscoped(segments: tuple[str, ...]) -> bool:
     """Tell whether a path has no ClientId."""
-    return len(segments) > 1 and segments[1].lower() in {"countries", "oauth"}
+    return len(segments) > 1 and segments[1].lower() in CATALOGUE.unscoped
+
+
+def _is_page(segments: tuple[str, ...]) -> bool:
+    """Tell whether a path is that of a page, or of anything else that needs no token."""
+    return segments[:1] == (PAGES,)
 
 
 def _is_embedded(segments: tuple[str, ...]) -> bool:

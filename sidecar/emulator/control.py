@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sidecar.emulator import faults as faulting
+from sidecar.emulator import sca
+from sidecar.emulator.engine import transitions
+from sidecar.emulator.engine.bodies import parse_object
 from sidecar.emulator.messages import Answer, Request, json_answer
 from sidecar.emulator.settings import Credentials
-from sidecar.emulator.state import AUTHENTICATED_FOR
-from sidecar.emulator.validation import parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,6 +40,7 @@ class Control:
             ("POST", "lockout"): self._lockout,
             ("POST", "sca"): self._sca,
             ("POST", "authenticate"): self._authenticate,
+            ("POST", "settle"): self._settle,
             ("POST", "age"): self._age,
             ("POST", "faults"): self._add_fault,
             ("GET", "faults"): self._list_faults,
@@ -119,15 +121,28 @@ class Control:
     def _authenticate(self, body: Body) -> Answer:
         client_id = _take(body, "client_id", str)
         identifier = _take(body, "id", str)
-        seconds = _take(body, "seconds", float, AUTHENTICATED_FOR)
+        seconds = _take(body, "seconds", float, sca.AUTHENTICATED_FOR)
         _nothing_else(body)
         client = self._state.client(client_id)
-        if client.find("User", identifier) is None:
+        if client.user(identifier) is None:
             message = f"{client_id} has no user {identifier}"
             raise ValueError(message)
-        until = self._state.clock.wall() + seconds
-        client.authenticate(identifier, until)
-        return json_answer(200, {"id": identifier, "until": int(until)})
+        wall = self._state.clock.wall()
+        sca.authenticate(client, identifier, wall, seconds)
+        return json_answer(200, {"id": identifier, "until": int(wall + seconds)})
+
+    def _settle(self, body: Body) -> Answer:
+        client_id = _take(body, "client_id", str)
+        identifier = _take(body, "id", str)
+        name = _take(body, "transition", str)
+        _nothing_else(body)
+        client = self._state.client(client_id)
+        resource = client.find_any(identifier)
+        if resource is None:
+            message = f"{client_id} has no resource {identifier}"
+            raise ValueError(message)
+        transitions.move(client, resource, name, int(self._state.clock.wall()))
+        return json_answer(200, resource)
 
     def _age(self, body: Body) -> Answer:
         seconds = _take(body, "seconds", float)

@@ -72,13 +72,13 @@ class Reports:
         body = {"Message": "The authorization credentials are not valid", "Type": kind, "Date": int(self._clock.wall())}
         return json_answer(401, body)
 
-    def sca_required(self, *, body: bool = True) -> Answer:
-        """Return the 401 that asks for strong customer authentication: the token is fine.
+    def sca_required(self, url: str | None = None, *, body: bool = True) -> Answer:
+        """Return the 401 that asks for strong customer authentication at ``url``: the token is fine.
 
         Mangopay sends it without a body as well: ``body``.
         """
-        redirect = f"PendingUserAction RedirectUrl={SCA_URL}{next(self._serial):016x}".encode()
-        headers = ((b"WWW-Authenticate", redirect),)
+        redirect = f"PendingUserAction RedirectUrl={url or f'{SCA_URL}{next(self._serial):016x}'}"
+        headers = ((b"WWW-Authenticate", redirect.encode()),)
         if not body:
             return Answer(401, headers=headers)
         return self.error(401, "sca_required", "SCA required to perform this action.", None, headers)

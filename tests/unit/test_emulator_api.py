@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from sidecar.emulator.sca import authenticate
 from sidecar.emulator.settings import Credentials
-from sidecar.emulator.state import AUTHENTICATED_FOR
 from tests.support.clock import FakeClock
 from tests.support.emulator import LEGAL_USER, NATURAL_USER, Direct, basic, header, issue_token, read
 
@@ -164,7 +164,7 @@ def test_a_flagged_wallet_asks_for_the_user(mangopay: Direct, wallet: dict[str, 
     mangopay.state.client("acme").sca[wallet["Id"]] = True
     answer = mangopay.call("GET", path.format(**wallet))
     assert answer.status == 401
-    assert header(answer, "WWW-Authenticate")[0].startswith("PendingUserAction RedirectUrl=https://sca")
+    assert header(answer, "WWW-Authenticate")[0].startswith("PendingUserAction RedirectUrl=http")
     assert mangopay.state.stats.refused_tokens == dict.fromkeys(mangopay.state.stats.refused_tokens, 0)
 
 
@@ -205,7 +205,7 @@ def test_a_user_is_an_owner_unless_told_otherwise(mangopay: Direct, user: dict[s
 async def test_an_authentication_holds_for_180_days(clock: FakeClock) -> None:
     mangopay = Direct(clock, expires_in=1e9)
     owner = mangopay.create("users/natural", {**NATURAL_USER, "UserCategory": "OWNER"})["Id"]
-    mangopay.state.client("acme").authenticate(owner, clock.wall() + AUTHENTICATED_FOR)
+    authenticate(mangopay.state.client("acme"), owner, clock.wall())
     statuses = [mangopay.call("GET", f"users/{owner}/wallets").status]
     await clock.advance(180 * 24 * 3600 - 1)
     statuses.append(mangopay.call("GET", f"users/{owner}/wallets").status)
@@ -219,7 +219,7 @@ def test_every_owner_of_a_wallet_has_to_authenticate(clock: FakeClock, mangopay:
     shared = mangopay.create("wallets", {"Owners": owners, "Description": "w", "Currency": "EUR"})["Id"]
     statuses = []
     for owner in owners:
-        mangopay.state.client("acme").authenticate(owner, clock.wall() + 1)
+        authenticate(mangopay.state.client("acme"), owner, clock.wall())
         statuses.append(mangopay.call("GET", f"wallets/{shared}").status)
     assert statuses == [401, 200]
 
@@ -238,7 +238,7 @@ def test_the_sca_401_comes_without_a_body_by_switch(mangopay: Direct, wallet: di
         mangopay.call("POST", "users/natural", {**NATURAL_USER, "Tag": "SCA"}),
     ):
         assert (answer.status, answer.body) == (401, b"")
-        assert header(answer, "WWW-Authenticate")[0].startswith("PendingUserAction RedirectUrl=https://sca")
+        assert header(answer, "WWW-Authenticate")[0].startswith("PendingUserAction RedirectUrl=http")
 
 
 def test_a_flag_can_exempt_an_owner(mangopay: Direct, wallet: dict[str, Any]) -> None:

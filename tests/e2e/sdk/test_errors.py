@@ -69,7 +69,7 @@ def test_an_sca_challenge_reaches_the_app_untouched(app: SdkApp, mangopay: Mango
     assert told.status == 401
     assert told.error is not None
     assert told.error["Type"] == "sca_required"
-    assert told.headers["www-authenticate"].startswith("PendingUserAction RedirectUrl=https://sca.")
+    assert told.headers["www-authenticate"].startswith(f"PendingUserAction RedirectUrl={mangopay.url}/pages/acme/sca/")
     assert "x-sidecar-recovered" not in told.headers
     assert (len(mangopay.calls), mangopay.token_requests) == (3, 0)
 

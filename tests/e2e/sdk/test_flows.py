@@ -84,6 +84,7 @@ def test_a_transfer_moves_money_once(app: SdkApp, mangopay: Mangopay, user: str,
     receiver = app.do("create_legal_user", name="Seller").id
     mangopay.authenticate(receiver)
     other = app.do("create_wallet", owner=receiver, description="sales").id
+    mangopay.fund(wallet, 500)
     executed = mangopay.executed
 
     made = app.do("transfer", user=user, receiver=receiver, to=other, amount=500, **{"from": wallet})
@@ -95,7 +96,8 @@ def test_a_transfer_moves_money_once(app: SdkApp, mangopay: Mangopay, user: str,
     assert mangopay.executed == executed + 1
 
 
-def test_money_leaves_to_a_bank_account(app: SdkApp, user: str, wallet: str) -> None:
+def test_money_leaves_to_a_bank_account(app: SdkApp, mangopay: Mangopay, user: str, wallet: str) -> None:
+    mangopay.fund(wallet, 100)
     account = app.do("add_bank_account", user=user)
     paid = app.do("pay_out", user=user, wallet=wallet, bank_account=account.id, amount=100)
 
