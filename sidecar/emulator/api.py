@@ -1,7 +1,7 @@
 """Mangopay as seen from a request: who may call, which key was used before, what the answer is.
 
 The order of the checks is: token, ClientId, rate limit, ``Idempotency-Key``, path,
-body. Nothing here touches a socket.
+the API key's permission, body. Nothing here touches a socket.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sidecar.emulator.execute import Call, Executor
+from sidecar.emulator import pages
+from sidecar.emulator.engine import acts
+from sidecar.emulator.engine.calls import Call
+from sidecar.emulator.engine.routes import PAGES, Match
 from sidecar.emulator.idempotency import well_formed
 from sidecar.emulator.ledger import WRITES, Entry
 from sidecar.emulator.messages import Answer, Headers, Request
-from sidecar.emulator.routes import BYTES, ECHO, SCOPED_TABLE, UNSCOPED_TABLE, Match
+from sidecar.emulator.probes import PROBES
+from sidecar.emulator.resources import CATALOGUE
 from sidecar.emulator.token_endpoint import TokenEndpoint
 from sidecar.emulator.tokens import Standing, Token
 
@@ -27,12 +31,19 @@ if TYPE_CHECKING:
 #: Where the control routes and the two test resources live: a path that Mangopay has not.
 CONTROL: Final = "__emulator__"
 
-_TEST_RESOURCES: Final = {"echo": Match(ECHO, {}), "bytes": Match(BYTES, {})}
-
 
 def is_token_endpoint(segments: tuple[str, ...]) -> bool:
     """Tell whether a path is the token endpoint's."""
     return len(segments) == 3 and segments[1].lower() == "oauth" and segments[2].lower() == "token"
+
+
+class Granted(msgspec.Struct, frozen=True):
+    """A request whose token and ClientId are in order; ``entry`` is a write's in the ledger."""
+
+    request: Request
+    client: ClientState
+    token: Token
+    entry: Entry | None
 
 
 class Api:
@@ -41,12 +52,12 @@ class Api:
     def __init__(self, state: State, reports: Reports, token_hex: Callable[[int], str]) -> None:
         self._state = state
         self._reports = reports
-        self._executor = Executor(state, reports, token_hex)
+        self._token_hex = token_hex
         self.token_endpoint: Final = TokenEndpoint(state)
 
     def deliver(self, request: Request) -> Entry | None:
         """Enter a write that has arrived whole into the ledger; None for anything else."""
-        if request.method not in WRITES or is_token_endpoint(request.segments):
+        if request.method not in WRITES or is_token_endpoint(request.segments) or _is_page(request.segments):
             return None
         return self._state.ledger.deliver(request)
 
@@ -54,20 +65,22 @@ class Api:
         """Return Mangopay's answer to ``request``, whose ledger entry is ``entry``."""
         if is_token_endpoint(request.segments):
             return self.token_endpoint.answer(request)
+        if _is_page(request.segments):
+            return self._open(request)
         granted = self._authorize(request)
         if isinstance(granted, Answer):
             return granted
         client = self._state.client(granted.client_id)
-        within = client.rates.count(self._state.clock.wall(), self._state.settings.rate_limits)
+        within = client.rates.count(self._state.clock.wall(), self._state.settings.windows)
         if self._state.settings.enforce_rate_limits and not within:
             answer = self._reports.rate_limit()
         else:
-            answer = self._keyed(request, client, entry)
+            answer = self._keyed(Granted(request, client, granted, entry))
         return _with_headers(answer, self._rate_headers(client))
 
     def _rate_headers(self, client: ClientState) -> Headers:
         settings = self._state.settings
-        return client.rates.headers(settings.rate_limits, settings.rate_headers)
+        return client.rates.headers(settings.windows, settings.rate_headers)
 
     def _authorize(self, request: Request) -> Token | Answer:
         """Return the token of a call that may go on, else the refusal."""
@@ -100,21 +113,23 @@ class Api:
                 stored.store(key, request.path, answer, wall)
         return answer
 
-    def _keyed(self, request: Request, client: ClientState, entry: Entry | None) -> Answer:
+    def _keyed(self, granted: Granted) -> Answer:
         """Refuse a used ``Idempotency-Key``, and keep the answer under a new one."""
+        request, client = granted.request, granted.client
         key = _key(request)
         if key is None:
-            return self._act(request, client, entry)
+            return self._act(granted)
         if not well_formed(key):
             return self._reports.incorrect({"Idempotency-Key": "16 to 36 letters, digits or dashes are needed."})
         wall = self._state.clock.wall()
         if client.stored_answers.used(key, wall):
             return self._reports.conflict()
-        answer = self._act(request, client, entry)
+        answer = self._act(granted)
         client.stored_answers.store(key, request.path, answer, wall)
         return answer
 
-    def _act(self, request: Request, client: ClientState, entry: Entry | None) -> Answer:
+    def _act(self, granted: Granted) -> Answer:
+        request = granted.request
         if self._state.settings.refuse_chunked and request.header(b"transfer-encoding") is not None:
             return self._reports.error(411, "length_required", "The Content-Length header is required")
         triggered = self._triggered(request) if self._state.settings.triggers else None
@@ -127,20 +142,32 @@ class Api:
             allow = ", ".join(sorted(match)).encode()
             message = "The method is not allowed on this path"
             return self._reports.error(405, "method_not_allowed", message, None, ((b"Allow", allow),))
-        answer = self._executor.execute(Call(request, client, match, int(self._state.clock.wall())))
-        if entry is not None and answer.status < 300 and match.route.changes:
-            self._state.ledger.execute(entry)
+        if not granted.token.permits(match.route.scope, request.method):
+            return self._reports.forbidden()
+        answer = acts.execute(self._call(request, granted.client, match))
+        if granted.entry is not None and answer.status < 300 and match.route.changes:
+            self._state.ledger.execute(granted.entry)
         return answer
 
     def _route(self, request: Request) -> Match | frozenset[str]:
         segments = request.segments
         if segments[:1] == (CONTROL,):
-            return _TEST_RESOURCES.get("/".join(segments[1:]), frozenset())
-        if len(segments) < 2:
-            return frozenset()
-        if _is_unscoped(segments):
-            return UNSCOPED_TABLE.find(segments[0], request.method, segments[1:])
-        return SCOPED_TABLE.find(segments[0], request.method, segments[2:])
+            return PROBES.get("/".join(segments[1:]), frozenset())
+        return CATALOGUE.find(request.method, segments)
+
+    def _call(self, request: Request, client: ClientState, match: Match) -> Call:
+        at = int(self._state.clock.wall())
+        return Call(
+            request, client, match.route, match.parameters, at, self._state, self._reports, CATALOGUE, self._token_hex
+        )
+
+    def _open(self, request: Request) -> Answer:
+        """Show a page to a person, who has no token."""
+        match = CATALOGUE.find(request.method, request.segments)
+        client = self._state.clients.get(request.segments[1]) if len(request.segments) > 1 else None
+        if client is None or not isinstance(match, Match):
+            return pages.not_found()
+        return acts.execute(self._call(request, client, match))
 
     def _triggered(self, request: Request) -> Answer | None:
         """Return the answer that the ``Tag`` of a POST asks for: see docs/emulator.md."""
@@ -153,7 +180,7 @@ class Api:
         except msgspec.DecodeError:
             return None
         answers = {
-            "SCA": self._reports.sca_required,
+            "SCA": lambda: self._reports.sca_required(body=self._state.settings.sca_body),
             "E429": self._reports.rate_limit,
             "E500": self._reports.server_error,
         }
@@ -167,7 +194,12 @@ _TRIGGER_LIMIT: Final = 16_384
 
 def _is_unscoped(segments: tuple[str, ...]) -> bool:
     """Tell whether a path has no ClientId."""
-    return len(segments) > 1 and segments[1].lower() in {"countries", "oauth"}
+    return len(segments) > 1 and segments[1].lower() in CATALOGUE.unscoped
+
+
+def _is_page(segments: tuple[str, ...]) -> bool:
+    """Tell whether a path is that of a page, or of anything else that needs no token."""
+    return segments[:1] == (PAGES,)
 
 
 def _is_embedded(segments: tuple[str, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
 from sidecar.emulator.messages import Answer, Headers, json_answer
@@ -10,7 +10,6 @@ from sidecar.emulator.messages import Answer, Headers, json_answer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.emulator.state import Resource
 
 _DEFAULT_SIZE: Final = 10
 _LARGEST_SIZE: Final = 100
@@ -25,7 +24,9 @@ def parse_query(query: str) -> dict[str, str]:
     return {name.lower(): value for name, value in parse_qsl(query, keep_blank_values=True)}
 
 
-def page(resources: Iterable[Resource], query: dict[str, str], base: str, date_field: str = "CreationDate") -> Answer:
+def page(
+    resources: Iterable[dict[str, Any]], query: dict[str, str], base: str, date_field: str = "CreationDate"
+) -> Answer:
     """Return the page that ``query`` asks for, with the headers that tell how many there are.
 
     ``base`` is the absolute URL of the list without its query; ``date_field`` is what
@@ -46,7 +47,7 @@ def page(resources: Iterable[Resource], query: dict[str, str], base: str, date_f
     return json_answer(200, chosen[start : start + size], headers)
 
 
-def _passes(item: Resource, query: dict[str, str], date_field: str) -> bool:
+def _passes(item: dict[str, Any], query: dict[str, str], date_field: str) -> bool:
     for name, field in _FILTERS.items():
         wanted = query.get(name)
         if wanted and field in item and str(item[field]).lower() not in wanted.lower().split(","):

@@ -103,6 +103,7 @@ class Emulator:
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, ssl_context: ssl.SSLContext | None = None) -> int:
         """Listen, and return the port; raises OSError if it cannot be had."""
         loop = asyncio.get_running_loop()
+        self.state.scheme = "http" if ssl_context is None else "https"
         self._listener = Listener(self._handle, self._accepted, self._keepalive_timeout)
         self._server = await loop.create_server(self._listener, host, port, ssl=ssl_context, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]

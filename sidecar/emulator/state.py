@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
@@ -16,12 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.clock import Clock
+    from sidecar.emulator.engine.kinds import Kind
+    from sidecar.emulator.sca import Ticket
     from sidecar.emulator.settings import Credentials, Settings
-
-Resource = dict[str, Any]
 
 #: Identifiers count up from here, in one series for each ClientId.
 _FIRST: Final = 1001
+
+
+class Resource(dict[str, Any]):
+    """One resource: its fields, and its type.
+
+    ``due``: the transition that is decided and takes place when the resource is viewed.
+    """
+
+    __slots__ = ("due", "kind")
+
+    def __init__(self, kind: Kind, fields: dict[str, Any]) -> None:
+        super().__init__(fields)
+        self.kind = kind
+        self.due: str | None = None
 
 
 class Collection(OrderedDict[str, Resource]):
@@ -44,14 +59,19 @@ class ClientState:
     def __init__(self, client_id: str, kept: int) -> None:
         self.client_id: Final = client_id
         self.collections: Final[dict[str, Collection]] = {}
-        self.events: Final[deque[Resource]] = deque(maxlen=kept)
+        self.events: Final[deque[dict[str, Any]]] = deque(maxlen=kept)
         self.stored_answers: Final = StoredAnswers(kept)
         self.rates: Final = Rates()
         #: Whether viewing a resource, by Id, asks for SCA; one that is not here decides by ``ScaContext``.
         self.sca: Final[dict[str, bool]] = {}
-        self.profile: Resource = {}
+        #: Until when (Unix seconds) a user, by Id, counts as authenticated.
+        self.authenticated: Final[dict[str, float]] = {}
+        #: The authentications that users were asked for, by what their URL ends with.
+        self.tickets: Final[OrderedDict[str, Ticket]] = OrderedDict()
+        self.profile: dict[str, Any] = {}
         self._kept = kept
         self._next = _FIRST
+        self._next_ticket: Final = itertools.count(1)
 
     def collection(self, name: str) -> Collection:
         """Return the resources of one type."""
@@ -64,6 +84,26 @@ class ClientState:
         """Return the resource of type ``name`` with this Id, or None."""
         found = self.collections.get(name)
         return None if found is None else found.get(identifier)
+
+    def find_any(self, identifier: str) -> Resource | None:
+        """Return the resource of whatever type with this Id, or None."""
+        return next((found[identifier] for found in self.collections.values() if identifier in found), None)
+
+    def user(self, identifier: str) -> Resource | None:
+        """Return the user with this Id, or None."""
+        return self.find("User", identifier)
+
+    def tell(self, event: str, resource_id: str, at: int) -> None:
+        """Tell of something that happened at ``at`` (Unix seconds)."""
+        self.events.append({"ResourceId": resource_id, "EventType": event, "Date": at})
+
+    def new_ticket(self, ticket: Ticket) -> str:
+        """Keep an authentication that a user is asked for; return what its URL ends with."""
+        name = f"sca_{next(self._next_ticket):016x}"
+        self.tickets[name] = ticket
+        if len(self.tickets) > self._kept:
+            self.tickets.popitem(last=False)
+        return name
 
     def new_id(self, prefix: str) -> str:
         """Return the next identifier, like ``user_m_00001001``."""
@@ -131,6 +171,8 @@ class State:
         self.ledger: Final = Ledger(kept)
         self.stats = Stats()
         self.clients: Final[dict[str, ClientState]] = {}
+        #: How URLs of the emulator's own begin.
+        self.scheme: Literal["http", "https"] = "http"
         self._token_hex = token_hex
         self._kept = kept
         self._initial_settings: Final = settings

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
 
-#: Enough of a natural user to be accepted.
-NATURAL_USER: Final = {"FirstName": "Victor", "LastName": "Hugo", "Email": "victor@example.com"}
+#: Enough of a natural user to be accepted. A payer's wallet can be viewed without authentication.
+NATURAL_USER: Final = {
+    "FirstName": "Victor",
+    "LastName": "Hugo",
+    "Email": "victor@example.com",
+    "UserCategory": "PAYER",
+}
 #: Ten euros.
 EUR: Final = {"Currency": "EUR", "Amount": 1000}
 NO_FEES: Final = {"Currency": "EUR", "Amount": 0}
@@ -33,6 +38,7 @@ LEGAL_USER: Final = {
     "LegalRepresentativeFirstName": "A",
     "LegalRepresentativeLastName": "B",
     "Email": "acme@example.com",
+    "UserCategory": "PAYER",
 }
 
 
@@ -77,11 +83,13 @@ def basic(client_id: str = "acme", api_key: str = "key") -> str:
     return "Basic " + base64.b64encode(f"{client_id}:{api_key}".encode()).decode()
 
 
-def issue_token(emulator: Emulator, client_id: str = "acme", *, embedded: bool = False) -> str:
+def issue_token(
+    emulator: Emulator, client_id: str = "acme", *, embedded: bool = False, permissions: frozenset[str] | None = None
+) -> str:
     """Return a token that was given out without a call of the token endpoint."""
     state = emulator.state
     expires_at = state.clock.now() + state.settings.expires_in
-    return state.tokens.issue(client_id, embedded=embedded, expires_at=expires_at)
+    return state.tokens.issue(client_id, embedded=embedded, expires_at=expires_at, permissions=permissions)
 
 
 def request(method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None) -> bytes:
@@ -149,6 +157,12 @@ class Direct:
         api = self.emulator.api
         return api.answer(request, api.deliver(request))
 
+    def control(self, method: str, route: str, body: object = None) -> Answer:
+        """Return the answer of a control route."""
+        path = f"/__emulator__/{route}"
+        data = b"" if body is None else json.dumps(body).encode()
+        return self.emulator.control.answer(Request(method, path, split_path(path), "", (), data, 0.0), "127.0.0.1")
+
     def create(self, path: str, body: object) -> dict[str, Any]:
         """Create a resource that must be accepted, and return it."""
         answer = self.call("POST", path, body)
@@ -198,11 +212,47 @@ class Platform(Direct):
             },
         )
 
-    def mandate(self) -> dict[str, Any]:
+    def mandate(self, **fields: Any) -> dict[str, Any]:
         account = self.bank_account()["Id"]
         return self.create(
-            "mandates/directdebit/web/", {"BankAccountId": account, "Culture": "EN", "ReturnURL": "http://x"}
+            "mandates/directdebit/web/", {"BankAccountId": account, "Culture": "EN", "ReturnURL": "http://x", **fields}
         )
+
+    def fund(self) -> None:
+        """Let the user's wallet have ten euros."""
+        self.pay_in("direct", Fees=NO_FEES)
+
+    @property
+    def funded(self) -> str:
+        """The user's wallet, with ten euros more in it."""
+        self.fund()
+        return self.wallet
+
+    @property
+    def paid_in(self) -> str:
+        """The Id of a new pay-in that succeeded."""
+        identifier: str = self.pay_in("direct")["Id"]
+        return identifier
+
+    def card(self) -> str:
+        """Return the Id of a card of the user."""
+        path = "cardregistrations"
+        registration = self.create(path, {"UserId": self.user, "Currency": "EUR"})["Id"]
+        identifier: str = read(self.call("PUT", f"{path}/{registration}", {"RegistrationData": "data=a"}))["CardId"]
+        return identifier
+
+    def settle(self, identifier: str, transition: str) -> dict[str, Any]:
+        """Let happen what a resource waits for, and return it."""
+        told = {"client_id": self.client_id, "id": identifier, "transition": transition}
+        answer = self.control("POST", "settle", told)
+        assert answer.status == 200, answer.body
+        resource: dict[str, Any] = read(answer)
+        return resource
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what happened, oldest first."""
+        happened: list[dict[str, Any]] = read(self.call("GET", "events?per_page=100"))
+        return happened
 
     def balance(self, wallet: str) -> int:
         amount: int = read(self.call("GET", f"wallets/{wallet}"))["Balance"]["Amount"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from sidecar.emulator.engine.routes import Catalogue
 from sidecar.emulator.faults import ACTIONS, Rule, Stage, parse
+from sidecar.emulator.resources import CATALOGUE, FILES
 from sidecar.emulator.settings import Settings
 from tests.support.clock import FakeClock
-from tests.support.emulator import new_emulator
+from tests.support.emulator import EUR, Platform, new_emulator, read
 
 MANUAL = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
 
@@ -43,3 +46,27 @@ def test_the_rules_in_the_manual_are_rules() -> None:
     assert len(rules) >= 4
     for found in rules:
         parse("".join(found))
+
+
+def test_the_manual_names_every_transition() -> None:
+    kinds = {route.kind for route in CATALOGUE.routes if route.kind is not None}
+    names = {each.name for kind in kinds for each in kind.transitions}
+    assert [name for name in sorted(names) if f"`{name}`" not in MANUAL] == []
+
+
+def test_the_resource_in_the_manual_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that the manual shows, taken as it stands."""
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL) if "EMULATED" in block)
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/emulator.md", "exec"), names)
+    monkeypatch.setattr("sidecar.emulator.api.CATALOGUE", Catalogue([*FILES.values(), names["EMULATED"]]))
+    platform = Platform(FakeClock())
+    path = f"users/{platform.user}/vouchers"
+    assert platform.call("POST", path, {"Value": EUR, "Reason": "BRIBE"}).status == 400
+    voucher = platform.create(path, {"Value": EUR, "Reason": "GIFT"})
+    assert (voucher["Code"], voucher["Status"], voucher["UserId"]) == (voucher["Id"][-4:], "OPEN", platform.user)
+    assert platform.list(path) == [voucher["Id"]]
+    answers = [platform.call("PUT", f"vouchers/{voucher['Id']}/redeem") for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 400]
+    assert read(answers[1])["Type"] == "voucher_used"
+    assert [event["EventType"] for event in platform.events()] == ["VOUCHER_CREATED", "VOUCHER_REDEEMED"]

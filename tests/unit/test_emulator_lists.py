@@ -60,9 +60,10 @@ def test_answers_that_are_no_lists_have_no_page_headers(platform: Platform) -> N
 
 
 def test_collections_are_bounded(clock: FakeClock) -> None:
-    from sidecar.emulator.state import ClientState
+    from sidecar.emulator.resources.hooks import HOOK
+    from sidecar.emulator.state import ClientState, Resource
 
     client = ClientState("acme", kept=2)
     for number in range(3):
-        client.collection("Hook").add({"Id": str(number)})
+        client.collection("Hook").add(Resource(HOOK, {"Id": str(number)}))
     assert [client.find("Hook", str(number)) is not None for number in range(3)] == [False, True, True]

@@ -130,7 +130,8 @@ def test_a_document_takes_pages_until_it_is_submitted(platform: Platform) -> Non
     assert document["Id"].startswith("kyc_doc_m_")
     page = {"File": base64.b64encode(b"x" * 10_000_000).decode()}
     assert platform.call("POST", f"{path}/{document['Id']}/pages", page).status == 204
-    assert platform.call("POST", f"{path}/{document['Id']}/pages", {}).status == 400
+    for file in ("", "not/base64!", 5):
+        assert platform.call("POST", f"{path}/{document['Id']}/pages", {"File": file}).status == 400
     assert platform.call("PUT", f"{path}/{document['Id']}", {"Status": "VALIDATION_ASKED"}).status == 200
     assert platform.call("POST", f"{path}/{document['Id']}/pages", page).status == 400
     assert platform.list(path) == platform.list("kyc/documents") == [document["Id"]]
@@ -187,3 +188,19 @@ def test_the_platform_can_be_read_and_changed(platform: Platform) -> None:
     changed = read(platform.call("PUT", "clients", {"PlatformURL": "https://x", "ClientId": "other", "Logo": None}))
     assert (changed["PlatformURL"], changed["ClientId"]) == ("https://x", "acme")
     assert platform.call("PUT", "clients", b"[]").status == 400
+
+
+@pytest.mark.parametrize("file", ["qqqq", "not base64!", None, base64.b64encode(b"<svg>").decode()])
+def test_a_logo_is_an_image(platform: Platform, file: str | None) -> None:
+    answer = platform.call("PUT", "clients/logo", {"File": file})
+    assert (answer.status, list(read(answer)["errors"])) == (400, ["File"])
+    image = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
+    assert platform.call("PUT", "clients/logo", {"File": image}).status == 204
+
+
+def test_a_payout_tells_that_the_name_was_compared(platform: Platform) -> None:
+    assert platform.pay_out()["RecipientVerificationOfPayee"]["RecipientVerificationCheck"] == "MATCH"
+
+
+def test_the_platform_has_a_phone_number(platform: Platform) -> None:
+    assert read(platform.call("GET", "clients"))["HeadquartersPhoneNumber"]

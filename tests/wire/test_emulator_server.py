@@ -12,6 +12,7 @@ from sidecar.emulator.sending import pattern
 from sidecar.emulator.server import Emulator, serve
 from sidecar.runtime import SystemClock
 from tests.support.emulator import (
+    NATURAL_USER,
     authorized,
     basic,
     call,
@@ -199,3 +200,17 @@ async def test_an_emulator_can_come_back_on_its_port() -> None:
         with await connect(emulator) as client:
             assert (await call(client, emulator, "GET", "/v2.01/acme/users")).status == 200
         assert emulator.url == f"http://127.0.0.1:{port}"
+
+
+# --- pages, for people without a token ---
+
+
+async def test_a_person_authenticates_at_the_page_that_the_401_names(emulator: Emulator, client: RawClient) -> None:
+    owner = read(await call(client, emulator, "POST", USERS, {**NATURAL_USER, "UserCategory": "OWNER"}))["Id"]
+    wallets = f"/v2.01/acme/users/{owner}/wallets"
+    challenge = header(await call(client, emulator, "GET", wallets), "WWW-Authenticate")[0]
+    page = "/" + challenge.partition("://")[2].partition("/")[2]
+    shown = await exchange(client, "GET", page)
+    done = await exchange(client, "POST", page, body=b"outcome=authenticate")
+    assert (shown.status, header(shown, "Content-Type")) == (200, ["text/html; charset=utf-8"])
+    assert (done.status, (await call(client, emulator, "GET", wallets)).status) == (200, 200)

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sidecar.emulator.sca import authenticate
 from sidecar.emulator.settings import Credentials
 from tests.support import canary
 from tests.support.emulator import new_emulator
@@ -63,6 +64,20 @@ class Mangopay:
     def revoke(self) -> None:
         """Revoke every token."""
         assert self._do(self._emulator.state.tokens.revoke) > 0
+
+    def authenticate(self, user: str) -> None:
+        """Let a user have authenticated: an owner's wallets can then be viewed."""
+        self._do(lambda: authenticate(self._emulator.state.client(CLIENT_ID), user, self._emulator.state.clock.wall()))
+
+    def fund(self, wallet: str, amount: int) -> None:
+        """Let there be money in a wallet; ``amount`` in cents."""
+
+        def fund() -> None:
+            found = self._emulator.state.client(CLIENT_ID).find("Wallet", wallet)
+            assert found is not None
+            found["Balance"]["Amount"] += amount
+
+        self._do(fund)
 
     def forget_what_came_in(self) -> None:
         """Begin a test: the emulator behaves again, the record is empty, the customers' data stays."""

@@ -28,8 +28,10 @@ def _no_token_is_asked_for(mangopay: Mangopay) -> object:
 
 
 @pytest.fixture
-def user(app: SdkApp) -> str:
-    return app.do("create_natural_user", email="zoe@example.org").id
+def user(app: SdkApp, mangopay: Mangopay) -> str:
+    identifier = app.do("create_natural_user", email="zoe@example.org").id
+    mangopay.authenticate(identifier)
+    return identifier
 
 
 @pytest.fixture
@@ -80,7 +82,9 @@ def test_a_card_pay_in_sends_the_payer_to_a_page(app: SdkApp, user: str, wallet:
 
 def test_a_transfer_moves_money_once(app: SdkApp, mangopay: Mangopay, user: str, wallet: str) -> None:
     receiver = app.do("create_legal_user", name="Seller").id
+    mangopay.authenticate(receiver)
     other = app.do("create_wallet", owner=receiver, description="sales").id
+    mangopay.fund(wallet, 500)
     executed = mangopay.executed
 
     made = app.do("transfer", user=user, receiver=receiver, to=other, amount=500, **{"from": wallet})
@@ -92,7 +96,8 @@ def test_a_transfer_moves_money_once(app: SdkApp, mangopay: Mangopay, user: str,
     assert mangopay.executed == executed + 1
 
 
-def test_money_leaves_to_a_bank_account(app: SdkApp, user: str, wallet: str) -> None:
+def test_money_leaves_to_a_bank_account(app: SdkApp, mangopay: Mangopay, user: str, wallet: str) -> None:
+    mangopay.fund(wallet, 100)
     account = app.do("add_bank_account", user=user)
     paid = app.do("pay_out", user=user, wallet=wallet, bank_account=account.id, amount=100)
 

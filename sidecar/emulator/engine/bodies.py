@@ -6,32 +6,37 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sidecar.emulator.kinds import ADDRESSES, BLANK_ADDRESS, Kind
+from sidecar.emulator.engine.kinds import ADDRESSES, BLANK_ADDRESS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sidecar.emulator.routes import Route
-    from sidecar.emulator.state import ClientState, Resource
+    from sidecar.emulator.state import ClientState
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
-    """Return a JSON object's members; an empty body counts as an empty object, anything else is None."""
+    """Return a JSON object's members; anything else is None.
+
+    No body counts as an empty object, and so does the JSON string ``""`` (PHP's SDK).
+    """
     if not body:
         return {}
     try:
         value = msgspec.json.decode(body)
     except msgspec.DecodeError:
         return None
-    return value if isinstance(value, dict) else None
+    return {} if value == "" else value if isinstance(value, dict) else None
 
 
-def given_fields(route: Route, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
-    """Return what of ``body`` the caller may set; nulls, and fields nobody knows, are dropped."""
-    allowed = route.settable
+def given_fields(kind: Kind, body: dict[str, Any], only: frozenset[str] | None = None) -> dict[str, Any]:
+    """Return what of ``body`` the caller may set, ``only`` at most; nulls, and fields nobody knows, are dropped.
+
+    Mangopay takes names in any case; of two spellings the later one counts.
+    """
     given = {}
-    for field, value in body.items():
-        if value is None or not kind.settable(field) or (allowed is not None and field not in allowed):
+    for name, value in body.items():
+        field = kind.settable.get(name.lower())
+        if value is None or field is None or (only is not None and field not in only):
             continue
         given[field] = {**BLANK_ADDRESS, **value} if field in ADDRESSES and isinstance(value, dict) else value
     return given
@@ -50,13 +55,24 @@ def find_errors(kind: Kind, given: dict[str, Any], client: ClientState, *, creat
     return errors
 
 
+def find_missing(kind: Kind, given: dict[str, Any], client: ClientState) -> tuple[str, str] | None:
+    """Return the collection and the Id of a resource that is sought and not there, or None."""
+    for field in kind.sought & given.keys():
+        for identifier in _identifiers(given[field]):
+            if client.find(kind.links[field], identifier) is None:
+                return kind.links[field], identifier
+    return None
+
+
 def _problem(kind: Kind, field: str, value: Any, client: ClientState) -> str | None:
     if field == "Email" and not (isinstance(value, str) and "@" in value):
         return "The field Email is not a valid e-mail address."
-    if field in kind.money and not _is_money(value):
+    if field in kind.money and not is_money(value):
         return f"The field {field} must have a Currency and an Amount of at least 0."
     if field in ADDRESSES and not isinstance(value, dict):
         return f"The field {field} must be an object."
+    if field in kind.checks and (problem := kind.checks[field](value)) is not None:
+        return problem
     collection = kind.links.get(field)
     if collection is not None:
         for identifier in _identifiers(value):
@@ -65,7 +81,8 @@ def _problem(kind: Kind, field: str, value: Any, client: ClientState) -> str | N
     return None
 
 
-def _is_money(value: Any) -> bool:
+def is_money(value: Any) -> bool:
+    """Tell whether a value has a currency and an amount of at least 0."""
     if not isinstance(value, dict):
         return False
     amount, currency = value.get("Amount"), value.get("Currency")
@@ -75,20 +92,3 @@ def _is_money(value: Any) -> bool:
 def _identifiers(value: Any) -> Iterator[str]:
     for identifier in value if isinstance(value, list) else [value]:
         yield identifier if isinstance(identifier, str) else str(identifier)
-
-
-def asks_for_sca(client: ClientState, resource: Resource | None, context: str | None) -> bool:
-    """Tell whether viewing ``resource`` (a user or a wallet) needs strong customer authentication.
-
-    A flag set for the resource decides; without one, a present user does who is, or
-    co-owns the wallet as, an owner (Mangopay: "SCA on wallet access").
-    """
-    if resource is None:
-        return False
-    flagged = client.sca.get(resource["Id"])
-    if flagged is not None:
-        return flagged
-    if context != "USER_PRESENT":
-        return False
-    users = [resource] if "Owners" not in resource else [client.find("User", owner) for owner in resource["Owners"]]
-    return any(user is not None and user.get("UserCategory") == "OWNER" for user in users)

@@ -1,0 +1,153 @@
+"""What a row can do without code of its own: create, view, update, move, list."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+from sidecar.emulator import paging, sca
+from sidecar.emulator.engine import transitions
+from sidecar.emulator.engine.bodies import find_errors, find_missing, given_fields
+from sidecar.emulator.engine.calls import Call, RefusalError
+from sidecar.emulator.engine.kinds import TRANSACTIONS, Kind
+from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.state import Resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.emulator.state import ClientState
+
+
+def execute(call: Call) -> Answer:
+    """Return the answer; a success of a write has changed the state."""
+    try:
+        for name, identifier in call.parameters.items():
+            collection = call.catalogue.parents.get(name)
+            if collection is not None:
+                call.found(collection, identifier)
+        return call.route.act(call)
+    except RefusalError as refusal:
+        return refusal.answer
+
+
+def create(call: Call) -> Answer:
+    """Make a resource of the body."""
+    return json_answer(200, add(call, given(call, creating=True)))
+
+
+def given(call: Call, *, creating: bool) -> dict[str, Any]:
+    """Return the fields in the body that count; raises RefusalError if they do not validate."""
+    kind, client = call.kind, call.client
+    fields = given_fields(kind, call.body(), call.route.settable)
+    missing = find_missing(kind, fields, client)
+    if missing is not None:
+        raise RefusalError(call.reports.not_found(*missing))
+    errors = find_errors(kind, fields, client, creating=creating)
+    if errors:
+        raise RefusalError(call.reports.incorrect(errors))
+    return fields
+
+
+def build(kind: Kind, client: ClientState, at: int) -> Resource:
+    """Return a new resource of ``kind``, not yet listed anywhere."""
+    resource = Resource(kind, deepcopy(dict(kind.template)))
+    resource["Id"] = client.new_id(kind.prefix)
+    resource["CreationDate"] = at
+    return resource
+
+
+def keep(client: ClientState, resource: Resource) -> None:
+    """List a resource where it belongs."""
+    client.collection(resource.kind.collection).add(resource)
+    if resource.kind.transaction:
+        client.collection(TRANSACTIONS).add(resource)
+
+
+def add(call: Call, fields: dict[str, Any]) -> Resource:
+    """Make, complete and list a resource of the row's kind; ``fields`` are in order."""
+    route, client = call.route, call.client
+    resource = build(call.kind, client, call.at)
+    resource.update(fields)
+    for field, value in route.fixed.items():
+        resource[field] = call.parameters[value[1:-1]] if value.startswith("{") else value
+    if route.effect is not None:
+        route.effect(call, resource)
+    keep(client, resource)
+    if route.event is not None:
+        client.tell(route.event, resource["Id"], call.at)
+    return resource
+
+
+def find(call: Call) -> Resource:
+    """Return the resource that ``{Id}`` names; a natural user is none under ``users/legal``.
+
+    Raises RefusalError if there is none.
+    """
+    resource = call.found(call.kind.collection, call.parameters["Id"])
+    person = resource.get("PersonType")
+    asked_for = {"natural", "legal"}.intersection(call.route.pattern.split("/"))
+    if person is not None and asked_for and person.lower() not in asked_for:
+        raise RefusalError(call.reports.not_found(call.kind.collection, call.parameters["Id"]))
+    return resource
+
+
+def view(call: Call) -> Answer:
+    """Show a resource, unless the user has to authenticate first."""
+    resource = find(call)
+    if call.route.sca:
+        sca.demand(call, resource)
+    due, resource.due = resource.due, None
+    if due is not None:
+        transitions.move(call.client, resource, due, call.at)
+    return json_answer(200, resource)
+
+
+def update(call: Call) -> Answer:
+    """Change what the body names."""
+    resource = find(call)
+    # What is refused half-way must have changed nothing: the change is made to a copy.
+    changed = Resource(resource.kind, deepcopy(dict(resource)))
+    changed.update(given(call, creating=False))
+    if call.route.effect is not None:
+        call.route.effect(call, changed)
+    resource.update(changed)
+    return json_answer(200, resource)
+
+
+def move(call: Call) -> Answer:
+    """Carry out the row's transition, with what else the body names."""
+    resource = find(call)
+    name = call.route.transition
+    assert name is not None  # noqa: S101 - the table is ours, a test walks it
+    fields = given(call, creating=False)
+    try:
+        transitions.move(call.client, resource, name, call.at)
+    except transitions.NotAllowedError as refused:
+        kind, message = refused.transition.refusal
+        raise RefusalError(call.reports.error(400, kind, message)) from None
+    resource.update(fields)
+    return json_answer(200, resource)
+
+
+def listed(call: Call) -> Answer:
+    """Show a page of a collection, unless the user has to authenticate first."""
+    route, client, parameters = call.route, call.client, call.parameters
+    if route.sca:
+        name, identifier = next(iter(parameters.items()))
+        sca.demand(call, call.found(call.catalogue.parents[name], identifier))
+    collection = client.collection(TRANSACTIONS if route.kind is None else route.kind.collection)
+    items: Iterable[Resource] = collection.values()
+    if route.by:
+        wanted = list(parameters.values())[-1]
+        items = [item for item in items if any(_holds(item.get(field), wanted) for field in route.by)]
+    return page(call, items)
+
+
+def page(call: Call, items: Iterable[dict[str, Any]], date_field: str = "CreationDate") -> Answer:
+    """Return the page of ``items`` that the query asks for."""
+    return paging.page(items, call.query, call.here + call.request.path, date_field)
+
+
+def _holds(value: Any, wanted: str) -> bool:
+    return wanted in value if isinstance(value, list) else value == wanted

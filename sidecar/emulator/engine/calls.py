@@ -1,0 +1,84 @@
+"""A request on its way through a row of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sidecar.emulator.engine.bodies import parse_object
+from sidecar.emulator.messages import Answer, Request
+from sidecar.emulator.paging import parse_query
+
+if TYPE_CHECKING:
+    from sidecar.emulator.engine.kinds import Kind
+    from sidecar.emulator.engine.routes import Catalogue, Route
+    from sidecar.emulator.reports import Reports
+    from sidecar.emulator.state import ClientState, Resource, State
+
+#: Answers a call.
+Act = Callable[["Call"], Answer]
+#: Completes a resource that was just made or changed, before it is shown.
+Effect = Callable[["Call", "Resource"], None]
+
+
+class RefusalError(Exception):
+    """The call is answered with an error; nothing was changed."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+class Call(msgspec.Struct, frozen=True, eq=False):
+    """An authorized request on a known path. ``at`` is Unix seconds."""
+
+    request: Request
+    client: ClientState
+    route: Route
+    parameters: dict[str, str]
+    at: int
+    state: State
+    reports: Reports
+    catalogue: Catalogue
+    token_hex: Callable[[int], str]
+
+    @property
+    def kind(self) -> Kind:
+        """The row's type of resource; only for rows that have one."""
+        assert self.route.kind is not None  # noqa: S101 - the table is ours, a test walks it
+        return self.route.kind
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters by name in lower case."""
+        return parse_query(self.request.query)
+
+    @property
+    def here(self) -> str:
+        """The emulator's own base URL, as the caller knows it."""
+        host = (self.request.header(b"host") or b"localhost").decode("latin-1")
+        return f"{self.state.scheme}://{host}"
+
+    def page(self, path: str) -> str:
+        """Return the URL of a page of this ClientId, for a person's browser."""
+        return f"{self.here}/pages/{self.client.client_id}/{path}"
+
+    def body(self) -> dict[str, Any]:
+        """Return the members of the JSON object in the body; raises RefusalError if it is none."""
+        body = parse_object(self.request.body)
+        if body is None:
+            raise self.incorrect("Body", "The body must be a JSON object.")
+        return body
+
+    def found(self, collection: str, identifier: str) -> Resource:
+        """Return a resource; raises RefusalError if there is none with this Id."""
+        resource = self.client.find(collection, identifier)
+        if resource is None:
+            raise RefusalError(self.reports.not_found(collection, identifier))
+        return resource
+
+    def incorrect(self, field: str, problem: str) -> RefusalError:
+        """Return the refusal (400) of one field, to be raised."""
+        return RefusalError(self.reports.incorrect({field: problem}))

@@ -1,0 +1,78 @@
+"""Pages that stand in for those of Mangopay and banks: plain, accessible, and working without script."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qs, urlsplit
+
+from sidecar.emulator.messages import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HTML: Final = b"text/html; charset=utf-8"
+#: Nothing but the page itself and its forms; never kept.
+_HEADERS: Final = (
+    (b"Cache-Control", b"no-store"),
+    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"),
+    (b"Referrer-Policy", b"no-referrer"),
+)
+_PAGE: Final = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>
+body {{ font: 1.125rem/1.5 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto; padding: 0 1rem; }}
+button {{ font: inherit; padding: .5rem 1rem; margin: 0 .5rem .5rem 0; }}
+</style>
+</head>
+<body>
+<main>
+<h1>{title}</h1>
+{content}
+</main>
+</body>
+</html>
+"""
+
+
+def page(title: str, *paragraphs: str, choices: Mapping[str, str] | None = None, status: int = 200) -> Answer:
+    """Return a page.
+
+    ``choices`` are buttons: what the form then sends as ``outcome``, and what is on
+    the button. The form is sent to the page's own URL.
+    """
+    parts = [f"<p>{escape(text)}</p>" for text in paragraphs]
+    if choices:
+        buttons = "\n".join(
+            f'<button name="outcome" value="{escape(value)}">{escape(label)}</button>'
+            for value, label in choices.items()
+        )
+        parts.append(f'<form method="post">\n{buttons}\n</form>')
+    html = _PAGE.format(title=escape(title), content="\n".join(parts))
+    return Answer(status, html.encode(), _HTML, _HEADERS)
+
+
+def redirect(url: str) -> Answer:
+    """Return a redirect that is fetched with GET (RFC 9110 section 15.4.4)."""
+    return Answer(303, headers=((b"Location", url.encode("latin-1", "replace")), *_HEADERS))
+
+
+def not_found() -> Answer:
+    """Return the page for a URL that stands for nothing."""
+    return page("Not found", "The emulator has no such page, or forgot what it was about.", status=404)
+
+
+def outcome(body: bytes) -> str | None:
+    """Return which button was pressed."""
+    values = parse_qs(body.decode("latin-1")).get("outcome")
+    return values[-1] if values else None
+
+
+def is_web_url(url: str) -> bool:
+    """Tell whether a person can be sent to ``url``: absolute, HTTP or HTTPS, in one line."""
+    return url.isprintable() and urlsplit(url).scheme in {"http", "https"}

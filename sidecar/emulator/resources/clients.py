@@ -1,0 +1,64 @@
+"""The platform itself: what Mangopay knows of it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.emulator.engine.routes import Emulated, does
+from sidecar.emulator.messages import Answer, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.emulator.engine.calls import Call
+
+_PROFILE: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("Logo", "PlatformDescription", "PlatformURL", "HeadquartersAddress", "TaxNumber")),
+    "PrimaryThemeColour": "#403f64",
+    "PrimaryButtonColour": "#403f64",
+    **dict.fromkeys(("TechEmails", "AdminEmails", "FraudEmails", "BillingEmails"), ()),
+    "PlatformCategorization": {"BusinessType": "MARKETPLACE", "Sector": "OTHERS"},
+    "HeadquartersPhoneNumber": "+33111111111",
+    "Licensor": "Mangopay S.A.",
+}
+#: How files begin that a logo may be: PNG, JPEG, GIF.
+_IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+
+
+def view(call: Call) -> Answer:
+    """Show the platform."""
+    client_id = call.client.client_id
+    return json_answer(200, {"ClientId": client_id, "Name": client_id, **_PROFILE, **call.client.profile})
+
+
+def update(call: Call) -> Answer:
+    """Change what the body names."""
+    body = call.body()
+    call.client.profile.update(
+        {name: value for name, value in body.items() if value is not None and name != "ClientId"}
+    )
+    return view(call)
+
+
+def upload_logo(call: Call) -> Answer:
+    """Take an image in base64."""
+    try:
+        image = base64.b64decode(str(call.body().get("File") or ""), validate=True)
+    except (binascii.Error, ValueError):
+        image = b""
+    if not image.startswith(_IMAGES):
+        raise call.incorrect("File", "The File field must be an image (PNG, JPEG or GIF) in base64.")
+    call.client.profile["Logo"] = call.page("logo")
+    return Answer(204)
+
+
+EMULATED: Final = Emulated(
+    scope="Client.Details",
+    routes=(
+        does("GET", "clients", view),
+        does("PUT", "clients", update),
+        does("PUT", "clients/logo", upload_logo),
+    ),
+)

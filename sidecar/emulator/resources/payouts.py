@@ -1,0 +1,100 @@
+"""Payouts to bank accounts: the bank is slow, so they stay CREATED until they are settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.emulator import money
+from sidecar.emulator.engine.kinds import Kind, Transition, fields
+from sidecar.emulator.engine.routes import Emulated, creates, views
+
+if TYPE_CHECKING:
+    from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.state import ClientState, Resource
+
+_NOT_COVERED: Final[money.Result] = ("002998", money.TOO_LITTLE[1])
+_REFUSED: Final[money.Result] = ("121999", "Generic withdrawal error")
+#: A lack of funds shows only when the payout is read: Mangopay looks at the wallet after it has answered.
+_FAIL: Final = "fail"
+
+
+def _send(client: ClientState, resource: Resource, at: int) -> None:
+    del client
+    resource.update(ExecutionDate=at, **money.result(money.SUCCESS))
+
+
+def _refuse(client: ClientState, resource: Resource, at: int) -> None:
+    del at
+    money.give_back(client, resource)
+
+
+PAY_OUT: Final = Kind(
+    name="PayOut",
+    collection="PayOut",
+    prefix="payout_m_",
+    template=fields(
+        *("BankAccountId", "BankWireRef", "PaymentRef", "ModeApplied", "FallbackReason", "RecipientId"),
+        "RecipientVerificationOfPayee",
+        **money.TRANSACTION,
+        Type="PAYOUT",
+        PaymentType="BANK_WIRE",
+        ExecutionType="DIRECT",
+        PayoutModeRequested="STANDARD",
+        ModeRequested="STANDARD",
+    ),
+    read_only=money.READ_ONLY
+    | {"PaymentType", "ExecutionType", "ModeApplied", "FallbackReason", "RecipientVerificationOfPayee"},
+    required=("AuthorId", "DebitedWalletId", *money.AMOUNTS, "BankAccountId"),
+    links={"AuthorId": "User", "DebitedWalletId": "Wallet", "BankAccountId": "BankAccount"},
+    money=money.AMOUNTS,
+    transitions=(
+        Transition(
+            name="send",
+            source=frozenset({"CREATED"}),
+            target="SUCCEEDED",
+            change=_send,
+            event="PAYOUT_NORMAL_SUCCEEDED",
+        ),
+        Transition(
+            name="refuse",
+            source=frozenset({"CREATED"}),
+            target="FAILED",
+            sets=money.result(_REFUSED),
+            change=_refuse,
+            event="PAYOUT_NORMAL_FAILED",
+        ),
+        Transition(
+            name=_FAIL,
+            source=frozenset({"CREATED"}),
+            target="FAILED",
+            sets=money.result(_NOT_COVERED),
+            event="PAYOUT_NORMAL_FAILED",
+        ),
+    ),
+    transaction=True,
+)
+
+
+def complete(call: Call, resource: Resource) -> None:
+    """Take the money from the wallet; if it has too little, the payout is going to fail."""
+    money.derive_amounts(call.client, resource)
+    resource["RecipientVerificationOfPayee"] = {
+        "RecipientVerificationId": f"vop-{resource['Id']}",
+        "RecipientVerificationCheck": "MATCH",
+        "RecipientVerificationMessage": "The name matches the account",
+    }
+    if money.covered(call.client, resource):
+        money.debit(call.client, resource)
+    else:
+        resource.due = _FAIL
+
+
+EMULATED: Final = Emulated(
+    scope="Payouts",
+    parents={"PayOutId": "PayOut"},
+    routes=(
+        creates("payouts/bankwire", PAY_OUT, complete, "PAYOUT_NORMAL_CREATED"),
+        views("payouts/bankwire/{Id}", PAY_OUT),
+        views("payouts/{Id}", PAY_OUT),
+    ),
+)

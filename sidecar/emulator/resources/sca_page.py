@@ -1,0 +1,46 @@
+"""The page where a person authenticates, whatever it is for: a stand-in for Mangopay's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.emulator import pages, sca
+from sidecar.emulator.engine.routes import PAGES, Emulated, does
+
+if TYPE_CHECKING:
+    from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.messages import Answer
+
+
+def show(call: Call) -> Answer:
+    """Show the page."""
+    ticket = call.client.tickets.get(call.parameters["Ticket"])
+    if ticket is None:
+        return pages.not_found()
+    return pages.page(
+        "Confirm that it is you",
+        f"User {ticket.user_id} of {call.client.client_id} is asked for strong customer authentication.",
+        choices={sca.AUTHENTICATE: "Authenticate", sca.REFUSE: "Refuse"},
+    )
+
+
+def choose(call: Call) -> Answer:
+    """Let a person have authenticated, or refused to; then go back to where the app said (``returnUrl``)."""
+    ticket = call.client.tickets.get(call.parameters["Ticket"])
+    chosen = pages.outcome(call.request.body)
+    if ticket is None or chosen not in {sca.AUTHENTICATE, sca.REFUSE}:
+        return pages.not_found()
+    authenticated = chosen == sca.AUTHENTICATE
+    sca.settle(call.client, ticket, call.state.clock.wall(), authenticated=authenticated)
+    back = call.query.get("returnurl", "")
+    if pages.is_web_url(back):
+        return pages.redirect(back)
+    return pages.page("Thank you" if authenticated else "Refused", "You can close this page.")
+
+
+EMULATED: Final = Emulated(
+    routes=(
+        does("GET", "sca/{Ticket}", show, version=PAGES),
+        does("POST", "sca/{Ticket}", choose, version=PAGES),
+    ),
+)

@@ -1,0 +1,66 @@
+"""Settlements of an external provider (V3.0)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.emulator.engine import acts
+from sidecar.emulator.engine.kinds import Kind, fields
+from sidecar.emulator.engine.routes import V3, Emulated, does, lists, views
+from sidecar.emulator.messages import json_answer
+
+if TYPE_CHECKING:
+    from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.messages import Answer
+    from sidecar.emulator.state import Resource
+
+
+def _check_name(value: Any) -> str | None:
+    return None if isinstance(value, str) else "The FileName must be a string."
+
+
+SETTLEMENT: Final = Kind(
+    name="Settlement",
+    collection="Settlement",
+    prefix="settlement_m_",
+    template=fields(
+        *("SettlementId", "SettlementDate", "ExternalProviderName", "FileName", "UploadUrl"),
+        Status="UPLOADED",
+        DeclaredIntentAmount=0,
+        ExternalProcessorFeesAmount=0,
+        ActualSettlementAmount=0,
+        FundsMissingAmount=0,
+    ),
+    read_only=frozenset({"SettlementId", "SettlementDate", "UploadUrl", "Status"}),
+    required=("FileName",),
+    checks={"FileName": _check_name},
+)
+
+
+def complete(call: Call, resource: Resource) -> None:
+    """Repeat the Id under the name that settlements have for it."""
+    resource["SettlementId"] = resource["Id"]
+    resource["SettlementDate"] = call.at
+    resource["UploadUrl"] = f"https://s3.eu-west-1.amazonaws.com/settlements/{resource['Id']}.csv"
+
+
+def upload(call: Call) -> Answer:
+    """Take a settlement file in multipart form, or the JSON with its name that newer SDKs send."""
+    content_type = (call.request.header(b"content-type") or b"").lower()
+    if content_type.startswith(b"multipart/form-data"):
+        if b'name="file"' not in call.request.body:
+            raise call.incorrect("file", "The file field is required.")
+        return json_answer(200, acts.add(call, {}))
+    return json_answer(200, acts.add(call, {**acts.given(call, creating=True), "Status": "PENDING_UPLOAD"}))
+
+
+_PATH: Final = "payins/intents/settlements"
+
+EMULATED: Final = Emulated(
+    scope="Payins",
+    routes=(
+        does("POST", _PATH, upload, kind=SETTLEMENT, effect=complete, version=V3),
+        lists(_PATH, SETTLEMENT, version=V3),
+        views(f"{_PATH}/{{Id}}", SETTLEMENT, version=V3),
+    ),
+)

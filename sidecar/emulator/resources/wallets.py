@@ -1,0 +1,42 @@
+"""Wallets, and the transactions of wallets and users: what an owner has to authenticate for before viewing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sidecar.emulator.engine.kinds import Kind, fields
+from sidecar.emulator.engine.routes import Emulated, creates, lists, updates, views
+
+if TYPE_CHECKING:
+    from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.state import Resource
+
+WALLET: Final = Kind(
+    name="Wallet",
+    collection="Wallet",
+    prefix="wlt_m_",
+    template=fields("Owners", "Description", "Currency", "Balance", FundsType="DEFAULT"),
+    read_only=frozenset({"Balance", "FundsType"}),
+    required=("Owners", "Description", "Currency"),
+    links={"Owners": "User"},
+)
+
+
+def complete(call: Call, resource: Resource) -> None:
+    """Start with an empty balance."""
+    del call
+    resource["Balance"] = {"Currency": resource["Currency"], "Amount": 0}
+
+
+EMULATED: Final = Emulated(
+    scope="Wallet.Details",
+    parents={"WalletId": "Wallet"},
+    routes=(
+        creates("wallets", WALLET, complete),
+        views("wallets/{Id}", WALLET, sca=True),
+        updates("wallets/{Id}", WALLET, settable={"Description", "Tag"}),
+        lists("users/{UserId}/wallets", WALLET, "Owners", sca=True),
+        lists("wallets/{WalletId}/transactions", None, "DebitedWalletId", "CreditedWalletId", sca=True),
+        lists("users/{UserId}/transactions", None, "AuthorId", "CreditedUserId", sca=True),
+    ),
+)
