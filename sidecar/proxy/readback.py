@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sidecar.core.challenge import is_sca_challenge
+from sidecar.core.dates import read_http_date
 from sidecar.core.errors import SidecarError
 from sidecar.core.headers import RequestTemplate
-from sidecar.core.stored_answer import StoredAnswer, read_stored_answer, unix_seconds
+from sidecar.core.stored_answer import StoredAnswer, read_stored_answer
 from sidecar.proxy.exchange import Exchanger, Request, Waiting
 from sidecar.upstream.errors import UpstreamFailure
 
@@ -141,5 +142,5 @@ def _date(answer: UpstreamAnswer) -> float | None:
     """Return the ``Date`` header: what upstream's clock says (Unix seconds)."""
     for name, value in answer.head.raw_headers:
         if name.lower() == b"date":
-            return unix_seconds(value.decode("latin-1"))
+            return read_http_date(value.decode("latin-1"))
     return None

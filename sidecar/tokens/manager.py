@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
-    from sidecar.core.resend import FailureKind
     from sidecar.core.unauthorized import Burn
     from sidecar.runtime import Tasks
 
@@ -90,7 +89,7 @@ class TokenManager:
         self._lockout.join(self._on_lockout)
         self._state = State(demand=prefetch, lockout=self._lockout.latch)
         self._last_error: str | None = None
-        self._last_failure: FailureKind | None = None
+        self._last_failure: str | None = None
         self._futile_told = 0
         #: Rung when there may be something to fetch; only the keeper waits for it.
         self._work: Final = Bell(clock, tasks, name=f"token.{credential}.keeper.timer")

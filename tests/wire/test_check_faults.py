@@ -74,6 +74,8 @@ class Answered:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+PAGE: Final = "<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"
+RAY: Final = "8f3c2a1b4d5e6f70-CDG"
 NGINX: Final = "<html><title>400 No required SSL certificate was sent</title></html>"
 ANSWERED: Final = {
     "wrong key": Answered(
@@ -86,7 +88,13 @@ ANSWERED: Final = {
     ),
     "address not listed": Answered([("token", "address_not_allowed")], answer(403), words="127.0.0.1"),
     "no certificate, says nginx": Answered([("token", "client_certificate_required")], answer(400, NGINX)),
-    "no token endpoint": Answered([("token", "token_request_refused")], answer(404)),
+    "a page of the edge": Answered(
+        [("token", "edge_page")], answer(403, PAGE, "Content-Type: text/html", f"CF-RAY: {RAY}"), words=RAY
+    ),
+    "a page for a 401": Answered([("token", "edge_page")], answer(401, PAGE)),
+    "a 403 with an error": Answered([("token", "address_not_allowed")], answer(403, '{"error": "access_denied"}')),
+    "no token endpoint": Answered([("token", "token_not_understood")], answer(404)),
+    "no such grant": Answered([("token", "token_request_refused")], answer(400, '{"error": "invalid_grant"}')),
     "not JSON": Answered([("token", "token_not_understood")], answer(200, "<html>Please log in</html>")),
     "redirect": Answered([("token", "redirected")], answer(302, "", "Location: https://elsewhere.test/")),
     "rate limit": Answered([("token", "rate_limited")], answer(429)),
@@ -95,6 +103,7 @@ ANSWERED: Final = {
     "no HTTP": Answered([("token", "answer_broken")], b"220 smtp.test ESMTP\r\n"),
     "GET 401": Answered([("call", "call_unauthorized")], api=answer(401)),
     "GET 403": Answered([("call", "call_forbidden")], api=answer(403), words="127.0.0.1"),
+    "GET with a page": Answered([("call", "edge_page")], api=answer(403, PAGE, f"CF-RAY: {RAY}"), words=RAY),
     "GET 404": Answered([("call", "call_not_found")], api=answer(404)),
     "GET 409": Answered([("call", "call_refused")], api=answer(409)),
     "GET 500": Answered([("call", "server_error")], api=answer(500)),
