@@ -1,7 +1,7 @@
 """Mangopay as seen from a request: who may call, which key was used before, what the answer is.
 
 The order of the checks is: token, ClientId, rate limit, ``Idempotency-Key``, path,
-body. Nothing here touches a socket.
+the API key's permission, body. Nothing here touches a socket.
 """
 
 from __future__ import annotations
@@ -35,6 +35,15 @@ def is_token_endpoint(segments: tuple[str, ...]) -> bool:
     return len(segments) == 3 and segments[1].lower() == "oauth" and segments[2].lower() == "token"
 
 
+class Granted(msgspec.Struct, frozen=True):
+    """A request whose token and ClientId are in order; ``entry`` is a write's in the ledger."""
+
+    request: Request
+    client: ClientState
+    token: Token
+    entry: Entry | None
+
+
 class Api:
     """Answers everything but the control routes."""
 
@@ -58,16 +67,16 @@ class Api:
         if isinstance(granted, Answer):
             return granted
         client = self._state.client(granted.client_id)
-        within = client.rates.count(self._state.clock.wall(), self._state.settings.rate_limits)
+        within = client.rates.count(self._state.clock.wall(), self._state.settings.windows)
         if self._state.settings.enforce_rate_limits and not within:
             answer = self._reports.rate_limit()
         else:
-            answer = self._keyed(request, client, entry)
+            answer = self._keyed(Granted(request, client, granted, entry))
         return _with_headers(answer, self._rate_headers(client))
 
     def _rate_headers(self, client: ClientState) -> Headers:
         settings = self._state.settings
-        return client.rates.headers(settings.rate_limits, settings.rate_headers)
+        return client.rates.headers(settings.windows, settings.rate_headers)
 
     def _authorize(self, request: Request) -> Token | Answer:
         """Return the token of a call that may go on, else the refusal."""
@@ -100,21 +109,23 @@ class Api:
                 stored.store(key, request.path, answer, wall)
         return answer
 
-    def _keyed(self, request: Request, client: ClientState, entry: Entry | None) -> Answer:
+    def _keyed(self, granted: Granted) -> Answer:
         """Refuse a used ``Idempotency-Key``, and keep the answer under a new one."""
+        request, client = granted.request, granted.client
         key = _key(request)
         if key is None:
-            return self._act(request, client, entry)
+            return self._act(granted)
         if not well_formed(key):
             return self._reports.incorrect({"Idempotency-Key": "16 to 36 letters, digits or dashes are needed."})
         wall = self._state.clock.wall()
         if client.stored_answers.used(key, wall):
             return self._reports.conflict()
-        answer = self._act(request, client, entry)
+        answer = self._act(granted)
         client.stored_answers.store(key, request.path, answer, wall)
         return answer
 
-    def _act(self, request: Request, client: ClientState, entry: Entry | None) -> Answer:
+    def _act(self, granted: Granted) -> Answer:
+        request = granted.request
         if self._state.settings.refuse_chunked and request.header(b"transfer-encoding") is not None:
             return self._reports.error(411, "length_required", "The Content-Length header is required")
         triggered = self._triggered(request) if self._state.settings.triggers else None
@@ -127,9 +138,11 @@ class Api:
             allow = ", ".join(sorted(match)).encode()
             message = "The method is not allowed on this path"
             return self._reports.error(405, "method_not_allowed", message, None, ((b"Allow", allow),))
-        answer = self._executor.execute(Call(request, client, match, int(self._state.clock.wall())))
-        if entry is not None and answer.status < 300 and match.route.changes:
-            self._state.ledger.execute(entry)
+        if not granted.token.permits(match.route.scope, request.method):
+            return self._reports.forbidden()
+        answer = self._executor.execute(Call(request, granted.client, match, int(self._state.clock.wall())))
+        if granted.entry is not None and answer.status < 300 and match.route.changes:
+            self._state.ledger.execute(granted.entry)
         return answer
 
     def _route(self, request: Request) -> Match | frozenset[str]:
@@ -153,7 +166,7 @@ class Api:
         except msgspec.DecodeError:
             return None
         answers = {
-            "SCA": self._reports.sca_required,
+            "SCA": lambda: self._reports.sca_required(body=self._state.settings.sca_body),
             "E429": self._reports.rate_limit,
             "E500": self._reports.server_error,
         }

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Final
 
-from sidecar.emulator.faults import Rule
+from sidecar.emulator.faults import NO_BODY, Rule
 from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.phrases import BODILESS, phrase
 from sidecar.emulator.reports import Reports, invalid_client, locked_out, oauth_error
 
 _HTML: Final = b"text/html; charset=utf-8"
 _PAGE: Final = b"<html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
 #: The default size of ``oversized``, in bytes: above what a token answer may have.
 _OVERSIZED: Final = 70_000
+_EDGE_HTML: Final = b"text/html; charset=UTF-8"
+_EDGE_PAGE: Final = """\
+<!DOCTYPE html>
+<html lang="en-US">
+<head><title>api.mangopay.com | {status}: {phrase}</title></head>
+<body>
+<h1>Error {status}: {phrase}</h1>
+<p>Ray ID: {ray}</p>
+<p>Performance &amp; security by Cloudflare</p>
+</body>
+</html>
+"""
 
 Canned = Callable[[Rule, Reports, str], Answer]
 
@@ -29,14 +41,31 @@ def _status(rule: Rule, reports: Reports, *, for_token: bool) -> Answer:
     status = int(rule.number(500))
     if rule.body is not None:
         return Answer(status, rule.body.encode())
-    if status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+    if status in BODILESS:
         return Answer(status)
-    phrase = HTTPStatus(status).phrase
+    words = phrase(status)
     if for_token:
-        return oauth_error(status, phrase.lower().replace(" ", "_"))
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return oauth_error(status, _as_type(words))
+    if status == 429:
         return reports.rate_limit()
-    return reports.error(status, phrase.lower().replace(" ", "_"), phrase)
+    return reports.error(status, _as_type(words), words)
+
+
+def _as_type(words: str) -> str:
+    return words.lower().replace(" ", "_")
+
+
+def _edge(rule: Rule, reports: Reports, unauthorized_type: str) -> Answer:
+    """Return a page of what stands in front of Mangopay: HTML, and no error report or OAuth error."""
+    del unauthorized_type
+    status = int(rule.number(502))
+    ray = reports.ray()
+    headers = ((b"Server", b"cloudflare"), (b"CF-Ray", ray.encode()), (b"Cache-Control", b"no-store"))
+    if status in BODILESS:
+        return Answer(status, headers=headers)
+    page = _EDGE_PAGE.format(status=status, phrase=phrase(status), ray=ray.partition("-")[0])
+    body = page.encode() if rule.body is None else rule.body.encode()
+    return Answer(status, body, _EDGE_HTML, headers)
 
 
 def _redirect(rule: Rule, reports: Reports, unauthorized_type: str) -> Answer:
@@ -52,7 +81,7 @@ def _oversized(rule: Rule, reports: Reports, unauthorized_type: str) -> Answer:
 
 _ANSWERS: Final[dict[str, Canned]] = {
     "unauthorized": lambda rule, reports, kind: reports.unauthorized(str(rule.value or kind)),
-    "sca": lambda rule, reports, kind: reports.sca_required(),
+    "sca": lambda rule, reports, kind: reports.sca_required(body=rule.value != NO_BODY),
     "rate-limit": lambda rule, reports, kind: reports.rate_limit(),
     "forbidden": lambda rule, reports, kind: reports.forbidden(),
     "redirect": _redirect,
@@ -61,4 +90,5 @@ _ANSWERS: Final[dict[str, Canned]] = {
     "empty": lambda rule, reports, kind: Answer(200),
     "invalid-client": lambda rule, reports, kind: invalid_client(),
     "lockout": lambda rule, reports, kind: locked_out(),
+    "edge": _edge,
 }

@@ -11,6 +11,7 @@ import msgspec
 from sidecar.emulator import faults as faulting
 from sidecar.emulator.messages import Answer, Request, json_answer
 from sidecar.emulator.settings import Credentials
+from sidecar.emulator.state import AUTHENTICATED_FOR
 from sidecar.emulator.validation import parse_object
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Control:
             ("POST", "credentials"): self._credentials,
             ("POST", "lockout"): self._lockout,
             ("POST", "sca"): self._sca,
+            ("POST", "authenticate"): self._authenticate,
             ("POST", "age"): self._age,
             ("POST", "faults"): self._add_fault,
             ("GET", "faults"): self._list_faults,
@@ -85,9 +87,10 @@ class Control:
     def _credentials(self, body: Body) -> Answer:
         pairs = _take(body, "api_keys", dict[str, list[str]], {})
         embedded = _take(body, "embedded_keys", list[str], ["embedded-api-key"])
+        permissions = _take(body, "permissions", dict[str, list[str]], {})
         any_client = _take(body, "any_client", bool, default=True)
         _nothing_else(body)
-        self._state.credentials = Credentials(pairs, embedded, any_client=any_client)
+        self._state.credentials = Credentials(pairs, embedded, permissions=permissions, any_client=any_client)
         return json_answer(200, {"client_ids": sorted(pairs), "any_client": any_client})
 
     def _lockout(self, body: Body) -> Answer:
@@ -112,6 +115,19 @@ class Control:
         else:
             flags[identifier] = required
         return json_answer(200, {"id": identifier, "required": required})
+
+    def _authenticate(self, body: Body) -> Answer:
+        client_id = _take(body, "client_id", str)
+        identifier = _take(body, "id", str)
+        seconds = _take(body, "seconds", float, AUTHENTICATED_FOR)
+        _nothing_else(body)
+        client = self._state.client(client_id)
+        if client.find("User", identifier) is None:
+            message = f"{client_id} has no user {identifier}"
+            raise ValueError(message)
+        until = self._state.clock.wall() + seconds
+        client.authenticate(identifier, until)
+        return json_answer(200, {"id": identifier, "until": int(until)})
 
     def _age(self, body: Body) -> Answer:
         seconds = _take(body, "seconds", float)

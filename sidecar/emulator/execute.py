@@ -122,12 +122,17 @@ class Executor:
         if resource is None:
             return self._missing(call)
         if call.match.route.sca and self._needs_sca(call, resource):
-            return self._reports.sca_required()
+            return self._sca_required()
         return json_answer(200, resource)
 
     def _needs_sca(self, call: Call, resource: Resource | None) -> bool:
-        context = paging.parse_query(call.request.query).get("scacontext") if self._state.settings.triggers else None
-        return validation.asks_for_sca(call.client, resource, context)
+        context = paging.parse_query(call.request.query).get("scacontext")
+        if not self._state.settings.sca_for_owners:
+            context = "USER_NOT_PRESENT"
+        return validation.asks_for_sca(call.client, resource, context, self._state.clock.wall())
+
+    def _sca_required(self) -> Answer:
+        return self._reports.sca_required(body=self._state.settings.sca_body)
 
     def _update(self, call: Call) -> Answer:
         resource = self._find(call)
@@ -150,7 +155,7 @@ class Executor:
         if route.sca:
             name, identifier = next(iter(parameters.items()))
             if self._needs_sca(call, client.find(PARENTS[name], identifier)):
-                return self._reports.sca_required()
+                return self._sca_required()
         collection = client.collection(TRANSACTIONS if route.kind is None else route.kind.collection)
         items: Iterable[Resource] = collection.values()
         if route.by:
@@ -198,7 +203,7 @@ class Executor:
         key = call.match.parameters["Key"]
         delay = self._state.settings.stored_answer_delay
         stored = call.client.stored_answers.read(key, self._state.clock.wall(), delay)
-        return stored or self._reports.not_found("Response", key)
+        return stored or self._reports.no_stored_answer()
 
     def _view_client(self, call: Call) -> Answer:
         client_id = call.client.client_id

@@ -64,7 +64,7 @@ _DEFAULT_STAGE: Final = {
 
 _ANSWERS: Final = (
     *("status", "unauthorized", "sca", "rate-limit", "forbidden", "redirect", "not-json", "oversized", "empty"),
-    *("invalid-client", "lockout"),
+    *("invalid-client", "lockout", "edge"),
 )
 _CONNECTION: Final = ("reset", "close", "hang")
 _BYTES: Final = (
@@ -82,6 +82,8 @@ ACTIONS: Final[dict[str, Family]] = {
 #: Paths by name.
 _TOKEN: Final = "token"  # noqa: S105 - a kind of path, not a password
 _API: Final = "api"
+#: The value of ``sca`` for a 401 that has headers alone.
+NO_BODY: Final = "no-body"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -104,7 +106,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     probability: float = 1.0
     delay: float = 0.0
     answer_delay: float = 0.0
-    #: For ``status``: the body, instead of an error report.
+    #: For ``status`` and ``edge``: the body, instead of an error report or a page.
     body: str | None = None
 
     @property
@@ -133,6 +135,7 @@ def from_mapping(fields: Mapping[str, Any]) -> Rule:
     try:
         rule = msgspec.convert(fields, Rule, strict=False)
         rule.number(0) if rule.action in _NUMERIC else None
+        _check_value(rule)
     except (msgspec.ValidationError, ValueError) as error:
         message = f"bad fault {fields['action']}: {error}"
         raise ValueError(message) from None
@@ -142,7 +145,20 @@ def from_mapping(fields: Mapping[str, Any]) -> Rule:
     return rule
 
 
-_NUMERIC: Final = frozenset({"status", "content-length", "trickle", "interim", "long-header", "oversized"})
+_NUMERIC: Final = frozenset({"content-length", "trickle", "interim", "long-header", "oversized"})
+#: Actions whose value is a status.
+_STATUSES: Final = frozenset({"status", "edge"})
+
+
+def _check_value(rule: Rule) -> None:
+    """Raise ValueError for a value that the action cannot have."""
+    value = rule.value
+    if value is None:
+        return
+    if rule.action in _STATUSES and not (str(value).isdecimal() and 200 <= int(value) <= 599):
+        raise ValueError(f"{value!r} is no final status: give one from 200 to 599")
+    if rule.action == "sca" and value != NO_BODY:
+        raise ValueError(f"{value!r} is no value of it: the only one is {NO_BODY}")
 
 
 def parse(text: str) -> Rule:

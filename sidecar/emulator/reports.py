@@ -72,16 +72,28 @@ class Reports:
         body = {"Message": "The authorization credentials are not valid", "Type": kind, "Date": int(self._clock.wall())}
         return json_answer(401, body)
 
-    def sca_required(self) -> Answer:
-        """Return the 401 that asks for strong customer authentication: the token is fine."""
+    def sca_required(self, *, body: bool = True) -> Answer:
+        """Return the 401 that asks for strong customer authentication: the token is fine.
+
+        Mangopay sends it without a body as well: ``body``.
+        """
         redirect = f"PendingUserAction RedirectUrl={SCA_URL}{next(self._serial):016x}".encode()
-        return self.error(
-            401, "sca_required", "SCA required to perform this action.", None, ((b"WWW-Authenticate", redirect),)
-        )
+        headers = ((b"WWW-Authenticate", redirect),)
+        if not body:
+            return Answer(401, headers=headers)
+        return self.error(401, "sca_required", "SCA required to perform this action.", None, headers)
+
+    def ray(self) -> str:
+        """Return a new ``CF-Ray``: 16 hexadecimal digits and the airport of the edge."""
+        return f"{0x8F2B_1C00_0000_0000 + next(self._serial):016x}-CDG"
 
     def incorrect(self, errors: Mapping[str, str]) -> Answer:
         """Return the 400 of a request that does not validate; ``errors`` are by field."""
         return self.error(400, "param_error", _INCORRECT, errors)
+
+    def no_stored_answer(self) -> Answer:
+        """Return the 400 of an ``Idempotency-Key`` under which no answer is kept."""
+        return self.error(400, "correlationid_not_found", "There is no response for this Idempotency Key")
 
     def not_found(self, name: str, identifier: str) -> Answer:
         """Return the 404 of a resource, with Mangopay's own spelling of the type."""

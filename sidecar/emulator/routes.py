@@ -44,7 +44,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     ``pattern`` follows the version and the ClientId; ``{UserId}`` stands for any
     segment, and except for ``{Id}``, names of :data:`PARENTS` must exist. ``fixed``
     fields are set whatever the caller sends. A list holds what has the last parameter
-    in one of the fields ``by``. ``sca``: viewing may ask for authentication.
+    in one of the fields ``by``. ``sca``: viewing may ask for authentication. ``scope``:
+    what an API key needs a permission for.
     """
 
     method: str
@@ -57,6 +58,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     by: tuple[str, ...] = ()
     settable: frozenset[str] | None = None
     sca: bool = False
+    scope: str | None = None
     version: str = "v2.01"
 
     @property
@@ -200,7 +202,7 @@ ROUTES: Final = (
     _update("hooks/{Id}", kinds.HOOK, settable=frozenset({"Url", "Status", "Tag"})),
     _list("hooks", kinds.HOOK),
     Route(method="GET", pattern="events", act=Act.LIST_EVENTS),
-    Route(method="GET", pattern="responses/{Key}", act=Act.STORED_ANSWER),
+    Route(method="GET", pattern="responses/{Key}", act=Act.STORED_ANSWER, scope="Client.Developers"),
     Route(method="GET", pattern="clients", act=Act.VIEW_CLIENT),
     Route(method="PUT", pattern="clients", act=Act.UPDATE_CLIENT),
     # Settlements

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from sidecar.core.secret import Secret
+from sidecar.emulator.rates import WINDOWS, Window
+from sidecar.emulator.scopes import read_permissions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,14 +35,30 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     stored_answer_delay: float = 0
     #: ``lines`` repeats each rate header once a window, ``line`` joins the windows with commas.
     rate_headers: Literal["lines", "line", "none"] = "lines"
-    #: Calls allowed in 15 min, 30 min, 1 h and 24 h; fewer numbers, fewer windows.
+    #: Calls allowed in each of ``rate_windows``; fewer numbers, fewer windows.
     rate_limits: tuple[int, ...] = (2_300, 4_500, 8_800, 105_600)
+    #: The lengths of the windows that ``rate_limits`` is about.
+    rate_windows: tuple[int, ...] = WINDOWS
     #: Answer 429 once a window is used up.
     enforce_rate_limits: bool = False
     #: Answer 411 to a chunked request, as Mangopay may.
     refuse_chunked: bool = False
-    #: ``ScaContext=USER_PRESENT`` on a wallet of an owner gets the SCA 401, and Tags like ``SCA`` get their answer.
+    #: A Tag like ``SCA`` or ``E500`` gets its answer.
     triggers: bool = True
+    #: Viewing the wallets and transactions of an owner who has not authenticated gets the SCA 401.
+    sca_for_owners: bool = True
+    #: The SCA 401 has an error report as its body; without, it has none.
+    sca_body: bool = True
+
+    def __post_init__(self) -> None:
+        if min(self.rate_windows, default=1) < 1 or len(set(self.rate_windows)) < len(self.rate_windows):
+            raise ValueError("rate_windows must be different lengths of at least 1 second")
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The rate windows in force."""
+        pairs = zip(self.rate_windows, self.rate_limits, strict=False)
+        return tuple(Window(length, limit) for length, limit in pairs)
 
     def changed(self, changes: Mapping[str, Any]) -> Settings:
         """Return these settings with ``changes``.
@@ -62,7 +80,10 @@ class Credentials:
 
     A ClientId in ``pairs`` has exactly these keys. Any other ClientId may come
     with any key, unless ``any_client`` is false. The keys in ``embedded`` are
-    the dedicated ones for embedded experiences, for every ClientId.
+    the dedicated ones for embedded experiences, for every ClientId. A key in
+    ``permissions`` has those alone (``Client.Developers:READ``), any other has all.
+
+    Raises ValueError for a permission that does not exist.
     """
 
     def __init__(
@@ -70,8 +91,10 @@ class Credentials:
         pairs: Mapping[str, Iterable[str]] | None = None,
         embedded: Iterable[str] = ("embedded-api-key",),
         *,
+        permissions: Mapping[str, Iterable[str]] | None = None,
         any_client: bool = True,
     ) -> None:
+        self._permissions = {Secret(key): read_permissions(names) for key, names in (permissions or {}).items()}
         self._pairs = {client: frozenset(map(Secret, keys)) for client, keys in (pairs or {}).items()}
         self._embedded = frozenset(map(Secret, embedded))
         self._any_client = any_client
@@ -86,3 +109,7 @@ class Credentials:
         known = self._pairs.get(client_id)
         accepted = self._any_client if known is None else secret in known
         return KeyKind.MAIN if accepted else None
+
+    def permissions(self, key: str) -> frozenset[str] | None:
+        """Return what a key is good for; None: everything."""
+        return self._permissions.get(Secret(key))

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Resource = dict[str, Any]
 
+#: How long a user who has authenticated is not asked again, in seconds (Mangopay: "SCA on wallet access").
+AUTHENTICATED_FOR: Final = 180 * 24 * 3600.0
+
 #: Identifiers count up from here, in one series for each ClientId.
 _FIRST: Final = 1001
 
@@ -49,9 +52,15 @@ class ClientState:
         self.rates: Final = Rates()
         #: Whether viewing a resource, by Id, asks for SCA; one that is not here decides by ``ScaContext``.
         self.sca: Final[dict[str, bool]] = {}
+        #: Until when (Unix seconds) a user, by Id, counts as authenticated.
+        self.authenticated: Final[dict[str, float]] = {}
         self.profile: Resource = {}
         self._kept = kept
         self._next = _FIRST
+
+    def authenticate(self, user_id: str, until: float) -> None:
+        """Count a user as authenticated until then (Unix seconds)."""
+        self.authenticated[user_id] = until
 
     def collection(self, name: str) -> Collection:
         """Return the resources of one type."""

@@ -54,13 +54,15 @@ class TokenEndpoint:
             error = "invalid_request" if grant is None else "unsupported_grant_type"
             return oauth_error(400, error, "The grant_type must be client_credentials.")
         state.lockout.succeeded()
-        return self._issue(credentials[0], embedded=kind is KeyKind.EMBEDDED, now=now)
+        return self._issue(*credentials, embedded=kind is KeyKind.EMBEDDED, now=now)
 
-    def _issue(self, client_id: str, *, embedded: bool, now: float) -> Answer:
+    def _issue(self, client_id: str, key: str, *, embedded: bool, now: float) -> Answer:
         tokens, settings = self._state.tokens, self._state.settings
+        permissions = self._state.credentials.permissions(key)
         if settings.invalidates_older:
             tokens.revoke(client_id=client_id, embedded=embedded)
-        value = tokens.issue(client_id, embedded=embedded, expires_at=now + settings.expires_in)
+        expires_at = now + settings.expires_in
+        value = tokens.issue(client_id, embedded=embedded, expires_at=expires_at, permissions=permissions)
         seconds = int(settings.expires_in) if settings.expires_in % 1 == 0 else settings.expires_in
         told: dict[str, Any] = {"access_token": value, "token_type": "Bearer", "expires_in": seconds}
         told.update(settings.token_answer)

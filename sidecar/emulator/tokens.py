@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from sidecar.emulator.scopes import permission
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,12 +28,20 @@ class Standing(enum.Enum):
 
 
 class Token(msgspec.Struct):
-    """An access token that was given out. ``expires_at`` is on the emulator's clock."""
+    """An access token that was given out.
+
+    ``expires_at`` is on the emulator's clock; ``permissions`` are those of the API key, None stands for all.
+    """
 
     client_id: str
     embedded: bool
     expires_at: float
+    permissions: frozenset[str] | None = None
     revoked: bool = False
+
+    def permits(self, scope: str | None, method: str) -> bool:
+        """Tell whether ``method`` is allowed on an endpoint of ``scope``; an endpoint without one is everybody's."""
+        return self.permissions is None or scope is None or permission(scope, method) in self.permissions
 
 
 class Tokens:
@@ -41,10 +51,12 @@ class Tokens:
         self._token_hex = token_hex
         self._tokens: OrderedDict[str, Token] = OrderedDict()
 
-    def issue(self, client_id: str, *, embedded: bool, expires_at: float) -> str:
+    def issue(
+        self, client_id: str, *, embedded: bool, expires_at: float, permissions: frozenset[str] | None = None
+    ) -> str:
         """Return a new token's value."""
         value = self._token_hex(16)
-        self._tokens[value] = Token(client_id, embedded, expires_at)
+        self._tokens[value] = Token(client_id, embedded, expires_at, permissions)
         if len(self._tokens) > _REMEMBERED:
             self._tokens.popitem(last=False)
         return value

@@ -77,18 +77,20 @@ def _identifiers(value: Any) -> Iterator[str]:
         yield identifier if isinstance(identifier, str) else str(identifier)
 
 
-def asks_for_sca(client: ClientState, resource: Resource | None, context: str | None) -> bool:
+def asks_for_sca(client: ClientState, resource: Resource | None, context: str | None, wall: float) -> bool:
     """Tell whether viewing ``resource`` (a user or a wallet) needs strong customer authentication.
 
     A flag set for the resource decides; without one, a present user does who is, or
-    co-owns the wallet as, an owner (Mangopay: "SCA on wallet access").
+    co-owns the wallet as, an owner and is not authenticated at ``wall`` (Unix seconds).
+    A user is present unless ``context`` says otherwise (Mangopay: "SCA on wallet access").
     """
     if resource is None:
         return False
     flagged = client.sca.get(resource["Id"])
     if flagged is not None:
         return flagged
-    if context != "USER_PRESENT":
+    if context not in {None, "", "USER_PRESENT"}:
         return False
     users = [resource] if "Owners" not in resource else [client.find("User", owner) for owner in resource["Owners"]]
-    return any(user is not None and user.get("UserCategory") == "OWNER" for user in users)
+    owners = [user["Id"] for user in users if user is not None and user.get("UserCategory") == "OWNER"]
+    return any(wall >= client.authenticated.get(owner, 0) for owner in owners)

@@ -8,10 +8,11 @@ what becomes of the connection. :data:`DAMAGES` has one function for each action
 from __future__ import annotations
 
 import enum
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from sidecar.emulator.phrases import BODILESS, phrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from sidecar.emulator.faults import Rule
     from sidecar.emulator.messages import Answer, Headers
 
-_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
-#: Statuses without a body and without Content-Length (RFC 9110 section 8.6).
-_BODILESS: Final = frozenset({204, 304})
 _TRICKLES: Final = 10
 
 
@@ -52,7 +50,7 @@ class Form(msgspec.Struct, frozen=True):
 
     def head(self, *framing: tuple[bytes, bytes], version: bytes = b"HTTP/1.1", last: bytes | None = None) -> bytes:
         """Return the head, blank line included, with the framing headers before the others."""
-        lines = [b"%s %d %s" % (version, self.status, _REASONS.get(self.status, b"Unknown"))]
+        lines = [b"%s %d %s" % (version, self.status, phrase(self.status).encode())]
         lines += [b"%s: %s" % field for field in framing]
         lines += [b"%s: %s" % field for field in self.headers]
         if not self.keep_alive:
@@ -77,7 +75,7 @@ def form(answer: Answer, date: bytes, *, head_only: bool, keep_alive: bool) -> F
 
 def whole(parts: Form) -> Plan:
     """Return the answer as it should be."""
-    framing = () if parts.status in _BODILESS else (_length(len(parts.body)),)
+    framing = () if parts.status in BODILESS else (_length(len(parts.body)),)
     end = End.KEEP if parts.keep_alive else End.CLOSE
     return Plan((parts.head(*framing) + parts.sent_body,), end)
 

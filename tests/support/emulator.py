@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
 
-#: Enough of a natural user to be accepted.
-NATURAL_USER: Final = {"FirstName": "Victor", "LastName": "Hugo", "Email": "victor@example.com"}
+#: Enough of a natural user to be accepted. A payer's wallet can be viewed without authentication.
+NATURAL_USER: Final = {
+    "FirstName": "Victor",
+    "LastName": "Hugo",
+    "Email": "victor@example.com",
+    "UserCategory": "PAYER",
+}
 #: Ten euros.
 EUR: Final = {"Currency": "EUR", "Amount": 1000}
 NO_FEES: Final = {"Currency": "EUR", "Amount": 0}
@@ -33,6 +38,7 @@ LEGAL_USER: Final = {
     "LegalRepresentativeFirstName": "A",
     "LegalRepresentativeLastName": "B",
     "Email": "acme@example.com",
+    "UserCategory": "PAYER",
 }
 
 

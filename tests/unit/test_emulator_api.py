@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from sidecar.emulator.settings import Credentials
+from sidecar.emulator.state import AUTHENTICATED_FOR
 from tests.support.clock import FakeClock
-from tests.support.emulator import NATURAL_USER, Direct, header, issue_token, read
+from tests.support.emulator import LEGAL_USER, NATURAL_USER, Direct, basic, header, issue_token, read
 
 KEY = "0123456789abcdef"
 RECIPIENT = "/v2.01/oauth/token/embedded/recipient"
@@ -74,6 +77,49 @@ async def test_a_token_is_judged_by_when_the_request_arrived(clock: FakeClock) -
     assert mangopay.emulator.api.answer(request).status == 200
 
 
+@pytest.mark.parametrize("path", ["/v2.01/other/users", "/v2.01/_/users", "/V3.0/other/payins/intents/settlements"])
+def test_the_path_of_another_client_is_an_authentication_failure(mangopay: Direct, path: str) -> None:
+    answer = mangopay.call("GET", path)
+    assert (answer.status, read(answer)["Type"]) == (401, "invalid_credentials")
+    assert header(answer, "WWW-Authenticate") == []
+    assert mangopay.state.stats.refused_tokens["wrong_client"] == 1
+
+
+# --- permission scopes of API keys ---
+
+
+def new_token(mangopay: Direct, key: str) -> str:
+    headers = ((b"Authorization", basic("acme", key).encode()),)
+    answer = mangopay.send("POST", "/v2.01/oauth/token", headers, b"grant_type=client_credentials")
+    token: str = read(answer)["access_token"]
+    return token
+
+
+@pytest.mark.parametrize(
+    ("permissions", "status"),
+    [
+        (["Client.Developers:READ"], 200),
+        (["Client.Developers:WRITE", "Users.Details:READ"], 403),
+        ([], 403),
+    ],
+)
+def test_reading_back_needs_a_permission_of_the_key(mangopay: Direct, permissions: list[str], status: int) -> None:
+    mangopay.call("POST", "users/natural", NATURAL_USER, key=KEY)
+    mangopay.state.credentials = Credentials({"acme": ["whole", "part"]}, permissions={"part": permissions})
+    mangopay.token = new_token(mangopay, "part")
+    answer = mangopay.call("GET", f"responses/{KEY}")
+    assert answer.status == status
+    assert status == 200 or read(answer)["Type"] == "forbidden_ressource"
+    mangopay.token = new_token(mangopay, "whole")
+    assert mangopay.call("GET", f"responses/{KEY}").status == 200
+
+
+@pytest.mark.parametrize("name", ["Client.Developers", "Client.Developers:DELETE", "Client.Everything:READ", ""])
+def test_a_permission_that_mangopay_has_not_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="no such permission"):
+        Credentials(permissions={"key": [name]})
+
+
 # --- embedded experiences ---
 
 
@@ -130,11 +176,69 @@ def test_a_flagged_user_asks_for_authentication_on_lists(mangopay: Direct, walle
     assert mangopay.call("GET", f"users/{owner}").status == 200
 
 
-@pytest.mark.parametrize(("context", "status"), [("USER_PRESENT", 401), ("USER_NOT_PRESENT", 200)])
+SCA_VIEWS = ["wallets/{Id}", "wallets/{Id}/transactions", "users/{Owner}/wallets", "users/{Owner}/transactions"]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("", 401), ("?ScaContext=", 401), ("?ScaContext=USER_PRESENT", 401), ("?ScaContext=USER_NOT_PRESENT", 200)],
+)
+@pytest.mark.parametrize("path", SCA_VIEWS)
 def test_an_owner_who_is_present_has_to_authenticate(
-    mangopay: Direct, wallet: dict[str, Any], context: str, status: int
+    mangopay: Direct, wallet: dict[str, Any], path: str, query: str, status: int
 ) -> None:
-    assert mangopay.call("GET", f"wallets/{wallet['Id']}?ScaContext={context}").status == status
+    answer = mangopay.call("GET", path.format(Id=wallet["Id"], Owner=wallet["Owners"][0]) + query)
+    assert answer.status == status
+    challenges = header(answer, "WWW-Authenticate")
+    assert [value.partition("=")[0] for value in challenges] == ["PendingUserAction RedirectUrl"] * (status == 401)
+
+
+@pytest.mark.parametrize(
+    "user", [{**NATURAL_USER, "UserCategory": None}, {**LEGAL_USER, "UserCategory": None}], ids=["natural", "legal"]
+)
+def test_a_user_is_an_owner_unless_told_otherwise(mangopay: Direct, user: dict[str, Any]) -> None:
+    owner = mangopay.create("users/legal" if "Name" in user else "users/natural", user)
+    assert owner["UserCategory"] == "OWNER"
+    assert mangopay.call("GET", f"users/{owner['Id']}/wallets").status == 401
+
+
+async def test_an_authentication_holds_for_180_days(clock: FakeClock) -> None:
+    mangopay = Direct(clock, expires_in=1e9)
+    owner = mangopay.create("users/natural", {**NATURAL_USER, "UserCategory": "OWNER"})["Id"]
+    mangopay.state.client("acme").authenticate(owner, clock.wall() + AUTHENTICATED_FOR)
+    statuses = [mangopay.call("GET", f"users/{owner}/wallets").status]
+    await clock.advance(180 * 24 * 3600 - 1)
+    statuses.append(mangopay.call("GET", f"users/{owner}/wallets").status)
+    await clock.advance(1)
+    statuses.append(mangopay.call("GET", f"users/{owner}/wallets").status)
+    assert statuses == [200, 200, 401]
+
+
+def test_every_owner_of_a_wallet_has_to_authenticate(clock: FakeClock, mangopay: Direct) -> None:
+    owners = [mangopay.create("users/natural", {**NATURAL_USER, "UserCategory": "OWNER"})["Id"] for _ in range(2)]
+    shared = mangopay.create("wallets", {"Owners": owners, "Description": "w", "Currency": "EUR"})["Id"]
+    statuses = []
+    for owner in owners:
+        mangopay.state.client("acme").authenticate(owner, clock.wall() + 1)
+        statuses.append(mangopay.call("GET", f"wallets/{shared}").status)
+    assert statuses == [401, 200]
+
+
+def test_owners_are_asked_only_by_switch(mangopay: Direct, wallet: dict[str, Any]) -> None:
+    mangopay.state.configure(sca_for_owners=False)
+    assert mangopay.call("GET", f"wallets/{wallet['Id']}?ScaContext=USER_PRESENT").status == 200
+    mangopay.state.client("acme").sca[wallet["Id"]] = True
+    assert mangopay.call("GET", f"wallets/{wallet['Id']}").status == 401
+
+
+def test_the_sca_401_comes_without_a_body_by_switch(mangopay: Direct, wallet: dict[str, Any]) -> None:
+    mangopay.state.configure(sca_body=False)
+    for answer in (
+        mangopay.call("GET", f"wallets/{wallet['Id']}"),
+        mangopay.call("POST", "users/natural", {**NATURAL_USER, "Tag": "SCA"}),
+    ):
+        assert (answer.status, answer.body) == (401, b"")
+        assert header(answer, "WWW-Authenticate")[0].startswith("PendingUserAction RedirectUrl=https://sca")
 
 
 def test_a_flag_can_exempt_an_owner(mangopay: Direct, wallet: dict[str, Any]) -> None:
@@ -158,6 +262,25 @@ def test_rate_headers_can_be_joined_into_one_line(mangopay: Direct) -> None:
     mangopay.state.configure(rate_headers="line", rate_limits=[10, 20])
     answer = mangopay.call("GET", "users")
     assert header(answer, "X-RateLimit-Remaining") == ["9, 19"]
+
+
+def test_there_may_be_three_windows_of_other_lengths(mangopay: Direct) -> None:
+    mangopay.state.configure(rate_windows=[1800, 3600, 86400], rate_limits=[4500, 8800, 105600])
+    answer = mangopay.call("GET", "users")
+    assert header(answer, "X-RateLimit-Remaining") == ["4499", "8799", "105599"]
+    assert header(answer, "X-RateLimit-Reset") == [str(1_700_000_000 + span) for span in (1800, 3600, 86400)]
+
+
+def test_a_window_keeps_its_count_when_others_come_and_go(mangopay: Direct) -> None:
+    mangopay.call("GET", "users")
+    mangopay.state.configure(rate_windows=[86400, 60], rate_limits=[105600, 100])
+    assert header(mangopay.call("GET", "users"), "X-RateLimit") == ["2", "1"]
+
+
+@pytest.mark.parametrize("lengths", [[0], [-60], [60, 60]])
+def test_windows_that_are_none_are_refused(mangopay: Direct, lengths: list[int]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="different lengths"):
+        mangopay.state.configure(rate_windows=lengths)
 
 
 def test_rate_headers_can_be_left_out(mangopay: Direct) -> None:

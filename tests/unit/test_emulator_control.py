@@ -68,6 +68,11 @@ def test_a_browser_is_refused(mangopay: Direct) -> None:
         ("POST", "settings", {"no_such_setting": 1}),
         ("POST", "lockout", {"seconds": "long"}),
         ("POST", "sca", {"client_id": "acme"}),
+        ("POST", "authenticate", {"client_id": "acme"}),
+        ("POST", "authenticate", {"client_id": "acme", "id": "nobody"}),
+        ("POST", "settings", {"rate_windows": [60, 60]}),
+        ("POST", "credentials", {"permissions": {"key": ["Everything"]}}),
+        ("POST", "faults", {"action": "edge", "value": 103}),
         ("POST", "faults", {"action": "explode"}),
         ("POST", "faults", {"rule": "reset=soon"}),
         ("POST", "credentials", {"api_keys": ["x"]}),
@@ -125,6 +130,23 @@ def test_sca_flags_a_resource_and_takes_the_flag_away(mangopay: Direct) -> None:
         statuses.append(mangopay.call("GET", f"wallets/{wallet}").status)
     assert statuses == [401, 200, 200]
     assert mangopay.state.client("acme").sca == {}
+
+
+def test_authenticate_stands_for_the_user_at_the_sca_page(mangopay: Direct) -> None:
+    owner = mangopay.create("users/natural", {**NATURAL_USER, "UserCategory": "OWNER"})["Id"]
+    before = mangopay.call("GET", f"users/{owner}/wallets").status
+    told = read(control(mangopay, "POST", "authenticate", {"client_id": "acme", "id": owner}))
+    assert told == {"id": owner, "until": 1_700_000_000 + 180 * 24 * 3600}
+    assert (before, mangopay.call("GET", f"users/{owner}/wallets").status) == (401, 200)
+    control(mangopay, "POST", "authenticate", {"client_id": "acme", "id": owner, "seconds": 0})
+    assert mangopay.call("GET", f"users/{owner}/wallets").status == 401
+
+
+def test_a_key_can_be_given_some_permissions(mangopay: Direct) -> None:
+    keys = {"api_keys": {"acme": ["part"]}, "permissions": {"part": ["Users.Details:READ"]}}
+    assert control(mangopay, "POST", "credentials", keys).status == 200
+    assert mangopay.state.credentials.permissions("part") == frozenset({"Users.Details:READ"})
+    assert mangopay.state.credentials.permissions("another") is None
 
 
 def test_faults_are_added_listed_and_removed(mangopay: Direct) -> None:

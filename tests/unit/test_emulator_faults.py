@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from sidecar.emulator import canned
 from sidecar.emulator.faults import ACTIONS, Family, Faults, Rule, Stage, from_mapping, parse
 from sidecar.emulator.messages import split_path
 from sidecar.emulator.reports import Reports
+from sidecar.emulator.wire import form, whole
 from tests.support.clock import FakeClock
 from tests.support.emulator import header, read
 
@@ -65,6 +67,11 @@ def test_a_rule_in_text(text: str, rule: Rule) -> None:
         ("status=503 color=red", "color"),
         ("status=503 times=often", "times"),
         ("status=nine", "bad fault status"),
+        ("status=199", "from 200 to 599"),
+        ("status=600", "from 200 to 599"),
+        ("status=5e2", "from 200 to 599"),
+        ("edge=103", "from 200 to 599"),
+        ("sca=never", "no-body"),
         ("reset=soon", "stage"),
         ("status=503 stage=during", "cannot happen at the stage during"),
         ("hang=connect", "cannot happen at the stage connect"),
@@ -149,6 +156,42 @@ def test_how_often_a_rule_fired_is_told() -> None:
 
 
 # --- answers in place of the real one ---
+
+
+@pytest.mark.parametrize("for_token", [False, True])
+@pytest.mark.parametrize("status", range(200, 600))
+def test_a_fault_may_have_any_status(status: int, for_token: bool) -> None:
+    answer = canned.answer(parse(f"status={status}"), Reports(FakeClock()), "", for_token=for_token)
+    assert answer.status == status
+    assert bool(answer.body) is (status not in {204, 304})
+    assert whole(form(answer, b"", head_only=False, keep_alive=True)).pieces[0].startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize("for_token", [False, True])
+@pytest.mark.parametrize("status", [403, 429, 502, 503, 504, *range(520, 527)])
+def test_the_edge_answers_with_a_page(status: int, for_token: bool) -> None:
+    reports = Reports(FakeClock())
+    answer, other = (canned.answer(parse(f"edge={status}"), reports, "", for_token=for_token) for _ in range(2))
+    assert (answer.status, answer.content_type) == (status, b"text/html; charset=UTF-8")
+    assert answer.body.lower().startswith(b"<!doctype html>")
+    assert str(status).encode() in answer.body
+    (ray,) = header(answer, "CF-Ray")
+    assert re.fullmatch(r"[0-9a-f]{16}-[A-Z]{3}", ray)
+    assert ray[:16].encode() in answer.body
+    assert header(other, "CF-Ray") != [ray]
+
+
+def test_the_edge_may_say_something_else() -> None:
+    rule = from_mapping({"action": "edge", "value": 403, "body": "error code: 1020"})
+    answer = canned.answer(rule, Reports(FakeClock()), "", for_token=True)
+    assert (answer.status, answer.body) == (403, b"error code: 1020")
+
+
+@pytest.mark.parametrize(("text", "bodiless"), [("sca", False), ("sca=no-body", True)])
+def test_the_sca_401_may_come_without_a_body(text: str, bodiless: bool) -> None:
+    answer = canned.answer(parse(text), Reports(FakeClock()), "", for_token=False)
+    assert header(answer, "WWW-Authenticate")[0].startswith("PendingUserAction RedirectUrl=https://sca")
+    assert (answer.body == b"") is bodiless
 
 
 @pytest.mark.parametrize(

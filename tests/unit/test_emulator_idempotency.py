@@ -40,7 +40,7 @@ async def test_a_key_is_free_again_after_24_hours(clock: FakeClock) -> None:
     mangopay = Direct(clock, expires_in=200_000)
     mangopay.call("POST", "users/natural", NATURAL_USER, key=KEY)
     await clock.advance(24 * 3600)
-    assert mangopay.call("GET", f"responses/{KEY}").status == 404
+    assert mangopay.call("GET", f"responses/{KEY}").status == 400
     assert mangopay.call("POST", "users/natural", NATURAL_USER, key=KEY).status == 200
 
 
@@ -71,7 +71,7 @@ def test_a_stored_failure_can_be_read_back_too(mangopay: Direct) -> None:
 
 def test_an_unknown_key_has_no_stored_answer(mangopay: Direct) -> None:
     answer = mangopay.call("GET", f"responses/{KEY}")
-    assert (answer.status, read(answer)["Type"]) == (404, "ressource_not_found")
+    assert (answer.status, read(answer)["Type"]) == (400, "correlationid_not_found")
 
 
 async def test_a_stored_answer_can_stay_hidden_for_a_while(clock: FakeClock, mangopay: Direct) -> None:
@@ -80,7 +80,7 @@ async def test_a_stored_answer_can_stay_hidden_for_a_while(clock: FakeClock, man
     statuses = [mangopay.call("GET", f"responses/{KEY}").status]
     await clock.advance(0.5)
     statuses.append(mangopay.call("GET", f"responses/{KEY}").status)
-    assert statuses == [404, 200]
+    assert statuses == [400, 200]
 
 
 def test_a_stored_answer_can_be_made_yesterdays(mangopay: Direct) -> None:

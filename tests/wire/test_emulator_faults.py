@@ -253,3 +253,26 @@ async def test_faults_are_counted(emulator: Emulator, client: RawClient) -> None
     for _ in range(3):
         await call(client, emulator, "GET", "/v2.01/acme/users")
     assert emulator.stats.faults == 2
+
+
+# --- the edge, and a 401 that has headers alone ---
+
+
+@pytest.mark.parametrize("status", [403, 429, 502, 520])
+async def test_a_page_of_the_edge_at_the_token_endpoint(emulator: Emulator, client: RawClient, status: int) -> None:
+    emulator.faults.add(f"edge={status} token times=1")
+    headers = [("Authorization", basic())]
+    answer = await exchange(client, "POST", TOKEN, headers, FORM)
+    assert (answer.status, header(answer, "Content-Type")) == (status, ["text/html; charset=UTF-8"])
+    assert len(header(answer, "CF-Ray")) == 1
+    assert header(answer, "X-RateLimit") == []
+    assert emulator.stats.token_calls[-1].status == status
+    assert (await exchange(client, "POST", TOKEN, headers, FORM)).status == 200
+
+
+async def test_an_sca_401_without_a_body_keeps_the_connection(emulator: Emulator, client: RawClient) -> None:
+    emulator.faults.add("sca=no-body api times=1")
+    answer = await call(client, emulator, "GET", USERS)
+    assert (answer.status, answer.body, header(answer, "Content-Type")) == (401, b"", [])
+    assert (header(answer, "Content-Length"), len(header(answer, "WWW-Authenticate"))) == (["0"], 1)
+    assert (await call(client, emulator, "GET", "/v2.01/acme/users")).status == 200

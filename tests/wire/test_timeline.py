@@ -83,7 +83,7 @@ async def test_reading_back_shows_after_the_attempt_whose_answer_was_lost() -> N
         answer = await pair.call("POST", NATURAL, BODY, headers=(KEY,))
         record = last(pair.app)
     assert answer.status == 200
-    assert told(record) == [("call", "lost"), ("read_back", 404), ("read_back", 200)]
+    assert told(record) == [("call", "lost"), ("read_back", 400), ("read_back", 200)]
     assert record.timeline[1].at >= 0.2
     assert_in_order(record)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -63,6 +64,10 @@ class Mangopay:
     def revoke(self) -> None:
         """Revoke every token."""
         assert self._do(self._emulator.state.tokens.revoke) > 0
+
+    def authenticate(self, user: str) -> None:
+        """Let a user have authenticated: an owner's wallets can then be viewed."""
+        self._do(lambda: self._emulator.state.client(CLIENT_ID).authenticate(user, math.inf))
 
     def forget_what_came_in(self) -> None:
         """Begin a test: the emulator behaves again, the record is empty, the customers' data stays."""

@@ -60,10 +60,11 @@ def test_the_sdk_reads_every_rate_limit_window(app: SdkApp, mangopay: Mangopay, 
     assert [limit["made"] + limit["remaining"] for limit in told.rate_limits] == [2_300, 4_500, 8_800, 105_600]
 
 
-def test_an_sca_challenge_reaches_the_app_untouched(app: SdkApp, mangopay: Mangopay) -> None:
+@pytest.mark.parametrize("context", ["USER_PRESENT", None])
+def test_an_sca_challenge_reaches_the_app_untouched(app: SdkApp, mangopay: Mangopay, context: str | None) -> None:
     user = app.do("create_natural_user", email="owner@example.org").id
     wallet = app.do("create_wallet", owner=user, description="sensitive").id
-    told = app.do("read_wallet", wallet=wallet, sca_context="USER_PRESENT")
+    told = app.do("read_wallet", wallet=wallet, sca_context=context)
 
     assert told.status == 401
     assert told.error is not None

@@ -28,8 +28,10 @@ def _no_token_is_asked_for(mangopay: Mangopay) -> object:
 
 
 @pytest.fixture
-def user(app: SdkApp) -> str:
-    return app.do("create_natural_user", email="zoe@example.org").id
+def user(app: SdkApp, mangopay: Mangopay) -> str:
+    identifier = app.do("create_natural_user", email="zoe@example.org").id
+    mangopay.authenticate(identifier)
+    return identifier
 
 
 @pytest.fixture
@@ -80,6 +82,7 @@ def test_a_card_pay_in_sends_the_payer_to_a_page(app: SdkApp, user: str, wallet:
 
 def test_a_transfer_moves_money_once(app: SdkApp, mangopay: Mangopay, user: str, wallet: str) -> None:
     receiver = app.do("create_legal_user", name="Seller").id
+    mangopay.authenticate(receiver)
     other = app.do("create_wallet", owner=receiver, description="sales").id
     executed = mangopay.executed
 
