@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import HistorySample, LastError, Mended, RecentCall, UpstreamFailure, UpstreamStatus
+from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import Outcome
 from sidecar.telemetry.record import Attempt
 
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from sidecar.telemetry.record import CallRecord
 
 
+_NO_REPORT: Final = ErrorReport()
+
+
 def recent_call(record: CallRecord, offset: float) -> RecentCall:
     """Show a call."""
+    report = record.report or _NO_REPORT
     return RecentCall(
         at=round(record.started + offset, 6),
         id=record.id,
@@ -41,6 +46,9 @@ def recent_call(record: CallRecord, offset: float) -> RecentCall:
         idempotency_key=(record.idempotency_key or "") if record.outcome is Outcome.UNKNOWN else "",
         caller_gone=record.caller is not None,
         futile=record.futile,
+        mangopay_id=report.id or "",
+        mangopay_type=report.type or "",
+        cf_ray=report.cf_ray or "",
         traceparent=record.traceparent or "",
         x_request_id=record.caller_request_id or "",
     )

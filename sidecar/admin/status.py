@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from sidecar.telemetry.rate_limits import RateWindow
+from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.record import Attempt
 from sidecar.tokens.status import StoreStatus, TokenStatus
 
@@ -144,7 +144,7 @@ class UpstreamFailure(msgspec.Struct, frozen=True):
 
     at: float
     #: ``resolve``, ``connect``, ``egress``, ``tls``, ``no_slot``, ``dead_before_write``, ``lost``, ``timeout``,
-    #: ``broken``, ``server_error`` (5xx) or ``rate_limited`` (429).
+    #: ``broken``, ``server_error`` (5xx), ``rate_limited`` (429) or ``edge_page`` (either, with a web page).
     kind: str
     #: The call's id.
     id: str
@@ -255,6 +255,10 @@ class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
     caller_gone: bool = False
     #: Ended with a 401 that a new token did not mend, or that started no refresh.
     futile: bool = False
+    #: What Mangopay's support asks for: ``Id`` and ``Type`` of its error report, and the edge's ``CF-Ray``.
+    mangopay_id: str = ""
+    mangopay_type: str = ""
+    cf_ray: str = ""
     traceparent: str = ""
     x_request_id: str = ""
 
@@ -308,6 +312,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     replay_budget_bytes: int
     #: None: nothing can be reloaded.
     reload: ReloadStatus | None
+    #: Mangopay answered 403 when a lost answer was last read back: the API key lacks the scope.
+    read_back_forbidden: bool
     #: Newest first.
     last_errors: tuple[LastError, ...]
     #: Sentences about the configuration.

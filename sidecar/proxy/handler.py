@@ -176,6 +176,8 @@ class ProxyHandler:
                 idempotency_key(raw, layout) if method == "POST" else None,
             )
             answer = await self._forwarder.forward(call, outgoing)
+            if answer.status >= 400:
+                call.record.report = answer.error_report()
             if call.gone:
                 answer.discard()
                 call.record.status = answer.status

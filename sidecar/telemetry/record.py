@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sidecar.core.clock import Clock
+    from sidecar.core.error_report import ErrorReport
     from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 
 Source: TypeAlias = Literal["upstream", "sidecar"]
@@ -87,6 +88,8 @@ class CallRecord(msgspec.Struct, gc=False):
     caller: Literal["gone"] | None = None
     #: The call ended with a 401 that a new token did not mend, or that started no refresh.
     futile: bool = False
+    #: What upstream's response from 400 on tells for support.
+    report: ErrorReport | None = None
     traceparent: str | None = None
     caller_request_id: str | None = None
 

@@ -33,6 +33,9 @@ class RequestLine(Line):
     idempotency_key: str | None = None
     caller: str | None = None
     client_id_ours: bool | None = None
+    mangopay_id: str | None = None
+    mangopay_type: str | None = None
+    cf_ray: str | None = None
     traceparent: str | None = None
     x_request_id: str | None = None
 
@@ -74,6 +77,8 @@ class RequestLog:
         )
         if record.error is not None or record.outcome is not None or record.caller is not None or record.futile:
             self._add_trouble(line, record)
+        if (report := record.report) is not None:
+            line.mangopay_id, line.mangopay_type, line.cf_ray = report.id, report.type, report.cf_ray
         output.emit_line(line)
 
     def _add_trouble(self, line: RequestLine, record: CallRecord) -> None:
