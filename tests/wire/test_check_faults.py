@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from sidecar.emulator.settings import Credentials
 from tests.support.answering_mangopay import AnsweringMangopay, answer, answering
+from tests.support.canary import CANARY_API_KEY
 from tests.support.checking import examined
+from tests.support.emulator import running_emulator
 from tests.support.forward_proxy import ForwardProxy, forward_proxy
 
 if TYPE_CHECKING:
@@ -141,6 +144,47 @@ async def test_a_clock_that_is_wrong_is_told(clock: int, mark: str, words: str) 
     assert step["status"] == mark
     assert step["code"] == (None if mark == "ok" else "clock_skew")
     assert words in step["detail"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "mark", "code", "words"),
+    [
+        (None, "ok", None, "status 400, correlationid_not_found"),
+        (["Client.Details:READ", "Client.Developers:READ"], "ok", None, "correlationid_not_found"),
+        (["Client.Details:READ"], "warning", "read_back_forbidden", "status 403, forbidden_ressource, Id e"),
+    ],
+)
+async def test_a_key_that_may_not_read_back_is_found_before_an_answer_is_lost(
+    permissions: list[str] | None, mark: str, code: str | None, words: str
+) -> None:
+    credentials = Credentials(permissions={} if permissions is None else {CANARY_API_KEY: permissions})
+    async with running_emulator(credentials=credentials) as emulator:
+        checked = await examined(emulator.url)
+        assert (checked.status, checked.marks["call"]) == (0, "ok")
+        step = checked.step("read_back")
+        assert (step["status"], step["code"]) == (mark, code)
+        assert words in step["detail"]
+        assert ("Client.Developers (READ)" in str(step["mend"])) == (code is not None)
+        assert emulator.state.stats.token_requests == 1
+        assert emulator.ledger.entries() == []
+
+
+async def test_reading_back_is_not_tried_when_the_call_before_it_failed() -> None:
+    async with running_emulator() as emulator:
+        emulator.faults.add("forbidden GET api")
+        checked = await examined(emulator.url)
+        assert checked.failures == [("call", "call_forbidden")]
+        assert checked.marks["read_back"] == "skipped"
+
+
+@pytest.mark.parametrize("where", ["token", "GET /v2.01/acme/clients", "GET /v2.01/acme/responses"])
+async def test_a_page_of_the_edge_is_told_at_each_step(where: str) -> None:
+    async with running_emulator() as emulator:
+        emulator.faults.add(f"edge=403 {where}")
+        checked = await examined(emulator.url)
+        ((step, code),) = checked.failures
+        assert code == "edge_page"
+        assert "-CDG" in checked.detail(step)
 
 
 # --- DNS and TCP -----------------------------------------------------------------------------------------------------
