@@ -34,7 +34,7 @@ def test_every_documented_type_looks_like_one(type_: str) -> None:
 
 
 def test_the_ray_is_told_with_or_without_a_body() -> None:
-    headers = ((b"cf-RAY", RAY.encode()),)
+    headers = ((b"Date", b"now"), (b"cf-RAY", RAY.encode()), (b"CF-Ray", b"0000000000000000-AMS"))
     assert read_error_report(headers, None) == ErrorReport(cf_ray=RAY)
     assert read_error_report(headers, b"") == ErrorReport(cf_ray=RAY)
     assert read_error_report(headers, body()) == ErrorReport(ID, "param_error", RAY)
