@@ -30,6 +30,7 @@ import structlog
 from benchmarks.counting.callgrind import Callgrind, CountingError
 from benchmarks.page_cost_processes import CONNECTIONS, Running, page, running
 from sidecar.admin.events import Feed
+from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.lifecycle import Lifecycle
 from sidecar.runtime import SystemClock
@@ -182,6 +183,7 @@ def _worst_call(recorder: CallRecorder, number: int) -> None:
         for each in range(10)
     )
     record.recovered = ("token", "connection")
+    record.report = ErrorReport(f"{number:064}", f"{number:064}", f"{number:021}")
     record.bytes_in = record.bytes_out = 10_000_000 + number
     record.failed(SidecarError(ErrorCode.UPSTREAM_TIMEOUT, "late", outcome=Outcome.UNKNOWN, detail=f"{number:0300}"))
     recorder.close(record)

@@ -107,6 +107,13 @@ class Sidecar:
         )
         self._credentials: Final = self._outward.credentials
         self._budget: Final = ReplayBudget(config.replay.budget)
+        self._exchanger: Final = Exchanger(self._outward.pool, clock)
+        self._lost_answers: Final = LostAnswers(
+            self._exchanger,
+            endpoint=config.mangopay.endpoint,
+            client_id=config.mangopay.client_id,
+            clock=clock,
+        )
         self._handler: Final = self._make_handler()
         self._server: Final = ProxyServer(
             self._handler, limits=self._connection_limits(), clock=clock, report=self._report
@@ -219,10 +226,9 @@ class Sidecar:
             policy=Policy.compile(config.policy.read_only, config.policy.allow, config.policy.deny),
             endpoint=endpoint,
         )
-        exchanger = Exchanger(self._outward.pool, clock)
         forwarder = Forwarder(
-            exchanger,
-            LostAnswers(exchanger, endpoint=endpoint, client_id=client_id, clock=clock),
+            self._exchanger,
+            self._lost_answers,
             response_timeout=config.upstream.response_timeout,
             clock=clock,
             metrics=self._metrics,
@@ -288,6 +294,7 @@ class Sidecar:
             replay_bytes=lambda: self._budget.used,
             certificate=lambda: self._outward.certificate,
             reload_error=lambda: self._outward.reload_error,
+            read_back_forbidden=lambda: self._lost_answers.forbidden,
             store=lambda: self._outward.store,
         )
         return LiveState(identity, parts, self._clock)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import (
     ForeignCalls,
@@ -16,6 +16,7 @@ from sidecar.admin.status import (
     UpstreamFailure,
     UpstreamStatus,
 )
+from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.telemetry.record import Attempt
 
@@ -26,8 +27,12 @@ if TYPE_CHECKING:
     from sidecar.telemetry.record import CallRecord
 
 
+_NO_REPORT: Final = ErrorReport()
+
+
 def recent_call(record: CallRecord, offset: float) -> RecentCall:
     """Show a call."""
+    report = record.report or _NO_REPORT
     return RecentCall(
         at=round(record.started + offset, 6),
         id=record.id,
@@ -51,6 +56,9 @@ def recent_call(record: CallRecord, offset: float) -> RecentCall:
         caller_gone=record.caller is not None,
         futile=record.futile,
         foreign=record.foreign,
+        mangopay_id=report.id or "",
+        mangopay_type=report.type or "",
+        cf_ray=report.cf_ray or "",
         traceparent=record.traceparent or "",
         x_request_id=record.caller_request_id or "",
     )

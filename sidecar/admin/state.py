@@ -117,6 +117,8 @@ class Parts:
     certificate: Callable[[], CertificateStatus | None]
     #: Why the last reload failed; the empty string if it did not. None: nothing can be reloaded.
     reload_error: Callable[[], str | None]
+    #: Whether the API key may not read stored responses.
+    read_back_forbidden: Callable[[], bool]
     #: None: tokens are kept in memory.
     store: Callable[[], StoreStatus | None] = lambda: None
 
@@ -209,6 +211,7 @@ class LiveState:
             replay_buffer_bytes=parts.replay_bytes(),
             replay_budget_bytes=identity.replay_budget,
             reload=self._reload(),
+            read_back_forbidden=parts.read_back_forbidden(),
             last_errors=tuple(last_error(record, offset) for record in parts.recent.errors_newest_first()),
             warnings=identity.warnings,
             slow_seconds=SLOW_SECONDS,

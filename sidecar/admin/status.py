@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from sidecar.telemetry.rate_limits import RateWindow
+from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.record import Attempt
 from sidecar.tokens.status import StoreStatus, TokenStatus
 from sidecar.upstream.expiry import CertificateStatus
@@ -72,8 +72,10 @@ class FindingKind(StrEnum):
     CONNECTION_MENDED = "connection_mended"
     MANGOPAY_SILENT = "mangopay_silent"
     MANGOPAY_ERRORS = "mangopay_errors"
+    EDGE_PAGES = "edge_pages"
     ANSWERS_BROKEN = "answers_broken"
     ANSWER_READ_BACK = "answer_read_back"
+    READ_BACK_FORBIDDEN = "read_back_forbidden"
     RATE_LIMIT_USED_UP = "rate_limit_used_up"
     RATE_LIMIT_NEARLY_USED = "rate_limit_nearly_used"
     RATE_LIMITED = "rate_limited"
@@ -136,7 +138,7 @@ class UpstreamFailure(msgspec.Struct, frozen=True):
 
     at: float
     #: ``resolve``, ``connect``, ``egress``, ``tls``, ``no_slot``, ``dead_before_write``, ``lost``, ``timeout``,
-    #: ``broken``, ``server_error`` (5xx) or ``rate_limited`` (429).
+    #: ``broken``, ``server_error`` (5xx), ``rate_limited`` (429) or ``edge_page`` (either, with a web page).
     kind: str
     #: The call's id.
     id: str
@@ -263,6 +265,10 @@ class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
     futile: bool = False
     #: Its path names another ClientId.
     foreign: bool = False
+    #: What Mangopay's support asks for: ``Id`` and ``Type`` of its error report, and the edge's ``CF-Ray``.
+    mangopay_id: str = ""
+    mangopay_type: str = ""
+    cf_ray: str = ""
     traceparent: str = ""
     x_request_id: str = ""
 
@@ -318,6 +324,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     replay_budget_bytes: int
     #: None: nothing can be reloaded.
     reload: ReloadStatus | None
+    #: Mangopay answered 403 when a lost answer was last read back: the API key lacks the scope.
+    read_back_forbidden: bool
     #: Newest first.
     last_errors: tuple[LastError, ...]
     #: Sentences about the configuration.

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.admin.status import Finding, LastError, Snapshot
-    from sidecar.telemetry.rate_limits import RateWindow
+    from sidecar.core.rate_windows import RateWindow
     from sidecar.tokens.status import StoreStatus, TokenStatus
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -96,7 +96,7 @@ def _window(window: RateWindow, now: float) -> str:
         parts.append(f"{window.remaining}{total} left")
     if window.reset is not None:
         parts.append(f"starts anew {_in(window.reset, now)}")
-    return f"{window.window}: {', '.join(parts)}"
+    return f"{window.window or 'unknown window'}: {', '.join(parts)}"
 
 
 def _error(error: LastError, now: float) -> str:

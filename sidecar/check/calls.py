@@ -1,19 +1,19 @@
-"""One token call, and one harmless GET with the token: on the way that all calls go, verified as ever."""
+"""One token call, and two harmless GETs with the token: on the way that all calls go, verified as ever."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+import secrets
 from typing import TYPE_CHECKING, Final
 
 from sidecar.config.errors import shown
-from sidecar.core.backoff import read_retry_after
 from sidecar.core.challenge import is_sca_challenge
+from sidecar.core.dates import read_http_date
 from sidecar.core.diagnosis import Finding
-from sidecar.core.oauth import BODY_LIMIT, REQUEST_BODY, TOKEN_PATH, Fetched, read_answer, request_headers
-from sidecar.core.resend import UpstreamFailure
-from sidecar.core.symptoms import call_finding, clock_finding, of_exchange, token_finding
+from sidecar.core.error_report import read_error_report
+from sidecar.core.oauth import Fetched, TokenResponse, Transient, read_response
+from sidecar.core.resend import FailureKind, UpstreamFailure
+from sidecar.core.symptoms import Reply, call_finding, clock_finding, of_exchange, read_back_finding, token_finding
+from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.egress import Egress
 from sidecar.upstream.pool import Pool
@@ -22,32 +22,19 @@ from sidecar.version import __version__
 if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.clock import Clock
-    from sidecar.core.layout import RawHeaders
     from sidecar.core.secret import Secret
     from sidecar.runtime import Tasks
     from sidecar.upstream.response import Response
     from sidecar.upstream.tls import Trust
 
-#: Seconds from the request to the head of the answer, and between two pieces of its body.
-_ANSWER_TIMEOUT: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: RawHeaders
-    body: bytes
-    #: When it arrived (Unix time).
-    wall: float
-
-    def header(self, name: bytes) -> str | None:
-        values = (value for key, value in self.headers if key.lower() == name)
-        found = next(values, None)
-        return None if found is None else found.decode("latin-1")
+#: Seconds from the request to the head of the response, and between two pieces of its body.
+_RESPONSE_TIMEOUT: Final = 10.0
+#: Bytes of a response to a GET that are read: enough to tell a page, and for an error report.
+_BODY_LIMIT: Final = 64 * 1024
 
 
 class Calls:
-    """Makes the two calls. Neither is ever repeated."""
+    """Makes the calls. None is ever repeated."""
 
     def __init__(self, config: Config, trust: Trust | None, came_from: str, *, clock: Clock, tasks: Tasks) -> None:
         proxy = config.upstream.egress_proxy
@@ -61,6 +48,14 @@ class Calls:
         self._has_certificate: Final = trust is not None and trust.validity is not None
         self._came_from: Final = came_from
         self._clock: Final = clock
+        self._fetcher: Final = Fetcher(
+            config.mangopay.endpoint,
+            config.mangopay.client_id,
+            config.mangopay.api_key,
+            clock,
+            dialer=dialer,
+            connect_timeout=config.upstream.connect_timeout,
+        )
         self._pool: Final = Pool(dialer, size=1, clock=clock, tasks=tasks)
         self._token: Secret | None = None
         self._skew: float | None = None
@@ -72,82 +67,78 @@ class Calls:
     async def fetch_token(self) -> Finding:
         """Ask for a token, with the main key, once."""
         mangopay = self._config.mangopay
-        fields = (*request_headers(mangopay.client_id, mangopay.api_key), ("Content-Length", str(len(REQUEST_BODY))))
         sent_at = self._clock.now()
-        try:
-            answer = await self._exchange("POST", TOKEN_PATH, fields, REQUEST_BODY)
-        except UpstreamFailure as failure:
-            return self._unanswered(failure)
-        self._note_date(answer)
-        retry_after = read_retry_after(answer.header(b"retry-after"), date=answer.header(b"date"), wall=answer.wall)
-        result = read_answer(answer.status, answer.body, retry_after=retry_after, sent_at=sent_at)
+        response = await self._fetcher.ask(mangopay.api_key)
+        if not isinstance(response, TokenResponse):
+            kind = response.failure if isinstance(response, Transient) else FailureKind.TLS
+            return self._unanswered(kind, response.detail)
+        self._note_date(response)
+        result = read_response(response, sent_at=sent_at)
         if isinstance(result, Fetched):
             self._token = result.value
         source = self._config.secret_files.get("mangopay.api_key")
         where = f"environment {mangopay.environment}, key from {shown(source) if source else 'a variable'}"
-        return token_finding(answer.status, answer.body, result, came_from=self._came_from, where=where)
+        return token_finding(response, result, came_from=self._came_from, where=where)
 
     async def compare_clocks(self) -> Finding:
-        """Compare this machine's clock with the ``Date`` of the answer to the token call."""
+        """Compare this machine's clock with the ``Date`` of the response to the token call."""
         return clock_finding(self._skew)
 
     async def view_client(self) -> Finding:
         """Read the platform's own record, as Mangopay's "View a Client" does: nothing changes by it."""
+        reply = await self._get("clients")
+        return reply if isinstance(reply, Finding) else call_finding(reply, came_from=self._came_from)
+
+    async def read_back(self) -> Finding:
+        """Ask for the stored response to an ``Idempotency-Key`` that nobody has used, to see whether it may be."""
+        reply = await self._get(f"responses/mangopay-sidecar-check-{secrets.token_hex(6)}")
+        return reply if isinstance(reply, Finding) else read_back_finding(reply)
+
+    async def _get(self, resource: str) -> Reply | Finding:
+        """Read one of the account's resources; a Finding says why there is no response."""
         if self._token is None:
             return Finding.skipped("there is no token")
-        fields = (("Authorization", f"Bearer {self._token.reveal()}"), ("Accept", "application/json"))
         try:
-            answer = await self._exchange("GET", f"/v2.01/{self._config.mangopay.client_id}/clients", fields, None)
+            return await self._exchange(f"/v2.01/{self._config.mangopay.client_id}/{resource}", self._token)
         except UpstreamFailure as failure:
-            return self._unanswered(failure)
-        return call_finding(answer.status, is_sca=is_sca_challenge(answer.headers), came_from=self._came_from)
+            return self._unanswered(failure.failure.kind, failure.detail)
 
-    def _unanswered(self, failure: UpstreamFailure) -> Finding:
-        kind = failure.failure.kind
-        cause = of_exchange(kind, failure.detail, client_certificate=self._has_certificate)
-        return Finding.failed(cause, failure.detail)
+    def _unanswered(self, kind: str | None, detail: str) -> Finding:
+        return Finding.failed(of_exchange(kind, detail, client_certificate=self._has_certificate), detail)
 
-    def _note_date(self, answer: _Answer) -> None:
-        date = answer.header(b"date")
-        if date is None:
-            return
-        try:
-            moment = parsedate_to_datetime(date)
-        except (ValueError, OverflowError, IndexError, TypeError):
-            return
-        said = (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
-        self._skew = answer.wall - (said + 0.5)  # it is cut to whole seconds
+    def _note_date(self, response: TokenResponse) -> None:
+        said = read_http_date(response.headers.get("date", ""))
+        if said is not None:
+            self._skew = response.wall - (said + 0.5)  # it is cut to whole seconds
 
-    async def _exchange(
-        self, method: str, path: str, fields: tuple[tuple[str, str], ...], body: bytes | None
-    ) -> _Answer:
+    async def _exchange(self, path: str, token: Secret) -> Reply:
         """Make one exchange on a connection of its own. Raises UpstreamFailure."""
         endpoint = self._config.mangopay.endpoint
-        lines = [
-            f"{method} {endpoint.prefix}{path} HTTP/1.1",
+        lines = (
+            f"GET {endpoint.prefix}{path} HTTP/1.1",
             f"Host: {endpoint.host_header.decode('ascii')}",
             f"User-Agent: mangopay-sidecar/{__version__}",
-            *(f"{name}: {value}" for name, value in fields),
-        ]
+            f"Authorization: Bearer {token.reveal()}",
+            "Accept: application/json",
+        )
         head = "\r\n".join((*lines, "", "")).encode("ascii")
         deadline = self._clock.now() + self._config.upstream.connect_timeout
         connection = await self._pool.acquire(deadline, fresh=True)
-        response = await connection.exchange(head, body, head_only=False, timeout=_ANSWER_TIMEOUT)
-        wall = self._clock.wall()
+        response = await connection.exchange(head, None, head_only=False, timeout=_RESPONSE_TIMEOUT)
         try:
-            return _Answer(response.status, response.head.raw_headers, await _read(response), wall)
+            headers, body = response.head.raw_headers, await _read(response)
         finally:
             response.release()
+        return Reply(response.status, read_error_report(headers, body), is_sca=is_sca_challenge(headers))
 
 
 async def _read(response: Response) -> bytes:
-    """Read the body, or a little more of it than a token's answer may have."""
+    """Read the body, or its beginning."""
     body = bytearray()
     try:
-        while len(body) <= BODY_LIMIT and (piece := await response.read()):
+        while len(body) <= _BODY_LIMIT and (piece := await response.read()):
             body += piece
     except UpstreamFailure:
         if not 400 <= response.status < 500:
-            raise
-        return b""  # the status says enough
+            raise  # of a 4xx the status says enough
     return bytes(body)

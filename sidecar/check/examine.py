@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sidecar.upstream.tls import Trust
 
 #: The steps that need a token call.
-_WITH_TOKEN: Final = (StepName.TOKEN, StepName.CLOCK, StepName.CALL)
+_WITH_TOKEN: Final = (StepName.TOKEN, StepName.CLOCK, StepName.CALL, StepName.READ_BACK)
 #: The steps that need a network, but those that are taken in some configurations only.
 _ONLINE: Final = (StepName.SIDECAR, StepName.DNS, StepName.TCP, StepName.TLS, *_WITH_TOKEN)
 
@@ -92,4 +92,7 @@ async def _examine_calls(config: Config, trust: Trust | None, came_from: str, re
         stack.push_async_callback(calls.close)
         await report.take_async(StepName.TOKEN, calls.fetch_token())
         await report.take_async(StepName.CLOCK, calls.compare_clocks())
-        await report.take_async(StepName.CALL, calls.view_client())
+        if await report.take_async(StepName.CALL, calls.view_client()):
+            await report.take_async(StepName.READ_BACK, calls.read_back())
+        else:
+            report.skip("the call before it failed", StepName.READ_BACK)

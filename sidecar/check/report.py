@@ -31,6 +31,7 @@ class StepName(StrEnum):
     TOKEN = "token"  # noqa: S105 - a step, not a password
     CLOCK = "clock"
     CALL = "call"
+    READ_BACK = "read_back"
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final
+
+from sidecar.core.dates import read_http_date
 
 _DELAY_SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
 
@@ -38,19 +38,9 @@ def read_retry_after(value: str | None, *, date: str | None, wall: float) -> flo
     value = value.strip()
     if _DELAY_SECONDS.fullmatch(value):
         seconds = float(value)
-    elif (until := _read_date(value)) is not None:
-        answered = _read_date(date) if date is not None else None
+    elif (until := read_http_date(value)) is not None:
+        answered = read_http_date(date) if date is not None else None
         seconds = until - (wall if answered is None else answered)
     else:
         return None
     return seconds if seconds > 0 else None
-
-
-def _read_date(text: str) -> float | None:
-    """Return an HTTP-date (RFC 9110 section 5.6.7) as Unix time; None if it is none."""
-    try:
-        moment = parsedate_to_datetime(text)
-        # The standard library leaves "-0000" and the asctime form without a zone; HTTP-dates are always UTC.
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).timestamp()
-    except (ValueError, OverflowError, IndexError, TypeError):
-        return None

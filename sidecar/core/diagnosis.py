@@ -81,6 +81,7 @@ class Cause(StrEnum):
     ADDRESS_NOT_ALLOWED = "address_not_allowed"
     TOKEN_REQUEST_REFUSED = "token_request_refused"  # noqa: S105 - a code, not a password
     TOKEN_NOT_UNDERSTOOD = "token_not_understood"  # noqa: S105 - a code, not a password
+    EDGE_PAGE = "edge_page"
     REDIRECTED = "redirected"
     RATE_LIMITED = "rate_limited"
     SERVER_ERROR = "server_error"
@@ -92,6 +93,7 @@ class Cause(StrEnum):
     CALL_FORBIDDEN = "call_forbidden"
     CALL_NOT_FOUND = "call_not_found"
     CALL_REFUSED = "call_refused"
+    READ_BACK_FORBIDDEN = "read_back_forbidden"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,20 @@
-"""The client credentials grant (RFC 6749 section 4.4) as Mangopay speaks it: the request, and what an answer means.
+"""The client credentials grant (RFC 6749 section 4.4) as Mangopay speaks it: the request, and what a response means.
 
-::
+The first line that fits::
 
-    status   body                            result
-    2xx      a token                         Fetched
-    2xx      anything else                   Transient
-    400      {"error":"unauthorized_client"} LockedOut   Mangopay has locked the account for a while
-    408,429  any                             Transient
-    4xx      any other                       Refused     nobody but a person can mend it
-    other    any (3xx, 5xx, …)               Transient   redirects are not followed
+    status   body                                 result
+    any      a web page (HTML)                    Transient   of the edge or a gateway: it says nothing of the key
+    2xx      a token                              Fetched
+    2xx      anything else                        Transient
+    408,429  any                                  Transient
+    400      {"error": "unauthorized_client"}     LockedOut   Mangopay has locked the account for a while
+    4xx      a JSON object with an ``error``      Refused     nobody but a person can change that
+    401,403  any other, or none                   Refused     the status says enough
+    other    any (404 without an error, 3xx, 5xx) Transient   redirects are not followed
+
+A 401 or 403 whose body cannot be read to its end, or whose coding cannot be
+undone, counts as one without a body, unless its ``Content-Type`` announces a
+page: asking again at once with a wrong key could lock the account.
 """
 
 from __future__ import annotations
@@ -17,21 +23,28 @@ import base64
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from sidecar.core.backoff import read_retry_after
+from sidecar.core.content_coding import decode_content
+from sidecar.core.edge import BOM, is_html_type, is_page, read_cf_ray
 from sidecar.core.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.core.resend import FailureKind
 
 #: Below the base URL. Mangopay's version segment is part of it.
 TOKEN_PATH: Final = "/v2.01/oauth/token"  # noqa: S105 - a path, not a password
 #: RFC 6749 section 4.4.2; Mangopay wants no ``scope``.
 REQUEST_BODY: Final = b"grant_type=client_credentials"
-#: Bytes. A token's answer has some hundred; more is no token (contract section 5.7).
+#: Bytes, before and after decoding. A token response has some hundred; more is no token (contract section 5.7).
 BODY_LIMIT: Final = 64 * 1024
+#: What :attr:`Transient.failure` says of a web page in place of a response of Mangopay's.
+EDGE_PAGE: Final = "edge_page"
 #: Seconds of life of a token whose ``expires_in`` makes no sense (contract section 5.3).
 DEFAULT_LIFE: Final = 300.0
 #: Seconds. No token counts as living longer.
@@ -54,6 +67,10 @@ class Refusal(StrEnum):
     FORBIDDEN = "forbidden"  # 403: usually the address that the call came from
     CERTIFICATE = "certificate"  # a TLS alert about the client certificate
     REQUEST = "request"  # any other 4xx
+
+
+#: The statuses that say enough by themselves.
+_REFUSALS: Final = {401: Refusal.CREDENTIALS, 403: Refusal.FORBIDDEN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +121,42 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Transient:
-    """No token this time; asking again may help. ``detail`` holds nothing that came from the server."""
+    """No token this time; asking again may help. ``detail`` holds nothing from the server but a ``CF-Ray``."""
 
     detail: str
     retry_after: float | None = None
-    #: How the network failed; None: there was an answer, and it was no token.
-    failure: FailureKind | None = None
+    #: How the network failed, or :data:`EDGE_PAGE`; None: Mangopay responded, and not with a token.
+    failure: FailureKind | Literal["edge_page"] | None = None
     pause: Pause | None = None
 
 
 FetchResult = Fetched | LockedOut | Refused | Transient
+
+
+@dataclass(frozen=True, slots=True)
+class TokenResponse:
+    """The token endpoint's response as it came, which :func:`read_response` judges."""
+
+    status: int
+    #: Names in lower case; the first value of each.
+    headers: Mapping[str, str]
+    #: As received, :data:`BODY_LIMIT` bytes and a little more at most.
+    body: bytes
+    #: When its head arrived (Unix seconds, by this machine's clock).
+    wall: float
+    #: The body was read to its end, or past the limit.
+    complete: bool = True
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that ``Retry-After`` asks for; None if it asks for nothing."""
+        return read_retry_after(self.headers.get("retry-after"), date=self.headers.get("date"), wall=self.wall)
+
+    @property
+    def document(self) -> bytes | None:
+        """The body without its content coding and BOM; None if the coding cannot be undone."""
+        decoded = decode_content(self.body, self.headers.get("content-encoding", ""), limit=BODY_LIMIT)
+        return None if decoded is None else decoded.removeprefix(BOM)
 
 
 def request_headers(client_id: str, api_key: Secret) -> tuple[tuple[str, str], ...]:
@@ -131,18 +174,37 @@ def request_headers(client_id: str, api_key: Secret) -> tuple[tuple[str, str], .
     )
 
 
-def read_answer(status: int, body: bytes, *, retry_after: float | None, sent_at: float) -> FetchResult:
-    """Return what the token endpoint's answer means; see the table above. ``retry_after`` in seconds."""
+def read_response(response: TokenResponse, *, sent_at: float) -> FetchResult:
+    """Return what the token endpoint's response means; see the table above. ``sent_at``: ``Clock.now``."""
+    status, retry_after, document = response.status, response.retry_after, response.document
+    if _is_page(response, document):
+        return Transient(_describe_page(response), retry_after, EDGE_PAGE)
     if 200 <= status < 300:
-        return _read_token(body, retry_after, sent_at)
+        return _read_token(document, retry_after, sent_at)
     if not 400 <= status < 500 or status in (408, 429):
         return Transient(f"status {status}", retry_after)
-    error = _error_code(body)
-    detail = f"status {status}, {error}" if error else f"status {status}"
+    error = _read_error(document)
+    detail = f"status {status}, {error}" if error in _ERROR_CODES else f"status {status}"
     if status == 400 and error == "unauthorized_client":
         return LockedOut(detail, retry_after)
-    refusal = {401: Refusal.CREDENTIALS, 403: Refusal.FORBIDDEN}.get(status, Refusal.REQUEST)
-    return Refused(refusal, detail, retry_after)
+    if error is None and status not in _REFUSALS:
+        return Transient(f"{detail}, without an error of Mangopay's", retry_after)
+    return Refused(_REFUSALS.get(status, Refusal.REQUEST), detail, retry_after)
+
+
+def _is_page(response: TokenResponse, document: bytes | None) -> bool:
+    content_type = response.headers.get("content-type", "")
+    if document is None or not (document or response.complete):
+        return is_html_type(content_type)  # what was announced cannot be looked at
+    return is_page(content_type, document)
+
+
+def _describe_page(response: TokenResponse) -> str:
+    ray = read_cf_ray(response.headers.get("cf-ray"))
+    return (
+        f"status {response.status} with a web page (HTML) of the edge before Mangopay, or of a gateway, "
+        f"{'without a CF-Ray' if ray is None else f'CF-Ray {ray}'}"
+    )
 
 
 def is_access_token(value: str) -> bool:
@@ -150,8 +212,10 @@ def is_access_token(value: str) -> bool:
     return _ACCESS_TOKEN.fullmatch(value) is not None
 
 
-def _read_token(body: bytes, retry_after: float | None, sent_at: float) -> Fetched | Transient:
-    answer = _read_object(body)
+def _read_token(document: bytes | None, retry_after: float | None, sent_at: float) -> Fetched | Transient:
+    if document is None:
+        return Transient("the response's content coding cannot be undone", retry_after)
+    answer = _read_object(document)
     if answer is None:
         return Transient("the answer is no JSON object", retry_after)
     value = answer.get("access_token")
@@ -181,11 +245,14 @@ def read_expires_in(value: object) -> tuple[float, str | None]:
     return float(value), None
 
 
-def _error_code(body: bytes) -> str | None:
-    """Return the error code of RFC 6749 section 5.2; None if there is none that we know."""
-    answer = _read_object(body)
-    error = answer.get("error") if answer is not None else None
-    return error if isinstance(error, str) and error in _ERROR_CODES else None
+def _read_error(document: bytes | None) -> str | None:
+    """Return the ``error`` of RFC 6749 section 5.2; None if there is none, empty if it is no string.
+
+    It may be any text: only those of _ERROR_CODES are repeated.
+    """
+    answer = _read_object(document) if document else None
+    error = None if answer is None else answer.get("error")
+    return error if isinstance(error, str | None) else ""
 
 
 def _read_object(body: bytes) -> dict[str, Any] | None:

@@ -18,6 +18,8 @@ class Diagnosis(NamedTuple):
     mend: str
 
 
+#: What Mangopay wants of an API key that reads stored responses (``GET …/responses/{key}``).
+READ_BACK_SCOPE: Final = "Client.Developers (READ)"
 _NEW_CERTIFICATE: Final = (
     "get a new certificate from Mangopay's Dashboard; mangopay-sidecar csr makes the request for it"
 )
@@ -230,12 +232,18 @@ DIAGNOSES: Final[Mapping[Cause, Diagnosis]] = MappingProxyType(
             "add it in Mangopay's Dashboard, or leave by a listed address: SIDECAR_UPSTREAM_EGRESS_PROXY",
         ),
         Cause.TOKEN_REQUEST_REFUSED: Diagnosis(
-            "what answered the token request is not Mangopay's token endpoint, or refuses it for a reason of its own",
+            "Mangopay's token endpoint, or what answers in its place, refuses the request for a reason of its own",
             "check SIDECAR_MANGOPAY_BASE_URL and its path prefix",
         ),
         Cause.TOKEN_NOT_UNDERSTOOD: Diagnosis(
             "something else answers in Mangopay's place: a captive portal, a gateway's page, a wrong base URL",
             "check SIDECAR_MANGOPAY_BASE_URL, and what stands between this machine and Mangopay",
+        ),
+        Cause.EDGE_PAGE: Diagnosis(
+            "the edge before Mangopay (Cloudflare), or a gateway, answered with a web page: it says nothing of the "
+            "key, and may concern the address that calls come from",
+            "try again in some minutes; if it stays, give Mangopay's support the CF-Ray, the time and the address that "
+            "calls leave by",
         ),
         Cause.REDIRECTED: Diagnosis(
             "the base URL is not where the API lives; redirects are never followed, as they would carry credentials",
@@ -275,6 +283,11 @@ DIAGNOSES: Final[Mapping[Cause, Diagnosis]] = MappingProxyType(
         Cause.CALL_REFUSED: Diagnosis(
             "the token is good, but a call with it is refused for a reason that its status tells",
             "look the status up in Mangopay's documentation",
+        ),
+        Cause.READ_BACK_FORBIDDEN: Diagnosis(
+            f"the API key lacks the scope {READ_BACK_SCOPE}, so that lost answers to keyed POSTs cannot be read back, "
+            "and end as unknown",
+            f"make a new key with {READ_BACK_SCOPE} in Mangopay's Dashboard: the scopes of a key cannot be changed",
         ),
     }
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from sidecar.core.challenge import is_sca_challenge
 from sidecar.core.headers import COMMON_CONNECTIONS, connection_options, folded, goes_down, nominated
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ _VERSION: Final = b"HTTP/1."
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _TEXT + rb"))?")
 _FIELD_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+(" + _TEXT + rb")")
-#: The fields that frame a body or a connection, and those that tell the rate limits.
+#: The fields that frame a body or a connection, and those that tell the rate limits (their resets count from Date).
 _READ_HERE: Final = frozenset(
     {b"content-length", b"transfer-encoding", b"connection", b"keep-alive"}
-    | {b"x-ratelimit", b"x-ratelimit-remaining", b"x-ratelimit-reset"}
+    | {b"x-ratelimit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"date"}
 )
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
@@ -129,12 +130,14 @@ class ResponseFraming(msgspec.Struct, frozen=True, gc=False):
     declared     the value of Content-Length, also where no body follows (HEAD, 304)
     persistent   the connection may carry another request afterwards
     keep_alive   seconds for which upstream means to keep it when idle, if it says so
+    dropped      a body might follow, up to the end of the connection, and is not read
     """
 
     length: int | None
     declared: int | None
     persistent: bool
     keep_alive: int | None
+    dropped: bool = False
 
 
 # Upstream repeats most of its lines from one answer to the next. What was read in them is kept, and both tables are
@@ -239,13 +242,17 @@ def check_body_framing(head: ResponseHead, *, head_only: bool) -> ResponseFramin
     ``head_only`` is true for a response to HEAD. Raises BadResponseError for a
     transfer coding other than exactly ``chunked``, one in HTTP/1.0, both
     lengths, a Content-Length that is repeated or no number, and for a body
-    that is allowed but has no end of its own.
+    that is allowed but has no end of its own. An SCA challenge says all that it
+    has to say in its head, and Mangopay sends it without a body as well: there
+    the end of the connection is not waited for, and what comes before it dropped.
     """
     declared, chunked, persistent, keep_alive = _read_framing(head)
     if head_only or head.status in _NO_BODY:
         length: int | None = 0
     elif chunked:
         length = None
+    elif declared is None and head.status == 401 and is_sca_challenge(head.raw_headers):
+        return ResponseFraming(0, None, persistent=False, keep_alive=None, dropped=True)
     elif declared is None:
         raise BadResponseError("neither Content-Length nor chunks: the end of the body could not be told from a cut")
     else:

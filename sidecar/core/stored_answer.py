@@ -11,13 +11,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from sidecar.core.dates import read_date
 from sidecar.core.layout import Layout, layout_of, marked_by
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def read_stored_answer(document: bytes, *, path: str, not_before: float) -> Stor
     try:
         stored = msgspec.json.decode(document, type=_Stored)
         status = int(stored.status)
-        made_at = unix_seconds(stored.date)
+        made_at = read_date(stored.date)
         request_path = urlsplit(stored.request_url).path
     except _UNREADABLE:
         return None
@@ -87,25 +86,6 @@ def is_conflict(document: bytes) -> bool:
         return msgspec.json.decode(document, type=_Report).type == _CONFLICT
     except _UNREADABLE:
         return False
-
-
-def unix_seconds(date: str | float) -> float | None:
-    """Read a date as Mangopay writes them: Unix seconds, an HTTP-date, or ISO 8601. None if it is none of these."""
-    if isinstance(date, (int, float)):
-        return float(date)
-    text = date.strip()
-    if text.isascii() and text.isdigit():
-        return float(text)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError:
-            return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp()
 
 
 def _comparable(path: str) -> str:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import errno
 import re
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.diagnosis import Cause, Finding
-from sidecar.core.oauth import Fetched, LockedOut, Refusal, Refused
+from sidecar.core.oauth import EDGE_PAGE, Fetched, LockedOut, Refusal, Refused
 from sidecar.core.resend import FailureKind
+from sidecar.core.tls_alerts import is_about_our_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sidecar.core.endpoint import Endpoint
-    from sidecar.core.oauth import FetchResult
+    from sidecar.core.error_report import ErrorReport
+    from sidecar.core.oauth import FetchResult, TokenResponse
 
 #: Seconds by which this machine's clock may differ from the server's before it is said, and before it is a failure.
 SKEW_WARNING: Final = 60.0
@@ -95,17 +98,6 @@ _OF_VERIFY_CODE: Final[Mapping[int, Cause]] = MappingProxyType(
     }
 )
 
-#: RFC 8446 section 6.2: alerts about our certificate, as OpenSSL's reasons end.
-_CERTIFICATE_ALERTS: Final = (
-    "alert certificate required",
-    "alert bad certificate",
-    "alert unsupported certificate",
-    "alert certificate revoked",
-    "alert certificate expired",
-    "alert certificate unknown",
-    "alert unknown ca",
-    "alert access denied",
-)
 _NO_TLS: Final = ("wrong version number", "http request", "unknown protocol", "packet length too long", "record layer")
 _OLD_TLS: Final = ("alert protocol version", "unsupported protocol", "version too low")
 
@@ -117,7 +109,7 @@ def of_verification(code: int) -> Cause:
 
 def of_tls_reason(reason: str, *, client_certificate: bool) -> Cause | None:
     """Name why TLS failed, by OpenSSL's reason in lower case with blanks; None if the reason tells nothing."""
-    if any(alert in reason for alert in _CERTIFICATE_ALERTS):
+    if is_about_our_certificate(reason):
         return Cause.CLIENT_CERTIFICATE_REFUSED if client_certificate else Cause.CLIENT_CERTIFICATE_REQUIRED
     if any(words in reason for words in _NO_TLS):
         return Cause.TLS_NOT_SPOKEN
@@ -130,7 +122,7 @@ def of_tls_reason(reason: str, *, client_certificate: bool) -> Cause | None:
 
 # --- exchanges -------------------------------------------------------------------------------------------------------
 
-_OF_KIND: Final[Mapping[FailureKind, Cause]] = MappingProxyType(
+_OF_KIND: Final[Mapping[str | None, Cause]] = MappingProxyType(
     {
         FailureKind.RESOLVE: Cause.UNKNOWN_HOST,
         FailureKind.EGRESS: Cause.EGRESS_REFUSED,
@@ -142,10 +134,10 @@ _OF_KIND: Final[Mapping[FailureKind, Cause]] = MappingProxyType(
 )
 
 
-def of_exchange(kind: FailureKind, detail: str, *, client_certificate: bool) -> Cause:
-    """Name why a request got no answer: by the failure's kind and its detail, which is in words of ours."""
+def of_exchange(kind: str | None, detail: str, *, client_certificate: bool) -> Cause:
+    """Name why a request got no answer: by a word of FailureKind, if there is one, and a detail in words of ours."""
     if "TLS" in detail:
-        cause = of_tls_reason(detail, client_certificate=client_certificate)
+        cause = of_tls_reason(detail.lower().replace("_", " "), client_certificate=client_certificate)
         if cause is not None:
             return cause
     return _OF_KIND.get(kind, Cause.CONNECTION_LOST)
@@ -156,43 +148,92 @@ _NGINX_WITHOUT: Final = b"No required SSL certificate was sent"
 _NGINX_REFUSED: Final = b"The SSL certificate error"
 
 
-def token_finding(status: int, body: bytes, result: FetchResult, *, came_from: str, where: str) -> Finding:
-    """Judge the answer to the token request.
+_OF_REFUSAL: Final[Mapping[Refusal, Cause]] = MappingProxyType(
+    {Refusal.CREDENTIALS: Cause.WRONG_KEY, Refusal.FORBIDDEN: Cause.ADDRESS_NOT_ALLOWED}
+)
+
+
+def token_finding(response: TokenResponse, result: FetchResult, *, came_from: str, where: str) -> Finding:
+    """Judge the response to the token request, of which ``result`` is what it means.
 
     ``came_from`` says by which address calls leave, ``where`` which key of
-    which environment was tried. Of ``body`` nothing is shown.
+    which environment was tried. Of the body nothing is shown.
     """
     if isinstance(result, Fetched):
         warnings = f" ({'; '.join(result.warnings)})" if result.warnings else ""
         return Finding.ok(f"a token for {result.expires_in:g} s{warnings}")
-    if status == 400 and _NGINX_WITHOUT in body:
+    status, document = response.status, response.document or b""
+    if status == 400 and _NGINX_WITHOUT in document:
         return Finding.failed(Cause.CLIENT_CERTIFICATE_REQUIRED, "status 400: no client certificate was sent")
-    if status == 400 and _NGINX_REFUSED in body:
+    if status == 400 and _NGINX_REFUSED in document:
         return Finding.failed(Cause.CLIENT_CERTIFICATE_REFUSED, "status 400: the client certificate was refused")
     if isinstance(result, LockedOut):
         after = f"; Mangopay says to wait {result.retry_after:g} s" if result.retry_after else ""
         return Finding.failed(Cause.LOCKED_OUT, result.detail + after)
     if isinstance(result, Refused):
-        if result.refusal is Refusal.CREDENTIALS:
-            return Finding.failed(Cause.WRONG_KEY, f"{result.detail} ({where})")
-        if result.refusal is Refusal.FORBIDDEN:
-            return Finding.failed(Cause.ADDRESS_NOT_ALLOWED, f"{result.detail}; {came_from}")
-        return Finding.failed(Cause.TOKEN_REQUEST_REFUSED, result.detail)
+        cause = _OF_REFUSAL.get(result.refusal, Cause.TOKEN_REQUEST_REFUSED)
+        about = {Cause.WRONG_KEY: f" ({where})", Cause.ADDRESS_NOT_ALLOWED: f"; {came_from}"}.get(cause, "")
+        return Finding.failed(cause, result.detail + about)
+    if result.failure == EDGE_PAGE and status >= 400:
+        return Finding.failed(Cause.EDGE_PAGE, result.detail)
     return Finding.failed(_of_status(status, Cause.TOKEN_NOT_UNDERSTOOD), result.detail)
 
 
-def call_finding(status: int, *, is_sca: bool, came_from: str) -> Finding:
-    """Judge the answer to the harmless GET; ``is_sca``: a 401 that asks for the user's own authentication."""
-    said = f"status {status}"
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The response to one of the harmless GETs."""
+
+    status: int
+    report: ErrorReport
+    #: It is a 401 that asks for the user's own authentication.
+    is_sca: bool = False
+
+
+def call_finding(reply: Reply, *, came_from: str) -> Finding:
+    """Judge the response to the GET of the platform's own record; ``came_from`` as above."""
+    status, said = reply.status, _said(reply)
     if 200 <= status < 300:
         return Finding.ok(said)
+    if reply.report.is_page and status >= 400:
+        return Finding.failed(Cause.EDGE_PAGE, said)
     if status == 401:
-        return Finding.ok(f"{said}, with SCA asked for") if is_sca else Finding.failed(Cause.CALL_UNAUTHORIZED, said)
+        if reply.is_sca:
+            return Finding.ok(f"{said}, with SCA asked for")
+        return Finding.failed(Cause.CALL_UNAUTHORIZED, said)
     if status == 403:
         return Finding.failed(Cause.CALL_FORBIDDEN, f"{said}; {came_from}")
     if status == 404:
         return Finding.failed(Cause.CALL_NOT_FOUND, said)
     return Finding.failed(_of_status(status, Cause.CALL_REFUSED), said)
+
+
+def read_back_finding(reply: Reply) -> Finding:
+    """Judge the response to reading back by a key that nobody used; 400 ``correlationid_not_found`` is right.
+
+    Only a 403 of Mangopay's own says that the API key may not read responses. It stops no call, so it is a warning.
+    """
+    status, said = reply.status, _said(reply)
+    if reply.report.is_page and status >= 400:
+        return Finding.failed(Cause.EDGE_PAGE, said)
+    if status == 403:
+        return Finding.warning(Cause.READ_BACK_FORBIDDEN, said)
+    if 200 <= status < 300 or status in (400, 404):
+        return Finding.ok(said)
+    return Finding.failed(_of_status(status, Cause.CALL_REFUSED), said)
+
+
+def _said(reply: Reply) -> str:
+    report = reply.report
+    parts = [f"status {reply.status}"]
+    if report.is_page:
+        parts[0] += " with a web page (HTML)"
+    if report.type is not None:
+        parts.append(report.type)
+    if report.id is not None:
+        parts.append(f"Id {report.id}")
+    if report.cf_ray is not None:
+        parts.append(f"CF-Ray {report.cf_ray}")
+    return ", ".join(parts)
 
 
 def _of_status(status: int, otherwise: Cause) -> Cause:

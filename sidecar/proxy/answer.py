@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from sidecar.core.error_report import ErrorReport, read_error_report
 from sidecar.core.resend import FailureKind
 from sidecar.core.response_head import Field, ResponseHead
 from sidecar.upstream.errors import UpstreamFailure
@@ -27,6 +28,7 @@ class UpstreamAnswer(msgspec.Struct):
     body: bytes
     #: Where the rest of the body comes from; None if ``body`` is all of it.
     rest: Response | None
+    #: The caller has to be told where the body ends, though it may be empty.
     has_body: bool
     content_length: int | None
 
@@ -40,7 +42,7 @@ class UpstreamAnswer(msgspec.Struct):
             head,
             body or b"",
             response if body is None else None,
-            framing.length != 0,
+            framing.length != 0 or framing.dropped,
             framing.declared,
         )
 
@@ -61,6 +63,11 @@ class UpstreamAnswer(msgspec.Struct):
             has_body=bool(body),
             content_length=len(body),
         )
+
+    def error_report(self) -> ErrorReport:
+        """Return what the response tells of an error, as far as it is at hand: nothing is waited for."""
+        headers = [(field.name, field.value) for field in self.head.fields]
+        return read_error_report(headers, self.body if self.rest is None else None)
 
     async def look_ahead(self) -> None:
         """Take what has come of a body whose connection has closed already, without waiting.

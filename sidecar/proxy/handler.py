@@ -160,6 +160,8 @@ class ProxyHandler:
                 target.foreign,
             )
             answer = await self._forwarder.forward(call, outgoing)
+            if answer.status >= 400:
+                call.record.report = answer.error_report()
             if call.gone:
                 answer.discard()
                 call.record.status = answer.status

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from sidecar.core.challenge import is_sca_challenge
+from sidecar.core.dates import read_http_date
 from sidecar.core.errors import SidecarError
 from sidecar.core.headers import RequestTemplate
-from sidecar.core.stored_answer import StoredAnswer, read_stored_answer, unix_seconds
+from sidecar.core.remedies import READ_BACK_SCOPE
+from sidecar.core.stored_answer import StoredAnswer, read_stored_answer
 from sidecar.proxy.exchange import Exchanger, Request, Waiting
 from sidecar.upstream.errors import UpstreamFailure
 
@@ -28,6 +30,9 @@ PAUSES: Final = (0.2, 0.5, 1.0)
 DOCUMENT_LIMIT: Final = 1024 * 1024
 #: Seconds that one try may wait for its answer's head, and then for the rest of it.
 TRY_TIMEOUT: Final = 5.0
+
+#: Statuses that say whether the key may read, success apart: 400 and 404 tell of an unknown Idempotency-Key.
+_TELLING: Final = frozenset({400, 403, 404})
 
 _log = structlog.get_logger()
 
@@ -50,14 +55,16 @@ class LostAnswers:
         self._endpoint: Final = endpoint
         self._client_id: Final = client_id
         self._clock: Final = clock
+        #: Mangopay answered 403 to the last try: the API key may not read stored responses.
+        self.forbidden = False
 
     async def read_back(
         self, question: Question, tokens: TokenManager, waiting: Waiting, record: CallRecord
     ) -> StoredAnswer | None:
         """Return the stored answer, for the call of ``record``, of whose waiting time ``waiting`` is left.
 
-        None if there is none after three tries, or if what is stored answers
-        another request: never somebody else's success.
+        None if there is none after three tries, if what is stored answers another
+        request (never somebody else's success), or if the API key may not read it.
         """
         target = f"/v2.01/{self._client_id}/responses/{question.key}"
         request = self._request(target)
@@ -69,9 +76,34 @@ class LostAnswers:
                 continue
             stored = _match(answer, question, elapsed=at - question.sent_at)
             _log.info("answer.read_back", id=record.id, found=stored is not None, upstream_status=answer.status)
-            if stored is not None:
+            forbidden = self._is_forbidden(answer, tokens, record)
+            if stored is not None or forbidden:
                 return stored
         return None
+
+    def _is_forbidden(self, answer: UpstreamAnswer, tokens: TokenManager, record: CallRecord) -> bool:
+        """Whether the API key may not read stored responses, which is said once.
+
+        Only a 403 of Mangopay's own says so. A page of the edge says nothing of the key, and the embedded key is not
+        meant to read.
+        """
+        if tokens.credential != "api" or not (200 <= answer.status < 300 or answer.status in _TELLING):
+            return False
+        report = answer.error_report()
+        if answer.status == 403 and report.is_page:
+            return False
+        before, self.forbidden = self.forbidden, answer.status == 403
+        if self.forbidden and not before:
+            _log.warning(
+                "answer.read_back_forbidden",
+                id=record.id,
+                scope=READ_BACK_SCOPE,
+                mangopay_id=report.id,
+                mangopay_type=report.type,
+                cf_ray=report.cf_ray,
+                mend=f"make a new API key with the scope {READ_BACK_SCOPE}: without it lost answers end as unknown",
+            )
+        return self.forbidden
 
     def _request(self, target: str) -> Request:
         template = RequestTemplate.build(
@@ -141,5 +173,5 @@ def _date(answer: UpstreamAnswer) -> float | None:
     """Return the ``Date`` header: what upstream's clock says (Unix seconds)."""
     for name, value in answer.head.raw_headers:
         if name.lower() == b"date":
-            return unix_seconds(value.decode("latin-1"))
+            return read_http_date(value.decode("latin-1"))
     return None

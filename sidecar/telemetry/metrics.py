@@ -16,8 +16,9 @@ from sidecar.telemetry.record import Recovery
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from sidecar.core.rate_windows import RateWindow
     from sidecar.telemetry.exposition import Sample
     from sidecar.telemetry.record import CallRecord, Source
 
@@ -206,7 +207,14 @@ class Metrics:
         }
 
     def _rate_limit_remaining(self) -> Iterable[Sample]:
-        return [((each.window,), each.remaining) for each in self.rate_limits.windows() if each.remaining is not None]
+        return self._rate_limit(lambda window: window.remaining)
 
     def _rate_limit_reset(self) -> Iterable[Sample]:
-        return [((each.window,), each.reset) for each in self.rate_limits.windows() if each.reset is not None]
+        return self._rate_limit(lambda window: window.reset)
+
+    def _rate_limit(self, read: Callable[[RateWindow], int | None]) -> Iterable[Sample]:
+        """Return one number of each window that has a name: for any other there must be no alert."""
+        for each in self.rate_limits.windows():
+            value = read(each)
+            if each.window is not None and value is not None:
+                yield (each.window,), value

@@ -1,23 +1,24 @@
-"""Mangopay's rate limits, as its answers tell them.
+"""Mangopay's rate limits, as its responses tell them.
 
-Each answer carries ``X-RateLimit`` (used), ``X-RateLimit-Remaining`` and
+Each response carries ``X-RateLimit`` (used), ``X-RateLimit-Remaining`` and
 ``X-RateLimit-Reset`` (Unix time) with one value per window: on one
-comma-separated line or on several lines, and not always four.
+comma-separated line or on several lines, and not always four. Which window a
+value belongs to, :mod:`sidecar.core.rate_windows` says.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.dates import read_http_date
+from sidecar.core.rate_windows import RateWindow, name_windows
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sidecar.core.response_head import Field
 
-#: Mangopay's documented windows, in the order of the values.
-_WINDOWS: Final = ("15m", "30m", "1h", "24h")
-#: Windows kept at most, so that no answer can grow the number of labels.
+#: Windows read at most: whatever a response says, its cost is bounded.
 _MOST_WINDOWS: Final = 8
 #: A number longer than this is none of ours: Unix time has ten digits.
 _MOST_DIGITS: Final = 15
@@ -28,27 +29,19 @@ _RESET: Final = b"x-ratelimit-reset"
 _COLUMNS: Final = frozenset((_USED, _REMAINING, _RESET))
 
 
-@dataclass(frozen=True, slots=True)
-class RateWindow:
-    """One window: calls used and remaining, and when it starts anew (Unix seconds). None: not told."""
-
-    window: str
-    used: int | None
-    remaining: int | None
-    reset: int | None
-
-
 class RateLimits:
     """The newest values; parsed only when somebody looks."""
 
-    __slots__ = ("_fields", "_windows")
+    __slots__ = ("_fields", "_learned", "_windows")
 
     def __init__(self) -> None:
         self._fields: Sequence[Field] = ()
         self._windows: tuple[RateWindow, ...] | None = ()
+        # The limits of windows that were told by the distance of their reset.
+        self._learned: Mapping[int, str] = {}
 
     def observe(self, fields: Sequence[Field]) -> None:
-        """Remember the rate headers among an answer's fields (``ResponseHead.read_here``); without any, do nothing."""
+        """Remember the rate headers among a response's fields (``ResponseHead.read_here``); without any, do nothing."""
         for field in fields:
             if field.key in _COLUMNS:
                 self._fields = fields
@@ -56,9 +49,11 @@ class RateLimits:
                 return
 
     def windows(self) -> tuple[RateWindow, ...]:
-        """The windows of the newest answer that told any, shortest first."""
+        """The windows of the newest response that told any, in its order."""
         if self._windows is None:
-            self._windows = _parse((field.key, field.value) for field in self._fields if field.key in _COLUMNS)
+            windows = _parse((field.key, field.value) for field in self._fields if field.key in _COLUMNS)
+            date = next((field.value.decode("latin-1") for field in self._fields if field.key == b"date"), "")
+            self._windows, self._learned = name_windows(windows, date=read_http_date(date), learned=self._learned)
         return self._windows
 
 
@@ -69,7 +64,7 @@ def _parse(lines: Iterable[tuple[bytes, bytes]]) -> tuple[RateWindow, ...]:
     count = min(_MOST_WINDOWS, max(map(len, values.values())))
     return tuple(
         RateWindow(
-            window=_WINDOWS[index] if index < len(_WINDOWS) else f"window_{index + 1}",
+            window=None,
             used=_at(values[_USED], index),
             remaining=_at(values[_REMAINING], index),
             reset=_at(values[_RESET], index),

@@ -11,6 +11,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.errors import ErrorCode
+from sidecar.core.oauth import EDGE_PAGE
 from sidecar.core.resend import FailureKind
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.record import CallRecord
 
 #: Calls, errors of the sidecar's own, and failures of upstream that are kept. A record takes some 650 bytes with its
-#: strings, and 3.2 KiB at the worst (benchmarks/page_cost.py measures both).
+#: strings, and 3.5 KiB at the worst (benchmarks/page_cost.py measures both).
 CALLS: Final = 200
 ERRORS: Final = 20
 FAILURES: Final = 100
@@ -31,13 +32,13 @@ _MINUTE: Final = 60.0
 #: Seconds for which a call for another ClientId is told, and counted together with the next one.
 FOREIGN_TOLD: Final = 300.0
 
-#: Failures besides those of :class:`FailureKind`: Mangopay answered 5xx, or 429.
+#: Failures besides those of :class:`FailureKind`: Mangopay answered 5xx, or 429; with a web page it is EDGE_PAGE.
 SERVER_ERROR: Final = "server_error"
 RATE_LIMITED: Final = "rate_limited"
 
 
 class Failure(NamedTuple):
-    """A call that Mangopay did not answer as it should, and why: a word of FailureKind, or one of the two above."""
+    """A call that Mangopay did not answer as it should, and why: a word of FailureKind, or one of those above."""
 
     record: CallRecord
     kind: str
@@ -152,6 +153,8 @@ def failure_kind(record: CallRecord) -> str | None:
     if record.error is None:
         if record.source != "upstream" or record.status < 429:
             return None
+        if (record.status == 429 or record.status >= 500) and record.report is not None and record.report.is_page:
+            return EDGE_PAGE
         if record.status == 429:
             return RATE_LIMITED
         return SERVER_ERROR if record.status >= 500 else None

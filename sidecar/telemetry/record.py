@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sidecar.core.clock import Clock
+    from sidecar.core.error_report import ErrorReport
     from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 
 Source: TypeAlias = Literal["upstream", "sidecar"]
@@ -89,6 +90,8 @@ class CallRecord(msgspec.Struct, gc=False):
     futile: bool = False
     #: The path names another ClientId than ours (contract section 4.2).
     foreign: bool = False
+    #: What upstream's response from 400 on tells for support.
+    report: ErrorReport | None = None
     traceparent: str | None = None
     caller_request_id: str | None = None
 

@@ -33,6 +33,9 @@ class RequestLine(Line):
     idempotency_key: str | None = None
     caller: str | None = None
     client_id_ours: bool | None = None
+    mangopay_id: str | None = None
+    mangopay_type: str | None = None
+    cf_ray: str | None = None
     traceparent: str | None = None
     x_request_id: str | None = None
 
@@ -76,6 +79,8 @@ class RequestLog:
             self._add_trouble(line, record)
         if record.futile or record.foreign:
             line.client_id_ours = not record.foreign and self._is_ours(record.path)
+        if (report := record.report) is not None:
+            line.mangopay_id, line.mangopay_type, line.cf_ray = report.id, report.type, report.cf_ray
         output.emit_line(line)
 
     def _add_trouble(self, line: RequestLine, record: CallRecord) -> None:

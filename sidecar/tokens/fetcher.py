@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from sidecar.core.backoff import read_retry_after
 from sidecar.core.oauth import (
     BODY_LIMIT,
     REQUEST_BODY,
@@ -16,11 +15,13 @@ from sidecar.core.oauth import (
     FetchResult,
     Refusal,
     Refused,
+    TokenResponse,
     Transient,
-    read_answer,
+    read_response,
     request_headers,
 )
 from sidecar.core.resend import FailureKind, UpstreamFailure
+from sidecar.core.tls_alerts import is_about_our_certificate
 from sidecar.tokens.connector import DialedConnector
 from sidecar.version import __version__
 
@@ -35,27 +36,15 @@ if TYPE_CHECKING:
 #: Seconds from the connection to the end of the answer. A call waits for a token for 10.
 ANSWER_TIMEOUT: Final = 10.0
 
-# RFC 8446 section 6.2, RFC 5246 section 7.2.2: what a server can say about our certificate, or the lack of one.
-# handshake_failure is not among them: it may be about anything.
-_CERTIFICATE_ALERTS: Final = (
-    "alert_certificate_required",
-    "alert_bad_certificate",
-    "alert_unsupported_certificate",
-    "alert_certificate_revoked",
-    "alert_certificate_expired",
-    "alert_certificate_unknown",
-    "alert_unknown_ca",
-    "alert_access_denied",
-)
-
 
 class Fetcher:
     """Asks for one token at a time, on a connection of its own, which ``dialer`` opens.
 
     A session lives for one request: token requests are rare, and so a changed key
     or certificate counts from the next one on. Nothing of the environment is used
-    (proxies, netrc), no cookie kept, no redirect followed, nothing decompressed;
-    and aiohttp never sends a POST a second time by itself.
+    (proxies, netrc), no cookie kept, no redirect followed, nothing decompressed
+    (``core.oauth`` does that, up to a limit); and aiohttp never sends a POST a
+    second time by itself.
     """
 
     def __init__(
@@ -108,10 +97,15 @@ class Fetcher:
 
     async def _fetch(self, api_key: Secret) -> FetchResult:
         sent_at = self._clock.now()
+        response = await self.ask(api_key)
+        return read_response(response, sent_at=sent_at) if isinstance(response, TokenResponse) else response
+
+    async def ask(self, api_key: Secret) -> TokenResponse | Refused | Transient:
+        """Send one token request with ``api_key``; return the response as it came, or why there is none."""
         connector = DialedConnector(self._dialer)
         try:
             async with self._session(connector) as session:
-                return await self._ask(session, api_key, sent_at)
+                return await self._ask(session, api_key)
         except UpstreamFailure as failure:
             return _translate_dial(failure)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -127,7 +121,7 @@ class Fetcher:
             trust_env=False,
         )
 
-    async def _ask(self, session: aiohttp.ClientSession, api_key: Secret, sent_at: float) -> FetchResult:
+    async def _ask(self, session: aiohttp.ClientSession, api_key: Secret) -> TokenResponse:
         request = session.post(
             self._url,
             data=REQUEST_BODY,
@@ -135,27 +129,28 @@ class Fetcher:
             allow_redirects=False,
         )
         async with request as response:
-            retry_after = read_retry_after(
-                response.headers.get("Retry-After"), date=response.headers.get("Date"), wall=self._clock.wall()
-            )
-            try:
-                body = await _read(response)
-            except (aiohttp.ClientError, OSError):
-                if not 400 <= response.status < 500:
-                    raise
-                # The status says enough: asking again at once could lock the account.
-                body = b""
-            return read_answer(response.status, body, retry_after=retry_after, sent_at=sent_at)
+            wall = self._clock.wall()
+            body, complete = await _read(response)
+            headers = {name.lower(): value for name, value in reversed([*response.headers.items()])}
+            return TokenResponse(response.status, headers, body, wall, complete=complete)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body, or a little more of it than a token's answer may have."""
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """Read the body, or a little more of it than a token response may have; return whether it did not break off.
+
+    Of a 4xx the status says enough: asking again at once could lock the account.
+    """
     body = bytearray()
-    async for piece in response.content.iter_chunked(BODY_LIMIT):
-        body += piece
-        if len(body) > BODY_LIMIT:
-            break
-    return bytes(body)
+    try:
+        async for piece in response.content.iter_chunked(BODY_LIMIT):
+            body += piece
+            if len(body) > BODY_LIMIT:
+                break
+    except (aiohttp.ClientError, OSError):
+        if not 400 <= response.status < 500:
+            raise
+        return bytes(body), False
+    return bytes(body), True
 
 
 def _translate_dial(failure: UpstreamFailure) -> Refused | Transient:
@@ -181,7 +176,7 @@ def _translate(error: BaseException) -> Refused | Transient:
 def _translate_tls(error: ssl.SSLError) -> Refused | Transient:
     # OpenSSL's own name for what happened; the error's text would name a line of its source besides.
     reason = (error.reason or "no reason given").lower()
-    if reason.endswith(_CERTIFICATE_ALERTS):
+    if is_about_our_certificate(reason):
         return Refused(Refusal.CERTIFICATE, f"TLS: {reason}")
     return Transient(f"TLS: {reason}", failure=FailureKind.TLS)
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
-    from sidecar.core.resend import FailureKind
     from sidecar.core.unauthorized import Burn
     from sidecar.runtime import Tasks
 
@@ -78,7 +77,8 @@ class TokenManager:
         ``random`` gives numbers from 0 to 1. A call waits for ``wait_timeout``
         seconds at most. Managers of one account are given the same ``lockout``.
         """
-        self._credential: Final = credential
+        #: ``api`` or ``embedded``.
+        self.credential: Final = credential
         self._source: Final = source
         self._clock: Final = clock
         self._random: Final = random
@@ -90,7 +90,7 @@ class TokenManager:
         self._lockout.join(self._on_lockout)
         self._state = State(demand=prefetch, lockout=self._lockout.latch)
         self._last_error: str | None = None
-        self._last_failure: FailureKind | None = None
+        self._last_failure: str | None = None
         self._futile_told = 0
         #: Rung when there may be something to fetch; only the keeper waits for it.
         self._work: Final = Bell(clock, tasks, name=f"token.{credential}.keeper.timer")
@@ -101,7 +101,7 @@ class TokenManager:
 
     def start(self) -> None:
         """Begin to fetch what is wanted; at once if ``prefetch``."""
-        self._keeper = self._tasks.spawn(self._keep(), name=f"token.{self._credential}.keeper")
+        self._keeper = self._tasks.spawn(self._keep(), name=f"token.{self.credential}.keeper")
 
     async def close(self) -> None:
         """End the keeper, with the fetch it may be waiting for. Calls that still wait get ``shutting_down``."""
@@ -166,7 +166,7 @@ class TokenManager:
         before = self._state
         self._state, burn = states.unauthorized(before, generation, path, self._clock.now())
         if self._state.token is None and before.token is not None:
-            _log.info("token.burnt", credential=self._credential, generation=generation)
+            _log.info("token.burnt", credential=self.credential, generation=generation)
             self._source.burnt()
             self._work.ring()
         return burn
@@ -179,7 +179,7 @@ class TokenManager:
         if unauthorized and burn.judge and burn.generation == trial and self._futile_told != trial:
             self._futile_told = trial
             pause = self._state.burns.penalty_until - self._clock.now()
-            _log.warning("token.futile", credential=self._credential, generation=carried, pause=round(max(pause, 0.0)))
+            _log.warning("token.futile", credential=self.credential, generation=carried, pause=round(max(pause, 0.0)))
 
     # What the rest of the sidecar uses.
 
@@ -191,7 +191,7 @@ class TokenManager:
     def status(self) -> TokenStatus:
         """Return a snapshot, without the token."""
         return token_status(
-            self._credential,
+            self.credential,
             self._state,
             self._clock.now(),
             self._clock.wall(),
@@ -205,7 +205,7 @@ class TokenManager:
         refused = self._state.refusal is not None
         self._state = states.key_changed(self._state)
         if refused:
-            _log.info("token.unlatched", credential=self._credential, reason="key changed")
+            _log.info("token.unlatched", credential=self.credential, reason="key changed")
         self._work.ring()
         self._news.ring()
 
@@ -249,7 +249,7 @@ class TokenManager:
         return token
 
     def _failure(self, fail: Fail) -> SidecarError:
-        return token_failure(fail, self._state.latch, self._credential, self._last_error)
+        return token_failure(fail, self._state.latch, self.credential, self._last_error)
 
     def _on_lockout(self, latch: Latch | None) -> None:
         self._state = states.lockout_changed(self._state, latch)
@@ -285,5 +285,5 @@ class TokenManager:
         self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))
         self._last_error = None if self._state.generation > before.generation else describe(result)
         self._last_failure = result.failure if isinstance(result, Transient) else None
-        tell(self._credential, before, self._state, result, self._clock.now())
+        tell(self.credential, before, self._state, result, self._clock.now())
         self._news.ring()

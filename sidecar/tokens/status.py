@@ -9,7 +9,6 @@ from sidecar.core import token_policy as policy
 from sidecar.core.token_state import LOCKOUT
 
 if TYPE_CHECKING:
-    from sidecar.core.resend import FailureKind
     from sidecar.core.token_state import State
 
 
@@ -45,7 +44,7 @@ class TokenStatus:
     failures: int
     last_error: str | None
     #: How the network failed then: ``resolve``, ``connect``, ``egress``, ``tls``, ``lost``, ``timeout`` or ``broken``;
-    #: None if there was an answer, and it was no token.
+    #: ``edge_page`` if a web page came in place of a response of Mangopay's; None if it responded, and with no token.
     last_failure: str | None
     #: 401s from the API start no refresh until then: no call has shown yet that the latest one was useful.
     penalty_until: float | None
@@ -76,7 +75,7 @@ def token_status(
     wall: float,
     *,
     last_error: str | None,
-    last_failure: FailureKind | None,
+    last_failure: str | None,
     futile: bool,
 ) -> TokenStatus:
     """Put ``state`` into words; ``wall`` is the Unix time at ``now``."""
@@ -102,7 +101,7 @@ def token_status(
         next_attempt_at=None if attempt is None else max(unix(attempt), wall),
         failures=state.failures,
         last_error=last_error,
-        last_failure=None if last_failure is None else last_failure.value,
+        last_failure=None if last_failure is None else str(last_failure),
         penalty_until=unix(penalty) if penalty > now else None,
         futile=futile,
     )

@@ -155,7 +155,7 @@ def test_upstream_errors_are_mangopay_and_not_the_network(serving: Serving, open
 
 
 def test_a_rate_limit_nearly_used(serving: Serving, open_tab: Callable[..., Tab]) -> None:
-    tab = open_tab(serving.start(emulator_settings={"rate_limits": [10, 4500]}))
+    tab = open_tab(serving.start(emulator_settings={"rate_limits": [10, 4500, 8800, 105600]}))
     serving.some_calls()
     expect_headline(tab.page, "warning", "The rate limit for 15 minutes is nearly used up")
     expect(headline(tab.page)).to_contain_text("1 of 10 calls are left.")
@@ -163,6 +163,35 @@ def test_a_rate_limit_nearly_used(serving: Serving, open_tab: Callable[..., Tab]
     meter = tab.page.get_by_role("region", name="Rate limits").get_by_role("img", name="1 of 10 left")
     expect(meter.locator("[data-level=warning]")).to_be_visible()
     tab.keep("rate-limit")
+
+
+def test_a_rate_window_that_cannot_be_told_is_shown_and_no_alarm(
+    serving: Serving, open_tab: Callable[..., Tab]
+) -> None:
+    tab = open_tab(serving.start(emulator_settings={"rate_limits": [9, 10], "rate_windows": [60, 300]}))
+    serving.some_calls()
+    limits = tab.page.get_by_role("region", name="Rate limits")
+    expect(limits.get_by_text("a window of unknown length")).to_have_count(2)
+    expect(limits.get_by_role("img", name="0 of 9 left")).to_be_visible()
+    expect(area(tab.page, "Rate limit")).to_have_attribute("data-level", "ok")
+
+
+def test_what_support_will_ask_for_is_in_the_detail_of_a_call(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    serving.fault("edge=520 api times=1")
+    assert serving.call() == 520
+    expect_headline(tab.page, "warning", "The edge before Mangopay answers with web pages")
+    tab.page.get_by_role("button", name="520").click()
+    expect(tab.page.get_by_role("dialog")).to_contain_text(
+        re.compile(r"What support will ask for\s*CF-Ray [0-9a-f]{16}-CDG")
+    )
+    tab.page.keyboard.press("Escape")
+    serving.fault("rate-limit api times=1")
+    assert serving.call() == 429
+    tab.page.get_by_role("button", name="429").click()
+    expect(tab.page.get_by_role("dialog")).to_contain_text(
+        re.compile(r"Mangopay's Id e[0-9a-f]{7}-\S+, Type rate_limit")
+    )
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-STEPS = ["config", "files", "certificate", "sidecar", "dns", "tcp", "tls", "token", "clock", "call"]
+STEPS = ["config", "files", "certificate", "sidecar", "dns", "tcp", "tls", "token", "clock", "call", "read_back"]
 REFUSED = answer(401, '{"error": "invalid_client"}')
 LOCKED = answer(400, '{"error": "unauthorized_client"}')
 
@@ -63,15 +64,16 @@ async def test_json_is_one_document(mangopay: AnsweringMangopay) -> None:
         assert step["seconds"] >= 0
 
 
-async def test_one_token_call_and_one_get_with_its_token_are_made_even_with_an_embedded_key(
+async def test_one_token_call_and_two_gets_with_its_token_are_made_even_with_an_embedded_key(
     mangopay: AnsweringMangopay,
 ) -> None:
     checked = await check(url(mangopay), mangopay_embedded_api_key=CANARY_EMBEDDED_KEY)
     assert checked.status == 0
-    token, call = mangopay.heads
+    token, call, read_back = mangopay.heads
     assert token.startswith(b"POST /v2.01/oauth/token HTTP/1.1\r\n")
     assert call.startswith(b"GET /v2.01/acme/clients HTTP/1.1\r\n")
-    assert b"\r\nAuthorization: Bearer " in call
+    assert re.match(rb"GET /v2\.01/acme/responses/[a-z0-9-]{16,36} HTTP/1\.1\r\n", read_back)
+    assert all(b"\r\nAuthorization: Bearer " in each for each in (call, read_back))
 
 
 @pytest.mark.parametrize("said", [REFUSED, LOCKED, answer(403), answer(503), answer(200, "<html>"), b""])
@@ -85,7 +87,9 @@ async def test_a_token_call_that_failed_is_not_repeated(mangopay: AnsweringMango
 
 async def test_a_path_prefix_is_kept(mangopay: AnsweringMangopay) -> None:
     assert (await check(f"{url(mangopay)}/gate/way")).status == 0
-    assert [head.split(b" ")[1] for head in mangopay.heads] == [
+    *paths, read_back = [head.split(b" ")[1] for head in mangopay.heads]
+    assert read_back.startswith(b"/gate/way/v2.01/acme/responses/")
+    assert paths == [
         b"/gate/way/v2.01/oauth/token",
         b"/gate/way/v2.01/acme/clients",
     ]

@@ -83,6 +83,7 @@ _FACTS: Final[dict[str, Any]] = {
     "proxy": ProxyStatus(addresses=("http://127.0.0.1:18080",), needs_caller_key=False, client_segment="_"),
     "replay_buffer_bytes": 0,
     "replay_budget_bytes": 67108864,
+    "read_back_forbidden": False,
     "reload": ReloadStatus(successful=True, error=""),
     "last_errors": (),
     "warnings": (),

@@ -23,10 +23,10 @@ from sidecar.admin.status import (
 )
 from sidecar.admin.words import duration, in_words
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.rate_windows import RateWindow
 from sidecar.core.response_head import Field
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import CallRecorder, RequestIds
 from sidecar.tokens.status import StoreStatus
@@ -244,6 +244,7 @@ class Sidecar:
                 replay_bytes=lambda: 600,
                 certificate=lambda: self.certificate,
                 reload_error=lambda: self.reload_error,
+                read_back_forbidden=lambda: False,
                 store=lambda: self.store,
             ),
             self.clock,

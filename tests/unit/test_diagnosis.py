@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from sidecar.core.certificate import Defect
 from sidecar.core.diagnosis import OF_DEFECT, Cause, Finding, Mark
 from sidecar.core.endpoint import Endpoint
+from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode
-from sidecar.core.oauth import LockedOut, read_answer
+from sidecar.core.oauth import LockedOut, TokenResponse, read_response
 from sidecar.core.remedies import DIAGNOSES
 from sidecar.core.resend import FailureKind
 from sidecar.core.symptoms import (
+    Reply,
     call_finding,
     certificate_fits,
     clock_finding,
@@ -27,6 +29,7 @@ from sidecar.core.symptoms import (
     of_tls_reason,
     of_tunnel,
     of_verification,
+    read_back_finding,
     token_finding,
 )
 from sidecar.core.tunnel import TunnelAnswer, TunnelRefusedError
@@ -177,9 +180,10 @@ def test_which_host_a_client_certificate_is_for(url: str, client_certificate: bo
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-def judged(status: int, body: bytes) -> Finding:
-    result = read_answer(status, body, retry_after=None, sent_at=0.0)
-    return token_finding(status, body, result, came_from="from here", where="with this key")
+def judged(status: int, body: bytes, ray: str | None = None) -> Finding:
+    response = TokenResponse(status, {} if ray is None else {"cf-ray": ray}, body, wall=0.0)
+    result = read_response(response, sent_at=0.0)
+    return token_finding(response, result, came_from="from here", where="with this key")
 
 
 @given(st.integers(200, 599), st.binary(max_size=300).map(lambda noise: b"@@@@" + noise))
@@ -221,7 +225,8 @@ def test_what_an_answer_to_the_token_request_means(status: int, body: bytes, cau
 
 @pytest.mark.parametrize(("seconds", "words"), [(None, ""), (90.0, "; Mangopay says to wait 90 s")])
 def test_a_lockout_tells_how_long_to_wait_if_mangopay_does(seconds: float | None, words: str) -> None:
-    finding = token_finding(400, b"", LockedOut("status 400", seconds), came_from="", where="")
+    locked_out = LockedOut("status 400", seconds)
+    finding = token_finding(TokenResponse(400, {}, b"", wall=0.0), locked_out, came_from="", where="")
     assert (finding.cause, finding.detail) == (Cause.LOCKED_OUT, f"status 400{words}")
 
 
@@ -233,15 +238,77 @@ def test_a_token_is_not_shown() -> None:
     assert "expires_in is missing" in finding.detail
 
 
+HTML: Final = b"<html><title>Attention Required! | Cloudflare</title>"
+RAY: Final = "8f3c2a1b4d5e6f70-CDG"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause"),
+    [
+        (401, b'{"error": "invalid_client"}', Cause.WRONG_KEY),
+        (400, b'{"error": "unauthorized_client"}', Cause.LOCKED_OUT),
+        (400, b'{"error": "invalid_request"}', Cause.TOKEN_REQUEST_REFUSED),
+        (403, b"", Cause.ADDRESS_NOT_ALLOWED),
+        (403, b'{"error": "access_denied"}', Cause.ADDRESS_NOT_ALLOWED),
+        (403, HTML, Cause.EDGE_PAGE),
+        (401, HTML, Cause.EDGE_PAGE),
+        (429, HTML, Cause.EDGE_PAGE),
+        (520, HTML, Cause.EDGE_PAGE),
+        (400, b"<html>No required SSL certificate was sent", Cause.CLIENT_CERTIFICATE_REQUIRED),
+        (400, b"<html>The SSL certificate error", Cause.CLIENT_CERTIFICATE_REFUSED),
+        (302, HTML, Cause.REDIRECTED),
+        (200, HTML, Cause.TOKEN_NOT_UNDERSTOOD),
+        (404, b"", Cause.TOKEN_NOT_UNDERSTOOD),
+        (408, b"", Cause.NO_ANSWER),
+    ],
+)
+def test_a_page_of_the_edge_a_refusal_and_a_403_are_told_apart(status: int, body: bytes, cause: Cause) -> None:
+    finding = judged(status, body, RAY)
+    assert finding.cause is cause
+    assert (RAY in finding.detail) == (body is HTML)
+    assert ("from here" in finding.detail) == (cause is Cause.ADDRESS_NOT_ALLOWED)
+
+
 @pytest.mark.parametrize("status", [200, 204, 401, 403, 404, 409, 429, 500, 302, 408])
 def test_every_answer_to_the_get_is_explained(status: int) -> None:
-    finding = call_finding(status, is_sca=False, came_from="from here")
+    finding = call_finding(Reply(status, ErrorReport()), came_from="from here")
     assert (finding.cause is None) == (status < 300)
     assert str(status) in finding.detail
 
 
 def test_an_sca_challenge_is_no_failure() -> None:
-    assert call_finding(401, is_sca=True, came_from="").mark is Mark.OK
+    assert call_finding(Reply(401, ErrorReport(), is_sca=True), came_from="").mark is Mark.OK
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 502])
+def test_a_page_of_the_edge_is_no_answer_to_the_gets(status: int) -> None:
+    page = Reply(status, ErrorReport(cf_ray=RAY, is_page=True))
+    for finding in (call_finding(page, came_from=""), read_back_finding(page)):
+        assert finding == Finding.failed(Cause.EDGE_PAGE, f"status {status} with a web page (HTML), CF-Ray {RAY}")
+
+
+@pytest.mark.parametrize(
+    ("status", "mark", "cause"),
+    [
+        (400, Mark.OK, None),
+        (404, Mark.OK, None),
+        (200, Mark.OK, None),
+        (403, Mark.WARNING, Cause.READ_BACK_FORBIDDEN),
+        (401, Mark.FAILED, Cause.CALL_REFUSED),
+        (429, Mark.FAILED, Cause.RATE_LIMITED),
+        (500, Mark.FAILED, Cause.SERVER_ERROR),
+    ],
+)
+def test_only_a_403_says_that_the_key_may_not_read_back(status: int, mark: Mark, cause: Cause | None) -> None:
+    finding = read_back_finding(Reply(status, ErrorReport()))
+    assert (finding.mark, finding.cause) == (mark, cause)
+
+
+def test_what_mangopay_calls_the_error_is_told() -> None:
+    report = ErrorReport(id="5e83fbe8-7345-4778-8437-4aa6464b3337", type="correlationid_not_found")
+    assert read_back_finding(Reply(400, report)) == Finding.ok(
+        "status 400, correlationid_not_found, Id 5e83fbe8-7345-4778-8437-4aa6464b3337"
+    )
 
 
 @pytest.mark.parametrize(

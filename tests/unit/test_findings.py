@@ -24,8 +24,8 @@ from sidecar.admin.status import (
     UpstreamStatus,
 )
 from sidecar.core.errors import ErrorCode
+from sidecar.core.rate_windows import RateWindow
 from sidecar.core.resend import FailureKind
-from sidecar.telemetry.rate_limits import RateWindow
 from sidecar.tokens.status import StoreStatus
 from sidecar.upstream.expiry import CertificateStatus
 from tests.support.status import NOW, latched, no_token, snapshot, token
@@ -41,12 +41,12 @@ def upstream(kind: str, running: int, *, ago: float = 1.0, detail: str = "", **m
     return UpstreamStatus(NOW - 60, running, last, minute or ({kind: running} if ago < 60 else {}))
 
 
-def failing(**fields: Any) -> Any:
-    return no_token(state="backing_off", failures=4, next_attempt_at=NOW + 8, last_error="status 503", **fields)
+def failing(*, last_error: str = "status 503", **fields: Any) -> Any:
+    return no_token(state="backing_off", failures=4, next_attempt_at=NOW + 8, last_error=last_error, **fields)
 
 
 def window(
-    used: int | None, remaining: int | None, reset: int | None = int(NOW) + 300, name: str = "15m"
+    used: int | None, remaining: int | None, reset: int | None = int(NOW) + 300, name: str | None = "15m"
 ) -> RateWindow:
     return RateWindow(name, used, remaining, reset)
 
@@ -184,6 +184,10 @@ ROWS = {
     "no token because of silence": Row(
         {"tokens": (failing(last_failure="timeout"),)}, K.MANGOPAY_SILENT, CRITICAL, A.MANGOPAY
     ),
+    "no token because of the edge": Row(
+        {"tokens": (failing(last_failure="edge_page", last_error="status 403 with a web page, CF-Ray 8f3c-CDG"),)},
+        *(K.EDGE_PAGES, CRITICAL, A.NETWORK, None, "CF-Ray 8f3c-CDG"),
+    ),
     "no token because of its endpoint": Row(
         {"tokens": (failing(),)}, K.MANGOPAY_ERRORS, CRITICAL, A.MANGOPAY, None, "The token endpoint: status 503."
     ),
@@ -212,6 +216,7 @@ ROWS = {
         *(K.MANGOPAY_ERRORS, WARNING, A.MANGOPAY, None, "7 calls failed so in the last minute; others were answered"),
     ),
     "answers are broken": Row({"upstream": upstream("broken", 3)}, K.ANSWERS_BROKEN, CRITICAL, A.NETWORK),
+    "the edge answers calls": Row({"upstream": upstream("edge_page", 3)}, K.EDGE_PAGES, CRITICAL, A.NETWORK),
     "Mangopay answers 429": Row({"upstream": upstream("rate_limited", 3)}, K.RATE_LIMITED, CRITICAL, A.RATE_LIMIT),
     "no connection became free": Row({"upstream": upstream("no_slot", 3)}, K.POOL_EXHAUSTED, CRITICAL, A.SIDECAR),
     # --- limits
@@ -242,6 +247,9 @@ ROWS = {
         *(K.REPLAY_BUDGET_USED_UP, WARNING, A.SIDECAR, None, "SIDECAR_REPLAY_BUDGET"),
     ),
     # --- calls
+    "lost answers that may not be read back": Row(
+        {"read_back_forbidden": True}, K.READ_BACK_FORBIDDEN, WARNING, A.KEY, None, "Client.Developers (READ)"
+    ),
     "an unknown outcome": Row(
         {"last_errors": (error("upstream_timeout", outcome="unknown"),)},
         *(K.OUTCOMES_UNKNOWN, WARNING, A.CALLS, None, "call-9"),
@@ -361,7 +369,7 @@ def test_what_token_requests_and_calls_meet_alike_is_told_once() -> None:
     assert [each.level for each in findings(facts) if each.kind is K.DNS_FAILING] == [CRITICAL]
 
 
-@pytest.mark.parametrize("kind", [*(kind.value for kind in FailureKind), "server_error", "rate_limited"])
+@pytest.mark.parametrize("kind", [*(kind.value for kind in FailureKind), "server_error", "rate_limited", "edge_page"])
 def test_every_failure_of_upstream_is_told_with_its_mend(kind: str) -> None:
     (found,) = findings(snapshot(upstream=upstream(kind, 3)))
     assert found.level is CRITICAL
@@ -384,6 +392,12 @@ def test_the_way_in_which_calls_fail_now_is_told_before_the_others() -> None:
     found = findings(facts)
     assert [each.kind for each in found] == [K.CONNECTIONS_BREAKING, K.MANGOPAY_ERRORS]
     assert found[1].text == "1 call failed so in the last minute; others fail in another way."
+
+
+def test_a_window_without_a_name_is_no_finding() -> None:
+    """Nobody could say which window it is, nor whether it is one that matters."""
+    facts = snapshot(rate_limits=(window(2300, 0, name=None), window(99, 1, name=None)))
+    assert [each.kind for each in findings(facts)] == [K.HEALTHY]
 
 
 def test_two_windows_are_told_apart() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from typing import Any
 
@@ -12,22 +13,38 @@ from hypothesis import strategies as st
 
 from sidecar.core.oauth import (
     BODY_LIMIT,
+    EDGE_PAGE,
     Fetched,
     LockedOut,
     Refusal,
     Refused,
+    TokenResponse,
     Transient,
-    read_answer,
     read_expires_in,
+    read_response,
     request_headers,
 )
 from sidecar.core.secret import Secret
 from tests.support.canary import CANARY_API_KEY, CANARY_TOKEN, record
 
+WALL = 1_700_000_000.0
+RAY = "8f3c2a1b4d5e6f70-CDG"
+PAGE = b"<!DOCTYPE html><html><title>Attention Required! | Cloudflare</title>"
 
-def read(status: int, body: bytes | dict[str, Any] = b"", retry_after: float | None = None) -> object:
+
+def read(
+    status: int,
+    body: bytes | dict[str, Any] = b"",
+    retry_after: float | None = None,
+    *,
+    complete: bool = True,
+    headers: dict[str, str] | None = None,
+) -> object:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read_answer(status, raw, retry_after=retry_after, sent_at=50.0)
+    fields = dict(headers or {})
+    if retry_after is not None:
+        fields["retry-after"] = f"{retry_after:g}"
+    return read_response(TokenResponse(status, fields, raw, wall=WALL, complete=complete), sent_at=50.0)
 
 
 def token(**fields: Any) -> dict[str, Any]:
@@ -146,23 +163,107 @@ def test_a_locked_account_is_a_lockout() -> None:
     ("status", "body", "refusal"),
     [
         (400, {"error": "invalid_request"}, Refusal.REQUEST),
-        (400, b"<html>", Refusal.REQUEST),
         (400, {"error": ["unauthorized_client"]}, Refusal.REQUEST),
+        (400, {"error": "a word of the server's own"}, Refusal.REQUEST),
         (401, {"error": "invalid_client"}, Refusal.CREDENTIALS),
         (401, {"error": "unauthorized_client"}, Refusal.CREDENTIALS),
+        (401, {"Type": "invalid_credentials"}, Refusal.CREDENTIALS),
         (401, b"", Refusal.CREDENTIALS),
+        (401, b"no", Refusal.CREDENTIALS),
         (403, b"", Refusal.FORBIDDEN),
-        (404, b"", Refusal.REQUEST),
-        (405, b"", Refusal.REQUEST),
-        (421, b"", Refusal.REQUEST),
-        (499, b"", Refusal.REQUEST),
+        (403, {"error": "access_denied"}, Refusal.FORBIDDEN),
+        (404, {"error": "not_found"}, Refusal.REQUEST),
+        (405, {"error": "invalid_request"}, Refusal.REQUEST),
+        (499, {"error": ""}, Refusal.REQUEST),
     ],
 )
-def test_any_other_4xx_is_a_refusal(status: int, body: bytes | dict[str, Any], refusal: Refusal) -> None:
+def test_an_error_of_mangopays_own_and_a_bare_401_or_403_are_refusals(
+    status: int, body: bytes | dict[str, Any], refusal: Refusal
+) -> None:
     result = read(status, body, 60.0)
     assert isinstance(result, Refused)
     assert result.refusal is refusal
     assert result.retry_after == 60.0
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 409, 421, 451, 499])
+@pytest.mark.parametrize("body", [b"", b"no", {"Type": "not_found"}, {"error": None}, [{"error": "invalid_client"}]])
+def test_any_other_4xx_without_an_error_is_transient(status: int, body: Any) -> None:
+    assert read(status, body, 9.0) == Transient(f"status {status}, without an error of Mangopay's", 9.0)
+
+
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 408, 429, 500, 502, 520, 526])
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(PAGE, {"content-type": "text/html; charset=UTF-8"}, id="by both"),
+        pytest.param(PAGE, {}, id="by its look"),
+        pytest.param(b"error code: 1020", {"content-type": "text/html"}, id="by its type"),
+        pytest.param(gzip.compress(PAGE), {"content-encoding": "gzip"}, id="compressed"),
+        pytest.param(b"\x0b\x02", {"content-type": "text/html", "content-encoding": "br"}, id="in another coding"),
+        pytest.param(b"\xef\xbb\xbf" + PAGE, {}, id="behind a BOM"),
+    ],
+)
+def test_a_page_says_nothing_of_the_key_whatever_its_status(status: int, body: bytes, headers: dict[str, str]) -> None:
+    result = read(status, body, 9.0, headers=headers | {"cf-ray": RAY})
+    assert isinstance(result, Transient)
+    assert (result.failure, result.retry_after) == (EDGE_PAGE, 9.0)
+    assert f"status {status} " in result.detail
+    assert result.detail.endswith(f"CF-Ray {RAY}")
+
+
+def test_a_page_that_was_cut_short_before_its_first_byte_is_a_page_all_the_same() -> None:
+    result = read(403, b"", complete=False, headers={"content-type": "text/html"})
+    assert isinstance(result, Transient)
+    assert result.detail.endswith("without a CF-Ray")
+
+
+@pytest.mark.parametrize("ray", [CANARY_API_KEY, "\x1b[31m", "x" * 5000])
+def test_a_ray_that_does_not_look_like_one_is_not_repeated(ray: str) -> None:
+    result = read(403, PAGE, headers={"cf-ray": ray})
+    assert isinstance(result, Transient)
+    assert result.detail.endswith("without a CF-Ray")
+
+
+def test_an_error_labelled_as_html_is_what_it_says() -> None:
+    """Else a wrong key behind an odd gateway would be tried again and again, until the account is locked."""
+    assert isinstance(read(401, {"error": "invalid_client"}, headers={"content-type": "text/html"}), Refused)
+    assert isinstance(read(400, {"error": "unauthorized_client"}, headers={"content-type": "text/html"}), LockedOut)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(gzip.compress(b'{"error": "invalid_client"}')[:-4], {"content-encoding": "gzip"}, id="cut gzip"),
+        pytest.param(b"\x0b\x02", {"content-encoding": "br"}, id="another coding"),
+        pytest.param(gzip.compress(b" " * 10_000_000), {"content-encoding": "gzip"}, id="a gzip bomb"),
+    ],
+)
+def test_a_body_that_cannot_be_read_leaves_its_status(body: bytes, headers: dict[str, str]) -> None:
+    """With a 401 or 403 that says enough; all others may be tried again."""
+    assert read(401, body, headers=headers) == Refused(Refusal.CREDENTIALS, "status 401")
+    assert read(403, body, headers=headers) == Refused(Refusal.FORBIDDEN, "status 403")
+    for status in (200, 400, 404, 429, 500):
+        assert isinstance(read(status, body, headers=headers), Transient)
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("coding", ["", "identity", "gzip", "X-GZIP"])
+def test_a_bom_and_gzip_are_undone(bom: bytes, coding: str) -> None:
+    body = bom + json.dumps(token()).encode()
+    compressed = gzip.compress(body) if coding.lower().endswith("gzip") else body
+    assert read(200, compressed, headers={"content-encoding": coding}) == Fetched(Secret(CANARY_TOKEN), 3600.0, 50.0)
+
+
+def test_a_token_over_64_kib_is_none_however_small_it_was_compressed() -> None:
+    body = gzip.compress(json.dumps(token(padding="x" * BODY_LIMIT)).encode())
+    assert isinstance(read(200, body, headers={"content-encoding": "gzip"}), Transient)
+
+
+def test_a_retry_after_date_is_compared_with_the_date_of_the_response() -> None:
+    headers = {"date": "Sun, 06 Nov 1994 08:49:37 GMT", "retry-after": "Sun, 06 Nov 1994 08:50:07 GMT"}
+    result = read_response(TokenResponse(503, headers, b"", WALL), sent_at=50.0)
+    assert result == Transient("status 503", 30.0)
 
 
 @pytest.mark.parametrize("status", [100, 199, 301, 302, 307, 308, 408, 429, 500, 502, 503, 504, 599, 600, 999])
@@ -176,9 +277,17 @@ def test_words_of_the_server_are_not_repeated() -> None:
     assert result == Refused(Refusal.CREDENTIALS, "status 401")
 
 
-@given(st.integers(100, 999), st.binary(max_size=200))
-def test_every_answer_is_read_without_an_exception(status: int, body: bytes) -> None:
-    assert isinstance(read(status, body), Fetched | LockedOut | Refused | Transient)
+_headers = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("content-type", "content-encoding", "cf-ray", "date", "retry-after"), st.text())
+)
+
+
+@given(st.integers(100, 999), st.binary(max_size=200), st.booleans(), _headers | st.just({"content-encoding": "gzip"}))
+def test_every_answer_is_read_without_an_exception(
+    status: int, body: bytes, complete: bool, headers: dict[str, str]
+) -> None:
+    result = read(status, body, complete=complete, headers=headers)
+    assert isinstance(result, Fetched | LockedOut | Refused | Transient)
 
 
 _values = st.text() | st.integers() | st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)

@@ -324,6 +324,19 @@ def test_a_body_without_one_clear_end_is_refused(lines: tuple[bytes, ...], words
     assert words in refusal(*lines, status=status)
 
 
+SCA = b"WWW-Authenticate: PendingUserAction RedirectUrl=https://sca.sandbox.mangopay.com/?token=sca_1"
+
+
+def test_an_sca_challenge_needs_no_body_and_so_no_length() -> None:
+    """All that it says is in its head, and Mangopay sends it without a body."""
+    assert framing_of(SCA, status=401) == (0, None, False, None, True)
+    assert framing_of(SCA, status=401, head_only=True) == (0, None, True, None, False)
+    assert "neither" in refusal(SCA, status=403)
+    assert "neither" in refusal(b"WWW-Authenticate: Bearer", status=401)
+    assert framing_of(SCA, b"Content-Length: 5", status=401)[:2] == (5, 5)
+    assert "other than chunked" in refusal(SCA, b"Transfer-Encoding: foo", status=401)
+
+
 @pytest.mark.parametrize("line", [b"Transfer-Encoding: foo", b"Content-Length: many"])
 @pytest.mark.parametrize(("status", "head_only"), [(204, False), (304, False), (200, True)])
 def test_broken_framing_is_refused_even_where_no_body_follows(line: bytes, status: int, head_only: bool) -> None:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from sidecar.emulator.settings import Credentials
 from tests.support.answering_mangopay import AnsweringMangopay, answer, answering
+from tests.support.canary import CANARY_API_KEY
 from tests.support.checking import examined
+from tests.support.emulator import running_emulator
 from tests.support.forward_proxy import ForwardProxy, forward_proxy
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ class Answered:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+PAGE: Final = "<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"
+RAY: Final = "8f3c2a1b4d5e6f70-CDG"
 NGINX: Final = "<html><title>400 No required SSL certificate was sent</title></html>"
 ANSWERED: Final = {
     "wrong key": Answered(
@@ -86,7 +91,13 @@ ANSWERED: Final = {
     ),
     "address not listed": Answered([("token", "address_not_allowed")], answer(403), words="127.0.0.1"),
     "no certificate, says nginx": Answered([("token", "client_certificate_required")], answer(400, NGINX)),
-    "no token endpoint": Answered([("token", "token_request_refused")], answer(404)),
+    "a page of the edge": Answered(
+        [("token", "edge_page")], answer(403, PAGE, "Content-Type: text/html", f"CF-RAY: {RAY}"), words=RAY
+    ),
+    "a page for a 401": Answered([("token", "edge_page")], answer(401, PAGE)),
+    "a 403 with an error": Answered([("token", "address_not_allowed")], answer(403, '{"error": "access_denied"}')),
+    "no token endpoint": Answered([("token", "token_not_understood")], answer(404)),
+    "no such grant": Answered([("token", "token_request_refused")], answer(400, '{"error": "invalid_grant"}')),
     "not JSON": Answered([("token", "token_not_understood")], answer(200, "<html>Please log in</html>")),
     "redirect": Answered([("token", "redirected")], answer(302, "", "Location: https://elsewhere.test/")),
     "rate limit": Answered([("token", "rate_limited")], answer(429)),
@@ -95,6 +106,7 @@ ANSWERED: Final = {
     "no HTTP": Answered([("token", "answer_broken")], b"220 smtp.test ESMTP\r\n"),
     "GET 401": Answered([("call", "call_unauthorized")], api=answer(401)),
     "GET 403": Answered([("call", "call_forbidden")], api=answer(403), words="127.0.0.1"),
+    "GET with a page": Answered([("call", "edge_page")], api=answer(403, PAGE, f"CF-RAY: {RAY}"), words=RAY),
     "GET 404": Answered([("call", "call_not_found")], api=answer(404)),
     "GET 409": Answered([("call", "call_refused")], api=answer(409)),
     "GET 500": Answered([("call", "server_error")], api=answer(500)),
@@ -132,6 +144,47 @@ async def test_a_clock_that_is_wrong_is_told(clock: int, mark: str, words: str) 
     assert step["status"] == mark
     assert step["code"] == (None if mark == "ok" else "clock_skew")
     assert words in step["detail"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "mark", "code", "words"),
+    [
+        (None, "ok", None, "status 400, correlationid_not_found"),
+        (["Client.Details:READ", "Client.Developers:READ"], "ok", None, "correlationid_not_found"),
+        (["Client.Details:READ"], "warning", "read_back_forbidden", "status 403, forbidden_ressource, Id e"),
+    ],
+)
+async def test_a_key_that_may_not_read_back_is_found_before_an_answer_is_lost(
+    permissions: list[str] | None, mark: str, code: str | None, words: str
+) -> None:
+    credentials = Credentials(permissions={} if permissions is None else {CANARY_API_KEY: permissions})
+    async with running_emulator(credentials=credentials) as emulator:
+        checked = await examined(emulator.url)
+        assert (checked.status, checked.marks["call"]) == (0, "ok")
+        step = checked.step("read_back")
+        assert (step["status"], step["code"]) == (mark, code)
+        assert words in step["detail"]
+        assert ("Client.Developers (READ)" in str(step["mend"])) == (code is not None)
+        assert emulator.state.stats.token_requests == 1
+        assert emulator.ledger.entries() == []
+
+
+async def test_reading_back_is_not_tried_when_the_call_before_it_failed() -> None:
+    async with running_emulator() as emulator:
+        emulator.faults.add("forbidden GET api")
+        checked = await examined(emulator.url)
+        assert checked.failures == [("call", "call_forbidden")]
+        assert checked.marks["read_back"] == "skipped"
+
+
+@pytest.mark.parametrize("where", ["token", "GET /v2.01/acme/clients", "GET /v2.01/acme/responses"])
+async def test_a_page_of_the_edge_is_told_at_each_step(where: str) -> None:
+    async with running_emulator() as emulator:
+        emulator.faults.add(f"edge=403 {where}")
+        checked = await examined(emulator.url)
+        ((step, code),) = checked.failures
+        assert code == "edge_page"
+        assert "-CDG" in checked.detail(step)
 
 
 # --- DNS and TCP -----------------------------------------------------------------------------------------------------

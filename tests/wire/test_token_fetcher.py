@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from sidecar.core.endpoint import Endpoint
-from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
+from sidecar.core.oauth import EDGE_PAGE, Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
 from sidecar.core.resend import FailureKind
 from sidecar.core.secret import Secret
 from sidecar.tokens.fetcher import Fetcher
@@ -137,15 +137,15 @@ async def test_a_token_comes_back_with_its_life_counted_from_before_the_request_
     ("reply", "expected"),
     [
         pytest.param(answer(b"401 Unauthorized", b'{"error":"invalid_client"}'), Refusal.CREDENTIALS, id="401"),
-        pytest.param(answer(b"403 Forbidden", b"<html>"), Refusal.FORBIDDEN, id="403"),
-        pytest.param(answer(b"404 Not Found"), Refusal.REQUEST, id="404"),
+        pytest.param(answer(b"403 Forbidden"), Refusal.FORBIDDEN, id="403"),
+        pytest.param(answer(b"404 Not Found", b'{"error":"not_found"}'), Refusal.REQUEST, id="404 with an error"),
         pytest.param(
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 500\r\n\r\n{", Refusal.CREDENTIALS, id="401 cut short"
         ),
         pytest.param(answer(b"403 Forbidden", b"x" * 70_000), Refusal.FORBIDDEN, id="403 over-long"),
     ],
 )
-async def test_refused_credentials_are_told_by_their_status_whatever_the_body(reply: bytes, expected: Refusal) -> None:
+async def test_refused_credentials_are_told_by_their_status(reply: bytes, expected: Refusal) -> None:
     result = await fetch_from(reply)
     assert isinstance(result, Refused)
     assert result.refusal is expected
@@ -179,7 +179,10 @@ async def test_a_retry_after_date_is_compared_with_the_answers_own_date() -> Non
         pytest.param(answer(b"204 No Content"), id="no body"),
         pytest.param(answer(b"200 OK", b"<html>all well</html>"), id="not JSON"),
         pytest.param(answer(b"200 OK", b"[" * 60_000), id="nested without end"),
-        pytest.param(answer(b"200 OK", gzip.compress(GOOD_BODY), b"Content-Encoding: gzip"), id="compressed"),
+        pytest.param(answer(b"200 OK", b"\x0b\x02", b"Content-Encoding: br"), id="in a coding that is not ours"),
+        pytest.param(answer(b"200 OK", gzip.compress(GOOD_BODY)[:-4], b"Content-Encoding: gzip"), id="broken gzip"),
+        pytest.param(answer(b"200 OK", gzip.compress(b" " * 9_000_000), b"Content-Encoding: gzip"), id="a gzip bomb"),
+        pytest.param(answer(b"404 Not Found"), id="404"),
         pytest.param(answer(b"200 OK", GOOD_BODY + b" " * 70_000), id="over 64 KiB"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + GOOD_BODY, id="cut short"),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD_BODY, id="broken chunks"),
@@ -198,6 +201,52 @@ async def test_an_answer_that_is_no_token_is_transient_and_the_request_is_sent_o
         assert isinstance(result, Transient)
         assert (endpoint.connections, len(endpoint.requests)) == (1, 1)
     record("the reason of a failed fetch", repr(result))
+
+
+PAGE = b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(answer(b"403 Forbidden", PAGE, b"CF-RAY: 8f3c2a1b4d5e6f70-CDG"), id="403"),
+        pytest.param(
+            answer(b"403 Forbidden", gzip.compress(PAGE), b"Content-Encoding: gzip", b"CF-RAY: 8f3c2a1b4d5e6f70-CDG"),
+            id="compressed",
+        ),
+        pytest.param(
+            b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nCF-RAY: 8f3c2a1b4d5e6f70-CDG\r\n"
+            b"Content-Length: 900\r\n\r\n",
+            id="cut short",
+        ),
+    ],
+)
+async def test_a_page_of_the_edge_is_no_refusal_and_told_with_its_ray(reply: bytes) -> None:
+    result = await fetch_from(reply)
+    assert isinstance(result, Transient)
+    assert result.failure == EDGE_PAGE
+    assert result.detail.endswith("CF-Ray 8f3c2a1b4d5e6f70-CDG")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(answer(b"200 OK", b"\xef\xbb\xbf" + GOOD_BODY), id="a BOM"),
+        pytest.param(answer(b"200 OK", gzip.compress(GOOD_BODY), b"Content-Encoding: gzip"), id="gzip"),
+        pytest.param(
+            answer(b"200 OK", gzip.compress(b"\xef\xbb\xbf" + GOOD_BODY), b"content-encoding: X-GZIP"), id="both"
+        ),
+    ],
+)
+async def test_a_bom_and_gzip_are_undone(reply: bytes) -> None:
+    result = await fetch_from(reply)
+    assert isinstance(result, Fetched)
+    assert result.value.reveal() == TOKEN
+
+
+async def test_the_first_of_repeated_headers_counts() -> None:
+    reply = answer(b"503 Service Unavailable", b"", b"Retry-After: 60", b"Retry-After: 7")
+    assert await fetch_from(reply) == Transient("status 503", 60.0)
 
 
 async def test_an_endless_body_is_read_no_further_than_the_limit() -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import Area, Finding, FindingKind, Level
 from sidecar.admin.words import count, duration, sentence
+from sidecar.core.diagnosis import Cause
+from sidecar.core.remedies import DIAGNOSES, READ_BACK_SCOPE
 from sidecar.telemetry.recent import FOREIGN_TOLD
 
 if TYPE_CHECKING:
@@ -72,6 +74,16 @@ def of_calls(facts: Snapshot) -> Iterator[Finding]:
             f"the newest with the id {unknown[0].id}.",
             "Look the payments up before you repeat them: the log has their Idempotency-Key if they had one, and only "
             "a repeat with the same key is safe.",
+        )
+    if facts.read_back_forbidden:
+        yield Finding(
+            FindingKind.READ_BACK_FORBIDDEN,
+            Level.WARNING,
+            Area.KEY,
+            "The API key may not read lost answers back",
+            f"Mangopay answered 403 to reading a stored answer: the key lacks the scope {READ_BACK_SCOPE}. Keyed POSTs "
+            "whose answer is lost end as unknown, although Mangopay could tell what became of them.",
+            sentence(DIAGNOSES[Cause.READ_BACK_FORBIDDEN].mend),
         )
     recent = [e.code for e in facts.last_errors if e.code in _REFUSED and facts.time - e.at <= REFUSED_TOLD]
     if recent:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.admin.status import Snapshot
-    from sidecar.telemetry.rate_limits import RateWindow
+    from sidecar.core.rate_windows import RateWindow
 
 #: Shares: so little left of a rate window, so much of a limit in use.
 NEARLY_USED: Final = 0.1
@@ -25,17 +25,23 @@ _WINDOWS: Final = {"15m": "15 minutes", "30m": "30 minutes", "1h": "1 hour", "24
 
 
 def of_rate_limits(facts: Snapshot) -> Iterator[Finding]:
-    """Tell which of Mangopay's rate windows has little left; one that has started anew meanwhile has not."""
+    """Tell which of Mangopay's rate windows has little left; one that has started anew meanwhile has not.
+
+    Nothing is told of a window that has no name: nobody could say which calls would have to wait, or for how long.
+    """
     for window in facts.rate_limits:
-        if window.remaining is None or (window.reset is not None and window.reset <= facts.time):
+        if (
+            window.window is None
+            or window.remaining is None
+            or (window.reset is not None and window.reset <= facts.time)
+        ):
             continue
         total = window.remaining + (window.used or 0)
         if window.remaining <= NEARLY_USED * total:
-            yield _rate_limit(window, window.remaining, total)
+            yield _rate_limit(window, _WINDOWS[window.window], window.remaining, total)
 
 
-def _rate_limit(window: RateWindow, remaining: int, total: int) -> Finding:
-    name = _WINDOWS.get(window.window, window.window)
+def _rate_limit(window: RateWindow, name: str, remaining: int, total: int) -> Finding:
     until, label = (None, "") if window.reset is None else (float(window.reset), "window starts anew")
     if not remaining:
         kind, level = FindingKind.RATE_LIMIT_USED_UP, Level.CRITICAL

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from sidecar.admin.status import Area, Finding, FindingKind, Level
 from sidecar.admin.words import count, sentence
 from sidecar.core.diagnosis import Cause
+from sidecar.core.oauth import EDGE_PAGE
 from sidecar.core.remedies import DIAGNOSES
 from sidecar.core.resend import FailureKind
 from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR
@@ -88,6 +89,12 @@ _FAILURES: Final = {
         Area.MANGOPAY,
         "Mangopay answers with errors of its own",
         _mend(Cause.SERVER_ERROR),
+    ),
+    EDGE_PAGE: _Row(
+        FindingKind.EDGE_PAGES,
+        Area.NETWORK,
+        "The edge before Mangopay answers with web pages",
+        f"{_mend(Cause.EDGE_PAGE)} {_CHECK}",
     ),
     RATE_LIMITED: _Row(
         FindingKind.RATE_LIMITED,

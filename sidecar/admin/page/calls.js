@@ -13,7 +13,7 @@ const list = { calls: [], waiting: [], filter: "all", words: "", paused: false, 
 const DEFAULTS = {
   source: "upstream", duration_seconds: 0, upstream_seconds: 0, token_wait_seconds: 0, deliveries: 0, attempts: [], recovered: [],
   bytes_in: 0, bytes_out: 0, error: "", outcome: "", detail: "", idempotency_key: "", caller_gone: false, futile: false, foreign: false,
-  traceparent: "", x_request_id: "",
+  mangopay_id: "", mangopay_type: "", cf_ray: "", traceparent: "", x_request_id: "",
 };
 
 const isError = (call) => call.error !== "" || call.foreign || call.status === null || call.status >= 500;
@@ -49,7 +49,7 @@ function showCalls() {
 }
 
 function haystack(call) {
-  return `${call.method} ${call.path} ${call.status} ${call.id} ${call.error} ${call.outcome} ${call.x_request_id} ${call.traceparent}`.toLowerCase();
+  return `${call.method} ${call.path} ${call.status} ${call.id} ${call.error} ${call.outcome} ${call.x_request_id} ${call.traceparent} ${call.mangopay_id} ${call.mangopay_type} ${call.cf_ray}`.toLowerCase();
 }
 
 function showCounts() {

@@ -85,10 +85,16 @@ function facts(call) {
     ["Reason", call.detail],
     ["Idempotency-Key", call.idempotency_key],
     ["Caller", call.caller_gone ? "left before the end" : ""],
+    ["What support will ask for", support(call)],
     ["X-Request-Id", call.x_request_id],
     ["traceparent", call.traceparent],
   ];
   return all.filter(([, value]) => value !== "");
+}
+
+function support(call) {
+  const told = [["Mangopay's Id", call.mangopay_id], ["Type", call.mangopay_type], ["CF-Ray", call.cf_ray]];
+  return told.filter(([, value]) => value !== "").map(([name, value]) => `${name} ${value}`).join(", ");
 }
 
 // --- curl

@@ -56,6 +56,7 @@ const RESULTS = {
   broken: "the answer was not valid HTTP",
   server_error: "answered 5xx",
   rate_limited: "answered 429",
+  edge_page: "answered with a web page of the edge",
   cut: "stopped",
   token_locked_out: "no token: the account is locked",
   token_unavailable: "no token could be had",

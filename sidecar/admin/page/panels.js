@@ -106,6 +106,7 @@ function renewal(token) {
 // --- rate limits
 
 const WINDOWS = { "15m": "15 min", "30m": "30 min", "1h": "1 h", "24h": "24 h" };
+const UNTOLD = "a window of unknown length";
 
 function showLimits(status) {
   const list = byId("limits");
@@ -113,7 +114,8 @@ function showLimits(status) {
     keep(list, ["none"], (item) => item, () => make("p", { class: "quiet", text: "No answer of Mangopay's has told them yet." }), () => {});
     return;
   }
-  keep(list, status.rate_limits, (each) => each.window, createWindow, updateWindow);
+  const windows = status.rate_limits.map((each, index) => ({ ...each, key: each.window ?? `untold ${index}` }));
+  keep(list, windows, (each) => each.key, createWindow, updateWindow);
 }
 
 function createWindow(window) {
@@ -123,7 +125,7 @@ function createWindow(window) {
     make(
       "div",
       { class: "row" },
-      make("span", {}, make("b", { text: WINDOWS[window.window] ?? window.window }), make("span", { class: "quiet small" })),
+      make("span", {}, make("b", { text: WINDOWS[window.window] ?? UNTOLD }), make("span", { class: "quiet small" })),
       make("span", { class: "value" }),
     ),
     bar(""),
