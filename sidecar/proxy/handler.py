@@ -22,14 +22,14 @@ from sidecar.core.headers import RequestTemplate, filter_request_headers
 from sidecar.core.layout import RawHeaders, layout_of
 from sidecar.core.stored_answer import idempotency_key
 from sidecar.core.target import Route, Target, TargetRules, parse_target
+from sidecar.downstream.error_response import error_response
+from sidecar.downstream.response import Finished, RawResponse
+from sidecar.downstream.response_writer import CallerGoneError
 from sidecar.proxy.attempts import Outgoing
 from sidecar.proxy.body import NO_BODY, StreamingBody
 from sidecar.proxy.call import Call
-from sidecar.proxy.error_answer import error_response
 from sidecar.proxy.exchange import Request
 from sidecar.proxy.local_token import LocalTokens
-from sidecar.proxy.outflow import CallerGoneError
-from sidecar.proxy.raw_response import Finished, RawResponse
 from sidecar.proxy.relay import relay_stream, relay_whole
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.policy import Policy
+    from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.answer import UpstreamAnswer
     from sidecar.proxy.body import BodyReader, Content
-    from sidecar.proxy.intake import CallerRequest
     from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.manager import TokenManager
 
@@ -220,8 +220,8 @@ class ProxyHandler:
         record.failed(error)
         if error.outcome is Outcome.UNKNOWN:
             record.idempotency_key = _shown_key(request)
-        if call.connection.answered:
-            call.connection.cut()
+        if call.connection.writer.started:
+            call.connection.writer.cut()
             return Finished(keep_alive=False)
         answer = error_response(
             error,

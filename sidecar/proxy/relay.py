@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.headers import render_response_head
 from sidecar.core.resend import FailureKind
+from sidecar.downstream.response import Finished, RawResponse, ResponseStream
 from sidecar.proxy.attempts import broken_answer
-from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
@@ -88,16 +88,16 @@ async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: b
     record = call.record
     rest = answer.rest
     assert rest is not None  # noqa: S101 - relay() comes here only with a body to stream
-    writer = ResponseWriter(call.connection, chunked=chunked)
+    stream = ResponseStream(call.connection.writer, chunked=chunked)
     try:
-        writer.start(head, answer.body)
+        stream.start(head, answer.body)
         record.bytes_out = len(answer.body)
         while piece := await rest.read():
-            await writer.write(piece)
+            await stream.write(piece)
             record.bytes_out += len(piece)
-        writer.finish()
+        stream.finish()
     except UpstreamFailure as error:
-        call.connection.cut()
+        call.connection.writer.cut()
         late = error.failure.kind is FailureKind.TIMEOUT
         record.failed(
             SidecarError(
@@ -109,7 +109,7 @@ async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: b
         )
         return Finished(keep_alive=False)
     except BaseException:
-        call.connection.cut()
+        call.connection.writer.cut()
         raise
     finally:
         rest.release()
