@@ -96,44 +96,35 @@ class Phase(Enum):
     CLOSING = "closed from here; unsent bytes may be left"
 
 
-#: Not in these, a connection has no complete head: at the cap it may be closed.
-_KEEPS_ITS_PLACE: Final = (Phase.BUSY, Phase.REFUSED, Phase.CLOSING)
+# Each call needs these two; so they are found faster.
+_BUSY: Final = Phase.BUSY
+_REQUEST: Final = Event.REQUEST
 
 
 class Port(Deadlines, Protocol):
     """What a connection asks of the server that made it."""
 
-    @property
-    def handler(self) -> Handler:
-        """Who answers requests."""
-        ...
-
-    @property
-    def draining(self) -> bool:
-        """Whether every connection closes after its response."""
-        ...
+    #: Who answers requests.
+    handler: Handler
+    #: Whether every connection closes after its response.
+    draining: bool
 
     def admit(
         self, connection: CallerConnection, transport: asyncio.BaseTransport, allowed_uids: frozenset[int] | None
     ) -> SidecarError | None:
         """Make room for a connection; or return what to tell it instead."""
-        ...
 
     def forget(self, connection: CallerConnection) -> None:
         """Strike off a connection that is gone; its request may still run."""
-        ...
 
     def mark_busy(self, connection: CallerConnection) -> None:
         """Note that a connection has a request to answer."""
-        ...
 
     def mark_idle(self, connection: CallerConnection, *, gives_way: bool) -> None:
         """Note that a connection has no request to answer, and whether it may be closed for another one."""
-        ...
 
     def refusal(self, error: SidecarError) -> bytes:
         """Log and count ``error`` and return the response that tells it, which closes the connection."""
-        ...
 
 
 class CallerConnection(asyncio.Protocol):
@@ -143,15 +134,14 @@ class CallerConnection(asyncio.Protocol):
         "_allowed_uids",
         "_budget_wait",
         "_loop",
+        "_on_unix_socket",
         "_port",
         "_reader",
-        "_refusal",
         "_transport",
         "_waiter",
         "body_deadline",
         "deadline",
         "on_caller_gone",
-        "on_unix_socket",
         "phase",
         "task",
         "writer",
@@ -165,8 +155,7 @@ class CallerConnection(asyncio.Protocol):
         self._port: Final = port
         self._loop: Final = asyncio.get_running_loop()
         self._allowed_uids: Final = allowed_uids
-        #: Whether this is the Unix socket, which no browser reaches.
-        self.on_unix_socket: Final = on_unix_socket
+        self._on_unix_socket: Final = on_unix_socket
         self.phase = Phase.FRESH
         #: When the phase is over (``Clock.now``).
         self.deadline = math.inf
@@ -180,7 +169,6 @@ class CallerConnection(asyncio.Protocol):
         # What the task waits for between two requests.
         self._waiter: asyncio.Future[None] | None = None
         self._budget_wait: asyncio.Future[None] | None = None
-        self._refusal: SidecarError | None = None
 
     def __repr__(self) -> str:
         """Say in which phase it is, and how many requests wait for their turn."""
@@ -195,13 +183,12 @@ class CallerConnection(asyncio.Protocol):
         port = self._port
         self._transport = stream = cast("asyncio.Transport", transport)
         self._reader = RequestReader(stream)
-        self.writer = ResponseWriter(stream, port, on_unix_socket=self.on_unix_socket)
-        self._refusal = port.admit(self, transport, self._allowed_uids)
-        if self._refusal is not None:
-            self._reader.stop()
-            self._enter(Phase.REFUSED, LINGER)
+        self.writer = ResponseWriter(stream, port, on_unix_socket=self._on_unix_socket)
+        if (refusal := port.admit(self, transport, self._allowed_uids)) is not None:
+            self._reader.stop(refusal)
+            self._enter(Phase.REFUSED, LINGER, gives_way=False)
             return
-        if (sock := stream.get_extra_info("socket")) is not None and not self.on_unix_socket:
+        if (sock := stream.get_extra_info("socket")) is not None and not self._on_unix_socket:
             with suppress(OSError):  # the caller may have left already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._enter(Phase.FRESH, port.limits.header_timeout)
@@ -216,9 +203,10 @@ class CallerConnection(asyncio.Protocol):
         if self._budget_wait is not None and not self._budget_wait.done():
             self._budget_wait.set_exception(gone)
         if self.phase is not Phase.BUSY:
-            self._enter(Phase.CLOSING, math.inf)
+            self._enter(Phase.CLOSING, math.inf, gives_way=False)
         self._port.forget(self)
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
         if (hook := self.on_caller_gone) is not None:
             self.on_caller_gone = None
             hook()
@@ -238,7 +226,7 @@ class CallerConnection(asyncio.Protocol):
         if self._transport is not None:
             self._reader.stop()
             # A caller that does not take what is left has as long as one that stops reading in the middle.
-            self._enter(Phase.CLOSING, self._port.limits.body_timeout)
+            self._enter(Phase.CLOSING, self._port.limits.body_timeout, gives_way=False)
             self._transport.close()
 
     def _linger(self, transport: asyncio.Transport) -> None:
@@ -247,48 +235,45 @@ class CallerConnection(asyncio.Protocol):
         self._enter(Phase.LINGERING, LINGER)
         transport.write_eof()
 
-    def _enter(self, phase: Phase, seconds: float) -> None:
-        """Enter any phase but BUSY."""
+    def _enter(self, phase: Phase, seconds: float, *, gives_way: bool = True) -> None:
+        """Enter any phase but BUSY; ``gives_way``: it has no complete head, so at the cap it may be closed."""
         self.phase = phase
         self.deadline = self._port.next_deadline_base + seconds
-        self._port.mark_idle(self, gives_way=phase not in _KEEPS_ITS_PLACE)
+        self._port.mark_idle(self, gives_way=gives_way)
 
     # --- bytes -------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Have the reader make of the bytes what it can, and act on that."""
         event = self._reader.feed(data)
-        if event is Event.REQUEST:
-            if self.phase is not Phase.BUSY:
-                self.phase = Phase.BUSY
+        if event is _REQUEST:
+            if self.phase is not _BUSY:
+                self.phase = _BUSY
                 self.deadline = math.inf
                 self._port.mark_busy(self)
-            if self.task is None:
+            if (waiter := self._waiter) is not None:
+                if not waiter.done():
+                    waiter.set_result(None)
+            elif self.task is None:
                 self.task = self._loop.create_task(self._answer_requests())
-            else:
-                self._wake()
         elif event is Event.HEAD:
             if self.phase is Phase.FRESH or self.phase is Phase.IDLE:
                 self._enter(Phase.HEAD, self._port.limits.header_timeout)
-        elif event is Event.REFUSED:
+        elif event is Event.REFUSED or self.phase is Phase.REFUSED:
             self._refuse(self._reader.failure)
-        elif event is Event.SURPLUS:
-            if self.phase is Phase.REFUSED:
-                self._refuse(self._refusal)
-            elif self.phase is Phase.LINGERING and self._reader.surplus > self._port.limits.max_body:
-                self.abort()
+        elif self.phase is Phase.LINGERING and self._reader.surplus > self._port.limits.max_body:
+            self.abort()
 
     def _refuse(self, error: SidecarError | None) -> None:
         """Answer bytes that are no request, and end the connection."""
         transport = self._transport
-        if transport is not None and not transport.is_closing():
-            assert error is not None  # noqa: S101 - whoever calls has met one
+        if error is not None and transport is not None and not transport.is_closing():
             transport.write(self._port.refusal(error))
             self._linger(transport)
 
     def pause_writing(self) -> None:
         """Note that the caller reads more slowly than it is written to."""
-        self.writer.pause()
+        self.writer.paused = True
 
     def resume_writing(self) -> None:
         """Let the writer go on."""
@@ -313,7 +298,8 @@ class CallerConnection(asyncio.Protocol):
         finally:
             reader.finish()
             self.on_caller_gone = None
-            self._port.mark_idle(self, gives_way=self.phase not in _KEEPS_ITS_PLACE)
+            if self.phase is _BUSY:
+                self._port.mark_idle(self, gives_way=False)
 
     async def _exchange(self, reader: RequestReader) -> bool:
         """Have the next request answered; return whether the connection may stay open."""
@@ -364,7 +350,7 @@ class CallerConnection(asyncio.Protocol):
                 self._refuse(reader.failure)
                 return False
             if not reader.sealed and not port.draining:
-                if reader.head_begun:
+                if reader.heads.pending:
                     self._enter(Phase.HEAD, port.limits.header_timeout)
                 else:
                     self._enter(Phase.IDLE, port.limits.keepalive_timeout)
@@ -380,10 +366,6 @@ class CallerConnection(asyncio.Protocol):
         """Whether the connection ends after the current request, whatever its response says."""
         reader = self._reader
         return self._port.draining or (reader.sealed and not reader.requests)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
 

@@ -20,12 +20,7 @@ class ConnectionLimits:
 class Deadlines(Protocol):
     """Where deadlines come from: :class:`sidecar.downstream.server.ProxyServer`."""
 
-    @property
-    def limits(self) -> ConnectionLimits:
-        """How long each phase and each pause may last."""
-        ...
-
-    @property
-    def next_deadline_base(self) -> float:
-        """A moment (``Clock.now``) slightly ahead, from which deadlines count, so that none comes early."""
-        ...
+    #: How long each phase and each pause may last.
+    limits: ConnectionLimits
+    #: A moment (``Clock.now``) up to two ticks ahead: deadlines count from here, so that none comes early.
+    next_deadline_base: float

@@ -23,25 +23,14 @@ class Caller(Protocol):
     #: Called once if the caller leaves while its request is being answered. Set and unset by the handler.
     on_caller_gone: Callable[[], None] | None
 
-    @property
-    def on_unix_socket(self) -> bool:
-        """Whether this is the Unix socket, which no browser reaches."""
-        ...
-
-    @property
-    def task(self) -> asyncio.Task[None] | None:
-        """The task that answers this connection's requests."""
-        ...
-
-    @property
-    def writer(self) -> ResponseWriter:
-        """Where the response goes."""
-        ...
+    #: The task that answers this connection's requests.
+    task: asyncio.Task[None] | None
+    #: Where the response goes.
+    writer: ResponseWriter
 
     @property
     def last_request(self) -> bool:
         """Whether the connection ends after the current request, whatever its response says."""
-        ...
 
     def start_body_timer(self, budget_wait: asyncio.Future[None] | None = None) -> None:
         """Give the caller ``listen.body_timeout`` from now to send more of its body.
@@ -49,11 +38,9 @@ class Caller(Protocol):
         When it is over, reading the body fails with ``request_timeout``; or
         ``budget_wait`` fails with ``overloaded``, if that is what is waited for.
         """
-        ...
 
     def stop_body_timer(self) -> None:
         """End what :meth:`start_body_timer` began."""
-        ...
 
 
 class CallerRequest(msgspec.Struct, frozen=True):

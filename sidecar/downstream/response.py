@@ -23,11 +23,9 @@ class Answer(Protocol):
     @property
     def keep_alive(self) -> bool:
         """Whether the answer promised that the connection stays open."""
-        ...
 
     def write_to(self, writer: ResponseWriter) -> None:
         """Write the answer. Raises CallerGoneError if nobody is there any more."""
-        ...
 
 
 class RawResponse(msgspec.Struct, frozen=True, gc=False):

@@ -29,10 +29,10 @@ class ResponseWriter:
         "_deadlines",
         "_drained",
         "_lost",
-        "_on_unix_socket",
         "_transport",
         "_unsent",
         "deadline",
+        "on_unix_socket",
         "paused",
         "started",
         "unfinished",
@@ -41,8 +41,9 @@ class ResponseWriter:
     def __init__(self, transport: asyncio.Transport, deadlines: Deadlines, *, on_unix_socket: bool) -> None:
         self._transport: Final = transport
         self._deadlines: Final = deadlines
-        self._on_unix_socket: Final = on_unix_socket
-        #: The transport holds enough: whoever writes more should :meth:`drain` first.
+        #: Whether this is the Unix socket, which no browser reaches; :meth:`cut` cannot reset it.
+        self.on_unix_socket: Final = on_unix_socket
+        #: The transport holds enough: whoever writes more should :meth:`drain` first. Set by the connection.
         self.paused = False
         #: Whether a byte of the current request's final response has been written.
         self.started = False
@@ -103,26 +104,23 @@ class ResponseWriter:
         """
         if self._lost:
             return
-        if not self._on_unix_socket:
+        if not self.on_unix_socket:
             with suppress(OSError):
                 self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self._transport.abort()
 
     # --- what the connection says ------------------------------------------------------------------------------------
 
-    def pause(self) -> None:
-        """Note that the transport holds enough."""
-        self.paused = True
-
     def resume(self) -> None:
-        """Note that most of it has left."""
+        """Note that most of what was written has left."""
         self.paused = False
-        self._wake()
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def lost(self) -> None:
         """Note that the connection is gone."""
         self._lost = True
-        self._wake()
+        self.resume()
 
     def overdue(self) -> None:
         """Give a caller that took anything since :attr:`deadline` was set as long again; cut off one that did not."""
@@ -134,7 +132,3 @@ class ResponseWriter:
     def _give_time(self) -> None:
         self._unsent = self._transport.get_write_buffer_size()
         self.deadline = self._deadlines.next_deadline_base + self._deadlines.limits.body_timeout
-
-    def _wake(self) -> None:
-        if self._drained is not None and not self._drained.done():
-            self._drained.set_result(None)

@@ -47,8 +47,8 @@ class ProxyServer:
             raise RuntimeError(
                 "aiohttp's C extensions are missing: unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp"
             )
-        self.handler: Final = handler
-        self.limits: Final = limits
+        self.handler = handler
+        self.limits = limits
         #: From :meth:`begin_drain` on: a connection closes after its answer.
         self.draining = False
         #: Those that were admitted, oldest first.

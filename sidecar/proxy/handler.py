@@ -153,7 +153,7 @@ class ProxyHandler:
         layout = layout_of(raw)
         call.record.correlate(raw, layout)
         framing = check_request(request.method, request.version, raw, layout)
-        check_guard(raw, admission.unix_guard if call.connection.on_unix_socket else admission.guard, layout)
+        check_guard(raw, admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard, layout)
         target = parse_target(request.method, request.raw_path, admission.targets)
         call.record.path = target.path
         if self.draining:

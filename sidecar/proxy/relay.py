@@ -69,7 +69,7 @@ def _begin(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool
 
 async def _only_whole_on_unix_sockets(call: Call, answer: UpstreamAnswer) -> None:
     """Read such an answer to its end before any of it is passed on: a Unix socket has no reset to cut it short with."""
-    if not call.connection.on_unix_socket:
+    if not call.connection.writer.on_unix_socket:
         return
     try:
         whole = await answer.read_whole(_WHOLE_LIMIT)

@@ -289,10 +289,10 @@ async def test_the_handler_can_tell_the_unix_socket(tmp_path: Path) -> None:
         echo = port.server.handler
 
         async def handler(request: CallerRequest) -> Answer:
-            told.append(request.connection.on_unix_socket)
+            told.append(request.connection.writer.on_unix_socket)
             return await echo(request)
 
-        port.server.handler = handler  # type: ignore[misc]
+        port.server.handler = handler
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
             await client.answer()
@@ -352,7 +352,7 @@ async def test_a_cut_answer_on_the_unix_socket_ends_without_its_last_chunk(tmp_p
             )
             return Finished(keep_alive=True)
 
-        port.server.handler = handler  # type: ignore[misc]
+        port.server.handler = handler
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
             with pytest.raises((EOFError, ConnectionResetError)):

@@ -222,7 +222,7 @@ async def test_pipelined_requests_behind_a_running_one_are_not_read_without_end(
                 await asyncio.sleep(0.002)
             reader = port.connection._reader
             assert len(reader.requests) <= 32
-            assert len(reader._heads.pending) <= 300_000
+            assert len(reader.heads.pending) <= 300_000
             go.set()
             for _ in range(sent // len(GET)):
                 assert (await client.answer()).status == 200
