@@ -285,13 +285,12 @@ class CallerConnection(asyncio.Protocol):
         """Answer the connection's requests, one after another, as long as it lives."""
         reader = self._reader
         try:
-            while True:
+            while self._transport is not None:  # a caller may leave before anybody looks at its request
                 if not reader.requests:
                     self._waiter = self._loop.create_future()
                     await self._waiter
                     self._waiter = None
-                if self._transport is None:
-                    return  # the caller left before anybody looked at its request
+                    continue
                 keep_alive = await self._exchange(reader)
                 if not self._finish_exchange(whole=reader.finish(), keep_alive=keep_alive):
                     return
