@@ -81,13 +81,13 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_body_full",
         "_broken",
         "_content",
         "_current",
         "_held",
         "_most_surplus",
         "_parser",
-        "_reading_paused",
         "_source",
         "_wire_body",
         "failure",
@@ -122,8 +122,8 @@ class RequestReader:
         self._most_surplus: float = _MOST_SURPLUS
         # Bytes of the last request's body as they were sent.
         self._wire_body = 0
-        # Why the source is paused: enough requests are here, or enough of a body (aiohttp looks at that name).
-        self._held = self._reading_paused = False
+        # Why the source is paused: enough requests are here, or enough of a body.
+        self._held = self._body_full = False
 
     @property
     def has_unread(self) -> bool:
@@ -177,7 +177,7 @@ class RequestReader:
             self._hold()
 
     def _check_chunks(self, content: StreamReader) -> None:
-        if self._reading_paused:
+        if self._body_full:
             return  # the parser holds a part of these bytes back
         if self._wire_body > _CHUNK_OVERHEAD + (1 + _CHUNK_RATIO) * content.total_bytes:
             raise malformed()
@@ -245,14 +245,14 @@ class RequestReader:
         self.requests.clear()
         self.surplus = 0
         self._most_surplus = math.inf
-        self._held = self._reading_paused = False
+        self._held = self._body_full = False
         self._source.resume_reading()
 
     def close(self) -> None:
         """Note that the connection is gone, and let go of what would keep it in memory."""
         self.stop()
         self.requests.clear()
-        self._reading_paused = False
+        self._body_full = False
         self._content = EMPTY_PAYLOAD
         del self._parser
 
@@ -263,7 +263,7 @@ class RequestReader:
 
     def pause_reading(self) -> None:
         """Hold back what comes: the body of the last request has its fill."""
-        self._reading_paused = True
+        self._body_full = True
         self._parser.pause_reading()
         self._source.pause_reading()
 
@@ -273,8 +273,8 @@ class RequestReader:
         What was held back brings nothing that the connection had to be told: a
         request is being answered, after which it looks.
         """
-        if self._reading_paused:
-            self._reading_paused = False
+        if self._body_full:
+            self._body_full = False
             self._read_on(resume_parser)
 
     def _hold(self) -> None:
@@ -285,5 +285,5 @@ class RequestReader:
     def _read_on(self, resume_parser: bool = True) -> None:
         if resume_parser:
             self.feed(b"")
-        if not self._held and not self._reading_paused:
+        if not self._held and not self._body_full:
             self._source.resume_reading()

@@ -208,6 +208,7 @@ async def test_a_caller_that_leaves_before_its_request_was_looked_at_gets_nothin
             # Reading is paused behind the second request, so it is the write that finds out.
             gate.go.set()
             await until(lambda: not port.server.busy)
+        assert port.seen == ["GET /a"]
 
 
 async def test_writing_to_a_caller_that_left_raises() -> None:

@@ -163,6 +163,17 @@ async def test_what_is_malformed_behind_a_running_request_is_answered_after_it(b
         assert port.seen == ["GET /a"]
 
 
+async def test_a_request_in_front_of_what_only_we_find_malformed_is_answered_as_the_last_one() -> None:
+    """The parser takes both; the first one is a request like any other."""
+    async with serve() as port:
+        with await port.client() as client:
+            await client.send(GET + b"GET /b RTSP/1.0\r\n\r\n")
+            response = await client.answer()
+            assert (response.status, response.header("Connection")) == (200, b"close")
+            assert await client.ending() == "end"
+        assert port.seen == ["GET /a"]
+
+
 async def test_a_request_in_front_of_garbage_in_one_packet_is_not_executed() -> None:
     """The parser forgets it; so its caller is told that it was refused, and may send it again."""
     async with serve() as port:
