@@ -66,11 +66,12 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import structlog
 
 from sidecar.core.errors import SidecarError
+from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import Deadlines
 from sidecar.downstream.refusals import failed, out_of_budget, stopped, too_slow
 from sidecar.downstream.request import CallerRequest
 from sidecar.downstream.request_reader import Event, RequestReader
-from sidecar.downstream.response_writer import CallerGoneError, ResponseWriter
+from sidecar.downstream.response_writer import ResponseWriter
 
 if TYPE_CHECKING:
     from sidecar.downstream.response import Answer
@@ -133,7 +134,6 @@ class CallerConnection(asyncio.Protocol):
     __slots__ = (
         "_allowed_uids",
         "_budget_wait",
-        "_loop",
         "_on_unix_socket",
         "_port",
         "_reader",
@@ -153,7 +153,6 @@ class CallerConnection(asyncio.Protocol):
 
     def __init__(self, port: Port, *, on_unix_socket: bool = False, allowed_uids: frozenset[int] | None = None) -> None:
         self._port: Final = port
-        self._loop: Final = asyncio.get_running_loop()
         self._allowed_uids: Final = allowed_uids
         self._on_unix_socket: Final = on_unix_socket
         self.phase = Phase.FRESH
@@ -211,11 +210,6 @@ class CallerConnection(asyncio.Protocol):
             self.on_caller_gone = None
             hook()
 
-    def close_idle(self) -> None:
-        """Close the connection if it is between two requests."""
-        if self.phase is Phase.IDLE:
-            self.close_gracefully()
-
     def abort(self) -> None:
         """Close the connection at once, whatever is unsent."""
         if self._transport is not None:
@@ -255,7 +249,7 @@ class CallerConnection(asyncio.Protocol):
                 if not waiter.done():
                     waiter.set_result(None)
             elif self.task is None:
-                self.task = self._loop.create_task(self._answer_requests())
+                self.task = asyncio.get_running_loop().create_task(self._answer_requests())
         elif event is Event.HEAD:
             if self.phase is Phase.FRESH or self.phase is Phase.IDLE:
                 self._enter(Phase.HEAD, self._port.limits.header_timeout)
@@ -287,7 +281,7 @@ class CallerConnection(asyncio.Protocol):
         try:
             while self._transport is not None:  # a caller may leave before anybody looks at its request
                 if not reader.requests:
-                    self._waiter = self._loop.create_future()
+                    self._waiter = asyncio.get_running_loop().create_future()
                     await self._waiter
                     self._waiter = None
                     continue

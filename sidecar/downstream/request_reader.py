@@ -21,7 +21,7 @@ import asyncio
 import math
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from aiohttp import hdrs
 from aiohttp.http import HttpRequestParser
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiohttp.base_protocol import BaseProtocol
-    from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
+
+    #: A request as aiohttp's parser hands it out: its ``RawRequestMessage`` (in C, so no tuple), and its body.
+    Parsed: TypeAlias = tuple[Any, StreamReader]
 
 #: Bytes of a body that may wait to be read before the source is paused; aiohttp holds up to twice as many.
 _READ_BUFFER: Final = 64 * 1024
@@ -106,7 +108,7 @@ class RequestReader:
         #: Where the next head begins; what is ``pending`` there is a part of it.
         self.heads: Final = HeadBoundaries()
         #: Requests whose turn has not come, with their bodies.
-        self.requests: Final[deque[tuple[RawRequestMessage, StreamReader]]] = deque()
+        self.requests: Final[deque[Parsed]] = deque()
         #: No request is read after the last one.
         self.sealed = False
         #: Why the parser gave up, if nobody has been told yet.
@@ -156,7 +158,7 @@ class RequestReader:
             return self._fail(refusal)
         return Event.NOTHING
 
-    def _accept(self, messages: Sequence[tuple[RawRequestMessage, StreamReader]]) -> None:
+    def _accept(self, messages: Sequence[Parsed]) -> None:
         heads = self.heads
         for message, content in messages:
             if self.sealed:
@@ -207,7 +209,7 @@ class RequestReader:
 
     # --- requests ----------------------------------------------------------------------------------------------------
 
-    def take(self) -> tuple[RawRequestMessage, StreamReader]:
+    def take(self) -> Parsed:
         """Take the next request and its body out of the queue, and read on if that was stopped because of it.
 
         It counts as being answered until :meth:`finish`.

@@ -49,13 +49,10 @@ class RawResponse(msgspec.Struct, frozen=True, gc=False):
             writer.write(body)
 
 
-class Finished:
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """Says that the handler has written its response by itself, through a :class:`ResponseStream`."""
 
-    __slots__ = ("keep_alive",)
-
-    def __init__(self, keep_alive: bool) -> None:
-        self.keep_alive: Final = keep_alive
+    keep_alive: bool
 
     def write_to(self, writer: ResponseWriter) -> None:
         """Do nothing: it is written."""

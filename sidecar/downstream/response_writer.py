@@ -9,16 +9,14 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from sidecar.downstream.errors import CallerGoneError
+
 if TYPE_CHECKING:
     from sidecar.downstream.limits import Deadlines
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: SO_LINGER on, for no time: closing discards what is unsent and resets the connection (socket(7)).
 _RESET: Final = struct.pack("ii", 1, 0)
-
-
-class CallerGoneError(ConnectionError):
-    """The caller closed its connection, or was cut off, before it had its response."""
 
 
 class ResponseWriter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import HttpRequestParser
 
-from sidecar.downstream.connection import CallerConnection, Handler
+from sidecar.downstream.connection import CallerConnection, Handler, Phase
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.peer import peer_uid, uid_allowed
 from sidecar.downstream.refusals import too_many_connections, wrong_user
@@ -153,7 +153,8 @@ class ProxyServer:
         """
         self.draining = True
         for connection in list(self.waiting):
-            connection.close_idle()
+            if connection.phase is Phase.IDLE:
+                connection.close_gracefully()
 
     async def drained(self, deadline: float) -> bool:
         """Wait until no request is being answered, or until ``deadline`` (``Clock.now``); return whether none is."""

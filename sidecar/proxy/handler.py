@@ -23,8 +23,8 @@ from sidecar.core.layout import RawHeaders, layout_of
 from sidecar.core.stored_answer import idempotency_key
 from sidecar.core.target import Route, Target, TargetRules, parse_target
 from sidecar.downstream.error_response import error_response
+from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.response import Finished, RawResponse
-from sidecar.downstream.response_writer import CallerGoneError
 from sidecar.proxy.attempts import Outgoing
 from sidecar.proxy.body import NO_BODY, StreamingBody
 from sidecar.proxy.call import Call

@@ -11,9 +11,9 @@ import pytest
 
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.downstream.connection import LINGER, CallerConnection, Handler, Phase
+from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.refusals import too_many_connections
-from sidecar.downstream.response_writer import CallerGoneError
 from tests.support.proxy_port import GET, chunked, get, ok, post
 
 if TYPE_CHECKING:

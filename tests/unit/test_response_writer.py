@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.response import Finished, RawResponse, ResponseStream
-from sidecar.downstream.response_writer import CallerGoneError, ResponseWriter
+from sidecar.downstream.response_writer import ResponseWriter
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.response import Finished
-from sidecar.downstream.response_writer import CallerGoneError
 from sidecar.downstream.server import TICK
 from sidecar.proxy.body import StreamingBody
 from tests.support.proxy_port import GET, Handler, Port, chunked, ok, post, serve, until

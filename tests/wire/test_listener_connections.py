@@ -12,9 +12,9 @@ import structlog
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.downstream.connection import Phase
+from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.response import Finished, RawResponse, ResponseStream
-from sidecar.downstream.response_writer import CallerGoneError
 from sidecar.downstream.server import TICK
 from tests.support.proxy_port import GET, Handler, Port, chunked, get, ok, post, serve, until
 

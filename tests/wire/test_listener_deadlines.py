@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.downstream.connection import LINGER, Phase
+from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.response import RawResponse, ResponseStream
-from sidecar.downstream.response_writer import CallerGoneError
 from sidecar.downstream.server import TICK
 from tests.support.proxy_port import GET, Handler, Port, chunked, get, post, serve, until
 
