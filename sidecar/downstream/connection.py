@@ -121,7 +121,7 @@ class Port(Deadlines, Protocol):
     def mark_busy(self, connection: CallerConnection) -> None:
         """Note that a connection has a request to answer."""
 
-    def mark_idle(self, connection: CallerConnection, *, gives_way: bool) -> None:
+    def mark_idle(self, connection: CallerConnection, gives_way: bool) -> None:
         """Note that a connection has no request to answer, and whether it may be closed for another one."""
 
     def refusal(self, error: SidecarError) -> bytes:
@@ -229,11 +229,11 @@ class CallerConnection(asyncio.Protocol):
         self._enter(Phase.LINGERING, LINGER)
         transport.write_eof()
 
-    def _enter(self, phase: Phase, seconds: float, *, gives_way: bool = True) -> None:
+    def _enter(self, phase: Phase, seconds: float, gives_way: bool = True) -> None:
         """Enter any phase but BUSY; ``gives_way``: it has no complete head, so at the cap it may be closed."""
         self.phase = phase
         self.deadline = self._port.next_deadline_base + seconds
-        self._port.mark_idle(self, gives_way=gives_way)
+        self._port.mark_idle(self, gives_way)
 
     # --- bytes -------------------------------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class CallerConnection(asyncio.Protocol):
                     self._waiter = None
                     continue
                 keep_alive = await self._exchange(reader)
-                if not self._finish_exchange(whole=reader.finish(), keep_alive=keep_alive):
+                if not self._finish_exchange(reader.finish(), keep_alive):
                     return
         finally:
             reader.finish()
@@ -327,7 +327,7 @@ class CallerConnection(asyncio.Protocol):
         elif self._transport is not None and not self._transport.is_closing():
             self._transport.write(self._port.refusal(error))
 
-    def _finish_exchange(self, *, whole: bool, keep_alive: bool) -> bool:
+    def _finish_exchange(self, whole: bool, keep_alive: bool) -> bool:
         """Go on to the next request, or end the connection; return whether there is a next one.
 
         ``whole`` says that the request's body had come to its end.

@@ -18,7 +18,7 @@ What is done beyond aiohttp, and why (each was seen in 3.14.5, and
 from __future__ import annotations
 
 import asyncio
-import math
+import sys
 from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
@@ -102,7 +102,7 @@ class RequestReader:
     def __init__(self, source: Source) -> None:
         self._source: Final = source
         loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
-        self._parser = HttpRequestParser(
+        self._parser: Any = HttpRequestParser(
             protocol, loop, _READ_BUFFER, auto_decompress=False, max_msg_queue_size=_MOST_PARSED
         )
         #: Where the next head begins; what is ``pending`` there is a part of it.
@@ -121,7 +121,7 @@ class RequestReader:
         # The parser must not be fed any more.
         self._broken = False
         # Beyond so many thrown away bytes reading stops.
-        self._most_surplus: float = _MOST_SURPLUS
+        self._most_surplus = _MOST_SURPLUS
         # Bytes of the last request's body as they were sent.
         self._wire_body = 0
         # Why the source is paused: enough requests are here, or enough of a body.
@@ -246,7 +246,7 @@ class RequestReader:
         self.stop()
         self.requests.clear()
         self.surplus = 0
-        self._most_surplus = math.inf
+        self._most_surplus = sys.maxsize
         self._held = self._body_full = False
         self._source.resume_reading()
 
@@ -256,7 +256,7 @@ class RequestReader:
         self.requests.clear()
         self._body_full = False
         self._content = EMPTY_PAYLOAD
-        del self._parser
+        self._parser = None  # it knows this reader: together they would wait for the garbage collector
 
     # --- flow control ------------------------------------------------------------------------------------------------
 

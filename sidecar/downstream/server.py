@@ -113,11 +113,11 @@ class ProxyServer:
         self.busy.add(connection)
         self.waiting.pop(connection, None)
 
-    def mark_idle(self, connection: CallerConnection, *, gives_way: bool) -> None:
+    def mark_idle(self, connection: CallerConnection, gives_way: bool) -> None:
         """Note that a connection has no request to answer, and whether it may be closed for another one."""
         self.busy.discard(connection)
         if gives_way and connection in self.connections:
-            self.waiting.setdefault(connection)
+            self.waiting[connection] = None  # in the place that it has, if it has one
         else:
             self.waiting.pop(connection, None)
         if self._quiet is not None:

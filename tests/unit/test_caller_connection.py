@@ -87,7 +87,7 @@ class _Port:
     def mark_busy(self, _: CallerConnection) -> None:
         self.states.append("busy")
 
-    def mark_idle(self, _: CallerConnection, *, gives_way: bool) -> None:
+    def mark_idle(self, _: CallerConnection, gives_way: bool) -> None:
         self.states.append("gives way" if gives_way else "stays")
 
     def refusal(self, error: SidecarError) -> bytes:
