@@ -7,17 +7,13 @@ connection is, to have its requests answered one after another, and to end it.
 
 **Phases**::
 
-                    ┌──────────────────────── another request has come ───────────────────────┐
-                    ▼                                                                         │
-    FRESH ──────► BUSY ──answered──► (what next?) ────────────────────────────────────────────┤
-      │             ▲                                                                         │
-      └──► HEAD ────┤ ◄──────────────── a part of a head has come ────────────────────────────┤
-            ▲       │                                                                         │
-            └───── IDLE ◄────────────── nothing has come ─────────────────────────────────────┤
-                                                                                              │
-    REFUSED ──first bytes──► LINGERING ◄─── the last, and bytes of the caller are unread ─────┤
-                                                                                              │
-                             CLOSING ◄───── the last, and all that came was read ─────────────┘
+    FRESH ─┬──────────► BUSY ──answered──┬─ another request has come ───► BUSY
+    IDLE ──┤             ▲               ├─ a part of a head has come ──► HEAD
+           └─► HEAD ─────┘               ├─ nothing has come ───────────► IDLE
+                │                        ├─ the last; all was read ─────► CLOSING
+                │                        └─ the last; bytes are unread ─► LINGERING
+                └─ late, or no request ─────────────────────────────────► LINGERING
+    REFUSED ────── first bytes ─────────────────────────────────────────► LINGERING
 
 A connection is REFUSED rather than FRESH if it was not admitted: beyond the cap,
 or a user that may not use the Unix socket. It is told so when it speaks.
