@@ -19,6 +19,11 @@ from sidecar.core.caller import Callers
 from sidecar.core.client_id import ANY, ClientIdRules
 from sidecar.core.guard import GuardRules
 from sidecar.core.policy import Policy
+from sidecar.downstream.addresses import Bound, ListenError
+from sidecar.downstream.inherited import Inherited
+from sidecar.downstream.limits import ConnectionLimits
+from sidecar.downstream.listener import Listeners
+from sidecar.downstream.server import ProxyServer
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.outward import Outward
 from sidecar.proxy.about import About
@@ -27,10 +32,7 @@ from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.forward import Forwarder
 from sidecar.proxy.handler import Admission, ProxyHandler
-from sidecar.proxy.inherited import Inherited
-from sidecar.proxy.listener import Bound, ListenError, Listeners
 from sidecar.proxy.readback import LostAnswers
-from sidecar.proxy.server import ConnectionLimits, ProxyServer
 from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics

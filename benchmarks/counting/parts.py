@@ -21,18 +21,15 @@ START: Final = "start"
 #: By module and the beginning of the qualified name; the first that fits counts. Frames that fit none (of the standard
 #: library, of packages, clocks) belong to the part that called them.
 PARTS: Final = (
-    ("proxy/server", "ProxyServer._sweep", CLOCK),
+    ("downstream/server", "ProxyServer._sweep", CLOCK),
     ("upstream/pool", "Pool._sweep", CLOCK),
     ("upstream/expiry", "", CLOCK),
     ("telemetry/history", "", CLOCK),
     ("telemetry/line_writer", "LineWriter.flush", CLOCK),
     ("reload", "", CLOCK),
-    ("proxy/intake", "", "reading the request"),
-    ("proxy/heads", "", "reading the request"),
-    ("proxy/connection", "", "the caller's connection"),
-    ("proxy/server", "", "the caller's connection"),
-    ("proxy/outflow", "", "the caller's connection"),
-    ("proxy/raw_response", "", "the caller's connection"),
+    ("downstream/request_reader", "", "reading the request"),
+    ("downstream/head_boundaries", "", "reading the request"),
+    ("downstream/", "", "the caller's connection"),
     ("core/layout", "", "header names"),
     ("core/guard", "", "guard, target, framing, policy"),
     ("core/framing", "", "guard, target, framing, policy"),

@@ -36,7 +36,7 @@ def command(config_path: Path | None) -> int:
     async def serve(output: LogOutput) -> int:
         from sidecar.app import serve
         from sidecar.config import load
-        from sidecar.proxy.inherited import Inherited
+        from sidecar.downstream.inherited import Inherited
 
         return await serve(
             config,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.proxy.raw_response import RawResponse
+from sidecar.downstream.response import RawResponse
 from sidecar.version import __version__
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidecar.core.errors import Outcome, SidecarError
-from sidecar.proxy.refusals import body_too_large, out_of_budget
+from sidecar.downstream.refusals import body_too_large, out_of_budget
 from sidecar.upstream.sending import WHOLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from sidecar.core.framing import BodyFraming
+    from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.budget import ReplayBudget, Reservation
-    from sidecar.proxy.intake import CallerRequest
 
 #: Bytes. Pieces below this are copied together as they come: a list of tiny ones would weigh many times their bytes.
 _SMALL: Final = 4 * 1024
@@ -241,13 +241,13 @@ async def next_piece(request: CallerRequest, *, expects_continue: bool) -> bytes
     Raises SidecarError ``request_timeout`` or ``bad_request``, and CallerGoneError.
     """
     connection = request.connection
-    if expects_continue:
-        connection.send_continue()
-    connection.wait_for_body()
+    if expects_continue and not request.content.total_bytes:
+        connection.writer.send_continue()
+    connection.start_body_timer()
     try:
         return await request.content.readany()
     finally:
-        connection.waited()
+        connection.stop_body_timer()
 
 
 async def _wait_for_budget(request: CallerRequest, reservation: Reservation, size: int) -> None:
@@ -255,8 +255,8 @@ async def _wait_for_budget(request: CallerRequest, reservation: Reservation, siz
         raise out_of_budget()
     waiter = reservation.queue(size)
     connection = request.connection
-    connection.wait_for_body(waiter)
+    connection.start_body_timer(waiter)
     try:
         await reservation.wait(size, waiter)
     finally:
-        connection.waited()
+        connection.stop_body_timer()

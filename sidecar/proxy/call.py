@@ -9,7 +9,7 @@ from sidecar.core.resend import SAFE_METHODS, Sent
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
-    from sidecar.proxy.connection import ProxyConnection
+    from sidecar.downstream.request import Caller
     from sidecar.telemetry.record import CallRecord
     from sidecar.upstream.connection import Connection
 
@@ -35,7 +35,7 @@ class Call:
         "task",
     )
 
-    def __init__(self, method: str, connection: ProxyConnection, record: CallRecord, clock: Clock) -> None:
+    def __init__(self, method: str, connection: Caller, record: CallRecord, clock: Clock) -> None:
         self._clock: Final = clock
         self.method: Final = method
         #: The caller's connection.

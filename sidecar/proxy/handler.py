@@ -22,14 +22,14 @@ from sidecar.core.headers import RequestTemplate, filter_request_headers
 from sidecar.core.layout import RawHeaders, layout_of
 from sidecar.core.stored_answer import idempotency_key
 from sidecar.core.target import Route, Target, parse_target
+from sidecar.downstream.error_response import error_response
+from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.response import Finished, RawResponse
 from sidecar.proxy.attempts import Outgoing
 from sidecar.proxy.body import NO_BODY, StreamingBody
 from sidecar.proxy.call import Call
-from sidecar.proxy.error_answer import error_response
 from sidecar.proxy.exchange import Request
 from sidecar.proxy.local_token import LocalTokens
-from sidecar.proxy.outflow import CallerGoneError
-from sidecar.proxy.raw_response import Finished, RawResponse
 from sidecar.proxy.relay import relay_stream, relay_whole
 from sidecar.tokens.failures import shutting_down
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.policy import Policy
+    from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.about import About
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
-    from sidecar.proxy.intake import CallerRequest
     from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.credentials import Credentials
 
@@ -130,7 +130,7 @@ class ProxyHandler:
         layout = layout_of(raw)
         call.record.correlate(raw, layout)
         framing = check_request(request.method, request.version, raw, layout)
-        check_guard(raw, admission.unix_guard if call.connection.on_unix_socket else admission.guard, layout)
+        check_guard(raw, admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard, layout)
         target = parse_target(request.method, request.raw_path, admission.client_ids)
         call.record.path = target.path
         if self.draining:
@@ -209,8 +209,8 @@ class ProxyHandler:
         record.failed(error)
         if error.outcome is Outcome.UNKNOWN:
             record.idempotency_key = _shown_key(request)
-        if call.connection.answered:
-            call.connection.cut()
+        if call.connection.writer.started:
+            call.connection.writer.cut()
             return Finished(keep_alive=False)
         answer = error_response(
             error,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from sidecar.proxy.raw_response import RawResponse
+from sidecar.downstream.response import RawResponse
 
 if TYPE_CHECKING:
     from sidecar.core.caller import Callers

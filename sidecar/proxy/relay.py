@@ -8,8 +8,8 @@ from sidecar.core.chunks import LAST_CHUNK, chunk
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.headers import render_response_head
 from sidecar.core.resend import FailureKind
+from sidecar.downstream.response import Finished, RawResponse, ResponseStream
 from sidecar.proxy.attempts import broken_answer
-from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _begin(call: Call, answer: UpstreamAnswer, *, http10: bool, keep_alive: bool
 
 async def _only_whole_on_unix_sockets(call: Call, answer: UpstreamAnswer) -> None:
     """Read such an answer to its end before any of it is passed on: a Unix socket has no reset to cut it short with."""
-    if not call.connection.on_unix_socket:
+    if not call.connection.writer.on_unix_socket:
         return
     try:
         whole = await answer.read_whole(_WHOLE_LIMIT)
@@ -89,16 +89,16 @@ async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: b
     record = call.record
     rest = answer.rest
     assert rest is not None  # noqa: S101 - relay() comes here only with a body to stream
-    writer = ResponseWriter(call.connection, chunked=chunked)
+    stream = ResponseStream(call.connection.writer, chunked=chunked)
     try:
-        writer.start(head, answer.body)
+        stream.start(head, answer.body)
         record.bytes_out = len(answer.body)
         while piece := await rest.read():
-            await writer.write(piece)
+            await stream.write(piece)
             record.bytes_out += len(piece)
-        writer.finish()
+        stream.finish()
     except UpstreamFailure as error:
-        call.connection.cut()
+        call.connection.writer.cut()
         late = error.failure.kind is FailureKind.TIMEOUT
         record.failed(
             SidecarError(
@@ -110,7 +110,7 @@ async def _stream(call: Call, answer: UpstreamAnswer, head: bytes, *, chunked: b
         )
         return Finished(keep_alive=False)
     except BaseException:
-        call.connection.cut()
+        call.connection.writer.cut()
         raise
     finally:
         rest.release()

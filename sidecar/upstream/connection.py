@@ -106,6 +106,10 @@ class Connection(Link):
         self._death = "something nobody asked for came in"
         self._head_arrived: asyncio.Future[None] | None = None
 
+    def __repr__(self) -> str:
+        """Say in which phase it is, whether it carried a call before, and how much of the present one was sent."""
+        return f"<Connection [{self.phase.name}, {'reused' if self.reused else 'new'}, sent {self.sent.name}]>"
+
     # --- one exchange ------------------------------------------------------------------------------------------------
 
     async def exchange(

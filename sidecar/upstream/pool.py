@@ -70,6 +70,10 @@ class Pool:
         #: Counts calls of :meth:`retire`.
         self._generation = 0
 
+    def __repr__(self) -> str:
+        """Say how many connections are open and idle, and how many calls wait for one."""
+        return f"<Pool [{self.open} open, {self.idle} idle, {self.waiting} waiting]>"
+
     @property
     def open(self) -> int:
         """Connections in use, idle, or being opened."""

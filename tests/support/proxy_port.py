@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.config.model import Listen
 from sidecar.core.framing import check_request
+from sidecar.downstream.connection import CallerConnection, Phase
+from sidecar.downstream.limits import ConnectionLimits
+from sidecar.downstream.listener import Listeners
+from sidecar.downstream.request import CallerRequest
+from sidecar.downstream.response import Answer, Finished, RawResponse
+from sidecar.downstream.server import ProxyServer
 from sidecar.proxy.body import BodyLimits, BodyReader, RequestBody
 from sidecar.proxy.budget import ReplayBudget
-from sidecar.proxy.connection import Phase, ProxyConnection
-from sidecar.proxy.intake import CallerRequest
-from sidecar.proxy.listener import Listeners
-from sidecar.proxy.raw_response import Answer, Finished, RawResponse
-from sidecar.proxy.server import ConnectionLimits, ProxyServer
 from sidecar.runtime import Tasks
 from tests.support.clock import FakeClock
 from tests.support.raw_client import PATIENCE, RawClient
@@ -86,10 +87,10 @@ class Port:
         return "127.0.0.1", port
 
     @property
-    def connection(self) -> ProxyConnection:
+    def connection(self) -> CallerConnection:
         """The only connection."""
         (connection,) = self.server.connections
-        assert isinstance(connection, ProxyConnection)
+        assert isinstance(connection, CallerConnection)
         return connection
 
     async def client(self, **options: Any) -> RawClient:

@@ -223,8 +223,8 @@ def test_a_request_is_framed_right(workload: Workload) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "part"),
     [
-        ("proxy/server.py", "ProxyServer._sweep", CLOCK),
-        ("proxy/server.py", "ProxyServer.works", "the caller's connection"),
+        ("downstream/server.py", "ProxyServer._sweep", CLOCK),
+        ("downstream/server.py", "ProxyServer.mark_busy", "the caller's connection"),
         ("core/headers.py", "render_response_head", "writing the answer"),
         ("core/headers.py", "RequestTemplate.render", "rewriting the request"),
         ("upstream/tls_layer.py", "TlsLayer.write", "TLS"),

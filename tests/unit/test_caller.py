@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sidecar.core.caller import LIFETIME, Callers
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.secret import Secret
-from sidecar.proxy.intake import CallerRequest
+from sidecar.downstream.request import CallerRequest
 from sidecar.proxy.local_token import LocalTokens
 
 if TYPE_CHECKING:

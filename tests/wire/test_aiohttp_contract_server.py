@@ -1,4 +1,4 @@
-"""What aiohttp's own low-level server does, where the proxy port does otherwise, and what the port leans on.
+"""What aiohttp's request parser does where the proxy port does otherwise, and what the port leans on.
 
 A test of the first part that fails means that aiohttp has mended a fault: then
 our own guard against it may go. One of the second part means that ours broke.
@@ -8,112 +8,58 @@ Both are why the minor version is pinned.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from aiohttp import web
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import BadHttpMessage, BadHttpMethod, HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 
-from tests.support.proxy_port import GET, chunked, get, post, until
-from tests.support.raw_client import RawClient
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-    from aiohttp.web_protocol import RequestHandler
-    from aiohttp.web_request import BaseRequest
+from tests.support.proxy_port import GET, chunked, get, post
 
 _GARBAGE = b"\x00garbage\r\n\r\n"
+_BUFFER = 2**16
 
 
-@dataclass
-class Plain:
-    """aiohttp's ``web.Server`` as it comes, and what its handler saw."""
+class _Protocol:
+    """All that a parser and its bodies ask of the protocol that they are given; notes what they asked."""
 
-    server: web.Server
-    port: int
-    requests: list[BaseRequest] = field(default_factory=list)
+    __slots__ = ("asked",)
 
-    async def client(self) -> RawClient:
-        return await RawClient.connect(("127.0.0.1", self.port))
+    connected = True
 
-    @property
-    def connection(self) -> RequestHandler:
-        (connection,) = self.server.connections
-        return connection
+    def __init__(self) -> None:
+        self.asked: list[str] = []
 
-    @property
-    def seen(self) -> list[str]:
-        return [f"{request.method} {request.raw_path}" for request in self.requests]
+    def pause_reading(self) -> None:
+        self.asked.append("pause")
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        self.asked.append("resume" if resume_parser else "end")
 
 
-async def _read_and_answer(request: BaseRequest) -> web.StreamResponse:
-    return web.Response(body=await request.content.read())
-
-
-@contextlib.asynccontextmanager
-async def plain(
-    handler: Callable[[BaseRequest], Awaitable[web.StreamResponse]] = _read_and_answer, **options: Any
-) -> AsyncIterator[Plain]:
-    async def handle(request: BaseRequest) -> web.StreamResponse:
-        served.requests.append(request)
-        return await handler(request)
-
-    server = web.Server(handle, **options)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    served = Plain(server, listener.sockets[0].getsockname()[1])
-    try:
-        yield served
-    finally:
-        listener.close()
-        await server.shutdown(0.01)
-        await asyncio.sleep(0)
+def _parser(protocol: _Protocol | None = None, *, queue: int = 0) -> Any:
+    given: Any = protocol or _Protocol()
+    return HttpRequestParser(
+        given, asyncio.get_running_loop(), _BUFFER, auto_decompress=False, max_msg_queue_size=queue
+    )
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_trailer_becomes_a_header_of_the_next_request() -> None:
-    async with plain() as served:
-        with await served.client() as client:
-            await client.send(chunked("/a") + b"2\r\nab\r\n0\r\nX-Injected: 1\r\n\r\n" + get("/b"))
-            await client.answer()
-            await client.answer()
-        assert served.requests[1].headers["X-Injected"] == "1"
+    wire = chunked("/a") + b"2\r\nab\r\n0\r\nX-Injected: 1\r\n\r\n" + get("/b")
+    (_, (message, _)), _, _ = _parser().feed_data(wire)
+    assert message.headers["X-Injected"] == "1"
 
 
 async def test_a_bad_chunk_in_the_middle_of_a_body_leaves_its_reader_waiting() -> None:
-    async with plain() as served:
-        with await served.client() as client:
-            await client.send(chunked("/a") + b"2\r\nab\r\n")
-            await until(lambda: len(served.requests) == 1)
-            await client.send(b"zz\r\n")
-            await until(lambda: len(served.connection._messages) == 1)  # the error waits for its turn
-            content = served.requests[0].content
-            assert content.exception() is None
-            assert not content.is_eof()
-
-
-async def test_garbage_behind_a_running_request_is_kept_piece_by_piece() -> None:
-    go = asyncio.Event()
-
-    async def handler(request: BaseRequest) -> web.StreamResponse:
-        await go.wait()
-        return web.Response()
-
-    async with plain(handler) as served:
-        with await served.client() as client:
-            await client.send(GET)
-            await until(lambda: len(served.requests) == 1)
-            for count in range(1, 20):
-                await client.send(_GARBAGE * 100)
-                await until(lambda count=count: len(served.connection._messages) >= count)  # type: ignore[misc]
-            go.set()
+    parser = _parser()
+    ((_, content),), _, _ = parser.feed_data(chunked("/a") + b"2\r\nab\r\n")
+    with pytest.raises(HttpProcessingError):
+        parser.feed_data(b"zz\r\n")
+    assert (content.exception(), content.is_eof()) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -141,137 +87,61 @@ async def test_garbage_behind_a_running_request_is_kept_piece_by_piece() -> None
         "160 KiB head",
     ],
 )
-async def test_odd_requests_reach_the_handler(request_bytes: bytes) -> None:
-    async with plain() as served:
-        with await served.client() as client:
-            await client.send(request_bytes)
-            await until(lambda: len(served.requests) == 1)
+async def test_odd_requests_are_taken(request_bytes: bytes) -> None:
+    messages, _, _ = _parser().feed_data(request_bytes)
+    assert len(messages) == 1
 
 
-async def test_a_parser_error_is_answered_as_http_1_0_with_bytes_of_the_request() -> None:
-    async with plain() as served:
-        with await served.client() as client:
-            await client.send(b"GET /secret HTTP/1.1\r\nHost: localhost\r\nsecret : 1\r\n\r\n")
-            answer = await client.answer()
-            assert answer.version == b"HTTP/1.0"
-            assert b"secret" in answer.body
-
-
-async def test_a_packet_behind_an_upgrade_is_lost_and_the_next_one_is_read_as_a_request() -> None:
-    """So the body of a request that was lost becomes a request: smuggling."""
-    async with plain() as served:
-        with await served.client() as client:
-            lost = post("/lost", get("/smuggled"))
-            body = get("/smuggled")
-            await client.send(get("/a", "Connection: Upgrade", "Upgrade: h2c") + lost[: -len(body)])
-            await client.answer()
-            await client.send(body)
-            await client.answer()
-        assert served.seen == ["GET /a", "GET /smuggled"]
-
-
-async def test_there_is_no_100_continue() -> None:
-    async with plain() as served:
-        with await served.client() as client:
-            request = post("/a", b"abc", "Expect: 100-continue")
-            await client.send(request[:-3])
-            await until(lambda: len(served.requests) == 1)
-            await client.send(request[-3:])
-            assert (await client.answer()).status == 200
-
-
-async def test_there_is_no_answer_to_a_slow_head_and_its_only_limit_is_that_of_idle_connections() -> None:
-    async with plain(keepalive_timeout=0.05) as served:
-        with await served.client() as client:
-            await client.send(GET[:9])
-            assert await client.ending() == "end"
-
-
-async def test_a_response_gets_headers_that_nobody_asked_for() -> None:
-    async def handler(request: BaseRequest) -> web.StreamResponse:
-        return web.Response(status=304, headers={"Content-Length": "5"})
-
-    async with plain(handler) as served:
-        with await served.client() as client:
-            await client.send(GET)
-            answer = await client.answer()
-            assert answer.header("Server") is not None
-            assert answer.header("Date") is not None
-            assert answer.header("Content-Length") is None
-
-
-async def test_a_caller_that_leaves_within_a_response_costs_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    async def handler(request: BaseRequest) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        while True:
-            await response.write(b"x" * 100_000)
-
-    async with plain(handler) as served:
-        with await served.client() as client:
-            await client.send(GET)
-            await client.receive()
-            client.reset()
-        await until(lambda: any(record.exc_info for record in caplog.records))
-
-
-async def test_a_caller_that_leaves_stops_nothing_and_nobody_is_told() -> None:
-    go = asyncio.Event()
-    ended: list[str] = []
-
-    async def handler(request: BaseRequest) -> web.StreamResponse:
-        await go.wait()
-        ended.append("normally")
-        return web.Response()
-
-    async with plain(handler) as served:
-        with await served.client() as client:
-            await client.send(GET)
-            await until(lambda: len(served.requests) == 1)
-        await until(lambda: not served.requests[0].protocol.connected)
-        go.set()
-        await until(lambda: ended == ["normally"])
-
-
-async def test_an_early_answer_lingers_for_ten_seconds() -> None:
-    async def handler(request: BaseRequest) -> web.StreamResponse:
-        return web.Response(status=403)
-
-    async with plain(handler) as served:
-        with await served.client() as client:
-            await client.send(post("/a", b"abc")[:-1])
-            assert (await client.answer()).status == 403
-            connection = served.connection
-            assert connection._lingering_time == 10.0
-            assert connection._task_handler is not None
-            connection._task_handler.cancel()
-
-
-async def test_a_body_over_a_mebibyte_cannot_be_read_whole() -> None:
-    async def handler(request: BaseRequest) -> web.StreamResponse:
-        return web.Response(body=await request.read())
-
-    async with plain(handler, lingering_time=0) as served:
-        with await served.client() as client:
-            await client.send_all(post("/a", b"x" * (2 * 1024 * 1024)))
-            assert (await client.receive()).startswith(b"HTTP/1.1 413 ")
+async def test_what_is_behind_an_upgrade_is_handed_back_and_the_next_piece_is_read_as_a_request() -> None:
+    """So the body of a request that was handed back becomes a request: smuggling."""
+    parser = _parser()
+    lost = post("/lost", GET)[: -len(GET)]
+    messages, upgraded, tail = parser.feed_data(get("/a", "Connection: Upgrade", "Upgrade: websocket") + lost)
+    assert (len(messages), upgraded, tail) == (1, True, lost)
+    parser.set_upgraded(False)
+    ((message, _),), _, _ = parser.feed_data(GET)
+    assert message.path == "/a"
 
 
 # --- what the port leans on ------------------------------------------------------------------------------------------
 
 
-class _Protocol(BaseProtocol):
-    def data_received(self, data: bytes) -> None:
-        """Take nothing: the tests feed the parser themselves."""
+async def test_a_body_that_has_its_fill_asks_to_pause_and_one_that_is_read_to_resume() -> None:
+    protocol = _Protocol()
+    ((_, content),), _, _ = _parser(protocol).feed_data(post("/a", b"x" * 300_000)[:-1])
+    assert protocol.asked == ["pause"]
+    content.read_nowait()
+    assert protocol.asked == ["pause", "resume"]
 
 
-def _parser() -> Any:
-    protocol = _Protocol(asyncio.get_running_loop())
-    parser = HttpRequestParser(
-        protocol, asyncio.get_running_loop(), 2**16, max_line_size=8190, max_field_size=8190, auto_decompress=False
-    )
-    protocol._parser = parser
-    return parser
+async def test_a_body_that_ends_asks_to_resume_without_the_parser() -> None:
+    protocol = _Protocol()
+    _parser(protocol).feed_data(post("/a", b"abc"))
+    assert protocol.asked == ["end"]
+
+
+async def test_a_paused_parser_holds_back_what_it_got_and_goes_on_with_nothing() -> None:
+    parser: Any = None
+
+    class Pausing(_Protocol):
+        def pause_reading(self) -> None:
+            parser.pause_reading()
+
+    parser = _parser(Pausing())
+    size = 3 * _BUFFER
+    ((_, content),), _, _ = parser.feed_data(post("/a", b"x" * size) + GET)
+    assert (content.total_bytes, content.is_eof()) == (size, False)
+    ((message, _),), _, _ = parser.feed_data(b"")
+    assert (content.is_eof(), message.method) == (True, "GET")
+
+
+async def test_a_parser_hands_out_so_many_requests_until_one_is_consumed() -> None:
+    parser = _parser(queue=2)
+    messages, _, _ = parser.feed_data(GET * 4)
+    assert len(messages) == 2
+    parser.message_consumed()
+    messages, _, _ = parser.feed_data(b"")
+    assert len(messages) == 1
 
 
 async def test_the_parser_is_the_one_in_c() -> None:
@@ -350,7 +220,6 @@ async def test_a_request_in_front_of_garbage_in_one_piece_is_forgotten() -> None
 
 async def test_a_content_given_an_exception_raises_it_from_a_read_that_waits() -> None:
     ((_, content),), _, _ = _parser().feed_data(post("/a", b"abc")[:-3])
-    content._protocol.transport = object()  # a reader waits only on a connection
     reading = asyncio.ensure_future(content.readany())
     await asyncio.sleep(0)
     content.set_exception(KeyError("told"))

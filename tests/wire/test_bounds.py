@@ -24,9 +24,9 @@ from benchmarks import soak
 from sidecar.app import Sidecar
 from sidecar.config import load
 from sidecar.core import response_head
+from sidecar.downstream.connection import CallerConnection
 from sidecar.lifecycle import Lifecycle
 from sidecar.proxy.call import Call
-from sidecar.proxy.connection import ProxyConnection
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_format import json_line
 from sidecar.telemetry.line_writer import LineWriter
@@ -148,7 +148,7 @@ def descriptors_open() -> int:
 def alive() -> Counter[str]:
     """How many objects there are of each kind that a call needs."""
     gc.collect()
-    kinds = (Call, ProxyConnection, Connection, Response)
+    kinds = (Call, CallerConnection, Connection, Response)
     return Counter(type(each).__name__ for each in gc.get_objects() if type(each) in kinds)
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, cast
 import pytest
 
 from sidecar.cli.serving import notify_ready
-from sidecar.proxy.inherited import Inherited
-from sidecar.proxy.listener import ListenError, Listeners
+from sidecar.downstream.addresses import ListenError
+from sidecar.downstream.inherited import Inherited
+from sidecar.downstream.listener import Listeners
 from tests.support.sidecar import COMMAND
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.proxy import peer
-from sidecar.proxy.listener import ListenError, Listeners
+from sidecar.downstream import peer
+from sidecar.downstream.addresses import ListenError
+from sidecar.downstream.listener import Listeners
 from tests.support.proxy_port import GET, chunked, serve, until
 from tests.support.raw_client import RawClient
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sidecar.proxy.intake import CallerRequest
-    from sidecar.proxy.raw_response import Answer
+    from sidecar.downstream.request import CallerRequest
+    from sidecar.downstream.response import Answer
 
 pytestmark = pytest.mark.any_loop
 
@@ -288,10 +289,10 @@ async def test_the_handler_can_tell_the_unix_socket(tmp_path: Path) -> None:
         echo = port.server.handler
 
         async def handler(request: CallerRequest) -> Answer:
-            told.append(request.connection.on_unix_socket)
+            told.append(request.connection.writer.on_unix_socket)
             return await echo(request)
 
-        port.server.handler = handler  # type: ignore[misc]
+        port.server.handler = handler
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
             await client.answer()
@@ -341,17 +342,17 @@ async def test_a_caller_that_leaves_the_unix_socket_is_noticed(tmp_path: Path) -
 
 
 async def test_a_cut_answer_on_the_unix_socket_ends_without_its_last_chunk(tmp_path: Path) -> None:
-    from sidecar.proxy.raw_response import Finished, ResponseWriter
+    from sidecar.downstream.response import Finished, ResponseStream
 
     async with serve(unix_socket=tmp_path / "s") as port:
 
         async def handler(request: CallerRequest) -> Answer:
-            ResponseWriter(request.connection, chunked=True).start(
+            ResponseStream(request.connection.writer, chunked=True).start(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"part"
             )
             return Finished(keep_alive=True)
 
-        port.server.handler = handler  # type: ignore[misc]
+        port.server.handler = handler
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
             with pytest.raises((EOFError, ConnectionResetError)):

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.framing import check_request
+from sidecar.downstream.server import ProxyServer
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
-from sidecar.proxy.server import ProxyServer
 from tests.support.clock import FakeClock
 from tests.support.proxy_port import GET, chunked, get, listen_limits, ok, post
 
 if TYPE_CHECKING:
     from sidecar.core.errors import SidecarError
-    from sidecar.proxy.intake import CallerRequest
-    from sidecar.proxy.raw_response import Answer
+    from sidecar.downstream.request import CallerRequest
+    from sidecar.downstream.response import Answer
 
 _CANARY = b"cAnArY"
 
@@ -73,7 +74,6 @@ class _Transport(asyncio.Transport):
 async def _feed(pieces: list[bytes], pauses: list[bool]) -> None:
     budget = ReplayBudget(5000)
     bodies = BodyReader(BodyLimits(1000, 500), budget)
-    failures: list[Exception] = []
 
     async def handler(request: CallerRequest) -> Answer:
         framing = check_request(request.method, request.version, request.raw_headers)
@@ -85,22 +85,22 @@ async def _feed(pieces: list[bytes], pauses: list[bool]) -> None:
         return "id"
 
     server = ProxyServer(handler, limits=listen_limits(), clock=FakeClock(), report=report)
-    server.log_failure = failures.append  # type: ignore[assignment,method-assign]
     connection = server()
     transport = _Transport()
-    connection.connection_made(transport)
-    await asyncio.sleep(0)
-    for piece, pause in zip(pieces, pauses, strict=False):
-        if not transport.closed:
-            connection.data_received(piece)
-        for _ in range(4 if pause else 0):
+    with structlog.testing.capture_logs() as logs:
+        connection.connection_made(transport)
+        await asyncio.sleep(0)
+        for piece, pause in zip(pieces, pauses, strict=False):
+            if not transport.closed:
+                connection.data_received(piece)
+            for _ in range(4 if pause else 0):
+                await asyncio.sleep(0)
+        for _ in range(50):
             await asyncio.sleep(0)
-    for _ in range(50):
-        await asyncio.sleep(0)
-    connection.connection_lost(None)
-    for _ in range(4):
-        await asyncio.sleep(0)
-    assert failures == []
+        connection.connection_lost(None)
+        for _ in range(4):
+            await asyncio.sleep(0)
+    assert logs == []
     assert _CANARY not in transport.written
     assert transport.written == b"" or transport.written.startswith(b"HTTP/1.1 ")
     assert (server.busy, server.waiting, server.open_connections, budget.used) == (set(), {}, 0, 0)

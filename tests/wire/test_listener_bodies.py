@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.response import Finished
+from sidecar.downstream.server import TICK
 from sidecar.proxy.body import StreamingBody
-from sidecar.proxy.outflow import CallerGoneError
-from sidecar.proxy.raw_response import Finished
-from sidecar.proxy.server import TICK
 from tests.support.proxy_port import GET, Handler, Port, chunked, listen_limits, ok, post, serve, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidecar.downstream.request import CallerRequest
+    from sidecar.downstream.response import Answer
     from sidecar.proxy.body import RequestBody
-    from sidecar.proxy.intake import CallerRequest
-    from sidecar.proxy.raw_response import Answer
 
 pytestmark = pytest.mark.any_loop
 
@@ -235,8 +235,9 @@ async def test_a_stream_holds_little_in_memory_while_nobody_reads_it() -> None:
             while idle < 50:
                 idle = 0 if client.fill(b"x" * 100_000) else idle + 1
                 await asyncio.sleep(0.002)
-            assert port.connection.request is not None
-            assert port.connection.request.content.total_bytes < 1_000_000
+            content = port.connection._reader._current
+            assert content is not None
+            assert content.total_bytes < 1_000_000
 
 
 # --- a budget that is used up ----------------------------------------------------------------------------------------
@@ -356,11 +357,11 @@ async def test_100_continue_is_not_sent_for_a_body_that_is_refused() -> None:
 
 async def test_100_continue_is_sent_once_and_never_behind_an_answer() -> None:
     async def handler(request: CallerRequest) -> Answer:
-        connection = request.connection
-        connection.send_continue()
-        connection.send_continue()
-        connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        connection.send_continue()
+        writer = request.connection.writer
+        writer.send_continue()
+        writer.send_continue()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.send_continue()
         return Finished(keep_alive=False)
 
     async with serve(lambda _: handler) as port:

@@ -11,17 +11,17 @@ import pytest
 import structlog
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.proxy.connection import Phase
-from sidecar.proxy.outflow import CallerGoneError
-from sidecar.proxy.raw_response import Finished, RawResponse, ResponseWriter
-from sidecar.proxy.server import TICK
+from sidecar.downstream.connection import Phase
+from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.response import Finished, RawResponse, ResponseStream
+from sidecar.downstream.server import TICK
 from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, ok, post, serve, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.proxy.intake import CallerRequest
-    from sidecar.proxy.raw_response import Answer
+    from sidecar.downstream.request import CallerRequest
+    from sidecar.downstream.response import Answer
 
 pytestmark = pytest.mark.any_loop
 
@@ -207,13 +207,14 @@ async def test_a_caller_that_leaves_before_its_request_was_looked_at_gets_nothin
             # Reading is paused behind the second request, so it is the write that finds out.
             gate.go.set()
             await until(lambda: not port.server.busy)
+        assert port.seen == ["GET /a"]
 
 
 async def test_writing_to_a_caller_that_left_raises() -> None:
     ended: list[BaseException] = []
 
     async def handler(request: CallerRequest) -> Answer:
-        writer = ResponseWriter(request.connection, chunked=True)
+        writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD)
         try:
             while True:
@@ -239,7 +240,7 @@ async def test_a_streamed_answer_arrives_piece_by_piece() -> None:
     go = asyncio.Event()
 
     async def handler(request: CallerRequest) -> Answer:
-        writer = ResponseWriter(request.connection, chunked=True)
+        writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD, b"first")
         await writer.write(b"")
         await go.wait()
@@ -259,7 +260,7 @@ async def test_a_streamed_answer_arrives_piece_by_piece() -> None:
 
 async def test_a_streamed_answer_with_a_length_is_not_framed() -> None:
     async def handler(request: CallerRequest) -> Answer:
-        writer = ResponseWriter(request.connection, chunked=False)
+        writer = ResponseStream(request.connection.writer, chunked=False)
         writer.start(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", b"abc")
         await writer.write(b"def")
         writer.finish()
@@ -286,7 +287,7 @@ async def test_a_large_whole_answer_arrives_whole() -> None:
 
 async def test_an_answer_that_was_started_and_not_finished_never_ends_cleanly() -> None:
     async def handler(request: CallerRequest) -> Answer:
-        writer = ResponseWriter(request.connection, chunked=True)
+        writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD, b"part")
         return Finished(keep_alive=True)
 
@@ -302,10 +303,10 @@ async def test_a_cut_answer_ends_in_a_reset() -> None:
     go = asyncio.Event()
 
     async def handler(request: CallerRequest) -> Answer:
-        writer = ResponseWriter(request.connection, chunked=False)
+        writer = ResponseStream(request.connection.writer, chunked=False)
         writer.start(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"part")
         await go.wait()
-        request.connection.cut()
+        request.connection.writer.cut()
         return Finished(keep_alive=False)
 
     async with serve(lambda _: handler) as port:
@@ -351,7 +352,7 @@ async def test_a_handler_that_breaks_is_answered_502_and_logged_without_its_word
 
 async def test_a_handler_that_breaks_within_its_answer_has_it_cut() -> None:
     async def handler(request: CallerRequest) -> Answer:
-        writer = ResponseWriter(request.connection, chunked=True)
+        writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD, b"part")
         raise ValueError("a secret")
 
@@ -509,7 +510,7 @@ async def test_a_handler_may_say_itself_how_a_cancelled_call_ends() -> None:
 
 async def test_closing_cuts_what_is_half_answered() -> None:
     async def handler(request: CallerRequest) -> Answer:
-        ResponseWriter(request.connection, chunked=True).start(_CHUNKED_HEAD, b"part")
+        ResponseStream(request.connection.writer, chunked=True).start(_CHUNKED_HEAD, b"part")
         await asyncio.Event().wait()
         return ok()
 

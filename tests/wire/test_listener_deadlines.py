@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.proxy.connection import LINGER, Phase
-from sidecar.proxy.outflow import CallerGoneError
-from sidecar.proxy.raw_response import RawResponse, ResponseWriter
-from sidecar.proxy.server import TICK
+from sidecar.downstream.connection import LINGER, Phase
+from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.response import RawResponse, ResponseStream
+from sidecar.downstream.server import TICK
 from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, post, serve, until
 
 if TYPE_CHECKING:
-    from sidecar.proxy.intake import CallerRequest
-    from sidecar.proxy.raw_response import Answer
+    from sidecar.downstream.request import CallerRequest
+    from sidecar.downstream.response import Answer
     from tests.support.raw_client import RawClient
 
 pytestmark = pytest.mark.any_loop
@@ -150,9 +150,9 @@ async def test_chunk_extensions_that_drip_in_do_not_extend_the_time_for_a_body()
             await client.send(chunked("/a") + b"2;")
             await until(lambda: bool(port.seen) and port.connection.body_deadline < 1e9)
             for _ in range(4):
-                wire = port.connection._wire_body
+                wire = port.connection._reader._wire_body
                 await client.send_all(b"e")
-                await until(lambda wire=wire: port.connection._wire_body > wire or not port.server.busy)  # type: ignore[misc]
+                await until(lambda wire=wire: port.connection._reader._wire_body > wire or not port.server.busy)  # type: ignore[misc]
                 await port.clock.advance(10.0)
             assert (await client.answer()).status == 408
 
@@ -167,7 +167,7 @@ class _Stream:
         self.ends: list[type[BaseException]] = []
 
     async def __call__(self, request: CallerRequest) -> Answer:
-        writer = ResponseWriter(request.connection, chunked=True)
+        writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         try:
             while True:
@@ -178,7 +178,7 @@ class _Stream:
 
 
 async def _stuck(port: Port) -> None:
-    await until(lambda: bool(port.server.connections) and port.connection._write_deadline < 1e9)
+    await until(lambda: bool(port.server.connections) and port.connection.writer.deadline < 1e9)
 
 
 async def test_a_caller_that_stops_reading_is_cut_off() -> None:
@@ -188,7 +188,7 @@ async def test_a_caller_that_stops_reading_is_cut_off() -> None:
             await client.send(GET)
             await _stuck(port)
             await port.clock.advance(30.0)
-            assert port.connection.writing_paused
+            assert port.connection.writer.paused
             assert not stream.ends
             await port.clock.advance(_SLACK)
             await until(lambda: stream.ends == [CallerGoneError])
@@ -211,10 +211,10 @@ async def test_a_caller_that_reads_slowly_is_served() -> None:
 async def _read_until_felt(port: Port, client: RawClient) -> None:
     """Read until the server has been able to send more than when it last looked."""
     connection = port.connection
-    seen = connection._unsent
-    while connection._unsent == seen:
-        assert connection.transport is not None
-        if connection.transport.get_write_buffer_size() < seen:
+    seen = connection.writer._unsent
+    while connection.writer._unsent == seen:
+        assert connection._transport is not None
+        if connection._transport.get_write_buffer_size() < seen:
             return
         await client.receive()
 
@@ -238,9 +238,7 @@ async def test_a_closed_connection_with_unread_bytes_does_not_stay_for_ever() ->
     """The answer fits into the buffers, the connection is closing, and nobody reads."""
 
     async def handler(request: CallerRequest) -> Answer:
-        connection = request.connection
-        assert connection.transport is not None
-        connection.transport.set_write_buffer_limits(high=50_000_000)
+        request.connection.writer._transport.set_write_buffer_limits(high=50_000_000)
         body = b"x" * 20_000_000
         return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, False)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.proxy.heads import MAX_HEAD
+from sidecar.downstream.head_boundaries import MAX_HEAD
 from tests.support.proxy_port import GET, Port, chunked, get, ok, post, serve, until
 
 if TYPE_CHECKING:
-    from sidecar.proxy.intake import CallerRequest
-    from sidecar.proxy.raw_response import Answer
+    from sidecar.downstream.request import CallerRequest
+    from sidecar.downstream.response import Answer
 
 pytestmark = pytest.mark.any_loop
 
@@ -155,10 +155,21 @@ async def test_what_is_malformed_behind_a_running_request_is_answered_after_it(b
             await client.send(GET)
             await until(lambda: len(port.seen) == 1)
             await client.send(behind)
-            await until(lambda: port.connection._broken)
+            await until(lambda: port.connection._reader._broken)
             go.set()
             assert (await client.answer()).status == 200
             assert (await client.answer()).status == 400
+            assert await client.ending() == "end"
+        assert port.seen == ["GET /a"]
+
+
+async def test_a_request_in_front_of_what_only_we_find_malformed_is_answered_as_the_last_one() -> None:
+    """The parser takes both; the first one is a request like any other."""
+    async with serve() as port:
+        with await port.client() as client:
+            await client.send(GET + b"GET /b RTSP/1.0\r\n\r\n")
+            response = await client.answer()
+            assert (response.status, response.header("Connection")) == (200, b"close")
             assert await client.ending() == "end"
         assert port.seen == ["GET /a"]
 
@@ -193,10 +204,10 @@ async def test_garbage_behind_a_running_request_is_not_kept() -> None:
                 idle = 0 if size else idle + 1
                 await asyncio.sleep(0.002)
             assert sent > 0
-            connection = port.connection
-            assert connection._buffer_paused
-            assert not connection._requests
-            assert connection._ignored < 1_000_000
+            reader = port.connection._reader
+            assert reader._held
+            assert not reader.requests
+            assert reader.surplus < 1_000_000
             go.set()
             assert (await client.answer()).status == 200
             assert (await client.answer()).status == 400
@@ -220,9 +231,9 @@ async def test_pipelined_requests_behind_a_running_one_are_not_read_without_end(
                 sent += size
                 idle = 0 if size else idle + 1
                 await asyncio.sleep(0.002)
-            connection = port.connection
-            assert len(connection._requests) <= 32
-            assert len(connection._heads.pending) <= 300_000
+            reader = port.connection._reader
+            assert len(reader.requests) <= 32
+            assert len(reader.heads.pending) <= 300_000
             go.set()
             for _ in range(sent // len(GET)):
                 assert (await client.answer()).status == 200

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.proxy.connection import Phase
+from sidecar.downstream.connection import Phase
 from tests.support.proxy_port import GET, chunked, get, ok, post, serve
 
 if TYPE_CHECKING:
-    from sidecar.proxy.intake import CallerRequest
-    from sidecar.proxy.raw_response import Answer
+    from sidecar.downstream.request import CallerRequest
+    from sidecar.downstream.response import Answer
 
 pytestmark = pytest.mark.any_loop
 

@@ -395,6 +395,18 @@ async def test_a_chunked_answer_is_chunked_again_and_delimited_by_the_end_for_ht
         assert (old.header("Transfer-Encoding"), old.header("Connection"), old.body) == (None, b"close", b"abcde")
 
 
+async def test_a_response_without_a_length_ends_an_http10_connection_that_was_to_stay() -> None:
+    """There are no chunks in HTTP/1.0: only the end of the connection can be the end of the body."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    async with serve(scripted(chunked)) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
+        with await app.connect() as client:
+            await client.send(b"GET /v2.01/acme/users HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n")
+            response = await client.answer()
+            assert (response.header("Connection"), response.header("Transfer-Encoding")) == (b"close", None)
+            assert response.body == b"abc"
+            assert await client.ending() == "end"
+
+
 @pytest.mark.parametrize("answer", ["whole", "cut", "large"])
 async def test_http10_over_a_unix_socket_gets_no_part_for_the_whole(answer: str, tmp_path: Path) -> None:
     start = b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"

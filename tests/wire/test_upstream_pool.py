@@ -58,6 +58,29 @@ async def test_a_connection_knows_whether_it_was_idle_before() -> None:
         again.release()
 
 
+async def test_pool_and_connections_say_what_they_are_doing() -> None:
+    async with serve(hang) as upstream, client_of(upstream, size=2) as client:
+        assert repr(client.pool) == "<Pool [0 open, 0 idle, 0 waiting]>"
+        first, second = await client.acquire(), await client.acquire()
+        assert repr(first) == "<Connection [READY, new, sent NOTHING]>"
+        second.release()
+        assert repr(client.pool) == "<Pool [2 open, 1 idle, 0 waiting]>"
+        second = await client.acquire()
+        assert repr(second) == "<Connection [READY, reused, sent NOTHING]>"
+        waiting = asyncio.ensure_future(client.acquire())
+        await waits(client, 1)
+        assert repr(client.pool) == "<Pool [2 open, 0 idle, 1 waiting]>"
+        call = asyncio.ensure_future(first.exchange(b"GET / HTTP/1.1\r\n\r\n", None, head_only=False, timeout=9.0))
+        await asyncio.sleep(0)
+        assert repr(first) == "<Connection [HEAD, new, sent ALL]>"
+        first.abort()
+        assert repr(first) == "<Connection [CLOSED, new, sent ALL]>"
+        await asyncio.wait([call])
+        assert isinstance(call.exception(), UpstreamFailure)
+        (await waiting).abort()
+        second.abort()
+
+
 async def test_a_fresh_connection_is_a_new_one() -> None:
     async with serve(answering(OK)) as upstream, client_of(upstream) as client:
         await client.call()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core import caller, client_id, framing, guard, headers, policy, response_head, target
-from sidecar.proxy import body, heads, intake
+from sidecar.downstream import head_boundaries, request_reader
+from sidecar.proxy import body
 from sidecar.upstream import chunks
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ FUNCTIONS: Final[dict[ModuleType, tuple[str, ...]]] = {
         "_content_length",
         "_chunked",
     ),
-    heads: ("Heads.claim", "Heads.check"),
-    intake: ("Intake._check_chunks",),
+    head_boundaries: ("HeadBoundaries.take_head", "HeadBoundaries.check"),
+    request_reader: ("RequestReader._check_chunks",),
     body: ("BodyReader.read",),
     chunks: ("ChunkedDecoder._feed",),
 }
@@ -132,13 +133,18 @@ NEEDED: Final[dict[str, Need]] = {
     "response_head._chunked: head.minor_version == 0": "answer-coding-on-1.0",
     "response_head._chunked: again": "answer-chunked-twice",
     "response_head._chunked: coding.lower() != b'chunked'": "answer-unknown-coding",
-    "heads.Heads.claim: end < len(_END)": Guards("a head that only the parser sees the end of: none is known"),
-    "heads.Heads.claim: not pending.startswith(_VERSION, len(method) + len(target) + 2)": "version-rtsp",
-    "heads.Heads.claim: end > MAX_HEAD": Guards("heads that come whole; tests/unit/test_request_heads.py"),
-    "heads.Heads.check: len(self.pending) > MAX_HEAD and self.pending.find(_END, 0, MAX_HEAD) < 0": "head-without-end",
-    "intake.Intake._check_chunks: self._wire_body > _CHUNK_OVERHEAD + (1 + _CHUNK_RATIO) * content.total_bytes": (
-        "extension-on-every-byte"
+    "head_boundaries.HeadBoundaries.take_head: end < len(_END)": Guards(
+        "a head that only the parser sees the end of: none is known"
     ),
+    "head_boundaries.HeadBoundaries.take_head: "
+    "not pending.startswith(_VERSION, len(method) + len(target) + 2)": "version-rtsp",
+    "head_boundaries.HeadBoundaries.take_head: end > MAX_HEAD": Guards(
+        "heads that come whole; tests/unit/test_head_boundaries.py"
+    ),
+    "head_boundaries.HeadBoundaries.check: "
+    "len(self.pending) > MAX_HEAD and self.pending.find(_END, 0, MAX_HEAD) < 0": "head-without-end",
+    "request_reader.RequestReader._check_chunks: "
+    "self._wire_body > _CHUNK_OVERHEAD + (1 + _CHUNK_RATIO) * content.total_bytes": "extension-on-every-byte",
     "body.BodyReader.read: length is not None and length > limits.max_body": "body-too-large-by-far",
     "chunks.ChunkedDecoder._feed: self._overhead > _MAX_OVERHEAD and "
     "self._overhead > _MAX_OVERHEAD + self._payload.total_bytes": "answer-chunk-extension-flood",
@@ -233,10 +239,10 @@ LAX: Final = {
 
 #: A constant, a value that takes its limit away, and the case that fails then.
 LIMITS: Final[tuple[tuple[ModuleType, str, Any, str], ...]] = (
-    (heads, "MAX_HEAD", 10**9, "head-of-80-kib"),
-    (heads, "_EMPTY_LINES", 10**9, "empty-lines-without-end"),
-    (heads, "_VERSION", b"", "version-rtsp"),
-    (intake, "_CHUNK_OVERHEAD", 10**9, "extension-on-every-byte"),
+    (head_boundaries, "MAX_HEAD", 10**9, "head-of-80-kib"),
+    (head_boundaries, "_EMPTY_LINES", 10**9, "empty-lines-without-end"),
+    (head_boundaries, "_VERSION", b"", "version-rtsp"),
+    (request_reader, "_CHUNK_OVERHEAD", 10**9, "extension-on-every-byte"),
     (chunks, "_MAX_OVERHEAD", 10**9, "answer-chunk-extension-flood"),
     (response_head, "MAX_HEAD", 10**9, "field-without-end"),
     (response_head, "MAX_INTERIM", 10**9, "answer-17-interim"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core import caller, client_id, framing, guard, headers, policy, response_head, target
-from sidecar.proxy import intake
+from sidecar.downstream import request_reader
 from sidecar.upstream import chunks, connection
 
 if TYPE_CHECKING:
@@ -207,8 +207,8 @@ REWRITTEN: Final = dict(
             ("everybody else is turned away", "        _turn_away()", "        return", "key-raw"),
         ),
         *_at(
-            intake,
-            "Intake._accept",
+            request_reader,
+            "RequestReader._accept",
             ("sealed by chunks", "message.chunked or message.upgrade", "message.upgrade", "request-behind-chunks"),
         ),
         *_at(

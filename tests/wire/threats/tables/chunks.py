@@ -31,7 +31,7 @@ _END: Final = b"0\r\n\r\n"
 
 
 def _decoded(body: bytes) -> Outcome:
-    """The body reaches upstream with a length of our own. The connection ends: see ``sidecar/proxy/intake.py``."""
+    """The body reaches upstream with a length of our own. The connection ends: see ``downstream/request_reader.py``."""
     return forwarded(up(_LINE, body=body), closes=True)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.proxy.heads import MAX_HEAD, Heads
+from sidecar.downstream.head_boundaries import MAX_HEAD, HeadBoundaries
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ _requests = st.builds(
 @given(st.lists(_requests, min_size=1, max_size=5), st.lists(st.integers(1, 60)), st.booleans())
 def test_every_head_is_found_whatever_the_pieces(requests: list[_Request], cuts: list[int], empty_lines: bool) -> None:
     """Each request is claimed when its head is complete, as the parser would have it."""
-    heads = Heads()
+    heads = HeadBoundaries()
     between = b"\r\n" if empty_lines else b""
     wire = b"".join(request.head + request.body + between for request in requests)
     ends: list[int] = []
@@ -53,22 +53,22 @@ def test_every_head_is_found_whatever_the_pieces(requests: list[_Request], cuts:
         sent = min(sent + size, len(wire))
         while left and left[0][1] <= sent:
             request, _ = left.pop(0)
-            heads.claim(request.method, request.target, len(request.body))
+            heads.take_head(request.method, request.target, len(request.body))
     assert not left
     assert heads.pending in {b"", b"\r"}
 
 
-def _claimed(head: bytes, method: str = "GET", target: str = "/a", body: int = 0) -> Heads:
-    heads = Heads()
+def _claimed(head: bytes, method: str = "GET", target: str = "/a", body: int = 0) -> HeadBoundaries:
+    heads = HeadBoundaries()
     heads.feed(head)
-    heads.claim(method, target, body)
+    heads.take_head(method, target, body)
     return heads
 
 
 def test_what_follows_a_head_is_told() -> None:
-    heads = Heads()
+    heads = HeadBoundaries()
     heads.feed(b"POST /a HTTP/1.1\r\n\r\nabcde")
-    assert heads.claim("POST", "/a", 10) == 5
+    assert heads.take_head("POST", "/a", 10) == 5
     heads.feed(b"fghijGET /b")
     assert heads.pending == b"GET /b"
 
@@ -114,7 +114,7 @@ def test_a_head_has_a_largest_size(size: int, refused: bool) -> None:
 
 
 def test_an_unfinished_head_has_a_largest_size_too() -> None:
-    heads = Heads()
+    heads = HeadBoundaries()
     heads.feed(b"a" * MAX_HEAD)
     heads.check()
     heads.feed(b"a")
@@ -124,6 +124,6 @@ def test_an_unfinished_head_has_a_largest_size_too() -> None:
 
 
 def test_many_small_heads_that_the_parser_holds_back_are_not_one_large_head() -> None:
-    heads = Heads()
+    heads = HeadBoundaries()
     heads.feed(b"GET /a HTTP/1.1\r\n\r\n" * 10_000)
     heads.check()

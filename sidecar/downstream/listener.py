@@ -14,16 +14,15 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sidecar.core.endpoint import from_here
+from sidecar.downstream.addresses import Bound, ListenError, PortInUseError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from sidecar.proxy.inherited import Inherited
+    from sidecar.downstream.inherited import Inherited
 
     #: Makes the protocol of a new connection.
     Factory: TypeAlias = Callable[[], asyncio.BaseProtocol]
@@ -38,31 +37,6 @@ _UMASK: Final = 0o177
 _LEAVE_FILE: Final[dict[str, Any]] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 #: Seconds for a live process to be found behind a Unix socket; one with a full backlog is alive too.
 _PROBE: Final = 1.0
-
-
-class ListenError(Exception):
-    """An address cannot be used; the message is one line that says which one, why, and the mend."""
-
-    def __init__(self, where: str | Path, why: str, mend: str) -> None:
-        super().__init__(f"{where} {why}: {mend}")
-
-
-class PortInUseError(ListenError):
-    """Another socket has the port."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """An address that is listened on."""
-
-    #: ``http://127.0.0.1:18080``, ``http://[::1]:18080`` or ``unix:/run/sidecar.sock``.
-    url: str
-    #: Only processes of this machine (or pod) get there.
-    is_loopback: bool
-    #: The same as a process of this machine reaches it.
-    local_url: str
-    #: None for a Unix socket.
-    port: int | None = None
 
 
 class Listeners:
@@ -232,17 +206,6 @@ def _lacks_family(error: OSError) -> bool:
 def _close_all(sockets: Iterable[socket.socket]) -> None:
     for sock in sockets:
         sock.close()
-
-
-def describe(sock: socket.socket) -> Bound:
-    """Say where a bound socket is."""
-    if sock.family == socket.AF_UNIX:
-        url = f"unix:{sock.getsockname()}"
-        return Bound(url, is_loopback=True, local_url=url)
-    host, port = sock.getsockname()[:2]
-    form = f"http://[%s]:{port}" if sock.family == socket.AF_INET6 else f"http://%s:{port}"
-    loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    return Bound(form % host, is_loopback=loopback, local_url=form % from_here(host), port=port)
 
 
 def _reason(error: OSError) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.proxy.refusals import malformed, too_large
+from sidecar.downstream.refusals import malformed, too_large
 
 #: Bytes of a whole request head, its blank line included. nginx takes 4 lines of 8 KiB, Node 16 KiB in all.
 MAX_HEAD: Final = 64 * 1024
@@ -23,13 +23,13 @@ _END: Final = b"\r\n\r\n"
 _VERSION: Final = b"HTTP/1."
 
 
-class Heads:
+class HeadBoundaries:
     """The bytes of one connection that belong to no finished head and no body yet."""
 
     __slots__ = ("_body_left", "pending")
 
     def __init__(self) -> None:
-        #: What follows the last request that was claimed; empty between requests.
+        #: What follows the last head that was taken; empty between requests.
         self.pending = b""
         self._body_left = 0
 
@@ -46,7 +46,7 @@ class Heads:
             data = self.pending + data
         self.pending = _without_empty_lines(data) if data.startswith(b"\r\n") else data
 
-    def claim(self, method: str, target: str, body_length: int) -> int:
+    def take_head(self, method: str, target: str, body_length: int) -> int:
         """Take off the head of a request that the parser returned, and ``body_length`` bytes that are its body.
 
         Returns how many bytes after the head have arrived already. Raises

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sidecar.core.errors import STATUS, ErrorCode, Outcome, SidecarError
-from sidecar.proxy.error_answer import error_response
+from sidecar.downstream.error_response import error_response
 
 
 def _lines(head: bytes) -> list[bytes]:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-import structlog
 from aiohttp.http import HttpRequestParser
-from aiohttp.web_server import Server
 
-from sidecar.proxy.connection import ProxyConnection
-from sidecar.proxy.error_answer import error_response
-from sidecar.proxy.intake import CallerRequest
-from sidecar.proxy.peer import peer_uid, uid_allowed
-from sidecar.proxy.raw_response import Answer
-from sidecar.proxy.refusals import too_many_connections, wrong_user
-from sidecar.telemetry.line_format import place
+from sidecar.downstream.connection import CallerConnection, Handler, Phase
+from sidecar.downstream.error_response import error_response
+from sidecar.downstream.peer import peer_uid, uid_allowed
+from sidecar.downstream.refusals import too_many_connections, wrong_user
 
 if TYPE_CHECKING:
-    from aiohttp.web_protocol import RequestHandler
-
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
+    from sidecar.downstream.limits import ConnectionLimits
     from sidecar.runtime import Tasks
 
 #: Seconds between two looks at the deadlines; none is enforced early, and none later than by two of these.
@@ -33,26 +26,12 @@ _MOST_REFUSED: Final = 64
 #: Seconds for the last answers to leave when the server closes.
 _GOODBYE: Final = 1.0
 
-Handler = Callable[[CallerRequest], Awaitable[Answer]]
-#: Logs and counts an error that no handler saw; returns the id that the log and the answer share.
+#: Logs and counts an error that no handler saw; returns the id that the log and the response share.
 Report = Callable[["SidecarError"], str]
 
-_log = structlog.get_logger()
 
-
-@dataclass(frozen=True, slots=True)
-class ConnectionLimits:
-    """What one port allows its callers; the section ``listen`` of the configuration. Seconds and bytes."""
-
-    header_timeout: float
-    body_timeout: float
-    keepalive_timeout: float
-    max_connections: int
-    max_body: int
-
-
-class ProxyServer(Server):
-    """The protocol factory of a port, for one listener or several; give it to :mod:`sidecar.proxy.listener`.
+class ProxyServer:
+    """The protocol factory of a port, for one listener or several; give it to :mod:`sidecar.downstream.listener`.
 
     ``busy`` connections have a request that is being answered, their caller
     being there or not. ``waiting`` ones have none, and give way to new ones at
@@ -68,89 +47,86 @@ class ProxyServer(Server):
             raise RuntimeError(
                 "aiohttp's C extensions are missing: unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp"
             )
-        super().__init__(handler)  # type: ignore[arg-type]  # the loop over requests is ProxyConnection's own
-        self.loop: Final = self._loop
-        self.handler: Final = handler
-        self.limits: Final = limits
+        self.handler = handler
+        self.limits = limits
         #: From :meth:`begin_drain` on: a connection closes after its answer.
         self.draining = False
-        self.busy: Final[set[ProxyConnection]] = set()
-        self.waiting: Final[dict[ProxyConnection, None]] = {}
+        #: Those that were admitted, oldest first.
+        self.connections: Final[dict[CallerConnection, None]] = {}
+        self.busy: Final[set[CallerConnection]] = set()
+        self.waiting: Final[dict[CallerConnection, None]] = {}
         #: A moment (``Clock.now``) up to two ticks ahead: deadlines count from here, so that none comes early.
-        self.soon = clock.now() + TICK
+        self.next_deadline_base = clock.now() + TICK
         self._clock = clock
         self._report = report
-        self._refused: dict[ProxyConnection, None] = {}
+        self._refused: dict[CallerConnection, None] = {}
         self._quiet: asyncio.Future[bool] | None = None
         self._drain_deadline = 0.0
         self._empty: asyncio.Future[None] | None = None
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> CallerConnection:
         """Make the protocol of a new TCP connection."""
-        return ProxyConnection(self)
+        return CallerConnection(self)
 
-    def unix_factory(self, allowed_uids: frozenset[int] | None) -> Callable[[], ProxyConnection]:
+    def unix_factory(self, allowed_uids: frozenset[int] | None) -> Callable[[], CallerConnection]:
         """Return the protocol factory for a Unix socket; ``allowed_uids`` may be None for everybody."""
-        return lambda: ProxyConnection(self, on_unix_socket=True, allowed_uids=allowed_uids)
+        return lambda: CallerConnection(self, on_unix_socket=True, allowed_uids=allowed_uids)
 
     @property
     def open_connections(self) -> int:
         """Connections that are open now."""
-        return len(self._connections) + len(self._refused)
+        return len(self.connections) + len(self._refused)
 
-    # --- for ProxyConnection -----------------------------------------------------------------------------------------
+    # --- for CallerConnection -----------------------------------------------------------------------------------------
 
     def admit(
-        self, connection: ProxyConnection, transport: asyncio.BaseTransport, allowed_uids: frozenset[int] | None
+        self, connection: CallerConnection, transport: asyncio.BaseTransport, allowed_uids: frozenset[int] | None
     ) -> SidecarError | None:
         """Make room for a connection; or return what to tell it instead."""
         refusal: SidecarError | None = None
         if allowed_uids is not None and not uid_allowed(peer_uid(transport.get_extra_info("socket")), allowed_uids):
             refusal = wrong_user()
-        elif len(self._connections) >= self.limits.max_connections:
+        elif len(self.connections) >= self.limits.max_connections:
             oldest = next(iter(self.waiting), None)
             if oldest is None:
                 refusal = too_many_connections()
             else:
-                del self.waiting[oldest], self._connections[oldest]
+                del self.waiting[oldest], self.connections[oldest]
                 oldest.abort()
         if refusal is not None:
             if len(self._refused) >= _MOST_REFUSED:
                 next(iter(self._refused)).abort()
             self._refused[connection] = None
+        else:
+            self.connections[connection] = None
         return refusal
 
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Forget a connection; its request may still run (see ``busy``)."""
-        self._connections.pop(handler, None)
-        if isinstance(handler, ProxyConnection):
-            self._refused.pop(handler, None)
+    def forget(self, connection: CallerConnection) -> None:
+        """Strike off a connection that is gone; its request may still run (see ``busy``)."""
+        self.connections.pop(connection, None)
+        self._refused.pop(connection, None)
         if self._empty is not None and not self._empty.done() and not self.open_connections:
             self._empty.set_result(None)
 
-    def works(self, connection: ProxyConnection) -> None:
+    def mark_busy(self, connection: CallerConnection) -> None:
         """Note that a connection has a request to answer."""
         self.busy.add(connection)
         self.waiting.pop(connection, None)
 
-    def rests(self, connection: ProxyConnection, *, gives_way: bool) -> None:
+    def mark_idle(self, connection: CallerConnection, gives_way: bool) -> None:
         """Note that a connection has no request to answer, and whether it may be closed for another one."""
         self.busy.discard(connection)
-        if gives_way and connection in self._connections:
-            self.waiting.setdefault(connection)
+        if gives_way and connection in self.connections:
+            self.waiting[connection] = None  # in the place that it has, if it has one
         else:
             self.waiting.pop(connection, None)
         if self._quiet is not None:
             self._look_for_quiet()
 
     def refusal(self, error: SidecarError) -> bytes:
-        """Log and count ``error`` and return its answer, which closes the connection."""
-        answer = error_response(error, request_id=self._report(error), wall=self._clock.wall())
-        return answer.head + answer.body
-
-    def log_failure(self, error: Exception) -> None:
-        """Log an exception that should not have reached us: its class and place, not its words."""
-        _log.error("request.failed", error=type(error).__name__, where=place(error))
+        """Log and count ``error`` and return the response that tells it, which closes the connection."""
+        response = error_response(error, request_id=self._report(error), wall=self._clock.wall())
+        return response.head + response.body
 
     # --- deadlines ---------------------------------------------------------------------------------------------------
 
@@ -161,9 +137,9 @@ class ProxyServer(Server):
     async def _sweep(self) -> None:
         while True:
             now = self._clock.now()
-            self.soon = now + TICK
-            for connection in (*self._connections, *self._refused):
-                connection.sweep(now)  # type: ignore[attr-defined]  # every one is a ProxyConnection
+            self.next_deadline_base = now + TICK
+            for connection in self._all():
+                connection.sweep(now)
             if self._quiet is not None and not self._quiet.done() and now >= self._drain_deadline:
                 self._quiet.set_result(False)
             await self._clock.sleep_until(now + TICK)
@@ -177,12 +153,13 @@ class ProxyServer(Server):
         """
         self.draining = True
         for connection in list(self.waiting):
-            connection.close_idle()
+            if connection.phase is Phase.IDLE:
+                connection.close_gracefully()
 
     async def drained(self, deadline: float) -> bool:
         """Wait until no request is being answered, or until ``deadline`` (``Clock.now``); return whether none is."""
         self._drain_deadline = deadline
-        self._quiet = self.loop.create_future()
+        self._quiet = asyncio.get_running_loop().create_future()
         self._look_for_quiet()
         try:
             return await self._quiet
@@ -204,9 +181,9 @@ class ProxyServer(Server):
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_GOODBYE)
-        everyone = [*self._all()]
+        everyone = self._all()
         for connection in everyone:
-            connection.leave()
+            connection.close_gracefully()
         await self._emptied()
         for connection in self._all():
             connection.abort()
@@ -215,15 +192,10 @@ class ProxyServer(Server):
         if tasks:
             await asyncio.wait(tasks, timeout=_GOODBYE)
 
-    async def shutdown(self, timeout: float | None = None) -> None:
-        """Do what :meth:`close` does, under the name that aiohttp's own runners call."""
-        await self.close()
-
     async def _emptied(self) -> None:
         if self.open_connections:
-            self._empty = self.loop.create_future()
+            self._empty = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._empty], timeout=_GOODBYE)
 
-    def _all(self) -> list[ProxyConnection]:
-        connections: list[Any] = [*self._connections, *self._refused]
-        return connections
+    def _all(self) -> list[CallerConnection]:
+        return [*self.connections, *self._refused]

@@ -1,4 +1,4 @@
-"""The sidecar's own errors as HTTP answers, in the shape of Mangopay's error reports (contract section 7)."""
+"""The sidecar's own errors as HTTP responses, in the shape of Mangopay's error reports (contract section 7)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from sidecar.core.errors import STATUS, ErrorCode, SidecarError
-from sidecar.proxy.raw_response import RawResponse
+from sidecar.downstream.response import RawResponse
 
 #: Seconds of ``Retry-After`` when the error names none. The header counts whole seconds, so this is the least.
 _RETRY_AFTER: Final = 1
@@ -26,7 +26,7 @@ _encode: Final = msgspec.json.Encoder().encode
 def error_response(
     error: SidecarError, *, request_id: str, wall: float, head_only: bool = False, keep_alive: bool = False
 ) -> RawResponse:
-    """Return the answer to a request that the sidecar refuses or could not serve.
+    """Return the response to a request that the sidecar refuses or could not serve.
 
     ``request_id`` is the log's, ``wall`` Unix seconds, ``head_only`` says that
     the method was HEAD. The connection is closed unless ``keep_alive`` is true

@@ -13,7 +13,7 @@ import msgspec
 from sidecar.core.chunks import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from sidecar.proxy.connection import ProxyConnection
+    from sidecar.downstream.response_writer import ResponseWriter
 
 #: Bytes. A body up to this is copied behind its head, so that both leave in one write and one packet.
 _JOINED: Final = 64 * 1024
@@ -25,11 +25,9 @@ class Answer(Protocol):
     @property
     def keep_alive(self) -> bool:
         """Whether the answer promised that the connection stays open."""
-        ...
 
-    def write_to(self, connection: ProxyConnection) -> None:
+    def write_to(self, writer: ResponseWriter) -> None:
         """Write the answer. Raises CallerGoneError if nobody is there any more."""
-        ...
 
 
 class RawResponse(msgspec.Struct, frozen=True, gc=False):
@@ -43,47 +41,44 @@ class RawResponse(msgspec.Struct, frozen=True, gc=False):
         """Say how large it is: a caller's token may be in it."""
         return f"<RawResponse {len(self.head)}+{len(self.body)} bytes>"
 
-    def write_to(self, connection: ProxyConnection) -> None:
+    def write_to(self, writer: ResponseWriter) -> None:
         """Write head and body, in one write unless the body is large."""
         body = self.body
         if len(body) <= _JOINED:
-            connection.write(self.head + body)
+            writer.write(self.head + body)
         else:
-            connection.write(self.head)
-            connection.write(body)
+            writer.write(self.head)
+            writer.write(body)
 
 
-class Finished:
-    """Says that the handler has written its response by itself, through a :class:`ResponseWriter`."""
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """Says that the handler has written its response by itself, through a :class:`ResponseStream`."""
 
-    __slots__ = ("keep_alive",)
+    keep_alive: bool
 
-    def __init__(self, keep_alive: bool) -> None:
-        self.keep_alive: Final = keep_alive
-
-    def write_to(self, connection: ProxyConnection) -> None:
+    def write_to(self, writer: ResponseWriter) -> None:
         """Do nothing: it is written."""
 
 
-class ResponseWriter:
+class ResponseStream:
     """Writes a response whose body comes in pieces, at the caller's pace.
 
     A response that was started and not finished is cut when the handler
     returns, so that the caller cannot take a part for the whole.
     """
 
-    __slots__ = ("_chunked", "_connection")
+    __slots__ = ("_chunked", "_writer")
 
-    def __init__(self, connection: ProxyConnection, *, chunked: bool) -> None:
+    def __init__(self, writer: ResponseWriter, *, chunked: bool) -> None:
         """``chunked`` frames the pieces; the head must say so by itself."""
-        self._connection: Final = connection
+        self._writer: Final = writer
         self._chunked: Final = chunked
 
     def start(self, head: bytes, first: bytes = b"") -> None:
         """Write the head, and the first piece of the body with it. Raises CallerGoneError."""
-        connection = self._connection
-        connection.write(head + self._framed(first) if first else head)
-        connection.answer_open = True
+        writer = self._writer
+        writer.write(head + self._framed(first) if first else head)
+        writer.unfinished = True
 
     async def write(self, piece: bytes) -> None:
         """Write a piece, and wait while the caller reads more slowly than upstream sends.
@@ -93,16 +88,16 @@ class ResponseWriter:
         """
         if not piece:
             return  # an empty chunk would end the body
-        connection = self._connection
-        connection.write(self._framed(piece))
-        if connection.writing_paused:
-            await connection.drain()
+        writer = self._writer
+        writer.write(self._framed(piece))
+        if writer.paused:
+            await writer.drain()
 
     def finish(self) -> None:
         """Write the end of the body. Raises CallerGoneError."""
         if self._chunked:
-            self._connection.write(LAST_CHUNK)
-        self._connection.answer_open = False
+            self._writer.write(LAST_CHUNK)
+        self._writer.unfinished = False
 
     def _framed(self, piece: bytes) -> bytes:
         return chunk(piece) if self._chunked else piece

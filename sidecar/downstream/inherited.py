@@ -13,7 +13,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Final
 
-from sidecar.proxy.listener import ListenError, describe
+from sidecar.downstream.addresses import ListenError, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

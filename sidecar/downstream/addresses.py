@@ -1,0 +1,49 @@
+"""Addresses that are listened on, in words: where one is, who can reach it, and why it cannot be used."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sidecar.core.endpoint import from_here
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ListenError(Exception):
+    """An address cannot be used; the message is one line that says which one, why, and the mend."""
+
+    def __init__(self, where: str | Path, why: str, mend: str) -> None:
+        super().__init__(f"{where} {why}: {mend}")
+
+
+class PortInUseError(ListenError):
+    """Another socket has the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An address that is listened on."""
+
+    #: ``http://127.0.0.1:18080``, ``http://[::1]:18080`` or ``unix:/run/sidecar.sock``.
+    url: str
+    #: Only processes of this machine (or pod) get there.
+    is_loopback: bool
+    #: The same as a process of this machine reaches it.
+    local_url: str
+    #: None for a Unix socket.
+    port: int | None = None
+
+
+def describe(sock: socket.socket) -> Bound:
+    """Say where a bound socket is."""
+    if sock.family == socket.AF_UNIX:
+        url = f"unix:{sock.getsockname()}"
+        return Bound(url, is_loopback=True, local_url=url)
+    host, port = sock.getsockname()[:2]
+    form = f"http://[%s]:{port}" if sock.family == socket.AF_INET6 else f"http://%s:{port}"
+    loopback = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    return Bound(form % host, is_loopback=loopback, local_url=form % from_here(host), port=port)

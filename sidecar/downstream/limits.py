@@ -1,0 +1,26 @@
+"""What one port allows its callers, and the moment from which their deadlines count."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What one port allows its callers; the section ``listen`` of the configuration. Seconds and bytes."""
+
+    header_timeout: float
+    body_timeout: float
+    keepalive_timeout: float
+    max_connections: int
+    max_body: int
+
+
+class Deadlines(Protocol):
+    """Where deadlines come from: :class:`sidecar.downstream.server.ProxyServer`."""
+
+    #: How long each phase and each pause may last.
+    limits: ConnectionLimits
+    #: A moment (``Clock.now``) up to two ticks ahead: deadlines count from here, so that none comes early.
+    next_deadline_base: float

@@ -1,0 +1,61 @@
+"""A request as the handler gets it, and what the handler may ask of the connection that it came on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from aiohttp.http import HttpVersion
+    from aiohttp.streams import StreamReader
+
+    from sidecar.core.layout import RawHeaders
+    from sidecar.downstream.response_writer import ResponseWriter
+
+
+class Caller(Protocol):
+    """The caller that waits for the response: :class:`sidecar.downstream.connection.CallerConnection`."""
+
+    #: Called once if the caller leaves while its request is being answered. Set and unset by the handler.
+    on_caller_gone: Callable[[], None] | None
+
+    #: The task that answers this connection's requests.
+    task: asyncio.Task[None] | None
+    #: Where the response goes.
+    writer: ResponseWriter
+
+    @property
+    def last_request(self) -> bool:
+        """Whether the connection ends after the current request, whatever its response says."""
+
+    def start_body_timer(self, budget_wait: asyncio.Future[None] | None = None) -> None:
+        """Give the caller ``listen.body_timeout`` from now to send more of its body.
+
+        When it is over, reading the body fails with ``request_timeout``; or
+        ``budget_wait`` fails with ``overloaded``, if that is what is waited for.
+        """
+
+    def stop_body_timer(self) -> None:
+        """End what :meth:`start_body_timer` began."""
+
+
+class CallerRequest(msgspec.Struct, frozen=True):
+    """A request as the handler gets it; the names are those of aiohttp's ``BaseRequest``."""
+
+    method: str
+    #: The request target as it was sent, query included.
+    raw_path: str
+    version: HttpVersion
+    raw_headers: RawHeaders
+    #: The body; :mod:`sidecar.proxy.body` reads it.
+    content: StreamReader
+    #: The connection that it came on.
+    connection: Caller
+
+    def __repr__(self) -> str:
+        """Say which method it has: its target and headers may hold secrets, the caller key among them."""
+        return f"<CallerRequest {self.method}>"

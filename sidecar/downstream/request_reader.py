@@ -1,0 +1,291 @@
+"""Bytes from a caller become requests here, or are refused: aiohttp's parser, and what it leaves open.
+
+Bytes go in by :meth:`RequestReader.feed`, which says what they brought. There is
+no socket: a reader only asks its source to pause, and to go on.
+
+What is done beyond aiohttp, and why (each was seen in 3.14.5, and
+``tests/wire/test_aiohttp_contract_server.py`` shows it):
+
+* A trailer becomes the first header of the next request, and bytes behind an
+  upgrade are lost or misread. So a connection is *sealed* by a request that is
+  chunked, upgrades or closes: what comes behind it is never read.
+* After a bad chunk the reader of the body waits for ever. Here it gets the error.
+* Once the parser has failed, every further piece is kept as one more error.
+  Here such bytes are thrown away, and reading stops when there are many.
+* A pipelined request is read while another one runs: one segment of them is all that is held here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+
+from aiohttp import hdrs
+from aiohttp.http import HttpRequestParser
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import EMPTY_PAYLOAD
+
+from sidecar.core.errors import SidecarError
+from sidecar.downstream.head_boundaries import HeadBoundaries
+from sidecar.downstream.refusals import malformed, unparsable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aiohttp.base_protocol import BaseProtocol
+    from aiohttp.streams import StreamReader
+
+    #: A request as aiohttp's parser hands it out: its ``RawRequestMessage`` (in C, so no tuple), and its body.
+    Parsed: TypeAlias = tuple[Any, StreamReader]
+
+#: Bytes of a body that may wait to be read before the source is paused; aiohttp holds up to twice as many.
+_READ_BUFFER: Final = 64 * 1024
+#: Requests that the parser hands out before one is taken.
+_MOST_PARSED: Final = 32
+#: Bytes of chunk sizes, extensions and trailers that any body may have, and how many more for each byte of content.
+_CHUNK_OVERHEAD: Final = 16 * 1024
+_CHUNK_RATIO: Final = 8
+#: Bytes that are thrown away behind the last request of a connection before reading stops.
+_MOST_SURPLUS: Final = 64 * 1024
+
+
+class Event(Enum):
+    """What bytes brought."""
+
+    NOTHING = "nothing to act on: a part of a body, or bytes that are held back"
+    HEAD = "a part of a request head"
+    REQUEST = "one or more requests, to be taken in turn; their bodies may be still to come"
+    SURPLUS = "bytes that belong to no request; they were thrown away"
+    REFUSED = "bytes that are no request, with none before them to be answered first: see ``failure``"
+
+
+_REQUEST: Final = Event.REQUEST  # found faster so
+
+
+class Source(Protocol):
+    """Where the bytes come from: the transport."""
+
+    def pause_reading(self) -> None:
+        """Bring no more."""
+
+    def resume_reading(self) -> None:
+        """Go on."""
+
+
+class RequestReader:
+    """The reading end of one connection.
+
+    To aiohttp's parser and to the bodies that it makes, this is the protocol
+    that they belong to: they call what stands under "flow control".
+    """
+
+    __slots__ = (
+        "_body_full",
+        "_broken",
+        "_content",
+        "_current",
+        "_held",
+        "_most_surplus",
+        "_parser",
+        "_source",
+        "_wire_body",
+        "failure",
+        "heads",
+        "requests",
+        "sealed",
+        "surplus",
+    )
+
+    def __init__(self, source: Source) -> None:
+        self._source: Final = source
+        loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
+        self._parser: Any = HttpRequestParser(
+            protocol, loop, _READ_BUFFER, auto_decompress=False, max_msg_queue_size=_MOST_PARSED
+        )
+        #: Where the next head begins; what is ``pending`` there is a part of it.
+        self.heads: Final = HeadBoundaries()
+        #: Requests whose turn has not come, with their bodies.
+        self.requests: Final[deque[Parsed]] = deque()
+        #: No request is read after the last one.
+        self.sealed = False
+        #: Why the parser gave up, if nobody has been told yet.
+        self.failure: SidecarError | None = None
+        #: Bytes that were thrown away.
+        self.surplus = 0
+        # The body of the request that is being answered, and that of the last one that was read.
+        self._current: StreamReader | None = None
+        self._content: StreamReader = EMPTY_PAYLOAD
+        # The parser must not be fed any more.
+        self._broken = False
+        # Beyond so many thrown away bytes reading stops.
+        self._most_surplus = _MOST_SURPLUS
+        # Bytes of the last request's body as they were sent.
+        self._wire_body = 0
+        # Why the source is paused: enough requests are here, or enough of a body.
+        self._held = self._body_full = False
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether anything has come that no response was given to."""
+        return bool(self.requests or self.heads.pending or self.surplus or self.failure is not None)
+
+    # --- bytes -------------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> Event:
+        """Take bytes from the caller; ``b""`` lets the parser go on with what it holds back."""
+        if self.sealed and (self._broken or self._content.is_eof()):
+            return self._throw_away(len(data))
+        if self.sealed:
+            self._wire_body += len(data)
+        elif data:
+            self.heads.feed(data)
+        try:
+            messages, _, _ = self._parser.feed_data(data)
+        except (HttpProcessingError, ValueError) as error:
+            return self._fail(unparsable(error, self.heads.pending))
+        try:
+            if messages:
+                self._accept(messages)
+                return _REQUEST
+            if self.heads.pending:
+                self.heads.check()
+                return Event.HEAD
+            self._check_chunks(self._content)
+        except SidecarError as refusal:
+            return self._fail(refusal)
+        return Event.NOTHING
+
+    def _accept(self, messages: Sequence[Parsed]) -> None:
+        heads = self.heads
+        for message, content in messages:
+            if self.sealed:
+                break
+            last = message.chunked or message.upgrade or message.should_close
+            length = 0 if last or content is EMPTY_PAYLOAD else int(message.headers[hdrs.CONTENT_LENGTH])
+            # The parser takes "CONNECT" without a target, and says None.
+            after = heads.take_head(message.method, message.path or "", length)
+            if message.chunked:
+                self._wire_body = after
+                self._check_chunks(content)
+            if last:
+                self.sealed = True
+                heads.stop()
+            self._content = content
+            self.requests.append((message, content))
+        if self._current is not None or len(self.requests) > 1:
+            self._hold()
+
+    def _check_chunks(self, content: StreamReader) -> None:
+        if self._body_full:
+            return  # the parser holds a part of these bytes back
+        if self._wire_body > _CHUNK_OVERHEAD + (1 + _CHUNK_RATIO) * content.total_bytes:
+            raise malformed()
+
+    def _fail(self, error: SidecarError) -> Event:
+        """Read no more; whoever is concerned answers with ``error``."""
+        finished = self.sealed and self._content.is_eof()
+        self.stop()
+        if not self._content.is_eof():
+            self._content.set_exception(error)
+        elif self._current is None and not self.requests:
+            self.failure = error
+            return Event.REFUSED
+        elif not finished:  # else it is garbage behind the last request: not worth a response
+            self.failure = error
+        # In front of what is wrong there may have been a request, in the same bytes.
+        return Event.REQUEST if self.requests else Event.NOTHING
+
+    def _throw_away(self, size: int) -> Event:
+        """Forget bytes that belong to no request; the caller's leaving is still noticed, up to a point."""
+        if not size:
+            return Event.NOTHING
+        self.surplus += size
+        if self.surplus > self._most_surplus:
+            self._hold()
+        return Event.SURPLUS
+
+    # --- requests ----------------------------------------------------------------------------------------------------
+
+    def take(self) -> Parsed:
+        """Take the next request and its body out of the queue, and read on if that was stopped because of it.
+
+        It counts as being answered until :meth:`finish`.
+        """
+        request = self.requests.popleft()
+        self._current = request[1]
+        self._parser.message_consumed()
+        if self._held and not self.requests:
+            self._held = False
+            self._read_on()
+        return request
+
+    def finish(self) -> bool:
+        """Note that the request that was taken has been answered; return whether its body had come to its end."""
+        content, self._current = self._current, None
+        return content is None or content is EMPTY_PAYLOAD or content.is_eof()
+
+    def break_body(self, error: Exception) -> None:
+        """Have reading the current request's body fail with ``error``, and read no more, if more of it is to come."""
+        if self._current is not None and not self._current.is_eof():
+            self.stop()
+            self._current.set_exception(error)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def stop(self, failure: SidecarError | None = None) -> None:
+        """Read no further request, because of ``failure`` if somebody has to be told."""
+        self.failure = failure
+        self.sealed = self._broken = True
+        self.heads.stop()
+
+    def discard(self) -> None:
+        """Throw away all that still comes, however much, and what is queued; :attr:`surplus` counts anew."""
+        self.stop()
+        self.requests.clear()
+        self.surplus = 0
+        self._most_surplus = sys.maxsize
+        self._held = self._body_full = False
+        self._source.resume_reading()
+
+    def close(self) -> None:
+        """Note that the connection is gone, and let go of what would keep it in memory."""
+        self.stop()
+        self.requests.clear()
+        self._body_full = False
+        self._content = EMPTY_PAYLOAD
+        self._parser = None  # it knows this reader: together they would wait for the garbage collector
+
+    # --- flow control ------------------------------------------------------------------------------------------------
+
+    #: aiohttp's bodies wait for bytes only as long as this is true; here they are told by an exception.
+    connected: Final = True
+
+    def pause_reading(self) -> None:
+        """Hold back what comes: the body of the last request has its fill."""
+        self._body_full = True
+        self._parser.pause_reading()
+        self._source.pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading that body; it has come to its end if not ``resume_parser``.
+
+        What was held back brings nothing that the connection had to be told: a
+        request is being answered, after which it looks.
+        """
+        if self._body_full:
+            self._body_full = False
+            self._read_on(resume_parser)
+
+    def _hold(self) -> None:
+        if not self._held:
+            self._held = True
+            self._source.pause_reading()
+
+    def _read_on(self, resume_parser: bool = True) -> None:
+        if resume_parser:
+            self.feed(b"")
+        if not self._held and not self._body_full:
+            self._source.resume_reading()
