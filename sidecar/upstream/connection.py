@@ -253,6 +253,10 @@ class Connection(Link):
         """Let the exchange expire once its timeout has passed from now on."""
         self.deadline = self._clock.now() + self._timeout
 
+    def stop_timer(self) -> None:
+        """Let the exchange take as long as it likes: it is not upstream that is waited for."""
+        self.deadline = math.inf
+
     def _fail(self, kind: FailureKind, detail: str) -> None:
         if self.phase in {Phase.HEAD, Phase.BODY}:
             failure = UpstreamFailure(Failure(kind, self.sent, self.reused, self._response_started), detail)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from sidecar.upstream.chunks import ChunkedDecoder
 
@@ -11,7 +10,6 @@ if TYPE_CHECKING:
     import asyncio
 
     from sidecar.core.response_head import ResponseFraming, ResponseHead
-    from sidecar.upstream.connection import Connection
     from sidecar.upstream.errors import UpstreamFailure
 
 #: Body bytes held for a slow reader before the socket is no longer read. One more read of the loop (256 KiB) may
@@ -20,6 +18,35 @@ HIGH_WATER: Final = 65_536
 
 #: The same for the number of pieces, each of which costs some 40 bytes of memory however short it is.
 _MAX_PIECES: Final = 256
+
+
+class Exchange(Protocol):
+    """What a response needs of the connection that it comes through."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop that the connection belongs to."""
+        ...
+
+    def start_timer(self) -> None:
+        """Let the exchange expire once its timeout has passed from now on."""
+        ...
+
+    def stop_timer(self) -> None:
+        """Let the exchange take as long as it likes: it is not upstream that is waited for."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Read on: there is room for more of the body."""
+        ...
+
+    def finish(self) -> None:
+        """Take the connection back, or close it; called once, when the response is released."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        ...
 
 
 class Response:
@@ -31,8 +58,8 @@ class Response:
     """
 
     __slots__ = (
-        "_connection",
         "_decoder",
+        "_exchange",
         "_failure",
         "_left",
         "_pieces",
@@ -43,9 +70,7 @@ class Response:
         "head",
     )
 
-    def __init__(
-        self, connection: Connection, head: ResponseHead, framing: ResponseFraming, whole: bytes = b""
-    ) -> None:
+    def __init__(self, exchange: Exchange, head: ResponseHead, framing: ResponseFraming, whole: bytes = b"") -> None:
         """``whole`` is the body, if all of it came with the head."""
         #: Status, reason and fields as upstream sent them, hop-by-hop ones included.
         self.head: Final = head
@@ -53,8 +78,9 @@ class Response:
         length = framing.length
         #: All of the body has arrived here, which does not mean that it was read.
         self.complete = length == len(whole)
-        self._connection: Connection | None = connection
-        self._decoder = ChunkedDecoder(connection.loop) if length is None else None
+        #: None once the response was released.
+        self._exchange: Exchange | None = exchange
+        self._decoder = ChunkedDecoder(exchange.loop) if length is None else None
         self._left = length or 0
         self._pieces: list[bytes] = [whole] if whole else []
         self._size = len(whole)
@@ -75,8 +101,8 @@ class Response:
                 raise self._failure
             await self._arrival()
         data = self._take()
-        if self._connection is not None:
-            self._connection.resume_reading()
+        if self._exchange is not None:
+            self._exchange.resume_reading()
         return data
 
     def take_whole(self) -> bytes | None:
@@ -89,9 +115,9 @@ class Response:
 
     def release(self) -> None:
         """Give the connection back, or close it. What has arrived of a complete body can still be read."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.finish()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.finish()
 
     def _take(self) -> bytes:
         pieces = self._pieces
@@ -102,17 +128,17 @@ class Response:
 
     async def _arrival(self) -> None:
         # A response that was released is complete, or has failed: nobody waits for more of it.
-        connection = cast("Connection", self._connection)
-        waiter = self._waiter = connection.loop.create_future()
-        connection.start_timer()
+        exchange = cast("Exchange", self._exchange)
+        waiter = self._waiter = exchange.loop.create_future()
+        exchange.start_timer()
         try:
             await waiter
         except BaseException:
-            connection.abort()
+            exchange.abort()
             raise
         finally:
             self._waiter = None
-            connection.deadline = math.inf
+            exchange.stop_timer()
 
     @property
     def status(self) -> int:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.core.chunks import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
-
-    from sidecar.upstream.connection import Connection
 
 #: Bytes. A body in hand that is no longer goes out with its head in one write; a longer one in pieces of this size,
 #: so that TLS neither encrypts nor holds it all at once.
@@ -31,6 +28,48 @@ class BodySource(Protocol):
         ...
 
 
+class SendingConnection(Protocol):
+    """What is asked of the connection while a body goes out on it."""
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a request is on its way and no final head has come yet."""
+        ...
+
+    @property
+    def writing_paused(self) -> bool:
+        """Whether the transport asks to wait before more is written."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the transport; nothing happens once it is gone."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until writing may go on, or something else happened: look again afterwards."""
+        ...
+
+    def start_timer(self) -> None:
+        """Let the exchange expire once its timeout has passed from now on."""
+        ...
+
+    def stop_timer(self) -> None:
+        """Let the exchange take as long as it likes: it is not upstream that is waited for."""
+        ...
+
+    def sent_all(self) -> None:
+        """Note that the request's last byte was written."""
+        ...
+
+    def give_up_sending(self, error: Exception) -> None:
+        """Close because the request's body cannot be read to its end; the exchange raises ``error``."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        ...
+
+
 async def framed(body: bytes | BodySource) -> AsyncGenerator[bytes, None]:
     """Yield what to write, piece by piece, framed as RFC 9112 section 7.1 says if the body is chunked."""
     if isinstance(body, bytes):
@@ -46,7 +85,7 @@ async def framed(body: bytes | BodySource) -> AsyncGenerator[bytes, None]:
         yield LAST_CHUNK
 
 
-async def send(connection: Connection, body: bytes | BodySource) -> None:
+async def send(connection: SendingConnection, body: bytes | BodySource) -> None:
     """Send a body piece by piece, as fast as upstream takes it, until it ends or the response begins."""
     pieces = framed(body)
     try:
@@ -69,12 +108,12 @@ async def send(connection: Connection, body: bytes | BodySource) -> None:
         connection.sent_all()
 
 
-async def _drain(connection: Connection) -> None:
+async def _drain(connection: SendingConnection) -> None:
     while connection.writing_paused and connection.unanswered:
         connection.start_timer()
         await connection.room()
     if connection.unanswered:
-        connection.deadline = math.inf  # now it is the caller who is waited for
+        connection.stop_timer()  # from here on the caller is waited for
 
 
 async def stop(sender: asyncio.Task[None]) -> None:

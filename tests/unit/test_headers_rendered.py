@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
@@ -166,8 +166,12 @@ def test_a_header_that_is_not_one_line_never_goes_up(place: str, bad: bytes) -> 
 
 
 @given(HEADERS, st.none() | st.integers(0, 10**12), st.booleans())
+@example(((b"Connection", b"Content-Type"),), None, False)
 def test_a_rendered_request_reads_back_as_what_was_put_in(raw: RawHeaders, length: int | None, chunked: bool) -> None:
-    kept = filter_request_headers(raw)
+    try:
+        kept = filter_request_headers(raw)
+    except SidecarError:
+        reject()  # Connection names a field that must not be lost, so nothing is rendered
     start, headers = parse_head(build("POST", kept, content_length=length, chunked=chunked).render("tok"))
     assert start == b"POST /v2.01/acme/users? HTTP/1.1"
     framing = (b"Transfer-Encoding", b"chunked") if chunked else (b"Content-Length", str(length or 0).encode())
