@@ -198,7 +198,7 @@ class Sidecar:
         exchanger = Exchanger(self._outward.pool, clock)
         forwarder = Forwarder(
             exchanger,
-            LostAnswers(exchanger, endpoint=endpoint, client_id=client_id, clock=clock),
+            LostAnswers(exchanger, endpoint=endpoint, client_id=client_id, clock=clock, metrics=self._metrics),
             response_timeout=config.upstream.response_timeout,
             clock=clock,
             metrics=self._metrics,

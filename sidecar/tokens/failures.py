@@ -53,7 +53,7 @@ _LATCHES: Final = {
 }
 _UNAVAILABLE: Final = (
     "No access token could be had from Mangopay: its token endpoint cannot be reached, or gives no token. "
-    "Nothing was sent; try again. The log's token.fetch_failed says why."
+    "Try again. The log's token.fetch_failed says why."
 )
 
 
@@ -76,6 +76,4 @@ def token_failure(fail: Fail, latch: Latch | None, credential: str, detail: str 
 
 def shutting_down() -> SidecarError:
     """Return the error of a call that still waited for a token when the sidecar closed."""
-    return SidecarError(
-        ErrorCode.SHUTTING_DOWN, "The sidecar is shutting down; nothing was sent, try again.", retry_after=1, close=True
-    )
+    return SidecarError(ErrorCode.SHUTTING_DOWN, "The sidecar is shutting down: try again.", retry_after=1, close=True)
