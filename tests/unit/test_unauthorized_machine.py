@@ -109,8 +109,8 @@ class Calls(RuleBasedStateMachine):
         call = Delivery(path, self.generation)
         self.calls.append(call)
         self.refuse(call)
-        self.request_token(whatever=False)
-        if self.fetching:
+        if call.waiting:
+            self.request_token(whatever=False)
             self.token_response(ok=True, shared=False, age=0.0)
         self.resend()
         if call in self.calls:
