@@ -219,6 +219,8 @@ def _lies(post: Told, entry: Entry | None, line: dict[str, object]) -> Iterator[
     else:
         if post.outcome == "not-sent" and deliveries:
             yield "said not-sent, but it was delivered"
+        if post.outcome == "rejected" and (executions or entry is None or entry.unauthorized < deliveries):
+            yield "said rejected, but Mangopay did not answer each delivery with 401"
         if logged != post.outcome:
             yield f"the caller was told {post.outcome}, the log {logged}"
         if post.outcome == "unknown" and line.get("idempotency_key") != post.key:

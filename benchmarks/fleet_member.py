@@ -35,6 +35,7 @@ from tests.support.raw_client import RawClient
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.token_state import Token
+    from sidecar.core.unauthorized import Burn
     from sidecar.tokens.stores.backend import Backend
 
 PATH: Final = "/v2.01/acme/clients"
@@ -199,18 +200,27 @@ class Process:
             self.counts.longest = max(self.counts.longest, asyncio.get_running_loop().time() - begun)
 
     async def _call(self, member: Member) -> None:
-        """Make one call, and mend a 401 as the sidecar does."""
+        """Make one call, and resend it after a 401 as the sidecar does."""
         manager, deadline = member.manager, member.clock.now() + 12.0 * self._speed
         token = manager.take_nowait() or await manager.take(deadline)
         status = await self._get(token)
         if status != 401:
-            manager.accepted(token.generation)
+            manager.accepted(token.generation, PATH)
         elif (burn := manager.unauthorized(token.generation, PATH)) is not None:
-            token = await manager.take(deadline, newer_than=token.generation)
-            status = await self._get(token)
-            manager.resend_answered(burn, unauthorized=status == 401, generation=token.generation)
+            status = await self._resend(member, burn, deadline)
         if status != 200:
             self.counts.failed[f"status {status}"] += 1
+
+    async def _resend(self, member: Member, burn: Burn, deadline: float) -> int:
+        manager, status = member.manager, 0
+        try:
+            token = await manager.take(deadline, newer_than=burn.generation)
+            status = await self._get(token)
+        finally:
+            if not status:
+                manager.resend_withdrawn(burn)
+        manager.resend_answered(burn, token.generation, unauthorized=status == 401)
+        return status
 
     async def _get(self, token: Token) -> int:
         async with self._room:

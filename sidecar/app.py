@@ -115,6 +115,7 @@ class Sidecar:
             endpoint=config.mangopay.endpoint,
             client_id=config.mangopay.client_id,
             clock=clock,
+            metrics=self._metrics,
         )
         self._handler: Final = self._make_handler()
         self._server: Final = ProxyServer(

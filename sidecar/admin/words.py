@@ -74,8 +74,9 @@ def _token(token: TokenStatus, now: float) -> str:
         parts.append(f"next fetch {_in(token.next_attempt_at, now)}")
     if token.last_error is not None:
         parts.append(f"last error: {token.last_error}")
-    if token.penalty_until is not None:
-        parts.append(f"401s start a refresh again {_in(token.penalty_until, now)}")
+    if token.paused_until is not None:
+        paths = count(len(token.paused_paths), "path")
+        parts.append(f"401s from {paths} start a refresh again {_in(token.paused_until, now)}")
     return "; ".join(parts)
 
 

@@ -5,7 +5,7 @@ One exception carries everything that an answer, a log line and a metric need::
     SidecarError
     ├── code         what went wrong, one of ErrorCode; STATUS gives its HTTP status
     ├── message      for a person: what is wrong and what to do; never request bytes, never a secret
-    ├── outcome      whether the request may have reached Mangopay
+    ├── outcome      what is known of the request: whether Mangopay may have executed it
     └── retry_after  seconds, for every 503
 """
 
@@ -16,9 +16,13 @@ from typing import Final
 
 
 class Outcome(StrEnum):
-    """Whether Mangopay may have received the request."""
+    """What is known of the request, as ``X-Sidecar-Outcome`` says it."""
 
+    #: No byte of it was written to Mangopay.
     NOT_SENT = "not-sent"
+    #: Mangopay answered it with 401 and executed nothing.
+    REJECTED = "rejected"
+    #: It may have been executed.
     UNKNOWN = "unknown"
 
 

@@ -15,6 +15,9 @@ A lease is short, so that a holder that was killed is soon replaced. One that on
 stalled is replaced too, and finds at the end that its lease is another's: then its
 token is thrown away and the newer one taken. So two tokens never fight.
 
+A process asks for one token at a time, so a new lease ends whatever lease it still
+holds: one whose grant it never heard of, or of the key that it used before.
+
 A lockout concerns every part of the document: once its pause is over, one lease is
 given for all of them, the probe (contract section 5.6).
 """
@@ -124,7 +127,9 @@ def claim(document: Document, wish: Wish, now: float, lease: float, epoch: str) 
         token=None if token is not None and now >= token.expires_at else part.token,
         lease=Lease(wish.holder, fence, now, now, now + lease, probe=document.lockout is not None),
     )
-    parts = {name: other for name, other in document.parts.items() if other.touched_at > now - KEPT}
+    parts = {
+        name: _released(other, wish.holder) for name, other in document.parts.items() if other.touched_at > now - KEPT
+    }
     return Document(fence, document.lockout, {**parts, wish.part: part}), Grant(wish, fence)
 
 
@@ -238,6 +243,12 @@ def _others_ask(document: Document, wish: Wish, now: float) -> bool:
     names = document.parts if document.lockout is not None else (wish.part,)
     leases = (document.parts[name].lease for name in names if name in document.parts)
     return any(lease is not None and lease.holder != wish.holder and _is_live(lease, now) for lease in leases)
+
+
+def _released(part: Part, holder: str) -> Part:
+    """Return the part without a lease of ``holder``'s, which nobody renews or concludes any more."""
+    lease = part.lease
+    return part if lease is None or lease.holder != holder else msgspec.structs.replace(part, lease=None)
 
 
 def _is_live(lease: Lease, now: float) -> bool:

@@ -5,7 +5,8 @@ which takes the time and a random number as arguments::
 
     used, demanded                     a call got the token, or wants one that is not there
     fetch_begun, fetch_ended           a token request was sent; what came of it
-    unauthorized, accepted, resent     what the API said about a token
+    unauthorized, accepted,            what the API said about a token
+    resent, withdrawn
     lockout_changed, key_changed       what happened elsewhere
 
 What follows from a state is decided in :mod:`sidecar.core.token_policy`.
@@ -16,13 +17,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core import unauthorized as api
+from sidecar.core import unauthorized as unauthorized_rule
 from sidecar.core.backoff import Backoff
 from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Pause, Refused, Transient
-from sidecar.core.unauthorized import Burn, Burns, Ruling, Standing
+from sidecar.core.unauthorized import Burns, Ruling, Standing
 
 if TYPE_CHECKING:
     from sidecar.core.secret import Secret
+    from sidecar.core.unauthorized import Burn
 
 #: Pauses after transient failures (contract section 5.7).
 TRANSIENT_BACKOFF: Final = Backoff(first=0.5, limit=30.0, spread=0.2)
@@ -138,7 +140,7 @@ def fetch_begun(state: State, now: float) -> State:
         state,
         fetch=Fetch(now, state.key, probe=lockout is not None),
         lockout=None if lockout is None else replace(lockout, probing=True),
-        burns=api.token_requested(state.burns),
+        burns=unauthorized_rule.token_requested(state.burns),
     )
 
 
@@ -173,7 +175,7 @@ def _renewed(state: State, fetch: Fetch, result: Fetched, now: float, roll: floa
         retry_at=result.sent_at + _SHORTEST_PERIOD if result.expires_in < _SHORTEST_PERIOD else _NEVER,
         lockout=None if fetch.probe else state.lockout,
         refusal=None,
-        burns=api.token_renewed(state.burns, now),
+        burns=unauthorized_rule.token_renewed(state.burns, result.sent_at, shared=result.shared),
     )
 
 
@@ -249,7 +251,7 @@ def unauthorized(state: State, generation: int, path: str, now: float) -> tuple[
     """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` got.
 
     Returns leave to resend the call, or None if its caller gets the 401. A call
-    that cannot be resent is noted in the same way.
+    that cannot be resent is noted in the same way, and its leave :func:`withdrawn`.
     """
     token = state.token
     standing = Standing(
@@ -258,24 +260,28 @@ def unauthorized(state: State, generation: int, path: str, now: float) -> tuple[
         expired=token is not None and now >= token.expires_at,
         fetching=state.fetch is not None,
     )
-    burns, ruling = api.rule(state.burns, standing, generation, path, now)
+    burns, ruling, burn = unauthorized_rule.rule(state.burns, standing, generation, path, now)
     state = replace(state, burns=burns)
-    if ruling is Ruling.PASS:
-        return state, None
     if ruling is Ruling.BURN:
         state = replace(state, token=None, used=False, demand=True)
-    return state, Burn(generation, path, judge=api.judges(burns, generation))
+    return state, burn
 
 
-def accepted(state: State, generation: int) -> State:
-    """Note an answer other than a token 401 to a call with ``generation``."""
-    burns = api.accepted(state.burns, generation)
+def accepted(state: State, generation: int, path: str, now: float) -> State:
+    """Note a response other than a token 401 to a call with ``generation`` to ``path``."""
+    burns = unauthorized_rule.accepted(state.burns, generation, path, now)
     return state if burns is state.burns else replace(state, burns=burns)
 
 
-def resent(state: State, burn: Burn, generation: int, *, unauthorized: bool) -> State:
-    """Note the answer to a resend, which carried ``generation``."""
-    return replace(state, burns=api.resent(state.burns, burn, generation, unauthorized=unauthorized))
+def resent(state: State, burn: Burn, generation: int, now: float, *, unauthorized: bool) -> State:
+    """Note the response to a resend, which carried ``generation``."""
+    burns = unauthorized_rule.resent(state.burns, burn, generation, now, unauthorized=unauthorized)
+    return replace(state, burns=burns)
+
+
+def withdrawn(state: State, burn: Burn) -> State:
+    """Note that a call with leave to be resent got no response to a resend, or was not resent."""
+    return replace(state, burns=unauthorized_rule.withdrawn(state.burns, burn))
 
 
 def lockout_changed(state: State, lockout: Latch | None) -> State:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.resend import FailureKind, Verdict, decide, describe
+from sidecar.core.resend import Failure, FailureKind, Verdict, decide, describe
 from sidecar.proxy.body import StreamingBody
 from sidecar.proxy.exchange import Exchanger, Request, Waiting
 from sidecar.upstream.errors import UpstreamFailure
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 #: Seconds that all token waits and connects of one call share: the .NET SDK gives up
 #: after 15, and a refresh and a resend must fit into that.
 WAITING_BUDGET: Final = 12.0
+
+_REJECTED: Final = "Mangopay answered the request with 401 and executed nothing: it may be sent again as it is."
 
 
 class Outgoing(msgspec.Struct, frozen=True):
@@ -52,6 +54,8 @@ class Unanswered(Exception):  # noqa: N818 - the end of the attempts, not a faul
     def fail(self, advice: str = "") -> NoReturn:
         """Raise the error that tells the caller what happened, what is known of its request, and ``advice``."""
         code = self.verdict.code
+        if self.verdict.outcome is Outcome.REJECTED:
+            advice = _REJECTED
         raise SidecarError(
             code,
             f"{describe(self.failure.failure)} {advice}".rstrip(),
@@ -94,7 +98,7 @@ class Attempts:
                 )
             except UpstreamFailure as error:
                 self._ended(error.failure.kind.value)
-                verdict = decide(error.failure, call.method, call.deliveries, self._retries)
+                verdict = self._verdict(error.failure)
                 lost = Unanswered(error, verdict)
                 if not verdict.resend or not self._outgoing.repeatable or call.gone:
                     raise lost from None
@@ -103,6 +107,8 @@ class Attempts:
                 self._ended(error.code.value)
                 if not call.deliveries:
                     raise
+                if call.outcome() is Outcome.REJECTED:
+                    raise _rejected(error) from None
                 # No token for the second delivery of a read, or the caller's body ended badly on its way through.
                 raise lost or _delivered(error) from None
             except BaseException:
@@ -113,6 +119,13 @@ class Attempts:
                 if lost is not None:
                     call.record.add_recovered("connection")
                 return answer, generation
+
+    def _verdict(self, failure: Failure) -> Verdict:
+        call = self._call
+        if call.outcome() is not Outcome.REJECTED:
+            return decide(failure, call.method, call.deliveries, self._retries)
+        # This attempt wrote nothing, and those before were answered 401: as if it was the first, but for the outcome.
+        return decide(failure, call.method, 0, self._retries)._replace(outcome=Outcome.REJECTED)
 
     def _ended(self, result: int | str, *, status: int = 0) -> None:
         """Note the end of an attempt: on the call, and on its timeline."""
@@ -127,6 +140,18 @@ def broken_answer(error: UpstreamFailure) -> Unanswered:
     late = error.failure.kind is FailureKind.TIMEOUT
     code = ErrorCode.UPSTREAM_TIMEOUT if late else ErrorCode.UPSTREAM_UNREACHABLE
     return Unanswered(error, Verdict(False, code, Outcome.UNKNOWN))
+
+
+def _rejected(error: SidecarError) -> SidecarError:
+    """Return ``error`` as it has to be told after a 401 to the first delivery, before a byte of a second one."""
+    return SidecarError(
+        error.code,
+        f"{error.message} {_REJECTED}",
+        outcome=Outcome.REJECTED,
+        retry_after=error.retry_after,
+        detail=error.detail,
+        close=error.close,
+    )
 
 
 def _delivered(error: SidecarError) -> SidecarError:

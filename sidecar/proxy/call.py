@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from sidecar.telemetry.record import CallRecord
     from sidecar.upstream.connection import Connection
 
+_FATES: Final = {
+    Outcome.NOT_SENT: "it was not sent to Mangopay",
+    Outcome.REJECTED: "Mangopay answered it with 401 and executed nothing",
+    Outcome.UNKNOWN: "Mangopay may have received it",
+}
+
 
 class Call:
     """The state of one call that outlives a single step of its way.
@@ -25,6 +31,7 @@ class Call:
         "_answered",
         "_cancelled",
         "_clock",
+        "_rejected",
         "_upstream",
         "connection",
         "deliveries",
@@ -47,6 +54,8 @@ class Call:
         self.deliveries = 0
         #: When the first delivery and the last one began (``Clock.now``); 0 before there is one.
         self.first_sent_at = self.sent_at = 0.0
+        # How many of them were answered with a complete token 401.
+        self._rejected = 0
         # The status that upstream answered the last delivery with; 0 if it did not.
         self._answered = 0
         self._cancelled = False
@@ -77,10 +86,16 @@ class Call:
             self.deliveries += 1
             self.record.attempts = self.deliveries
 
+    def rejected(self) -> None:
+        """Every delivery so far was answered with a complete token 401: nothing of the call was executed."""
+        self._rejected = self.deliveries
+
     def outcome(self) -> Outcome:
-        """Whether Mangopay may have received the request, as of now."""
+        """What is known of the request as of now."""
         on_the_wire = self._upstream is not None and self._upstream.sent is not Sent.NOTHING
-        return Outcome.UNKNOWN if self.deliveries or on_the_wire else Outcome.NOT_SENT
+        if on_the_wire or self.deliveries > self._rejected:
+            return Outcome.UNKNOWN
+        return Outcome.REJECTED if self.deliveries else Outcome.NOT_SENT
 
     # What others say to the call.
 
@@ -101,10 +116,9 @@ class Call:
     def cut_error(self) -> SidecarError:
         """Return the error that a call ends with which :meth:`cut_short` stopped."""
         outcome = self.outcome()
-        fate = "Mangopay may have received it" if outcome is Outcome.UNKNOWN else "it was not sent to Mangopay"
         return SidecarError(
             ErrorCode.UPSTREAM_UNREACHABLE,
-            f"The sidecar shut down before this request was answered; {fate}.",
+            f"The sidecar shut down before this request was answered; {_FATES[outcome]}.",
             outcome=outcome,
             close=True,
         )

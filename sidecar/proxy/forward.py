@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.challenge import is_sca_challenge
-from sidecar.core.errors import Outcome, SidecarError
+from sidecar.core.errors import Outcome
 from sidecar.core.stored_answer import is_conflict
 from sidecar.proxy.answer import UpstreamAnswer
 from sidecar.proxy.attempts import Attempts, Outgoing, Unanswered, broken_answer
 from sidecar.proxy.readback import LostAnswers, Question
+from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
-    from sidecar.core.unauthorized import Burn
     from sidecar.proxy.call import Call
     from sidecar.proxy.exchange import Exchanger
     from sidecar.telemetry.metrics import Metrics
 
-#: Bytes of body that are read before going on: a call is resent only after all of the 401 is here (contract section
-#: 5.4), and an answer that can be read back is passed on once it is whole. Mangopay's answers have a few KiB.
-BODY_LIMIT: Final = 64 * 1024
 _KEYED_ADVICE: Final = (
     "No stored answer yet; the first request may still be running. Retry with the SAME Idempotency-Key "
     "(a duplicate is refused with 409), never with a new one."
@@ -49,6 +45,7 @@ class Forwarder:
         self._response_timeout: Final = response_timeout
         self._clock: Final = clock
         self._metrics: Final = metrics
+        self._token_retry: Final = TokenRetry(metrics)
 
     async def forward(self, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
         """Return the answer to the call; raise SidecarError if there is none to be had.
@@ -64,10 +61,10 @@ class Forwarder:
             if outgoing.foreign:
                 return answer
             self._metrics.rate_limits.observe(answer.head.read_here)
-            if self._is_token_refusal(answer):
-                answer = await self._mend(attempts, call, outgoing, answer, generation)
+            if answer.status == 401:
+                answer = await self._settle(attempts, call, outgoing, answer, generation)
             else:
-                outgoing.tokens.accepted(generation)
+                outgoing.tokens.accepted(generation, outgoing.path)
             if outgoing.idempotency_key is not None and not call.gone:
                 # While nothing of it has been passed on, an answer that breaks off can still be read back.
                 await _is_whole(answer)
@@ -75,37 +72,30 @@ class Forwarder:
             return await self._recover(attempts, call, outgoing, lost)
         return answer
 
-    async def _mend(
-        self, attempts: Attempts, call: Call, outgoing: Outgoing, refusal: UpstreamAnswer, generation: int
+    async def _settle(
+        self, attempts: Attempts, call: Call, outgoing: Outgoing, first: UpstreamAnswer, generation: int
     ) -> UpstreamAnswer:
-        """Return what the caller gets in place of a token 401, or the 401 itself if that is it."""
-        burn = outgoing.tokens.unauthorized(generation, outgoing.path)
-        if burn is None:
-            return self._futile(call, refusal)
-        self._metrics.unauthorized("token")
-        # The 401 counts even if this call cannot be resent: others need a new token all the same.
-        if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(refusal):
-            return refusal
-        return await self._resend(attempts, call, outgoing, refusal, burn)
+        """Return what the caller gets in place of a 401, or the 401 itself if that is it."""
 
-    async def _resend(
-        self, attempts: Attempts, call: Call, outgoing: Outgoing, refusal: UpstreamAnswer, burn: Burn
-    ) -> UpstreamAnswer:
-        """Send the call again with a newer token; if not even that can be tried, the answer is ``refusal``."""
-        try:
-            answer, generation = await attempts.answer(newer_than=burn.generation)
-        except (SidecarError, Unanswered):
-            if call.deliveries > 1:
-                raise
-            return refusal
-        unauthorized = self._is_token_refusal(answer)
-        outgoing.tokens.resend_answered(burn, unauthorized=unauthorized, generation=generation)
-        if unauthorized:
-            return self._futile(call, answer)
-        if await self._is_conflict_with_refusal(attempts, call, outgoing, answer):
-            return refusal
-        call.record.add_recovered("token")
-        return answer
+        async def send(newer_than: int) -> tuple[UpstreamAnswer, int]:
+            return await attempts.answer(newer_than=newer_than)
+
+        async def may_resend(refusal: UpstreamAnswer) -> bool:
+            if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(refusal):
+                return False
+            call.rejected()
+            return True
+
+        settled = await self._token_retry.settle(
+            first, generation, outgoing.tokens, outgoing.path, send=send, may_resend=may_resend
+        )
+        if settled.futile:
+            call.record.futile = True
+        elif settled.resent:
+            if await self._is_conflict_with_refusal(attempts, call, outgoing, settled.answer):
+                return first
+            call.record.add_recovered("token")
+        return settled.answer
 
     async def _recover(self, attempts: Attempts, call: Call, outgoing: Outgoing, lost: Unanswered) -> UpstreamAnswer:
         """Read a lost answer back by its key, or raise the error that tells the caller what is known."""
@@ -132,22 +122,12 @@ class Forwarder:
         stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         return stored is not None and stored.status == 401
 
-    def _is_token_refusal(self, answer: UpstreamAnswer) -> bool:
-        if answer.status != 401:
-            return False
-        if is_sca_challenge(answer.head.raw_headers):
-            self._metrics.unauthorized("sca")
-            return False
-        return True
-
-    def _futile(self, call: Call, refusal: UpstreamAnswer) -> UpstreamAnswer:
-        self._metrics.unauthorized("futile")
-        call.record.futile = True
-        return refusal
-
 
 async def _is_whole(answer: UpstreamAnswer) -> bool:
-    """Read the answer's body if it is small; return whether all of it is in hand. Raises Unanswered if it breaks."""
+    """Read the answer's body if it is small; return whether all of it is in hand. Raises Unanswered if it breaks.
+
+    Mangopay's answers have a few KiB.
+    """
     try:
         return await answer.read_whole(BODY_LIMIT)
     except UpstreamFailure as error:

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.core.challenge import is_sca_challenge
 from sidecar.core.dates import read_http_date
 from sidecar.core.errors import SidecarError
 from sidecar.core.headers import RequestTemplate
 from sidecar.core.remedies import READ_BACK_SCOPE
 from sidecar.core.stored_answer import StoredAnswer, read_stored_answer
 from sidecar.proxy.exchange import Exchanger, Request, Waiting
+from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.upstream.errors import UpstreamFailure
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.proxy.answer import UpstreamAnswer
+    from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.record import CallRecord
     from sidecar.tokens.manager import TokenManager
 
@@ -50,13 +51,16 @@ class Question:
 class LostAnswers:
     """Asks Mangopay what it answered to a request whose answer never arrived."""
 
-    def __init__(self, exchanger: Exchanger, *, endpoint: Endpoint, client_id: str, clock: Clock) -> None:
+    def __init__(
+        self, exchanger: Exchanger, *, endpoint: Endpoint, client_id: str, clock: Clock, metrics: Metrics
+    ) -> None:
         self._exchanger: Final = exchanger
         self._endpoint: Final = endpoint
         self._client_id: Final = client_id
         self._clock: Final = clock
         #: Mangopay answered 403 to the last try: the API key may not read stored responses.
         self.forbidden = False
+        self._token_retry: Final = TokenRetry(metrics)
 
     async def read_back(
         self, question: Question, tokens: TokenManager, waiting: Waiting, record: CallRecord
@@ -120,19 +124,22 @@ class LostAnswers:
     async def _ask(
         self, request: Request, path: str, tokens: TokenManager, waiting: Waiting, record: CallRecord
     ) -> tuple[UpstreamAnswer, float]:
-        """Make one try, mending a token 401 (contract section 5.4); return the answer and when its head was there."""
+        """Make one try, resent after a token 401; return the answer and when its head was there."""
         answer, generation, at = await self._exchange(request, tokens, waiting, record)
-        if not _is_token_refusal(answer):
-            tokens.accepted(generation)
+        if answer.status != 401:
+            tokens.accepted(generation, path)
             return answer, at
-        burn = tokens.unauthorized(generation, path)
-        if burn is not None:
-            answer, generation, at = await self._exchange(request, tokens, waiting, record, newer_than=burn.generation)
-            tokens.resend_answered(burn, unauthorized=_is_token_refusal(answer), generation=generation)
-        return answer, at
+
+        async def send(newer_than: int) -> tuple[UpstreamAnswer, int]:
+            nonlocal at
+            answer, generation, at = await self._exchange(request, tokens, waiting, record, newer_than)
+            return answer, generation
+
+        settled = await self._token_retry.settle(answer, generation, tokens, path, send=send, may_resend=_is_whole)
+        return settled.answer, at
 
     async def _exchange(
-        self, request: Request, tokens: TokenManager, waiting: Waiting, record: CallRecord, *, newer_than: int = 0
+        self, request: Request, tokens: TokenManager, waiting: Waiting, record: CallRecord, newer_than: int = 0
     ) -> tuple[UpstreamAnswer, int, float]:
         result: int | str = "cut"
         try:
@@ -157,8 +164,8 @@ class LostAnswers:
         return answer, generation, at
 
 
-def _is_token_refusal(answer: UpstreamAnswer) -> bool:
-    return answer.status == 401 and not is_sca_challenge(answer.head.raw_headers)
+async def _is_whole(answer: UpstreamAnswer) -> bool:
+    return await answer.read_whole(BODY_LIMIT)
 
 
 def _match(answer: UpstreamAnswer, question: Question, *, elapsed: float) -> StoredAnswer | None:

@@ -44,6 +44,11 @@ _UNKNOWN: Final = (
     *(ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.UPSTREAM_TIMEOUT),
     *(ErrorCode.BAD_REQUEST, ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE),
 )
+#: How a call can end whose first delivery was answered with 401.
+_REJECTED: Final = (
+    *(ErrorCode.CREDENTIALS_REFUSED, ErrorCode.TOKEN_LOCKED_OUT, ErrorCode.TOKEN_UNAVAILABLE),
+    *(ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN),
+)
 #: Of the answers that can be, those that alerts look at, or divide by: the methods of Mangopay's API, and its statuses
 #: for success and for what is no fault of the request.
 _EXPECTED_METHODS: Final = ("GET", "POST", "PUT")
@@ -83,6 +88,7 @@ class Metrics:
             ("code", "outcome"),
             [
                 *((code, Outcome.NOT_SENT) for code in ErrorCode if code is not ErrorCode.UPSTREAM_TIMEOUT),
+                *((code, Outcome.REJECTED) for code in _REJECTED),
                 *((code, Outcome.UNKNOWN) for code in _UNKNOWN),
             ],
         )

@@ -53,7 +53,7 @@ _LATCHES: Final = {
 }
 _UNAVAILABLE: Final = (
     "No access token could be had from Mangopay: its token endpoint cannot be reached, or gives no token. "
-    "Nothing was sent; try again. The log's token.fetch_failed says why."
+    "Try again. The log's token.fetch_failed says why."
 )
 
 

@@ -15,10 +15,10 @@ import structlog
 
 from sidecar.core import token_policy as policy
 from sidecar.core import token_state as states
-from sidecar.core import unauthorized as api
 from sidecar.core.oauth import FetchResult, Transient
 from sidecar.core.token_policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.token_state import Latch, State, Token
+from sidecar.core.unauthorized import Stage, is_news
 from sidecar.tokens.bell import Bell
 from sidecar.tokens.events import describe, tell
 from sidecar.tokens.failures import shutting_down, token_failure
@@ -91,7 +91,6 @@ class TokenManager:
         self._state = State(demand=prefetch, lockout=self._lockout.latch)
         self._last_error: str | None = None
         self._last_failure: str | None = None
-        self._futile_told = 0
         #: Rung when there may be something to fetch; only the keeper waits for it.
         self._work: Final = Bell(clock, tasks, name=f"token.{credential}.keeper.timer")
         #: Rung when a fetch has ended, or a lockout begun: calls look again.
@@ -152,16 +151,17 @@ class TokenManager:
         if token is None or now >= token.soft_at:
             self._fetch_or_fail(policy.decide(self._state, now))
 
-    def accepted(self, generation: int) -> None:
-        """Note an answer other than a token 401 to a call with a token of ``generation``."""
-        if api.is_news(self._state.burns, generation):
-            self._state = states.accepted(self._state, generation)
+    def accepted(self, generation: int, path: str) -> None:
+        """Note a response other than a token 401 to a call with a token of ``generation`` to ``path`` (no query)."""
+        if is_news(self._state.burns):
+            self._state = states.accepted(self._state, generation, path, self._clock.now())
 
     def unauthorized(self, generation: int, path: str) -> Burn | None:
         """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` (no query) got.
 
         Returns leave to resend it with a token newer than ``generation``, or None
-        if the caller gets the 401. Also for calls that cannot be resent.
+        if the caller gets the 401. Also for calls that cannot be resent. Whoever
+        has leave tells what became of it: :meth:`resend_answered` or :meth:`resend_withdrawn`.
         """
         before = self._state
         self._state, burn = states.unauthorized(before, generation, path, self._clock.now())
@@ -169,17 +169,32 @@ class TokenManager:
             _log.info("token.burnt", credential=self.credential, generation=generation)
             self._source.burnt()
             self._work.ring()
+        self._tell_futile(before)
         return burn
 
-    def resend_answered(self, burn: Burn, *, unauthorized: bool, generation: int | None = None) -> None:
-        """Note the answer to a resend: a token 401, or anything else. ``generation``: the token's that it carried."""
-        carried = self._state.generation if generation is None else generation
-        self._state = states.resent(self._state, burn, carried, unauthorized=unauthorized)
-        trial = self._state.burns.trial
-        if unauthorized and burn.judge and burn.generation == trial and self._futile_told != trial:
-            self._futile_told = trial
-            pause = self._state.burns.penalty_until - self._clock.now()
-            _log.warning("token.futile", credential=self.credential, generation=carried, pause=round(max(pause, 0.0)))
+    def resend_answered(self, burn: Burn, generation: int, *, unauthorized: bool) -> None:
+        """Note the response to a resend that carried ``generation``: a token 401, or anything else."""
+        before = self._state
+        self._state = states.resent(before, burn, generation, self._clock.now(), unauthorized=unauthorized)
+        self._tell_futile(before)
+
+    def resend_withdrawn(self, burn: Burn) -> None:
+        """Note that a call with leave to be resent got no response to a resend, or was not resent."""
+        self._state = states.withdrawn(self._state, burn)
+
+    def _tell_futile(self, before: State) -> None:
+        """Log that a refresh turned out futile, once for each; the path is masked."""
+        trial, now = self._state.burns.trial, self._clock.now()
+        if trial is None or trial.stage is not Stage.FUTILE or self._state.burns is before.burns:
+            return
+        known = before.burns.trial
+        if known is not None and (known.generation, known.stage) == (trial.generation, Stage.FUTILE):
+            return
+        path, fault = list(self._state.burns.faults.items())[-1]
+        pause = round(fault.until - now) if fault.pauses(now) else 0
+        _log.warning(
+            "token.futile", credential=self.credential, generation=self._state.generation, path=path, pause=pause
+        )
 
     # What the rest of the sidecar uses.
 
@@ -197,7 +212,6 @@ class TokenManager:
             self._clock.wall(),
             last_error=self._last_error,
             last_failure=self._last_failure,
-            futile=self._futile_told == self._state.burns.trial > 0,
         )
 
     def key_changed(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.core import token_policy as policy
 from sidecar.core.token_state import LOCKOUT
+from sidecar.core.unauthorized import paused_paths
 
 if TYPE_CHECKING:
     from sidecar.core.token_state import State
@@ -46,10 +47,10 @@ class TokenStatus:
     #: How the network failed then: ``resolve``, ``connect``, ``egress``, ``tls``, ``lost``, ``timeout`` or ``broken``;
     #: ``edge_page`` if a web page came in place of a response of Mangopay's; None if it responded, and with no token.
     last_failure: str | None
-    #: 401s from the API start no refresh until then: no call has shown yet that the latest one was useful.
-    penalty_until: float | None
-    #: A call was sent again with the token that it brought, and got another 401.
-    futile: bool
+    #: Masked paths whose 401s start no refresh now, since the latest ones that they started did not help.
+    paused_paths: tuple[str, ...]
+    #: Until then the last of them do not.
+    paused_until: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,11 @@ def token_status(
     *,
     last_error: str | None,
     last_failure: str | None,
-    futile: bool,
 ) -> TokenStatus:
     """Put ``state`` into words; ``wall`` is the Unix time at ``now``."""
     token = policy.usable_token(state, now)
     attempt = policy.next_fetch(state, now)
-    penalty, latch = state.burns.penalty_until, state.latch
+    paused, latch = paused_paths(state.burns, now), state.latch
 
     def unix(moment: float) -> float:
         return moment - now + wall
@@ -102,8 +102,8 @@ def token_status(
         failures=state.failures,
         last_error=last_error,
         last_failure=None if last_failure is None else str(last_failure),
-        penalty_until=unix(penalty) if penalty > now else None,
-        futile=futile,
+        paused_paths=tuple(paused),
+        paused_until=unix(max(paused.values())) if paused else None,
     )
 
 

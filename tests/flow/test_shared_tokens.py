@@ -413,7 +413,7 @@ async def test_a_store_that_came_back_with_the_state_of_yesterday_makes_no_storm
         await fleet.tokens(newer_than=generation)
         await fleet.clock.advance(20)
         for node in nodes:
-            node.manager.accepted(generation + 1)
+            node.manager.accepted(generation + 1, "/a")
     assert fleet.mangopay.requests == 3
     fleet.shelf.contents[NAME] = yesterday
     for node in nodes:

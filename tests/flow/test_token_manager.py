@@ -228,7 +228,7 @@ async def test_tokens_of_five_seconds_carry_a_steady_load(clock: FakeClock, mana
             await clock.advance(0.05)
             token = await taking
         assert clock.now() < token.expires_at
-        manager.accepted(token.generation)
+        manager.accepted(token.generation, "/a")
         await clock.advance(0.01)
     assert waits == 0
     assert 3 <= source.requests <= 5
@@ -342,7 +342,7 @@ async def test_status_tells_everything_but_the_token(clock: FakeClock, managers:
     assert (status.credential, status.state, status.valid, status.generation) == ("api", "valid", True, 1)
     assert status.expires_at == clock.wall() + 1000
     assert status.refresh_at == clock.wall() + 1000 - 100 * 0.875
-    assert (status.latch_reason, status.latched_until, status.last_error, status.penalty_until) == (None,) * 4
+    assert (status.latch_reason, status.latched_until, status.last_error, status.paused_until) == (None,) * 4
     assert status.next_attempt_at is None
     manager.take_nowait()
     assert manager.status().next_attempt_at == status.refresh_at

@@ -11,11 +11,12 @@ from structlog.testing import capture_logs
 
 from sidecar.core.errors import SidecarError
 from tests.support.clock import FakeClock
-from tests.support.tokens import TRANSIENT, FakeSource, Managers
+from tests.support.tokens import LOCKED_OUT, REFUSED, TRANSIENT, FakeSource, Managers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from sidecar.core.oauth import FetchResult
     from sidecar.tokens.manager import TokenManager
 
 LATE = float("inf")
@@ -35,25 +36,34 @@ class Api:
         self.one_token_only = False
         self.latency = 0.05
         self.deliveries: Counter[int] = Counter()
-        self._calls = 0
+        self.calls = 0
 
-    async def call(self, path: str, *, resendable: bool = True) -> int:
-        """Make one call through the sidecar; return the status that the app gets."""
-        self._calls += 1
-        number = self._calls
-        token = self.manager.take_nowait() or await self.manager.take(LATE)
+    async def call(self, path: str, *, resendable: bool = True) -> int | str:
+        """Make one call through the sidecar; return the status that the app gets, or the sidecar's error."""
+        self.calls += 1
+        number = self.calls
+        try:
+            token = self.manager.take_nowait() or await self.manager.take(LATE)
+        except SidecarError as error:
+            return error.code.value
         if await self._deliver(number, token.generation, path) == 200:
-            self.manager.accepted(token.generation)
+            self.manager.accepted(token.generation, path)
             return 200
         burn = self.manager.unauthorized(token.generation, path)
-        if burn is None or not resendable:
+        if burn is None:
             return 401
+        status: int | None = None
         try:
+            if not resendable:
+                return 401
             token = await self.manager.take(LATE, newer_than=burn.generation)
-        except SidecarError:
-            return 401
-        status = await self._deliver(number, token.generation, path)
-        self.manager.resend_answered(burn, unauthorized=status == 401, generation=token.generation)
+            status = await self._deliver(number, token.generation, path)
+        except SidecarError as error:
+            return error.code.value
+        finally:
+            if status is None:
+                self.manager.resend_withdrawn(burn)
+        self.manager.resend_answered(burn, token.generation, unauthorized=status == 401)
         return status
 
     async def _deliver(self, number: int, generation: int, path: str) -> int:
@@ -90,7 +100,7 @@ async def api(clock: FakeClock, managers: Managers, source: FakeSource) -> Api:
     return api
 
 
-async def answers(clock: FakeClock, *calls: asyncio.Task[int], within: float = 1.0) -> list[int]:
+async def answers(clock: FakeClock, *calls: asyncio.Task[int | str], within: float = 1.0) -> list[int | str]:
     await clock.advance(within)
     return await asyncio.gather(*calls)
 
@@ -136,29 +146,49 @@ async def test_a_resource_that_always_says_401_costs_three_token_requests_in_twe
     assert max(api.deliveries.values()) <= 2
 
 
-async def test_a_real_revocation_during_the_penalty_is_mended_within_ten_seconds(
+async def test_a_real_revocation_during_a_pause_is_mended_at_once_for_an_app_that_polls_one_other_path(
     clock: FakeClock, api: Api, source: FakeSource
 ) -> None:
     api.forbidden.add("/bad")
-    for _ in range(4):  # each time longer, until the penalty is a minute
+    for _ in range(5):  # each time longer, until the pause is a minute
         assert await answers(clock, asyncio.create_task(api.call("/bad"))) == [401]
+        paused_until = api.manager.status().paused_until
+        assert paused_until is not None
         assert await answers(clock, asyncio.create_task(api.call("/good"))) == [200]
-        await clock.advance(60)
+        await clock.advance(paused_until - clock.wall())
     assert await answers(clock, asyncio.create_task(api.call("/bad"))) == [401]
-    assert await answers(clock, asyncio.create_task(api.call("/good"))) == [200]
-    penalty = api.manager.status().penalty_until
-    assert penalty is not None
-    assert penalty - clock.wall() > 30
-    api.revoked.add(source.requests)
-    revoked_at, mended_at = clock.now(), None
-    while mended_at is None and clock.now() < revoked_at + 60:
-        statuses = await answers(
-            clock, asyncio.create_task(api.call("/good")), asyncio.create_task(api.call("/fine")), within=0.5
-        )
-        if statuses == [200, 200]:
-            mended_at = clock.now()
-    assert mended_at is not None
-    assert mended_at - revoked_at <= 10
+    paused_until = api.manager.status().paused_until
+    assert paused_until is not None
+    assert paused_until - clock.wall() > 50
+    for _ in range(10):
+        api.revoked.add(source.requests)
+        assert await answers(clock, asyncio.create_task(api.call("/good")), within=0.5) == [200]
+
+
+@pytest.mark.parametrize("phase", range(3))
+async def test_tokens_that_are_revoked_twice_a_second_cost_no_call_its_second_delivery(
+    clock: FakeClock, api: Api, source: FakeSource, phase: int
+) -> None:
+    """Twenty callers on one path for 30 seconds, at three moments of the calls' and token requests' way."""
+    statuses: Counter[tuple[int | str, int]] = Counter()
+    stop = clock.now() + 30
+
+    async def caller(number: int) -> None:
+        await clock.sleep_until(clock.now() + number * 0.003)
+        while clock.now() < stop:
+            first = api.calls + 1
+            status = await api.call("/good")
+            statuses[status, api.deliveries[first]] += 1
+
+    callers = [asyncio.create_task(caller(number)) for number in range(20)]
+    await clock.advance(phase * 0.04)
+    while clock.now() < stop:
+        api.revoked.update(range(source.requests + 1))
+        await clock.advance(0.5)
+    await asyncio.wait_for(asyncio.gather(*callers, clock.advance(2)), 20)
+    assert set(statuses) <= {(200, 1), (200, 2), (401, 2)}
+    assert statuses[200, 2] > 500
+    assert source.requests <= 130
 
 
 async def test_two_revocations_in_a_row_are_both_mended_at_once(clock: FakeClock, api: Api, source: FakeSource) -> None:
@@ -178,13 +208,31 @@ async def test_a_call_that_cannot_be_resent_burns_the_token_for_the_others(
     assert api.deliveries[2] == 1
 
 
-async def test_if_the_refresh_fails_the_caller_gets_the_first_401(
-    clock: FakeClock, api: Api, source: FakeSource
+@pytest.mark.parametrize(
+    ("result", "error", "recovery"),
+    [
+        (TRANSIENT, "token_unavailable", 40.0),
+        (LOCKED_OUT, "token_locked_out", 40.0),
+        (REFUSED, "credentials_refused", 40.0),
+        (RuntimeError("a bug"), "token_unavailable", 40.0),
+    ],
+)
+async def test_if_the_refresh_fails_every_caller_gets_the_error_and_not_the_401(
+    clock: FakeClock, api: Api, source: FakeSource, result: FetchResult | Exception, error: str, recovery: float
 ) -> None:
+    """And when the token endpoint is well again, all calls are, and so they are after a second revocation."""
     api.revoked.add(1)
-    source.then(*[TRANSIENT] * 5)
-    assert await answers(clock, asyncio.create_task(api.call("/good")), within=10) == [401]
-    assert api.deliveries[1] == 1
+    source.then(*[result] * 5)
+    calls = [asyncio.create_task(api.call(f"/{path}")) for path in ("good", "fine", "good")]
+    assert await answers(clock, *calls, within=10.5) == [error] * 3
+    assert set(api.deliveries.values()) == {1}
+    assert await answers(clock, asyncio.create_task(api.call("/good"))) == [error]
+    source.forget_results()
+    await clock.advance(recovery)
+    for _ in range(3):
+        assert await answers(clock, asyncio.create_task(api.call("/good"))) == [200]
+        assert await answers(clock, asyncio.create_task(api.call("/fine"))) == [200]
+        api.revoked.add(api.manager.status().generation)
 
 
 async def test_a_burnt_token_is_never_handed_out_again(clock: FakeClock, api: Api, source: FakeSource) -> None:
@@ -196,7 +244,7 @@ async def test_a_burnt_token_is_never_handed_out_again(clock: FakeClock, api: Ap
         await api.manager.take(LATE)
 
 
-async def test_during_the_penalty_calls_are_mended_by_a_refresh_that_is_on_its_way(
+async def test_during_a_pause_calls_are_mended_by_a_refresh_that_is_on_its_way(
     clock: FakeClock, api: Api, source: FakeSource
 ) -> None:
     """Else a server that ends old tokens would fail calls at every refresh ahead."""
@@ -215,7 +263,7 @@ async def test_during_the_penalty_calls_are_mended_by_a_refresh_that_is_on_its_w
     assert token is not None
     await clock.advance(token.soft_at - clock.now())
     assert source.in_flight == 1
-    assert api.manager.status().penalty_until is not None
+    assert api.manager.status().paused_paths == ("/bad",)
     assert await answers(clock, *[asyncio.create_task(api.call("/good")) for _ in range(9)], within=2) == [200] * 9
 
 
@@ -243,25 +291,33 @@ async def test_a_futile_refresh_is_logged_once_however_many_calls_it_failed(
     with capture_logs() as logs:
         await answers(clock, *[asyncio.create_task(api.call("/bad")) for _ in range(20)])
     assert [entry["event"] for entry in logs] == ["token.burnt", "token.refreshed", "token.futile"]
-    assert logs[-1]["pause"] == 10
+    assert (logs[-1]["path"], logs[-1]["pause"]) == ("/bad", 10)
 
 
-async def test_status_shows_the_penalty(clock: FakeClock, api: Api) -> None:
+async def test_status_shows_the_pause(clock: FakeClock, api: Api) -> None:
     api.forbidden.add("/bad")
     called_at = clock.wall()
     await answers(clock, asyncio.create_task(api.call("/bad")))
     status = api.manager.status()
-    assert status.penalty_until == pytest.approx(called_at + api.latency + api.source.delay + 10)
-    assert status.futile
+    assert status.paused_paths == ("/bad",)
+    assert status.paused_until == pytest.approx(called_at + 2 * api.latency + api.source.delay + 10)
 
 
 async def test_a_new_token_that_no_call_has_tried_yet_is_not_called_futile(clock: FakeClock, api: Api) -> None:
-    """The penalty holds all the same, until it has shown itself useful."""
     await answers(clock, asyncio.create_task(api.call("/a")))
     api.revoked.add(1)
     await answers(clock, asyncio.create_task(api.call("/a", resendable=False)))
     await clock.advance(1)
     status = api.manager.status()
     assert status.generation == 2
-    assert status.penalty_until is not None
-    assert not status.futile
+    assert (status.paused_paths, status.paused_until) == ((), None)
+
+
+async def test_an_upload_that_always_gets_401_and_cannot_be_resent_is_no_storm(
+    clock: FakeClock, api: Api, source: FakeSource
+) -> None:
+    api.forbidden.add("/upload")
+    for _ in range(100):
+        assert await answers(clock, asyncio.create_task(api.call("/upload", resendable=False)), within=0.1) == [401]
+        assert await answers(clock, asyncio.create_task(api.call("/good")), within=0.1) == [200]
+    assert source.requests <= 4

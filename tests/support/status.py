@@ -40,8 +40,8 @@ def token(**fields: Any) -> TokenStatus:
         "failures": 0,
         "last_error": None,
         "last_failure": None,
-        "penalty_until": None,
-        "futile": False,
+        "paused_paths": (),
+        "paused_until": None,
     }
     return TokenStatus(**{**defaults, **fields})
 

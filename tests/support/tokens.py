@@ -47,6 +47,10 @@ class FakeSource:
         """Answer the next requests with these, before tokens again."""
         self._results += results
 
+    def forget_results(self) -> None:
+        """Answer with tokens from now on."""
+        self._results.clear()
+
     def let_go(self) -> None:
         """Answer the requests that are parked."""
         for future in self._parked:

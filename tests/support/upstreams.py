@@ -210,6 +210,7 @@ class Upstream:
         self._tasks: set[asyncio.Task[None]] = set()
         self._errors: list[BaseException] = []
         self.port = 0
+        self.server: asyncio.Server | None = None
         self.scheme = "http"
         #: Where clients find it. TLS proves a name; without it an address saves the resolver's thread.
         self.address = "127.0.0.1"
@@ -251,6 +252,11 @@ class Upstream:
         finally:
             peer.close()
 
+    def stop_listening(self) -> None:
+        """Accept no connection any more; those that there are go on."""
+        assert self.server is not None
+        self.server.close()
+
     async def stop(self) -> None:
         """End every script and connection."""
         for task in list(self._tasks):
@@ -271,7 +277,7 @@ async def serve(
     """Serve ``script`` on a free loopback port; an error in a script fails the test."""
     upstream = Upstream(script)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Peer(upstream), host, port, ssl=ssl_context)
+    upstream.server = server = await loop.create_server(lambda: Peer(upstream), host, port, ssl=ssl_context)
     upstream.port = server.sockets[0].getsockname()[1]
     if ssl_context is not None:
         upstream.scheme, upstream.address = "https", "localhost"

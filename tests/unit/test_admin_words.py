@@ -111,8 +111,8 @@ def test_a_healthy_sidecar_in_words() -> None:
             ),
         ),
         (
-            token(next_attempt_at=None, penalty_until=NOW + 20),
-            "api: valid, expires in 17 min 3 s; 401s start a refresh again in 20 s",
+            token(next_attempt_at=None, paused_until=NOW + 20, paused_paths=("/a", "/b")),
+            "api: valid, expires in 17 min 3 s; 401s from 2 paths start a refresh again in 20 s",
         ),
         (token(next_attempt_at=None, expires_at=NOW - 1), "api: valid, expires now"),
     ],

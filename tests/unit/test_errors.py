@@ -50,7 +50,7 @@ def test_an_error_is_not_sent_unless_it_says_otherwise() -> None:
 
 
 def test_outcomes_read_as_the_header_does() -> None:
-    assert [str(outcome) for outcome in Outcome] == ["not-sent", "unknown"]
+    assert [str(outcome) for outcome in Outcome] == ["not-sent", "rejected", "unknown"]
 
 
 def test_the_log_detail_is_not_in_the_message() -> None:

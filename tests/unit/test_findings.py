@@ -163,12 +163,20 @@ ROWS = {
     ),
     "a token that has ended unused": Row({"tokens": (no_token(),)}, K.TOKEN_EXPIRED_UNUSED, INFO, A.TOKEN),
     "futile refreshes": Row(
-        {"tokens": (token(penalty_until=NOW + 10, futile=True),)},
+        {"tokens": (token(paused_until=NOW + 10, paused_paths=("/a", "/b", "/c", "/d")),)},
         K.REFRESHES_FUTILE,
         WARNING,
         A.TOKEN,
         NOW + 10,
-        "ClientId",
+        "/a, /b, /c and 1 more",
+    ),
+    "one futile refresh": Row(
+        {"tokens": (token(paused_until=NOW + 10, paused_paths=("/a",)),)},
+        K.REFRESHES_FUTILE,
+        WARNING,
+        A.TOKEN,
+        NOW + 10,
+        "401s from /a are",
     ),
     "a mended token": Row(
         {"last_mended": Mended(NOW - 299, "call-7", ("token",))}, K.TOKEN_MENDED, INFO, A.TOKEN, words="call-7"
@@ -347,8 +355,6 @@ def test_whatever_is_not_ready_is_never_said_to_be_well(facts: dict[str, Any]) -
         {"reload": None},
         {"store": StoreStatus("file", "/run/token", True, NOW - 5, "is full")},  # that is over
         {"store": StoreStatus("file", "/run/token", None, None, None)},  # nobody has used it yet
-        {"tokens": (token(penalty_until=NOW + 10),)},  # nobody has tried the new token yet
-        {"tokens": (token(futile=True),)},  # that was long ago
         {"tokens": (token(state="refreshing", next_attempt_at=None, refresh_at=NOW - 1),)},
     ],
     ids=str,

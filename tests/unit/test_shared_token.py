@@ -96,6 +96,29 @@ def test_who_asks_again_has_lost_the_answer_and_need_not_wait_for_itself() -> No
     assert ask(document)[1] == Grant(wish(), 2)
 
 
+def test_who_asks_for_another_part_s_token_holds_no_lease_but_that_one() -> None:
+    """A process asks one thing at a time: a grant that it never heard of, and then a changed key."""
+    document, _ = granted(Document())
+    other = "api:2"
+    document, grant = granted(document, wish(part=other), NOW + 1)
+    assert document.parts[API].lease is None
+    assert document.parts[other].lease is not None
+    granted(document, wish("somebody"), NOW + 1)
+    assert renew(document, grant, NOW + 2, LEASE)[1]
+
+
+def test_one_process_never_holds_two_probe_leases() -> None:
+    """A lockout, its pause, a probe whose grant was never heard of, a changed key, and another probe."""
+    document = after(LOCKED)
+    assert document.lockout is not None
+    later = document.lockout.until
+    document, _ = granted(document, now=later)
+    document, _ = granted(document, wish(part="api:2"), later)
+    probing = [name for name, part in document.parts.items() if part.lease is not None and part.lease.probe]
+    assert probing == ["api:2"]
+    assert isinstance(ask(document, wish("somebody", EMBEDDED), later)[1], Await)
+
+
 def test_a_lease_is_kept_by_renewing_it() -> None:
     document, grant = granted(Document())
     document, held = renew(document, grant, NOW + 4, LEASE)

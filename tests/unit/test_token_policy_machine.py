@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
@@ -15,6 +16,7 @@ from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refusal, Refused
 from sidecar.core.secret import Secret
 from sidecar.core.token_policy import Fail, Use, UseAndRefresh, Wait
 from sidecar.core.token_state import Fetch, Latch, State
+from sidecar.core.unauthorized import paused_paths
 
 if TYPE_CHECKING:
     from sidecar.core.unauthorized import Burn
@@ -50,8 +52,8 @@ class TokenMachine(RuleBasedStateMachine):
         #: Generations that calls were sent with; any may still be answered.
         self.given: list[int] = []
         self.burns: list[Burn] = []
-        #: When 401s caused refreshes that no judge has called useful.
-        self.futile: list[float] = []
+        #: When 401s burnt tokens since a judge was last helped, or a path was in its pause.
+        self.burnt_at: list[float] = []
 
     # Time. Whenever it moves the keeper has looked before, and looks again.
 
@@ -61,7 +63,7 @@ class TokenMachine(RuleBasedStateMachine):
 
     @rule(just_before=st.booleans())
     def until_something_changes(self, just_before: bool) -> None:
-        moments = [policy.allowed_at(self.state), self.state.burns.penalty_until]
+        moments = [policy.allowed_at(self.state), *paused_paths(self.state.burns, self.now).values()]
         if (token := self.state.token) is not None:
             moments += [token.soft_at, token.hard_at, token.expires_at]
         moment = min((moment for moment in moments if moment > self.now + 0.002), default=self.now)
@@ -112,20 +114,20 @@ class TokenMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.given)
     @rule(age=ages)
     def accept(self, age: int) -> None:
-        self.state = states.accepted(self.state, self._generation(age))
+        self.state = states.accepted(self.state, self._generation(age), "/a", self.now)
 
     @precondition(lambda self: self.given)
     @rule(age=ages, path=paths)
     def refuse(self, age: int, path: str) -> None:
         generation = self._generation(age)
-        fetching, token = self.state.fetch is not None, self.state.token
+        token, pausing = self.state.token, self._pausing()
         self.state, burn = states.unauthorized(self.state, generation, path, self.now)
         if token is not None and self.state.token is None:
             assert generation == token.generation
             self.burnt.add(generation)
             self.wanted = True
-            if not fetching:
-                self.futile.append(self.now)
+            if pausing:
+                self.burnt_at.append(self.now)
         if generation < self.state.generation:
             assert burn is not None, "an older generation's 401 is always resent"
         if burn is not None:
@@ -159,11 +161,23 @@ class TokenMachine(RuleBasedStateMachine):
             return
         self.burns.remove(burn)
         token = self.state.token
-        self.state = states.resent(self.state, burn, generation, unauthorized=unauthorized)
+        trial = self.state.burns.trial
+        self.state = states.resent(self.state, burn, generation, self.now, unauthorized=unauthorized)
         assert self.state.token is token, "a 401 on a resend burns nothing"
-        if not unauthorized and burn.judge and burn.generation == self.state.burns.trial:
-            self.futile.clear()
-            assert self.state.burns.penalty_until <= self.now
+        if not unauthorized and burn.judge and trial is not None and burn.generation == trial.generation:
+            assert not self._pausing(), "a useful refresh ends all pauses"
+
+    @precondition(lambda self: self.burns)
+    @rule()
+    def leave(self) -> None:
+        """A caller hangs up before its call is resent."""
+        burn = self.burns.pop()
+        token = self.state.token
+        self.state = states.withdrawn(self.state, burn)
+        assert self.state.token is token
+
+    def _pausing(self) -> bool:
+        return any(self.now < fault.until for fault in self.state.burns.faults.values())
 
     # The keeper.
 
@@ -275,9 +289,10 @@ class TokenMachine(RuleBasedStateMachine):
         assert self.state.token is None or self.state.token.generation not in self.burnt
 
     @invariant()
-    def futile_refreshes_are_rare(self) -> None:
-        """In any ten seconds one that the penalty allows, and one escape."""
-        assert sum(moment > self.now - 10.0 for moment in self.futile) <= 2
+    def refreshes_are_rare_while_any_path_pauses(self) -> None:
+        if not self._pausing():
+            self.burnt_at.clear()
+        assert all(later - earlier >= 10.0 for earlier, later in pairwise(self.burnt_at))
 
     @invariant()
     def a_demand_is_kept_until_there_is_a_token(self) -> None:

@@ -12,6 +12,7 @@ from sidecar.core import token_state as states
 from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Pause, Refusal, Refused, Transient
 from sidecar.core.secret import Secret
 from sidecar.core.token_state import Latch, State, Token
+from sidecar.core.unauthorized import Fault, Stage, Trial
 from tests.support.canary import CANARY_TOKEN, record
 
 NOW = 1000.0
@@ -173,6 +174,15 @@ def test_a_lockout_answer_to_a_request_sent_before_it_was_known_does_not_double_
     assert states.fetch_ended(other, LOCKED, NOW + 1, 0.5).lockout == lockout
 
 
+@pytest.mark.parametrize(("first", "second"), [(100.0, 2000.0), (2000.0, 100.0)])
+def test_of_a_lockout_that_is_told_twice_the_longer_pause_holds(first: float, second: float) -> None:
+    lockout = after(State(), replace(LOCKED, retry_after=first)).lockout
+    other = states.lockout_changed(states.fetch_begun(State(), NOW), lockout)
+    told = states.fetch_ended(other, replace(LOCKED, retry_after=second), NOW, 0.5).lockout
+    assert told is not None
+    assert (told.until, told.count) == (NOW + 2000.0, 1)
+
+
 def test_a_token_for_a_request_sent_before_the_lockout_was_known_does_not_end_it() -> None:
     lockout = after(State(), LOCKED).lockout
     other = states.lockout_changed(states.fetch_begun(State(), NOW), lockout)
@@ -211,7 +221,7 @@ def test_an_expired_token_is_not_burnt() -> None:
 
 def test_a_passed_401_changes_no_token() -> None:
     state = after(State(), fetched())
-    state = replace(state, burns=replace(state.burns, penalty_until=NOW + 10))
+    state = replace(state, burns=replace(state.burns, faults={"/a": Fault(0, 1, NOW + 10, ended=False)}))
     passed, burn = states.unauthorized(state, 1, "/a", NOW)
     assert burn is None
     assert passed.token is state.token
@@ -219,10 +229,27 @@ def test_a_passed_401_changes_no_token() -> None:
 
 def test_events_that_change_nothing_give_the_same_state() -> None:
     """Calls tell these all the time."""
-    state = states.demanded(states.used(states.accepted(after(State(), fetched()), 1)))
+    state = states.demanded(states.used(after(State(), fetched())))
     assert states.used(state) is state
     assert states.demanded(state) is state
-    assert states.accepted(state, 1) is state
+    assert states.accepted(state, 1, "/a", NOW) is state
+
+
+def test_responses_to_calls_and_resends_are_told_to_the_rule_of_401s() -> None:
+    state, burn = states.unauthorized(after(State(), fetched()), 1, "/a", NOW)
+    assert burn is not None
+    assert states.withdrawn(state, burn).burns.trial == Trial(1, NOW, ("/a",), judges=0)
+    state = after(state, fetched())
+    assert state.burns.trial == Trial(1, NOW, ("/a",), stage=Stage.TRIED)
+    futile = states.resent(state, burn, 2, NOW, unauthorized=True)
+    assert futile.burns.faults["/a"].until == NOW + 10
+    assert not states.accepted(futile, 2, "/a", NOW + 10).burns.faults
+
+
+def test_a_token_that_another_sidecar_had_asked_for_before_the_401_tries_nothing() -> None:
+    state, _ = states.unauthorized(after(State(), fetched()), 1, "/a", NOW)
+    older = replace(fetched(), sent_at=NOW - 60, shared=True)
+    assert after(state, older).burns.trial is None
 
 
 @pytest.mark.parametrize(("latched", "demand"), [(False, False), (True, True)])

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from sidecar.admin.status import Snapshot
     from sidecar.tokens.status import TokenStatus
 
+#: Paths that a finding names at most.
+_PATHS_SHOWN: Final = 3
+
 _REFUSALS: Final = {
     "lockout": (FindingKind.LOCKED_OUT, Area.LOCK, "The account is locked out"),
     "credentials": (FindingKind.KEY_REFUSED, Area.KEY, "The API key or the ClientId is refused"),
@@ -34,18 +37,24 @@ def of_tokens(facts: Snapshot) -> Iterator[Finding]:
             yield from _not_fetched(token)
         else:
             yield from _idle(token, facts.time)
-        if token.futile and token.penalty_until is not None:
+        if token.paused_until is not None:
             yield Finding(
                 FindingKind.REFRESHES_FUTILE,
                 Level.WARNING,
                 Area.TOKEN,
                 _of(token, "Mangopay answers 401, and new tokens do not help"),
-                "The calls that get the 401 are passed on as they are, and no token is fetched for them: too many "
-                "token requests would get the account locked.",
-                "See which paths get the 401: is their ClientId yours, and may this key use them?",
-                token.penalty_until,
+                f"401s from {_paths(token.paused_paths)} are passed on as they are, and no token is fetched for them: "
+                "too many token requests would get the account locked. Other paths are not held up.",
+                "Look at those paths: is their ClientId yours, and may this key use them?",
+                token.paused_until,
                 "401s may renew the token again",
             )
+
+
+def _paths(paths: tuple[str, ...]) -> str:
+    """Return some paths, masked as they are, for a sentence."""
+    shown = ", ".join(paths[:_PATHS_SHOWN])
+    return shown if len(paths) <= _PATHS_SHOWN else f"{shown} and {len(paths) - _PATHS_SHOWN} more"
 
 
 def _latched(token: TokenStatus, now: float) -> Finding:

@@ -99,11 +99,12 @@ function statusClass(call) {
 }
 
 const MENDS = { token: "token mended", connection: "connection mended", idempotency: "answer read back" };
+const OUTCOMES = { "not-sent": "not sent", rejected: "not executed", unknown: "outcome unknown" };
 
 function tags(call) {
   const words = call.recovered.map((how) => ["mended", MENDS[how] ?? how]);
   if (call.error) words.push(["own", call.error]);
-  if (call.outcome) words.push([call.outcome === "unknown" ? "unknown" : "sure", call.outcome === "unknown" ? "outcome unknown" : "not sent"]);
+  if (call.outcome) words.push([call.outcome === "unknown" ? "unknown" : "sure", OUTCOMES[call.outcome] ?? call.outcome]);
   if (call.futile) words.push(["own", "401 stays"]);
   if (call.caller_gone) words.push(["sure", "caller left"]);
   return words.map(([name, text]) => make("span", { class: `tag ${name}`, text }));

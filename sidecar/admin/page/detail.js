@@ -33,6 +33,7 @@ function inWords(call) {
   if (call.futile) parts.push("A new token would not help: the 401 was passed on.");
   if (call.foreign) parts.push("Its path names another ClientId than the sidecar's.");
   if (call.outcome === "not-sent") parts.push("Nothing of it was sent to Mangopay.");
+  if (call.outcome === "rejected") parts.push("Mangopay answered it with 401 and executed nothing: it may be sent again.");
   if (call.outcome === "unknown") parts.push("Mangopay may have executed it: find out before it is repeated.");
   return parts.join(" ");
 }

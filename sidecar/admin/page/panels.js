@@ -86,7 +86,7 @@ function updateToken(element, token) {
     ["fetched", token.generation ? (moment) => `${count(token.generation, "time")}${token.fetched_at === null ? "" : `, ${ago(token.fetched_at, moment)}`}` : null],
     ["failed", token.failures ? `${count(token.failures, "time")} running` : null],
     ["last error", token.last_error],
-    ["401s renew again", token.penalty_until === null ? null : (moment) => until(token.penalty_until, moment)],
+    ["401s renew again", token.paused_until === null ? null : (moment) => `${until(token.paused_until, moment)}: ${token.paused_paths.join(", ")}`],
   ]);
 }
 

@@ -92,6 +92,9 @@ class Fate:
         assert (self.line["level"] == "warning") is (self.line.get("error") is not None)
         if self.outcome == "not-sent":
             assert not self.arrivals, "said not-sent, but it arrived"
+        if self.outcome == "rejected":
+            assert self.executions == 0, "said rejected, but it was executed"
+            assert self.arrivals, "said rejected, but it never arrived"
         assert self.executions <= 1, "executed twice"
         assert len(self.arrivals) <= self._deliveries_allowed, "delivered more often than the table of resends allows"
         attempts = self.line["attempts"]

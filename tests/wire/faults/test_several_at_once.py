@@ -96,15 +96,16 @@ async def test_a_request_whose_body_stops_coming_was_not_sent(sent: int) -> None
 
 
 @pytest.mark.parametrize("method", [each for each in METHODS if each not in SAFE])
-async def test_a_write_that_met_a_401_and_cannot_be_resent_is_answered_with_it(method: str) -> None:
-    """Mangopay has answered, and has not executed it: that says more than that a connection failed afterwards."""
+async def test_a_write_that_met_a_401_and_gets_no_new_token_is_told_that_it_was_rejected(method: str) -> None:
+    """Its credentials are fine, and every later call is told the same (section 5.4)."""
     async with running_pair() as pair:
         await warm(pair)
         pair.emulator.faults.add(f"unauthorized {method} api times=1")
         pair.emulator.faults.add("lockout token")
         call = await meet(pair, method)
         call.check()
-        assert (call.status, call.error, call.executions, len(call.arrivals)) == (401, None, 0, 1)
+        assert (call.status, call.error, call.outcome) == (503, "token_locked_out", "rejected")
+        assert (call.executions, len(call.arrivals)) == (0, 1)
 
 
 # --- mended twice ----------------------------------------------------------------------------------------------------

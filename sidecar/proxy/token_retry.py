@@ -1,0 +1,88 @@
+"""Resending a request that was answered with a token 401, once (contract section 5.4).
+
+What a 401 means is decided in :mod:`sidecar.core.unauthorized`; here it is told
+of every response, and does what it says. Calls and read-backs share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sidecar.core.challenge import is_sca_challenge
+
+if TYPE_CHECKING:
+    from sidecar.proxy.answer import UpstreamAnswer
+    from sidecar.telemetry.metrics import Metrics
+    from sidecar.tokens.manager import TokenManager
+
+#: Bytes of a 401's body at most: a request is resent only after all of it is here.
+BODY_LIMIT: Final = 64 * 1024
+
+#: Sends the request with a token newer than a generation; returns the response and the generation that it carried.
+Send = Callable[[int], Awaitable[tuple["UpstreamAnswer", int]]]
+#: Whether the request may be resent after this 401.
+MayResend = Callable[["UpstreamAnswer"], Awaitable[bool]]
+
+
+class Settled(NamedTuple):
+    """What becomes of a 401."""
+
+    #: What is passed on: the first response, or that to the resend.
+    answer: UpstreamAnswer
+    #: The request was resent.
+    resent: bool = False
+    #: ``answer`` is a token 401 that started no refresh, or came in spite of one.
+    futile: bool = False
+
+
+class TokenRetry:
+    """Tells the token's manager of 401s, and resends their requests if it says so."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics: Final = metrics
+
+    async def settle(
+        self,
+        first: UpstreamAnswer,
+        generation: int,
+        tokens: TokenManager,
+        path: str,
+        *,
+        send: Send,
+        may_resend: MayResend,
+    ) -> Settled:
+        """Return what to pass on for ``first``, a 401 to the first delivery of a request.
+
+        It was for ``path`` (no query), with a token of ``tokens`` of ``generation``. Raises what
+        ``send`` and ``may_resend`` raise; so also that no newer token is to be had.
+        """
+        if self._is_sca(first):
+            tokens.accepted(generation, path)
+            return Settled(first)
+        burn = tokens.unauthorized(generation, path)
+        if burn is None:
+            self._metrics.unauthorized("futile")
+            return Settled(first, futile=True)
+        self._metrics.unauthorized("token")
+        answer: UpstreamAnswer | None = None
+        try:
+            # The 401 counts even if this request cannot be resent: others need a new token all the same.
+            if not await may_resend(first):
+                return Settled(first)
+            answer, generation = await send(burn.generation)
+        finally:
+            if answer is None:
+                tokens.resend_withdrawn(burn)
+        futile = answer.status == 401 and not self._is_sca(answer)
+        tokens.resend_answered(burn, generation, unauthorized=futile)
+        if futile:
+            self._metrics.unauthorized("futile")
+        return Settled(answer, resent=True, futile=futile)
+
+    def _is_sca(self, unauthorized: UpstreamAnswer) -> bool:
+        """Whether a 401 asks for the user's own authentication."""
+        sca = is_sca_challenge(unauthorized.head.raw_headers)
+        if sca:
+            self._metrics.unauthorized("sca")
+        return sca
