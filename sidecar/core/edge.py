@@ -1,7 +1,9 @@
 """Responses of the edge: Mangopay sits behind Cloudflare, which answers some requests by itself.
 
-Its 403, 429, 502 and 52x are web pages, not errors of the API. They say nothing
-about a token, a key or a scope, and their ``CF-Ray`` is what support can search by.
+Its 403, 429, 502 and 52x are web pages, not errors of the API; to a client that
+asks for no HTML it may send the page's one line of text instead (``error code: 1020``).
+They say nothing about a token, a key or a scope, and their ``CF-Ray`` is what support
+can search by.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ _CF_RAY: Final = re.compile(r"[0-9A-Fa-f]{16}(?:-[A-Za-z]{3,4})?")
 _HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
 #: How a page begins, in lower case: a declaration or element of HTML, or a comment. Other markup (XML) is no page.
 _HTML_START: Final = re.compile(rb"<(?:!doctype\s+html\b|(?:html|head|body|title|center|h1)[\s/>]|!--)", re.IGNORECASE)
+#: All of a page that is no HTML.
+_PLAIN_PAGE: Final = re.compile(rb"error code: [0-9]{3,4}\s*")
 #: Bytes that are looked at.
 _LOOKED_AT: Final = 512
 BOM: Final = b"\xef\xbb\xbf"
@@ -27,7 +31,7 @@ def is_page(content_type: str, body: bytes) -> bool:
     labels it.
     """
     start = body[:_LOOKED_AT].removeprefix(BOM).lstrip()
-    if _HTML_START.match(start):
+    if _HTML_START.match(start) or _PLAIN_PAGE.fullmatch(start):
         return True
     return is_html_type(content_type) and bool(start) and not start.startswith((b"{", b"["))
 

@@ -3,7 +3,7 @@
 The first line that fits::
 
     status   body                                 result
-    any      a web page (HTML)                    Transient   of the edge or a gateway: it says nothing of the key
+    any      a page (``core.edge``: HTML)         Transient   of the edge or a gateway: it says nothing of the key
     2xx      a token                              Fetched
     2xx      anything else                        Transient
     408,429  any                                  Transient
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -135,13 +135,13 @@ FetchResult = Fetched | LockedOut | Refused | Transient
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """The token endpoint's response as it came, which :func:`read_response` judges."""
+    """The token endpoint's response as it came, which :func:`read_response` judges. Its repr shows no foreign text."""
 
     status: int
     #: Names in lower case; the first value of each.
-    headers: Mapping[str, str]
-    #: As received, :data:`BODY_LIMIT` bytes and a little more at most.
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    #: As received, :data:`BODY_LIMIT` bytes and a little more at most. It holds the token.
+    body: bytes = field(repr=False)
     #: When its head arrived (Unix seconds, by this machine's clock).
     wall: float
     #: The body was read to its end, or past the limit.
@@ -202,7 +202,7 @@ def _is_page(response: TokenResponse, document: bytes | None) -> bool:
 def _describe_page(response: TokenResponse) -> str:
     ray = read_cf_ray(response.headers.get("cf-ray"))
     return (
-        f"status {response.status} with a web page (HTML) of the edge before Mangopay, or of a gateway, "
+        f"status {response.status} with a page of the edge before Mangopay, or of a gateway, "
         f"{'without a CF-Ray' if ray is None else f'CF-Ray {ray}'}"
     )
 

@@ -226,7 +226,7 @@ def _said(reply: Reply) -> str:
     report = reply.report
     parts = [f"status {reply.status}"]
     if report.is_page:
-        parts[0] += " with a web page (HTML)"
+        parts[0] += " with a page of the edge, or of a gateway"
     if report.type is not None:
         parts.append(report.type)
     if report.id is not None:

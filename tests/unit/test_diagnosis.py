@@ -284,7 +284,9 @@ def test_an_sca_challenge_is_no_failure() -> None:
 def test_a_page_of_the_edge_is_no_answer_to_the_gets(status: int) -> None:
     page = Reply(status, ErrorReport(cf_ray=RAY, is_page=True))
     for finding in (call_finding(page, came_from=""), read_back_finding(page)):
-        assert finding == Finding.failed(Cause.EDGE_PAGE, f"status {status} with a web page (HTML), CF-Ray {RAY}")
+        assert finding == Finding.failed(
+            Cause.EDGE_PAGE, f"status {status} with a page of the edge, or of a gateway, CF-Ray {RAY}"
+        )
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,12 @@ def test_a_token_comes_with_its_life_and_the_moment_it_was_asked_for() -> None:
     assert read(200, token()) == Fetched(Secret(CANARY_TOKEN), 3600.0, 50.0)
 
 
+def test_a_response_shows_neither_headers_nor_body_in_its_repr() -> None:
+    response = TokenResponse(200, {"x-echo": CANARY_API_KEY}, json.dumps(token()).encode(), WALL)
+    assert repr(response) == f"TokenResponse(status=200, wall={WALL}, complete=True)"
+    record("the repr of a token response", repr(response))
+
+
 def test_a_token_shows_in_no_repr() -> None:
     record("the repr of an answer", repr(read(200, token())))
 
@@ -198,7 +204,8 @@ def test_any_other_4xx_without_an_error_is_transient(status: int, body: Any) -> 
     [
         pytest.param(PAGE, {"content-type": "text/html; charset=UTF-8"}, id="by both"),
         pytest.param(PAGE, {}, id="by its look"),
-        pytest.param(b"error code: 1020", {"content-type": "text/html"}, id="by its type"),
+        pytest.param(b"busy", {"content-type": "text/html"}, id="by its type"),
+        pytest.param(b"error code: 1020", {"content-type": "text/plain"}, id="its one line of text"),
         pytest.param(gzip.compress(PAGE), {"content-encoding": "gzip"}, id="compressed"),
         pytest.param(b"\x0b\x02", {"content-type": "text/html", "content-encoding": "br"}, id="in another coding"),
         pytest.param(b"\xef\xbb\xbf" + PAGE, {}, id="behind a BOM"),
