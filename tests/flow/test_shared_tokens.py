@@ -129,6 +129,48 @@ async def test_a_token_is_burnt_for_all_also_while_no_new_one_may_be_asked_for(f
     assert fleet.mangopay.requests == 2
 
 
+async def test_after_a_lockout_that_met_a_revoked_token_a_second_revocation_is_mended_at_once_for_all(
+    fleet: Fleet,
+) -> None:
+    """Nobody could judge the refresh in between: that is held against no path of no sidecar."""
+    nodes = fleet.start(8)
+    await fleet.tokens()
+    fleet.mangopay.then(LOCKED_OUT)
+    for node in nodes:
+        burn = node.manager.unauthorized(1, "/a")
+        assert burn is not None
+        node.manager.resend_withdrawn(burn)
+    locked_out = await fleet.tokens(newer_than=1)
+    assert {code(each) for each in locked_out} == {ErrorCode.TOKEN_LOCKED_OUT}
+    await fleet.clock.advance(45)
+    assert set(await fleet.tokens(newer_than=1)) == {"-3"}
+    for node in nodes:
+        node.manager.accepted(2, "/a")
+    for generation in (2, 3, 4):
+        burns = [node.manager.unauthorized(generation, "/a") for node in nodes]
+        assert all(burn is not None for burn in burns), "a revocation during somebody's pause"
+        assert len(set(await fleet.tokens(newer_than=generation))) == 1
+        for node, burn in zip(nodes, burns, strict=True):
+            assert burn is not None
+            node.manager.resend_answered(burn, generation + 1, unauthorized=False)
+    assert fleet.mangopay.requests == 6
+
+
+async def test_a_token_of_the_store_that_was_revoked_with_the_own_one_is_held_against_nobody(fleet: Fleet) -> None:
+    """A sidecar that lags behind takes the store's token first, gets 401 again, and asks for one."""
+    first, second = fleet.start(2)
+    await fleet.tokens()
+    first.manager.unauthorized(1, "/a")
+    await fleet.tokens(first, newer_than=1)
+    await fleet.clock.advance(60)
+    burn = second.manager.unauthorized(1, "/a")
+    assert burn is not None
+    assert await fleet.tokens(second, newer_than=1) == ["-2"]
+    second.manager.resend_answered(burn, 2, unauthorized=True)
+    assert second.manager.unauthorized(2, "/a") is not None
+    assert await fleet.tokens(second, newer_than=2) == ["-3"]
+
+
 async def test_who_burns_a_token_that_another_has_replaced_gets_the_new_one_for_nothing(fleet: Fleet) -> None:
     first, second = fleet.start(2)
     await fleet.tokens()
