@@ -209,7 +209,7 @@ def test_no_answer_to_the_token_request_is_unexplained_or_shown(status: int, bod
         (401, b'{"error": "invalid_client"}', Cause.WRONG_KEY, "status 401, invalid_client (with this key)"),
         (403, b"", Cause.ADDRESS_NOT_ALLOWED, "status 403; from here"),
         (400, b'{"error": "invalid_request"}', Cause.TOKEN_REQUEST_REFUSED, "status 400, invalid_request"),
-        (404, b"", Cause.TOKEN_REQUEST_REFUSED, "status 404"),
+        (404, b"", Cause.TOKEN_NOT_UNDERSTOOD, "status 404"),
         (302, b"", Cause.REDIRECTED, "status 302"),
         (408, b"", Cause.NO_ANSWER, "status 408"),
         (429, b"", Cause.RATE_LIMITED, "status 429"),

@@ -279,8 +279,8 @@ async def test_a_library_may_log_from_another_thread(log: Log) -> None:
     thread.join()
     assert log.text() == ""
     await log.clock.settle()
+    log.output.close()  # the file is written to by a thread of its own: this waits for it
     assert [line["message"] for line in log.lines()] == ["from a thread"]
-    log.output.close()
 
 
 # --- formats ---------------------------------------------------------------------------------------------------------
