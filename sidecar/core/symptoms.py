@@ -29,9 +29,9 @@ _MTLS: Final = "api-mtls."
 
 def certificate_fits(endpoint: Endpoint, *, client_certificate: bool) -> bool:
     """Tell whether a host of Mangopay's is the one for calls with, or without, a client certificate."""
-    if not endpoint.host.endswith(_MANGOPAY):
+    if not endpoint.name.endswith(_MANGOPAY):
         return True
-    return endpoint.host.startswith(_MTLS) == client_certificate
+    return endpoint.name.startswith(_MTLS) == client_certificate
 
 
 # --- connections -----------------------------------------------------------------------------------------------------

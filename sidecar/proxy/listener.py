@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from sidecar.network.resolver import Resolver
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
@@ -121,10 +123,8 @@ class Listeners:
         found: dict[tuple[int, str], None] = {}
         for host in hosts:
             try:
-                answers = await asyncio.get_running_loop().getaddrinfo(
-                    host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-                )
-            except socket.gaierror:
+                answers = await Resolver(f"{self._variable}HOST").resolve(host, 0)
+            except (OSError, UnicodeError):
                 raise ListenError("host " + host, "cannot be resolved", self._mend("HOST")) from None
             for family, _, _, _, address in answers:
                 found[family, str(address[0])] = None
