@@ -72,11 +72,13 @@ class Dialer:
         limit = min(limit, self._connect_timeout)
         egress = self.egress
         step = FailureKind.RESOLVE if egress is None else FailureKind.EGRESS
-        addresses: Addresses | None = None
+        loop, addresses = asyncio.get_running_loop(), None
+        started = resolved = loop.time()
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
                 addresses = await self.resolve()
+                resolved = loop.time()
                 if egress is None:
                     step = FailureKind.CONNECT
                 raw = await self.connect(addresses)
@@ -84,10 +86,12 @@ class Dialer:
                 step = FailureKind.CONNECT if self.ssl_context is None else FailureKind.TLS
                 return await self.shake_hands(raw, make), raw
         except (OSError, RuntimeError, UnicodeError, TunnelRefusedError) as error:
-            if addresses is not None and not isinstance(error, TunnelRefusedError):
-                self._names.doubt(*self.next_hop, addresses)
             # TimeoutError is an OSError, and the system raises it too (ETIMEDOUT).
             late = isinstance(error, TimeoutError) and timeout.expired()
+            # After a slow lookup there was hardly time to connect: that says nothing against the addresses.
+            tried = not late or resolved - started < limit / 2
+            if addresses is not None and tried and not isinstance(error, TunnelRefusedError):
+                self._names.doubt(*self.next_hop, addresses)
             raise before_a_byte(step, self._explain(step, f"not done within {limit:g} s" if late else error)) from error
 
     def _explain(self, step: FailureKind, why: str | Exception) -> str:
