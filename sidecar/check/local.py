@@ -11,7 +11,8 @@ from sidecar.config.environment import environment_warnings
 from sidecar.config.errors import shown
 from sidecar.core.diagnosis import OF_DEFECT, Cause, Finding
 from sidecar.core.symptoms import certificate_fits
-from sidecar.upstream.tls import TlsFileError, load_trust
+from sidecar.network.trust import TlsFileError
+from sidecar.upstream.tls import load_trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

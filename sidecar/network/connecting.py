@@ -69,11 +69,11 @@ async def connect(addresses: Addresses) -> socket.socket:
 async def reach(names: Names, host: str, port: int) -> socket.socket:
     """Resolve ``host`` and connect to it; addresses that lead nowhere serve nobody else. Raises OSError, UnicodeError.
 
-    Whoever limits the time cancels it, and that too speaks against the addresses.
+    Whoever limits the time cancels it, which says nothing of the addresses: the time may have gone into the lookup.
     """
     addresses = await names.resolve(host, port)
     try:
         return await connect(addresses)
-    except BaseException:
+    except OSError:
         names.doubt(host, port, addresses)
         raise
