@@ -280,6 +280,9 @@ class Sidecar:
             )
         if config.listen.port is not None:
             await self._listeners.open_tcp(config.listen.host, config.listen.port, self._server)
+        for listeners in (self._listeners, self._admin_listeners):
+            for bound in listeners.of_one_family:
+                _log.info("listener.one_family", address=bound.url, message=f"serves {bound.one_family}")
         if config.listen.caller_key is None:
             for bound in self._listeners.bound:
                 if not bound.is_loopback:
@@ -304,14 +307,16 @@ async def serve(
     on_ready: Callable[[Ready], None],
     read_config: Callable[[], Config] | None = None,
     inherited: Callable[[], Inherited] = Inherited,
+    leave: Callable[[int], None] | None = None,
 ) -> int:
     """Serve until a signal, drain, and return the exit status. Raises StartError.
 
     ``read_config`` reads the configuration anew: when a file of a key or certificate changes, and on SIGHUP.
-    ``inherited`` gives the sockets that a service manager has opened already.
+    ``inherited`` gives the sockets that a service manager has opened already. ``leave`` is told the exit status when
+    only closing is left, see Lifecycle.
     """
     clock = SystemClock()
-    lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
+    lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain, leave=leave)
     with lifecycle.signals(), ExitStack() as stack:
         try:
             sockets = inherited()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sidecar.cli.command import PORT, Command, Failure, load_config
+from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
 from sidecar.runtime import SystemClock
 
@@ -38,7 +39,9 @@ def command(port: int, admin_port: int) -> int:
         upstream = f"http://127.0.0.1:{await emulator.start()}"
         try:
             config = load_config(None, _settings(upstream, port, admin_port))
-            return await serve(config, log=output, on_ready=lambda ready: tell(_explain(ready, upstream)))
+            return await serve(
+                config, log=output, on_ready=lambda ready: tell(_explain(ready, upstream)), leave=leave_soon
+            )
         finally:
             await emulator.stop()
 
