@@ -10,6 +10,7 @@ import structlog
 from sidecar.admin.status import CertificateStatus
 from sidecar.config import ConfigError
 from sidecar.lifecycle import EXIT_BAD_CONFIG, StartError
+from sidecar.network.resolver import Resolver
 from sidecar.proxy.handler import Credentials
 from sidecar.reload import Reloader, RotatingKey, Swappable
 from sidecar.tokens.events import OUTCOMES
@@ -118,11 +119,13 @@ class Outward:
 
     def _make_dialer(self) -> Dialer:
         upstream = self._config.upstream
+        party = "Mangopay" if upstream.egress_proxy is None else "the egress proxy"
         return Dialer(
             self._config.mangopay.endpoint,
             connect_timeout=upstream.connect_timeout,
             ssl_context=None if self._trust is None else self._trust.context,
             egress=None if upstream.egress_proxy is None else Egress(upstream.egress_proxy),
+            names=Resolver(party, self._clock),
         )
 
     def _make_keys(self) -> dict[str, RotatingKey]:

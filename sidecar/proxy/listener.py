@@ -59,6 +59,16 @@ class Bound:
     port: int | None = None
 
     @property
+    def one_family(self) -> str | None:
+        """Which family every address of this machine is served in, and how to add the other; None: it is one address.
+
+        ``::`` never takes IPv4 as well, whatever the system's own habit (net.ipv6.bindv6only).
+        """
+        if self.url.startswith("http://0.0.0.0:"):
+            return "IPv4 only: name :: besides for IPv6"
+        return "IPv6 only: name 0.0.0.0 besides for IPv4" if self.url.startswith("http://[::]:") else None
+
+    @property
     def local_url(self) -> str:
         """The same as a process of this machine reaches it: every address of it includes loopback."""
         return self.url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
@@ -103,6 +113,12 @@ class Listeners:
         loop = asyncio.get_running_loop()
         self._servers.append(await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG, **_LEAVE_FILE))
         self.bound.append(describe(sock))
+
+    @property
+    def of_one_family(self) -> list[Bound]:
+        """The listener on every address of one family, if the other family has none."""
+        found = [bound for bound in self.bound if bound.one_family is not None]
+        return found if len(found) == 1 else []
 
     def close(self) -> None:
         """Accept no more, and remove the Unix socket's file if it is still ours. May be repeated."""

@@ -357,9 +357,12 @@ class ScriptedNames:
     """Resolves by a function of the test's, every time; keeps nothing."""
 
     def __init__(self, resolve: Resolve) -> None:
-        self.resolve: Final = resolve
+        self._resolve: Final = resolve
         #: What led to no connection.
         self.doubted: list[Addresses] = []
+
+    async def resolve(self, host: str, port: int) -> Addresses:
+        return await self._resolve(host, port)
 
     def doubt(self, host: str, port: int, addresses: Addresses) -> None:
         self.doubted.append(addresses)

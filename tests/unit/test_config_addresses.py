@@ -48,7 +48,7 @@ def test_hosts_are_names_or_addresses(text: str, host: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "*", "*.example", "host:80", "127.0.0.1:80", "[::1]", "http://host", "a b", "host..", "bücher", "1.2.3"],
+    ["", "*", "*.example", "host:80", "127.0.0.1:80", "[::1]", "http://host", "a b", "host..", ".", "bücher", "1.2.3"],
 )
 def test_hosts_have_no_port_bracket_or_wildcard(text: str) -> None:
     with pytest.raises(Unfit):

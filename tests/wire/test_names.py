@@ -20,7 +20,7 @@ from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.errors import UpstreamFailure
 from sidecar.upstream.link import Link
 from tests.support.clock import FakeClock
-from tests.support.upstreams import OK, answering, hang, serve
+from tests.support.upstreams import OK, ScriptedNames, answering, hang, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +156,7 @@ async def test_beside_a_lookup_that_hangs_another_serves_everybody(lookups: Look
     await lookups.begun()
     hanging = lookups._gates.pop(0)
     lookups.let_go(at(1))
-    assert await asyncio.gather(first, second) == [at(1)] * 2
+    assert await first == await second == at(1)
     lookups.answers.append(OSError("late"))
     hanging.set()
 
@@ -180,10 +180,12 @@ async def test_a_system_without_a_thread_left_is_an_error_like_others(
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="temporarily unavailable"):
+    names = lookups.resolver()
+    with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", start)
-        await lookups.resolver().resolve(NAME, 1)
-    again = asyncio.ensure_future(lookups.resolver().resolve(NAME, 1))
+        with pytest.raises(OSError, match="temporarily unavailable"):
+            await names.resolve(NAME, 1)
+    again = asyncio.ensure_future(names.resolve(NAME, 1))
     await lookups.begun()
     lookups.let_go(at(1))
     assert await again == at(1)
@@ -229,21 +231,22 @@ async def test_the_race_of_families_asks_the_event_loop_for_no_address(monkeypat
 
 async def test_a_socket_that_gives_up_connecting_is_watched_no_more() -> None:
     loop = asyncio.get_running_loop()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        fill = [socket.socket() for _ in range(4)]
-        for each in fill:
-            each.setblocking(False)
-            each.connect_ex(listener.getsockname())
-        waiting = asyncio.ensure_future(connect(at(listener.getsockname()[1])))
+    watched: list[int] = []
+    real = loop.remove_writer
+
+    def remove_writer(descriptor: int) -> bool:
+        watched.append(descriptor)
+        return real(descriptor)
+
+    with Blackhole() as hole, pytest.MonkeyPatch.context() as patch:
+        if isinstance(loop, asyncio.SelectorEventLoop):  # uvloop's methods cannot be replaced
+            patch.setattr(loop, "remove_writer", remove_writer)
+        waiting = asyncio.ensure_future(connect(hole))
         await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        for each in fill:
-            assert not loop.remove_writer(each.fileno())
-            each.close()
+        assert len(watched) == int(isinstance(loop, asyncio.SelectorEventLoop))
 
 
 # --- dialing ---------------------------------------------------------------------------------------------------------
@@ -284,6 +287,42 @@ async def test_an_answer_that_leads_nowhere_is_asked_for_again(lookups: Lookups)
         link, _ = await second
         link.cut()
     assert lookups.hosts == [NAME] * 2
+
+
+class Blackhole:
+    """An address that takes no connection and refuses none: a listener whose backlog is full."""
+
+    def __enter__(self) -> Addresses:
+        self._sockets = [socket.socket() for _ in range(5)]
+        listener = self._sockets[0]
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for each in self._sockets[1:]:
+            each.setblocking(False)
+            each.connect_ex(listener.getsockname())
+        return at(listener.getsockname()[1])
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._sockets:
+            each.close()
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["quick lookup", "slow lookup"])
+async def test_an_address_that_does_not_answer_is_doubted_unless_the_lookup_took_the_time(slow: bool) -> None:
+    """Else lookups of almost the connect timeout would begin again and again, and no call would ever get through."""
+    limit = 0.4
+
+    async def resolve(host: str, port: int) -> Addresses:
+        await asyncio.sleep(0.6 * limit if slow else 0)
+        return hole
+
+    with Blackhole() as hole:
+        async with serve(hang) as upstream:
+            names = ScriptedNames(resolve)
+            dialer = Dialer(upstream.endpoint, connect_timeout=limit, ssl_context=None, names=names)
+            with pytest.raises(UpstreamFailure):
+                await dialer.dial(Link, 60)
+        assert names.doubted == ([] if slow else [hole])
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------
