@@ -113,8 +113,8 @@ DIAGNOSES: Final[Mapping[Cause, Diagnosis]] = MappingProxyType(
         Cause.STORE_NOT_TRUSTED: Diagnosis(
             "the token store's certificate is issued by somebody whom this machine does not trust, or for another "
             "name; or only one side speaks TLS",
-            "name its CA in SIDECAR_TLS_EXTRA_CA_FILE or in the URL (rediss://HOST?ssl_ca_certs=FILE); use rediss:// only "
-            "where the server speaks TLS",
+            "name its CA in SIDECAR_TLS_EXTRA_CA_FILE or in the URL (rediss://HOST?ssl_ca_certs=FILE); use rediss:// "
+            "only where the server speaks TLS",
         ),
         Cause.STORE_REFUSED: Diagnosis(
             "this user may not use the token store: a wrong user or password, an ACL that allows too little, or the "
