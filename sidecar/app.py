@@ -327,6 +327,9 @@ class Sidecar:
             )
         if config.listen.port is not None:
             await self._open_tcp("listen", self._listeners, config.listen.host, config.listen.port)
+        for listeners in (self._listeners, self._admin_listeners):
+            for bound in listeners.of_one_family:
+                _log.info("listener.one_family", address=bound.url, message=f"serves {bound.one_family}")
         if config.listen.caller_key is None:
             for bound in self._listeners.bound:
                 if not bound.is_loopback:
@@ -357,14 +360,16 @@ async def serve(
     read_config: Callable[[], Config] | None = None,
     inherited: Callable[[], Inherited] = Inherited,
     unset_ports: AbstractSet[str] = frozenset(),
+    leave: Callable[[int], None] | None = None,
 ) -> int:
     """Serve until a signal, drain, and return the exit status. Raises StartError.
 
     ``read_config`` reads the configuration anew: when a file of a key or certificate changes, and on SIGHUP.
     ``inherited`` gives the sockets that a service manager has opened already; for ``unset_ports`` see Sidecar.
+    ``leave`` is told the exit status when only closing is left, see Lifecycle.
     """
     clock = SystemClock()
-    lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
+    lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain, leave=leave)
     with lifecycle.signals(), ExitStack() as stack:
         try:
             sockets = inherited()

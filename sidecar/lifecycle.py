@@ -24,7 +24,7 @@ import structlog
 from sidecar.runtime import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from sidecar.core.clock import Clock
 
@@ -71,11 +71,16 @@ class Drainable(Protocol):
 class Lifecycle:
     """The phase of the process, moved on by signals and by time."""
 
-    def __init__(self, clock: Clock, *, delay: float, drain: float) -> None:
-        """``delay`` and ``drain`` are seconds (``shutdown.delay``, ``shutdown.drain``)."""
+    def __init__(self, clock: Clock, *, delay: float, drain: float, leave: Callable[[int], None] | None = None) -> None:
+        """``delay`` and ``drain`` are seconds (``shutdown.delay``, ``shutdown.drain``).
+
+        ``leave`` is told the exit status once nothing is waited for any more: what remains is to close, and a process
+        that cannot even do that is to be ended.
+        """
         self._clock = clock
         self._delay = delay
         self._drain = drain
+        self._leave = leave
         self._phase = Phase.STARTING
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
@@ -112,10 +117,12 @@ class Lifecycle:
             if not self._forced.is_set():
                 _log.warning("shutdown.forced", signal=number.name)
             self._forced.set()
+            self._tell_to_leave(EXIT_FAILED)
             return
         delay = 0.0 if number is signal.SIGINT else self._delay
         if self._phase is Phase.STARTING:
             self._phase = Phase.STOPPED
+            self._tell_to_leave(EXIT_DRAINED)  # starting may hang, on a host name to listen on
         else:
             self._phase = Phase.DELAYING if delay > 0 else Phase.DRAINING
         _log.info("shutdown.started", signal=number.name, delay_s=delay, drain_s=self._drain)
@@ -164,7 +171,13 @@ class Lifecycle:
         finally:
             await tasks.close()
         self._phase = Phase.STOPPED
-        return EXIT_FAILED if self.forced else EXIT_DRAINED
+        status = EXIT_FAILED if self.forced else EXIT_DRAINED
+        self._tell_to_leave(status)
+        return status
+
+    def _tell_to_leave(self, status: int) -> None:
+        if self._leave is not None:
+            self._leave(status)
 
     async def _let_finish(self, server: Drainable) -> None:
         server.begin_drain()

@@ -9,6 +9,7 @@ import structlog
 
 from sidecar.config import ConfigError
 from sidecar.lifecycle import EXIT_BAD_CONFIG, StartError
+from sidecar.network.resolver import Resolver
 from sidecar.reload import Reloader, RotatingKey, Swappable
 from sidecar.tokens.credentials import Credentials
 from sidecar.tokens.events import OUTCOMES
@@ -117,11 +118,13 @@ class Outward:
 
     def _make_dialer(self) -> Dialer:
         upstream = self._config.upstream
+        party = "Mangopay" if upstream.egress_proxy is None else "the egress proxy"
         return Dialer(
             self._config.mangopay.endpoint,
             connect_timeout=upstream.connect_timeout,
             ssl_context=None if self._trust is None else self._trust.context,
             egress=None if upstream.egress_proxy is None else Egress(upstream.egress_proxy),
+            names=Resolver(party, self._clock),
         )
 
     def _make_keys(self) -> dict[str, RotatingKey]:

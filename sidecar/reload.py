@@ -26,6 +26,7 @@ from sidecar.config.errors import shown
 from sidecar.config.model import SETTINGS
 from sidecar.core.rotation import ChangeWatch
 from sidecar.telemetry.line_format import exception_fields
+from sidecar.threads import DaemonThreads
 from sidecar.upstream.tls import make_trust, read_files
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Reloader:
         *,
         clock: Clock,
         tasks: Tasks,
-        in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = asyncio.to_thread,
+        in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None,
     ) -> None:
         """``config`` and ``trust`` are what the parts were made with (no ``trust``: upstream speaks no TLS).
 
@@ -121,7 +122,8 @@ class Reloader:
         self._parts: Final = parts
         self._clock: Final = clock
         self._tasks: Final = tasks
-        self._in_thread: Final = in_thread
+        # Two, so that one look at a file system that hangs, given up at the end, does not fail the next.
+        self._in_thread: Final = DaemonThreads("reload", 2).run if in_thread is None else in_thread
         self._paths = _watched(config.tls, config.secret_files)
         self._watch: Final = ChangeWatch()
         self._one_at_a_time: Final = asyncio.Lock()

@@ -11,7 +11,8 @@ from sidecar.config.environment import environment_warnings
 from sidecar.config.errors import shown
 from sidecar.core.diagnosis import OF_DEFECT, Cause, Finding
 from sidecar.core.symptoms import certificate_fits
-from sidecar.upstream.tls import TlsFileError, load_trust
+from sidecar.network.trust import TlsFileError
+from sidecar.upstream.tls import load_trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +78,7 @@ class LocalSteps:
             return Finding.failed(OF_DEFECT[error.defect], str(error))
         if not certificate_fits(endpoint, client_certificate=trust.validity is not None):
             which = "no client certificate" if trust.validity is None else "a client certificate"
-            return Finding.failed(Cause.CLIENT_CERTIFICATE_WRONG_HOST, f"{which} for {endpoint.host}")
+            return Finding.failed(Cause.CLIENT_CERTIFICATE_WRONG_HOST, f"{which} for {endpoint.name}")
         if trust.validity is None:
             return Finding.skipped("no client certificate is set")
         detail = f"matches its key, {trust.validity.days_left(wall)} days left, {trust.validity}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -21,9 +21,8 @@ from sidecar.core.text import printable
 from sidecar.upstream.tls import client_context, load_trust
 
 if TYPE_CHECKING:
-    import socket
-
     from sidecar.config import Tls
+    from sidecar.upstream.tls_layer import TlsLayer
 
 #: Names of a certificate that are shown at most.
 _NAMES: Final = 5
@@ -44,19 +43,33 @@ def context_for(cause: Cause, tls: Tls, wall: float) -> ssl.SSLContext:
     return context
 
 
-async def describe(raw: socket.socket, host: str, cause: Cause, context: ssl.SSLContext) -> str:
-    """Shake hands on ``raw``, which is closed in any case; say what the server shows, in a sentence's end.
+class Silent(asyncio.Protocol):
+    """The end of a connection that only shakes hands: what comes is not looked at."""
 
-    Empty if nothing can be learnt. Raises nothing of the network's.
-    """
-    try:
-        _, writer = await asyncio.open_connection(sock=raw, ssl=context, server_hostname=host)
-    except (OSError, RuntimeError):
-        raw.close()
-        return ""
-    shown: ssl.SSLObject = writer.get_extra_info("ssl_object")
-    der, fields = shown.getpeercert(binary_form=True), shown.getpeercert()
-    writer.transport.abort()
+    def __init__(self) -> None:
+        #: Done once the connection is lost.
+        self.ended: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
+        #: Set once the handshake is done.
+        self.transport: TlsLayer
+
+    @property
+    def tls(self) -> ssl.SSLObject:
+        """What was agreed on."""
+        agreed: ssl.SSLObject = self.transport.get_extra_info("ssl_object")
+        return agreed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Learn that the handshake is done."""
+        self.transport = cast("TlsLayer", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end."""
+        self.ended.set_result(None)
+
+
+def describe(agreed: ssl.SSLObject, cause: Cause) -> str:
+    """Say what the server shows, in a sentence's end; the empty string if nothing can be learnt."""
+    der, fields = agreed.getpeercert(binary_form=True), agreed.getpeercert()
     if cause is Cause.TLS_WRONG_NAME:
         names = [str(pair[1]) for pair in (fields or {}).get("subjectAltName", ())]
         return f"it is for {_listed(names)}"

@@ -8,24 +8,21 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
-import aiohappyeyeballs
-
-from sidecar.check.peer import context_for, describe
+from sidecar.check.peer import Silent, context_for, describe
 from sidecar.config import ConfigError
 from sidecar.core.certificate import moment
 from sidecar.core.diagnosis import Cause, Finding
 from sidecar.core.issuer import issuer
-from sidecar.core.symptoms import of_connect, of_tls_reason, of_tunnel, of_verification
+from sidecar.core.symptoms import of_connect, of_tls_reason
 from sidecar.core.tunnel import TunnelRefusedError, authority
+from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.egress import Egress
-from sidecar.upstream.errors import os_detail
+from sidecar.upstream.errors import os_detail, verdict_on
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sidecar.config import Config
     from sidecar.core.clock import Clock
-    from sidecar.upstream.dialing import AddressInfo
+    from sidecar.network.resolver import Addresses
     from sidecar.upstream.tls import Trust
 
 #: Seconds to wait after a TLS 1.3 handshake, in which the server's word on our certificate comes last (RFC 8446
@@ -44,20 +41,25 @@ _SHOWN_BY_PEER: Final = frozenset({
 
 
 class Way:
-    """One connection in the making. :meth:`close` ends it, however far it got."""
+    """One connection in the making, by the steps of the dialer that calls use. :meth:`close` ends it at any of them."""
 
     def __init__(self, config: Config, trust: Trust | None, clock: Clock) -> None:
         proxy = config.upstream.egress_proxy
         self.egress: Final = None if proxy is None else Egress(proxy)
+        self._limit: Final = config.upstream.connect_timeout
         self._endpoint: Final = config.mangopay.endpoint
+        self._dialer: Final = Dialer(
+            self._endpoint,
+            connect_timeout=self._limit,
+            ssl_context=None if trust is None else trust.context,
+            egress=self.egress,
+        )
         self._tls: Final = config.tls
         self._trust: Final = trust
         self._clock: Final = clock
-        self._limit: Final = config.upstream.connect_timeout
-        self._addresses: Sequence[AddressInfo] = ()
+        self._addresses: Addresses = ()
         self._raw: socket.socket | None = None
         self._local: str | None = None
-        self._proxy_reached = False
 
     @property
     def came_from(self) -> str:
@@ -78,23 +80,22 @@ class Way:
 
     async def resolve(self) -> Finding:
         """Resolve the name of whoever is connected to: Mangopay, or the egress proxy."""
-        hop = self.egress or self._endpoint
-        loop = asyncio.get_running_loop()
+        host, _ = self._dialer.next_hop
         try:
             async with asyncio.timeout(self._limit):
-                self._addresses = await loop.getaddrinfo(hop.host, hop.port, type=socket.SOCK_STREAM)
+                self._addresses = await self._dialer.resolve()
         except TimeoutError:
-            return Finding.failed(Cause.RESOLVER_UNREACHABLE, f"{hop.host}: no answer within {self._limit:g} s")
+            return Finding.failed(Cause.RESOLVER_UNREACHABLE, f"{host}: no answer within {self._limit:g} s")
         except (OSError, UnicodeError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_SUCH_NAME:
-                return Finding.failed(Cause.RESOLVER_UNREACHABLE, f"{hop.host}: {os_detail(error)}")
+                return Finding.failed(Cause.RESOLVER_UNREACHABLE, f"{host}: {os_detail(error)}")
             cause = Cause.UNKNOWN_HOST if self.egress is None else Cause.EGRESS_UNKNOWN_HOST
-            return Finding.failed(cause, f"{hop.host} has no address")
+            return Finding.failed(cause, f"{host} has no address")
         found = list(dict.fromkeys(str(info[4][0]) for info in self._addresses))
-        if found == [hop.host]:
-            return Finding.ok(f"{hop.host} is an address already")
+        if found == [host]:
+            return Finding.ok(f"{host} is an address already")
         more = " …" if len(found) > _ADDRESSES_SHOWN else ""
-        return Finding.ok(f"{hop.host} is {', '.join(found[:_ADDRESSES_SHOWN])}{more}")
+        return Finding.ok(f"{host} is {', '.join(found[:_ADDRESSES_SHOWN])}{more}")
 
     async def connect(self) -> Finding:
         """Connect, and have the egress proxy open a tunnel if there is one."""
@@ -102,9 +103,10 @@ class Way:
         timeout = asyncio.timeout(self._limit)
         try:
             async with timeout:
-                self._raw = await self._open()
+                self._raw = await self._dialer.connect(self._addresses)
+                await self._dialer.tunnel(self._raw)
         except TunnelRefusedError as error:
-            return Finding.failed(of_tunnel(str(error)), f"{_name(self.egress)}: {error}")
+            return Finding.failed(error.cause, f"{_name(self.egress)}: {error}")
         except OSError as error:
             return self._not_connected(error, there, late=timeout.expired())
         self._local = str(self._raw.getsockname()[0]).partition("%")[0]
@@ -117,57 +119,43 @@ class Way:
         if late:
             why = f"not done within {self._limit:g} s"
         if self.egress is not None:
-            cause = Cause.EGRESS_REFUSED if self._proxy_reached else Cause.EGRESS_UNREACHABLE
+            cause = Cause.EGRESS_UNREACHABLE if self._raw is None else Cause.EGRESS_REFUSED
             return Finding.failed(cause, f"{self.egress.name}: {why}")
         return Finding.failed(of_connect(error.errno, late=late), f"{there}: {why}")
-
-    async def _open(self) -> socket.socket:
-        raw = await aiohappyeyeballs.start_connection(self._addresses, happy_eyeballs_delay=0.25)
-        if self.egress is not None:
-            self._proxy_reached = True
-            await self.egress.open_tunnel(raw, self._endpoint)
-        return raw
 
     # --- TLS ---------------------------------------------------------------------------------------------------------
 
     async def shake_hands(self) -> Finding:
         """Agree on TLS as calls do, and close."""
-        trust = self._trust
-        if self._raw is None or trust is None:
+        if self._raw is None or self._trust is None:
             return Finding.skipped("plain http://")
         raw, self._raw = self._raw, None
         timeout = asyncio.timeout(self._limit)
         started = self._clock.now()
         try:
             async with timeout:
-                reader, writer = await asyncio.open_connection(
-                    sock=raw, ssl=trust.context, server_hostname=self._endpoint.host
-                )
+                silent = await self._dialer.shake_hands(raw, Silent)
         except (OSError, RuntimeError) as error:
             raw.close()
             if timeout.expired():
                 return Finding.failed(Cause.TLS_TIMEOUT, f"not done within {self._limit:g} s")
             return await self._explain(error)
         try:
-            return await self._last_word(reader, writer, self._clock.now() - started)
-        except ssl.SSLError as error:
-            return await self._explain(error)
-        except OSError:
-            return self._hung_up()
+            return await self._last_word(silent, self._clock.now() - started)
         finally:
-            writer.transport.abort()
+            silent.transport.abort()
 
-    async def _last_word(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, took: float) -> Finding:
-        """Wait whether the server ends a TLS 1.3 connection right after its handshake. Raises OSError if so."""
-        connection: ssl.SSLObject = writer.get_extra_info("ssl_object")
-        agreed = Finding.ok(_agreed(connection))
-        if connection.version() != "TLSv1.3":
+    async def _last_word(self, silent: Silent, took: float) -> Finding:
+        """Wait whether the server ends a TLS 1.3 connection right after its handshake."""
+        agreed = Finding.ok(_agreed(silent.tls))
+        if silent.tls.version() != "TLSv1.3":
             return agreed
-        try:
-            async with asyncio.timeout(min(max(_ALERT_WAIT * took, _ALERT_WAIT_LEAST), _ALERT_WAIT_MOST)):
-                return agreed if await reader.read(1) else self._hung_up()
-        except TimeoutError:
+        wait = min(max(_ALERT_WAIT * took, _ALERT_WAIT_LEAST), _ALERT_WAIT_MOST)
+        await asyncio.wait([silent.ended], timeout=wait)
+        if not silent.ended.done():
             return agreed
+        error = silent.transport.get_extra_info("tls_error")
+        return await self._explain(error) if isinstance(error, ssl.SSLError) else self._hung_up()
 
     def _hung_up(self) -> Finding:
         """Judge a close right after the handshake: some servers refuse a certificate so, without an alert."""
@@ -180,9 +168,9 @@ class Way:
 
     async def _explain(self, error: Exception) -> Finding:
         if isinstance(error, ssl.SSLCertVerificationError):
-            cause = of_verification(error.verify_code)
+            cause, what, _ = verdict_on(error)
             shown = await self._look_again(cause) if cause in _SHOWN_BY_PEER else ""
-            return Finding.failed(cause, f"{_VERDICTS[cause]}{f'; {shown}' if shown else ''}")
+            return Finding.failed(cause, f"the server's certificate: {what}{f'; {shown}' if shown else ''}")
         if isinstance(error, ssl.SSLError):
             reason = (error.reason or "").lower().replace("_", " ")
             cause = of_tls_reason(reason, client_certificate=self._has_certificate) or Cause.TLS_REFUSED
@@ -191,21 +179,19 @@ class Way:
 
     async def _look_again(self, cause: Cause) -> str:
         """Connect once more and see what the server shows."""
+        dialer, raw = self._dialer, None
         try:
             context = context_for(cause, self._tls, self._clock.wall())
             async with asyncio.timeout(self._limit):
-                return await describe(await self._open(), self._endpoint.host, cause, context)
-        except (OSError, TunnelRefusedError, ConfigError):
+                raw = await dialer.connect(self._addresses)
+                await dialer.tunnel(raw)
+                silent = await dialer.shake_hands(raw, Silent, context)
+        except (OSError, RuntimeError, TunnelRefusedError, ConfigError):
+            if raw is not None:
+                raw.close()
             return ""
-
-
-_VERDICTS: Final = {
-    Cause.TLS_UNKNOWN_ISSUER: "the server's certificate is not trusted here",
-    Cause.TLS_WRONG_NAME: "the server's certificate is for another name",
-    Cause.TLS_SERVER_EXPIRED: "the server's certificate has expired",
-    Cause.TLS_SERVER_NOT_YET_VALID: "the server's certificate is not valid yet",
-    Cause.TLS_CERTIFICATE_REFUSED: "the server's certificate is refused",
-}
+        silent.transport.abort()
+        return describe(silent.tls, cause)
 
 
 def _name(egress: Egress | None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sidecar.cli.command import PORT, PORT_VARIABLES, Command, Failure, load_config
+from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
 from sidecar.runtime import SystemClock
 
@@ -48,6 +49,7 @@ def command(port: int | None, admin_port: int | None) -> int:
                 log=output,
                 on_ready=lambda ready: tell(_explain(ready, upstream)),
                 unset_ports={key for key, given in ports.items() if given is None},
+                leave=leave_soon,
             )
         finally:
             await emulator.stop()

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds to close everything in, once nothing is waited for any more.
+GRACE: Final = 0.9
 #: <linux/prctl.h>
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
@@ -81,6 +83,22 @@ def _prctl(option: int, argument: int) -> bool:
         return int(ctypes.CDLL(None).prctl(ctypes.c_int(option), *arguments)) == 0
     except (ImportError, OSError, AttributeError):  # a Python built without libffi, or linked statically
         return False
+
+
+def leave_soon(status: int) -> None:
+    """End this process with ``status`` :data:`GRACE` seconds from now, unless it has ended by itself before.
+
+    Whatever hangs then is left as it is: a thread in a lookup, a store that does not answer, a stderr that nobody reads
+    (contract section 8: gone within a second of the drain's end).
+    """
+    import threading
+
+    def leave() -> None:
+        threading.Event().wait(GRACE)
+        os._exit(status)
+
+    with suppress(RuntimeError):  # no thread is left: then it ends as fast as it can
+        threading.Thread(target=leave, name="leave soon", daemon=True).start()
 
 
 @contextmanager

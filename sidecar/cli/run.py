@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sidecar.cli.command import Command, config_option, load_config
+from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import notify_ready, ready_line, serve_until_signal, tell
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def command(config_path: Path | None) -> int:
             on_ready=on_ready,
             read_config=lambda: load(config_path, os.environ),
             inherited=lambda: Inherited.of_this_process(os.environ),
+            leave=leave_soon,
         )
 
     return serve_until_signal(config.log.level, config.log.format, serve)

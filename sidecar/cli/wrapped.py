@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sidecar.app import Sidecar
 from sidecar.cli.command import Failure
-from sidecar.cli.process import run_loop
+from sidecar.cli.process import leave_soon, run_loop
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.log import configure_logging
@@ -57,8 +57,13 @@ async def _run(
     loop, clock = asyncio.get_running_loop(), SystemClock()
     output.attach(loop)
     # No delay: when the command has ended there is nobody to be served meanwhile.
-    lifecycle = Lifecycle(clock, delay=0.0, drain=config.shutdown.drain)
     ended: asyncio.Future[int] = loop.create_future()
+
+    def leave(_: int) -> None:
+        if ended.done():  # its status is ours
+            leave_soon(ended.result())
+
+    lifecycle = Lifecycle(clock, delay=0.0, drain=config.shutdown.drain, leave=leave)
 
     def on_end(status: int) -> None:
         ended.set_result(status)

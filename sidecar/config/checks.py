@@ -31,7 +31,7 @@ def resolve_endpoint(environment: Environment, base_url: Endpoint | None, *, cli
                 "set SIDECAR_MANGOPAY_BASE_URL to the emulator's address",
             )
         return Endpoint("https", _HOSTS[environment, client_certificate], 443, "")
-    meant = _ENVIRONMENT_OF.get(base_url.host, environment)
+    meant = _ENVIRONMENT_OF.get(base_url.name, environment)
     if meant is not environment:
         raise ConfigError(
             "mangopay.base_url",

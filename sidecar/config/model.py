@@ -73,8 +73,8 @@ class Mangopay(Section, frozen=True, kw_only=True):
     base_url: Endpoint | None = setting(
         BASE_URL,
         None,
-        "Another base URL. It may carry a path prefix. `http://` only for a loopback host, unless `environment` is "
-        "`emulator`. Unset: from `environment`.",
+        "Another base URL. It may carry a path prefix; an IPv6 address stands in brackets. `http://` only for a "
+        "loopback host, unless `environment` is `emulator`. Unset: from `environment`.",
         example="https://mangopay.internal/prefix",
     )
     client_id: str = setting(CLIENT_ID, REQUIRED, "The ClientId.", example="acme")
@@ -106,7 +106,8 @@ class Listen(Section, frozen=True, kw_only=True):
     host: tuple[str, ...] = setting(
         items(BIND_HOST, minimum=1, or_one=True),
         _LOOPBACK,
-        "One address or several. A loopback family that the machine lacks is skipped.",
+        "One address or several. A loopback family that the machine lacks is skipped. `0.0.0.0` serves IPv4 only, `::` "
+        "IPv6 only: name both for both.",
     )
     port: int | None = setting(PORT, 18080, '`0`: any free port. `"off"`: no TCP.')
     unix_socket: Path | None = setting(
@@ -129,8 +130,8 @@ class Listen(Section, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = setting(
         items(ALLOWED_HOST),
         [],
-        "Names accepted in `Host` besides `localhost`, 127.0.0.0/8 and `[::1]`, with any port or none. Not checked on "
-        "the Unix socket. Needs `listen.caller_key` (not in `emulator`).",
+        "Names accepted in `Host` besides `localhost`, 127.0.0.0/8 and `[::1]`, with any port or none, a dot at the "
+        "end or none. Not checked on the Unix socket. Needs `listen.caller_key` (not in `emulator`).",
     )
     caller_key: Secret | None = setting(
         secret("at least 16 ASCII characters", minimum=16, spaces=True),
@@ -161,18 +162,18 @@ class Admin(Section, frozen=True, kw_only=True):
 
 
 class Tls(Section, frozen=True, kw_only=True):
-    """TLS towards Mangopay. These files are read again when they change."""
+    """TLS towards Mangopay; the CAs count for a store in Redis too. These files are read again when they change."""
 
     ca_file: Path | None = setting(
         PATH,
         None,
-        "Trust only the CA certificates of this PEM file. Unset: the system's.",
+        "Trust only the CA certificates of this PEM file, an issuing CA by itself too. Unset: the system's.",
         example="/etc/mangopay-sidecar/ca.pem",
     )
     extra_ca_file: Path | None = setting(
         PATH,
         None,
-        "Trust the CA certificates of this PEM file besides.",
+        "Trust the CA certificates of this PEM file besides, an issuing CA by itself too.",
         example="/etc/mangopay-sidecar/extra-ca.pem",
     )
     client_cert_file: Path | None = setting(

@@ -62,6 +62,7 @@ class Cause(StrEnum):
     NETWORK_UNREACHABLE = "network_unreachable"
     EGRESS_UNREACHABLE = "egress_unreachable"
     EGRESS_CREDENTIALS = "egress_credentials"
+    EGRESS_AUTHENTICATION = "egress_authentication"
     EGRESS_FORBIDDEN = "egress_forbidden"
     EGRESS_CANNOT_REACH = "egress_cannot_reach"
     EGRESS_NO_PROXY = "egress_no_proxy"

@@ -19,6 +19,7 @@ _PREFIX: Final = r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*"
 def parse_host(text: str) -> str:
     """Return a host name, IPv4 or IPv6 address (no brackets, no zone) in its normal form, lower case.
 
+    A name may be absolute, with a dot at its end, which stays: see :func:`without_dot`.
     Raises ValueError, with a sentence that does not repeat ``text``. Addresses that resolvers read in
     several ways (``127.1``, ``0x7f000001``, leading zeros) are refused.
     """
@@ -29,15 +30,24 @@ def parse_host(text: str) -> str:
     if ":" in text:
         return _parse_ipv6(text)
     name = text.lower()
-    labels = name.split(".")
+    labels = without_dot(name).split(".")
     if labels[-1].isdigit() or labels[-1].startswith("0x"):
         try:
             return str(ipaddress.IPv4Address(name))
         except ValueError:
             raise ValueError("the host looks like an IPv4 address and is none") from None
-    if len(name) > 253 or not all(re.fullmatch(_LABEL, label) for label in labels):
+    if len(without_dot(name)) > 253 or not all(re.fullmatch(_LABEL, label) for label in labels):
         raise ValueError("the host is neither a host name nor an IP address")
     return name
+
+
+def without_dot(name: str) -> str:
+    """Return a host name without the dot that makes it absolute (RFC 1034 section 3.1).
+
+    The dot is for the resolver, which then passes over its search list. ``Host``, SNI and certificates are without it
+    (RFC 6066 section 3).
+    """
+    return name.removesuffix(".")
 
 
 def _parse_ipv6(text: str) -> str:
@@ -96,7 +106,7 @@ class Endpoint:
 
     #: ``"http"`` or ``"https"``.
     scheme: str
-    #: Lower case, an IPv6 address without brackets.
+    #: As it is resolved: lower case, an IPv6 address without brackets, an absolute name with its dot.
     host: str
     #: 1 to 65535.
     port: int
@@ -120,9 +130,14 @@ class Endpoint:
         return cls(scheme, host, port, _parse_prefix(path))
 
     @property
+    def name(self) -> str:
+        """The host as it is verified: without the dot at the end of an absolute name."""
+        return without_dot(self.host)
+
+    @property
     def host_header(self) -> bytes:
         """The value of ``Host`` (RFC 9110 section 7.2): no port where it is the scheme's own."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = f"[{self.host}]" if ":" in self.host else self.name
         if self.port == DEFAULT_PORTS[self.scheme]:
             return host.encode("ascii")
         return f"{host}:{self.port}".encode("ascii")

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from sidecar.core.endpoint import parse_host, without_dot
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.layout import Layout, RawHeaders, layout_of, marked_by
 from sidecar.core.text import printable
@@ -35,10 +36,10 @@ from sidecar.core.text import printable
 class GuardRules:
     """What the guard of one listener asks for.
 
-    ``allowed_hosts`` are names without a port, compared without regard to case;
-    an IPv6 address may have brackets or not. ``check_host`` is off on a Unix
-    socket, which no browser reaches. ``for_browsers``: a browser without
-    Sec-Fetch-Site may come in (the status page).
+    ``allowed_hosts`` are names without a port, compared without regard to case
+    and to a dot at the end; an IPv6 address may have brackets or not. ``check_host``
+    is off on a Unix socket, which no browser reaches. ``for_browsers``: a browser
+    without Sec-Fetch-Site may come in (the status page).
     """
 
     allowed_hosts: frozenset[str]
@@ -51,8 +52,8 @@ class GuardRules:
 
 
 def _as_in_host(name: str) -> str:
-    """Return a configured name as a Host header has it: lower case, IPv6 in brackets."""
-    return f"[{name}]".lower() if ":" in name and not name.startswith("[") else name.lower()
+    """Return a configured name as it is compared: lower case, IPv6 in brackets, without a dot at the end."""
+    return f"[{name}]".lower() if ":" in name and not name.startswith("[") else without_dot(name.lower())
 
 
 _HOST: Final = 1
@@ -76,8 +77,8 @@ _FIELDS: Final = marked_by(lambda name: _BY_NAME.get(name.lower()))
 def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None) -> None:
     """Let a request pass, or raise; ``layout`` is that of ``raw``, where the caller has it.
 
-    Raises SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host, for the log), ``BROWSER_NOT_ALLOWED``, or
-    ``BAD_REQUEST`` for more than one Host.
+    Raises SidecarError: ``HOST_NOT_ALLOWED`` (``detail`` has the Host for the log, as it can be listed),
+    ``BROWSER_NOT_ALLOWED``, or ``BAD_REQUEST`` for more than one Host.
     """
     host: bytes | None = None
     browser = typed = agent = language = False
@@ -99,7 +100,7 @@ def check_guard(raw: RawHeaders, rules: GuardRules, layout: Layout | None = None
         raise SidecarError(
             ErrorCode.HOST_NOT_ALLOWED,
             "Host not allowed: add it to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
-            detail=f"host={_shown(host)}",
+            detail=f"host={_listable(host) or _shown(host)}",
         )
     old_browser = agent and language and not typed and not rules.for_browsers
     if browser or old_browser:
@@ -116,17 +117,27 @@ _LONGEST_HOST: Final = 260
 
 @lru_cache(maxsize=256)
 def _host_allowed(value: bytes, allowed: frozenset[str]) -> bool:
-    if not value.isascii():
+    name = _name_in(value)
+    if name is None:
         return False
+    # Not "localhost.": browsers do not agree that it is this machine, and some send no Sec-Fetch-Site to it.
+    return name in {"localhost", "[::1]"} or _is_ipv4_loopback(name) or without_dot(name) in allowed
+
+
+def _name_in(value: bytes) -> str | None:
+    """Return what stands before the port of a Host header, in lower case; None if it is none.
+
+    An absolute name keeps its dot; an address has none to be left out.
+    """
+    if not value.isascii():
+        return None
     host = value.decode("ascii").lower()
     name, bracket, rest = host.partition("]") if host.startswith("[") else ("", "", "")
     if bracket:
         name, colon, port = name + bracket, rest[:1], rest[1:]
     else:
         name, colon, port = host.partition(":")
-    if colon not in {"", ":"} or (colon and not _is_port(port)):
-        return False
-    return name in {"localhost", "[::1]"} or _is_ipv4_loopback(name) or name in allowed
+    return None if colon not in {"", ":"} or (colon and not _is_port(port)) else name
 
 
 def _is_port(port: str) -> bool:
@@ -139,6 +150,17 @@ def _is_ipv4_loopback(name: str) -> bool:
     if len(octets) != 4 or octets[0] != "127":
         return False
     return all(octet.isdigit() and str(int(octet)) == octet and int(octet) < 256 for octet in octets)
+
+
+def _listable(host: bytes | None) -> str | None:
+    """Return a Host as ``listen.allowed_hosts`` takes it, without its port; None if it takes no such thing."""
+    name = None if host is None or len(host) > _LONGEST_HOST else _name_in(host)
+    if name is None:
+        return None
+    try:
+        return without_dot(parse_host(name[1:-1] if name.startswith("[") else name))
+    except ValueError:
+        return None
 
 
 def _shown(host: bytes | None) -> str:

@@ -115,7 +115,8 @@ DIAGNOSES: Final[Mapping[Cause, Diagnosis]] = MappingProxyType(
         Cause.STORE_NOT_TRUSTED: Diagnosis(
             "the token store's certificate is issued by somebody whom this machine does not trust, or for another "
             "name; or only one side speaks TLS",
-            "name its CA in the URL (rediss://HOST?ssl_ca_certs=FILE); use rediss:// only where the server speaks TLS",
+            "name its CA in SIDECAR_TLS_EXTRA_CA_FILE or in the URL (rediss://HOST?ssl_ca_certs=FILE); use rediss:// "
+            "only where the server speaks TLS",
         ),
         Cause.STORE_REFUSED: Diagnosis(
             "this user may not use the token store: a wrong user or password, an ACL that allows too little, or the "
@@ -163,6 +164,11 @@ DIAGNOSES: Final[Mapping[Cause, Diagnosis]] = MappingProxyType(
             "the egress proxy wants a user and password, or others",
             "set http://user:pass@host:port in SIDECAR_UPSTREAM_EGRESS_PROXY, special characters percent-encoded",
         ),
+        Cause.EGRESS_AUTHENTICATION: Diagnosis(
+            "the egress proxy wants NTLM, Kerberos or Digest authentication, and the sidecar knows Basic only",
+            "have the proxy take Basic, or this machine's address, or name a local proxy that authenticates to it "
+            "(cntlm, px)",
+        ),
         Cause.EGRESS_FORBIDDEN: Diagnosis(
             "the egress proxy does not allow this destination",
             "add Mangopay's host and port 443 to the proxy's allow-list",
@@ -182,8 +188,8 @@ DIAGNOSES: Final[Mapping[Cause, Diagnosis]] = MappingProxyType(
         Cause.TLS_UNKNOWN_ISSUER: Diagnosis(
             "the server's certificate is issued by somebody whom this machine does not trust: most often a proxy that "
             "intercepts TLS",
-            "if the issuer named is your company's, name its CA in SIDECAR_TLS_EXTRA_CA_FILE; else do not go on, and "
-            "look who is in between",
+            "if the issuer named is your company's, name its certificate in SIDECAR_TLS_EXTRA_CA_FILE, issuing CA or "
+            "root; else do not go on, and look who is in between",
         ),
         Cause.TLS_WRONG_NAME: Diagnosis(
             "the server is somebody else than the one meant: a wrong base URL, DNS entry or load balancer",

@@ -36,7 +36,9 @@ _TOO_MANY: Final = f"more than {MAX_INTERIM} interim responses"
 _LINES_KEPT: Final = 512
 _LINE_LENGTH_KEPT: Final = 256
 # Their values may be somebody's secret (a session, the user's own way to SCA), which is not to outlive its call.
-_NOT_KEPT: Final = frozenset({b"authentication-info", b"location", b"set-cookie", b"www-authenticate"})
+_NOT_KEPT: Final = frozenset(
+    {b"authentication-info", b"location", b"proxy-authenticate", b"set-cookie", b"www-authenticate"}
+)
 
 _END: Final = b"\r\n\r\n"
 _VERSION: Final = b"HTTP/1."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -32,9 +31,9 @@ _MTLS: Final = "api-mtls."
 
 def certificate_fits(endpoint: Endpoint, *, client_certificate: bool) -> bool:
     """Tell whether a host of Mangopay's is the one for calls with, or without, a client certificate."""
-    if not endpoint.host.endswith(_MANGOPAY):
+    if not endpoint.name.endswith(_MANGOPAY):
         return True
-    return endpoint.host.startswith(_MTLS) == client_certificate
+    return endpoint.name.startswith(_MTLS) == client_certificate
 
 
 # --- connections -----------------------------------------------------------------------------------------------------
@@ -58,53 +57,10 @@ def of_connect(number: int | None, *, late: bool) -> Cause:
     return Cause.CONNECTION_REFUSED if number is None else _OF_ERRNO.get(number, Cause.CONNECTION_REFUSED)
 
 
-_TUNNEL_STATUS: Final = re.compile(r"answered ([0-9]{3})")
-_OF_TUNNEL_STATUS: Final[Mapping[int, Cause]] = MappingProxyType(
-    {
-        400: Cause.EGRESS_NO_PROXY,
-        403: Cause.EGRESS_FORBIDDEN,
-        404: Cause.EGRESS_NO_PROXY,
-        405: Cause.EGRESS_NO_PROXY,
-        407: Cause.EGRESS_CREDENTIALS,
-        502: Cause.EGRESS_CANNOT_REACH,
-        503: Cause.EGRESS_CANNOT_REACH,
-        504: Cause.EGRESS_CANNOT_REACH,
-    }
-)
-
-
-def of_tunnel(message: str) -> Cause:
-    """Name why a proxy opened no tunnel: by the message of ``sidecar.core.tunnel.TunnelRefusedError``."""
-    if "did not answer as an HTTP proxy" in message:
-        return Cause.EGRESS_NO_PROXY
-    found = _TUNNEL_STATUS.match(message)
-    return _OF_TUNNEL_STATUS.get(int(found[1]), Cause.EGRESS_REFUSED) if found else Cause.EGRESS_REFUSED
-
-
 # --- TLS -------------------------------------------------------------------------------------------------------------
-
-# X509_V_ERR_* of OpenSSL's x509_vfy.h.
-_OF_VERIFY_CODE: Final[Mapping[int, Cause]] = MappingProxyType(
-    {
-        2: Cause.TLS_UNKNOWN_ISSUER,
-        9: Cause.TLS_SERVER_NOT_YET_VALID,
-        10: Cause.TLS_SERVER_EXPIRED,
-        18: Cause.TLS_UNKNOWN_ISSUER,
-        19: Cause.TLS_UNKNOWN_ISSUER,
-        20: Cause.TLS_UNKNOWN_ISSUER,
-        21: Cause.TLS_UNKNOWN_ISSUER,
-        62: Cause.TLS_WRONG_NAME,
-        64: Cause.TLS_WRONG_NAME,
-    }
-)
 
 _NO_TLS: Final = ("wrong version number", "http request", "unknown protocol", "packet length too long", "record layer")
 _OLD_TLS: Final = ("alert protocol version", "unsupported protocol", "version too low")
-
-
-def of_verification(code: int) -> Cause:
-    """Name why the server's certificate was refused, by OpenSSL's verify error."""
-    return _OF_VERIFY_CODE.get(code, Cause.TLS_CERTIFICATE_REFUSED)
 
 
 def of_tls_reason(reason: str, *, client_certificate: bool) -> Cause | None:

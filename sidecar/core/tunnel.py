@@ -3,34 +3,53 @@
 from __future__ import annotations
 
 import base64
+import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.diagnosis import Cause
 from sidecar.core.response_head import BadResponseError, HeadReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sidecar.core.layout import RawHeaders
     from sidecar.core.secret import Secret
 
 #: What the usual refusals mean, by status.
-_MEANINGS: Final[Mapping[int, str]] = MappingProxyType(
+_MEANINGS: Final[Mapping[int, tuple[Cause, str]]] = MappingProxyType(
     {
-        400: "it does not understand CONNECT: is it an HTTP forward proxy?",
-        403: "it does not allow this destination: add it to the proxy's allow-list",
-        404: "it does not offer CONNECT: is it an HTTP forward proxy?",
-        405: "it does not offer CONNECT: is it an HTTP forward proxy?",
-        407: "it wants other credentials: check the user and password in SIDECAR_UPSTREAM_EGRESS_PROXY",
-        429: "it limits how much passes through it",
-        502: "it cannot reach the destination itself",
-        503: "it cannot reach the destination itself, or is overloaded",
-        504: "it cannot reach the destination itself in time",
+        400: (Cause.EGRESS_NO_PROXY, "it does not understand CONNECT: is it an HTTP forward proxy?"),
+        # So tinyproxy refuses a wrong password, and a web server everybody.
+        401: (
+            Cause.EGRESS_CREDENTIALS,
+            "it wants other credentials: check the user and password in SIDECAR_UPSTREAM_EGRESS_PROXY, and the port",
+        ),
+        403: (Cause.EGRESS_FORBIDDEN, "it does not allow this destination: add it to the proxy's allow-list"),
+        404: (Cause.EGRESS_NO_PROXY, "it does not offer CONNECT: is it an HTTP forward proxy?"),
+        405: (Cause.EGRESS_NO_PROXY, "it does not offer CONNECT: is it an HTTP forward proxy?"),
+        407: (
+            Cause.EGRESS_CREDENTIALS,
+            "it wants other credentials: check the user and password in SIDECAR_UPSTREAM_EGRESS_PROXY",
+        ),
+        429: (Cause.EGRESS_REFUSED, "it limits how much passes through it"),
+        502: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself"),
+        503: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself, or is overloaded"),
+        504: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself in time"),
     }
 )
+#: Ways to authenticate that a proxy may ask for (RFC 9110 section 11.1) and that are no user and password sent once.
+_OTHER_SCHEMES: Final = ("Digest", "NTLM", "Negotiate", "Kerberos", "Bearer")
+#: A scheme in Proxy-Authenticate: a token with a blank, a comma or nothing behind it; parameters have "=" there.
+_SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*+([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?=[ \t,]|$)(?![ \t]*+=)")
 
 
 class TunnelRefusedError(Exception):
     """The proxy opens no tunnel. The message says why in words of ours, and never holds bytes of the proxy's."""
+
+    def __init__(self, message: str, cause: Cause = Cause.EGRESS_REFUSED) -> None:
+        super().__init__(message)
+        self.cause: Final = cause
 
 
 def authority(host: str, port: int) -> str:
@@ -69,15 +88,35 @@ class TunnelAnswer:
             found = self._head.feed(data)
         except BadResponseError as error:
             message = f"did not answer as an HTTP proxy does: {error}"
-            raise TunnelRefusedError(message) from None
+            raise TunnelRefusedError(message, Cause.EGRESS_NO_PROXY) from None
         if found is None:
             return False
         head, rest = found
         if not 200 <= head.status < 300:
-            meaning = _MEANINGS.get(head.status)
-            message = f"answered {head.status}" + (f": {meaning}" if meaning else "")
-            raise TunnelRefusedError(message)
+            raise _refusal(head.status, head.raw_headers)
         # Content-Length and Transfer-Encoding mean nothing here (RFC 9110 section 9.3.6).
         if rest:
             raise TunnelRefusedError("sent bytes into the tunnel before anybody asked")
         return True
+
+
+def _refusal(status: int, headers: RawHeaders) -> TunnelRefusedError:
+    """Say what an answer other than 2xx means."""
+    schemes = _other_schemes(headers) if status in (401, 407) else ""
+    if schemes:
+        message = (
+            f"answered {status}: it wants {schemes} authentication, and the sidecar knows Basic only: have it take "
+            "Basic for this machine, or name a local proxy that authenticates to it"
+        )
+        return TunnelRefusedError(message, Cause.EGRESS_AUTHENTICATION)
+    cause, meaning = _MEANINGS.get(status, (Cause.EGRESS_REFUSED, ""))
+    return TunnelRefusedError(f"answered {status}" + (f": {meaning}" if meaning else ""), cause)
+
+
+def _other_schemes(headers: RawHeaders) -> str:
+    """Name the known ways to authenticate that a proxy asks for; the empty string if Basic is one, or none is known."""
+    values = [value for name, value in headers if name.lower() == b"proxy-authenticate"]
+    asked = {scheme.lower() for value in values for scheme in _SCHEME.findall(value)}
+    if b"basic" in asked:
+        return ""
+    return " or ".join(name for name in _OTHER_SCHEMES if name.lower().encode() in asked)

@@ -37,6 +37,16 @@ class Bound:
     #: None for a Unix socket.
     port: int | None = None
 
+    @property
+    def one_family(self) -> str | None:
+        """Which family every address of this machine is served in, and how to add the other; None: it is one address.
+
+        ``::`` never takes IPv4 as well, whatever the system's own habit (net.ipv6.bindv6only).
+        """
+        if self.url.startswith("http://0.0.0.0:"):
+            return "IPv4 only: name :: besides for IPv6"
+        return "IPv6 only: name 0.0.0.0 besides for IPv4" if self.url.startswith("http://[::]:") else None
+
 
 def describe(sock: socket.socket) -> Bound:
     """Say where a bound socket is."""

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from sidecar.downstream.addresses import Bound, ListenError, PortInUseError, describe
+from sidecar.network.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -90,6 +91,12 @@ class Listeners:
         self._servers.append(await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG, **_LEAVE_FILE))
         self.bound.append(describe(sock))
 
+    @property
+    def of_one_family(self) -> list[Bound]:
+        """The listener on every address of one family, if the other family has none."""
+        found = [bound for bound in self.bound if bound.one_family is not None]
+        return found if len(found) == 1 else []
+
     def close(self) -> None:
         """Accept no more, and remove the Unix socket's file if it is still ours. May be repeated."""
         for server in self._servers:
@@ -109,10 +116,8 @@ class Listeners:
         found: dict[tuple[int, str], None] = {}
         for host in hosts:
             try:
-                answers = await asyncio.get_running_loop().getaddrinfo(
-                    host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-                )
-            except socket.gaierror:
+                answers = await Resolver(f"{self._variable}HOST").resolve(host, 0)
+            except (OSError, UnicodeError):
                 raise ListenError("host " + host, "cannot be resolved", self._mend("HOST")) from None
             for family, _, _, _, address in answers:
                 found[family, str(address[0])] = None

@@ -72,13 +72,7 @@ class Fetcher:
         self._client_id: Final = client_id
         self._clock: Final = clock
         # "encoded": the prefix is used as it was checked when the configuration was read.
-        self._url: Final = URL.build(
-            scheme=endpoint.scheme,
-            host=endpoint.host,
-            port=endpoint.port,
-            path=endpoint.prefix + TOKEN_PATH,
-            encoded=True,
-        )
+        self._url: Final = URL(endpoint.origin + endpoint.prefix + TOKEN_PATH, encoded=True)
         self._timeout: Final = aiohttp.ClientTimeout(total=connect_timeout + answer_timeout)
 
     async def fetch(self) -> FetchResult:

@@ -1,47 +1,42 @@
-"""Open a connection to upstream: resolve, connect, TLS. Nothing of a request is sent here."""
+"""Open a connection to upstream: resolve, connect, tunnel, TLS. Nothing of a request is sent here."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-import aiohappyeyeballs
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sidecar.core.resend import FailureKind
 from sidecar.core.tunnel import TunnelRefusedError
+from sidecar.network.connecting import connect
+from sidecar.network.resolver import AddressInfo, Resolver
 from sidecar.upstream.errors import before_a_byte, os_detail
 from sidecar.upstream.tls_layer import TlsLayer
 
 if TYPE_CHECKING:
+    import socket
     import ssl
+    from collections.abc import Callable
 
     from sidecar.core.endpoint import Endpoint
+    from sidecar.network.resolver import Addresses, Names
     from sidecar.upstream.egress import Egress
 
-#: One result of getaddrinfo: family, type, protocol, canonical name, socket address.
-AddressInfo = tuple[int, int, int, str, Any]
-#: Turns a host and port into addresses; raises OSError.
-Resolver = Callable[[str, int], Awaitable[Sequence[AddressInfo]]]
+__all__ = ["AddressInfo", "Dialer"]
 
 P = TypeVar("P", bound=asyncio.Protocol)
-
-#: Seconds after which the next address is tried besides (RFC 8305 section 5: 250 ms recommended).
-_HAPPY_EYEBALLS_DELAY: Final = 0.25
-
-
-async def _resolve(host: str, port: int) -> Sequence[AddressInfo]:
-    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 class Dialer:
     """Opens connections to one endpoint, directly or through an egress proxy: the only way out of the sidecar.
 
-    Every dial asks the resolver again, so a change of DNS is followed as soon
-    as connections are new; families are raced (RFC 8305). Proxies of the
-    environment are not looked at.
+    :meth:`dial` takes four steps; ``check`` takes the same ones, and tells of each::
+
+        resolve ─► connect ─► tunnel ─► shake_hands
+                              nothing without an egress proxy
+
+    The name's answer is kept for some seconds; one that led to no connection is
+    not used again, so a change of DNS is followed. Proxies of the environment are
+    not looked at.
     """
 
     def __init__(
@@ -51,14 +46,21 @@ class Dialer:
         connect_timeout: float,
         ssl_context: ssl.SSLContext | None,
         egress: Egress | None = None,
-        resolve: Resolver = _resolve,
+        names: Names | None = None,
     ) -> None:
+        """``names`` resolves the next hop, Mangopay or the egress proxy; None: a resolver of this dialer's own."""
         #: What new connections trust and show; None: no TLS. May be replaced at any time.
         self.ssl_context = ssl_context
+        self.egress: Final = egress
         self._endpoint: Final = endpoint
         self._connect_timeout: Final = connect_timeout
-        self._egress: Final = egress
-        self._resolve: Final = resolve
+        self._names: Final[Names] = names or Resolver("Mangopay" if egress is None else "the egress proxy")
+
+    @property
+    def next_hop(self) -> tuple[str, int]:
+        """Host and port of whoever is connected to: Mangopay, or the egress proxy."""
+        hop = self.egress or self._endpoint
+        return hop.host, hop.port
 
     async def dial(self, make: Callable[[], P], limit: float) -> tuple[P, socket.socket]:
         """Return a protocol made by ``make``, connected, and its socket.
@@ -68,52 +70,61 @@ class Dialer:
         open tunnel) or TLS.
         """
         limit = min(limit, self._connect_timeout)
-        egress = self._egress
+        egress = self.egress
         step = FailureKind.RESOLVE if egress is None else FailureKind.EGRESS
+        loop, addresses = asyncio.get_running_loop(), None
+        started = resolved = loop.time()
         timeout = asyncio.timeout(limit)
         try:
             async with timeout:
-                addresses = await self._resolve(*self._next_hop())
+                addresses = await self.resolve()
+                resolved = loop.time()
                 if egress is None:
                     step = FailureKind.CONNECT
-                raw = await _connect(addresses)
-                if egress is not None:
-                    await egress.open_tunnel(raw, self._endpoint)
-                    step = FailureKind.CONNECT
-                if self.ssl_context is not None:
-                    step = FailureKind.TLS
-                return await self._open(raw, make), raw
+                raw = await self.connect(addresses)
+                await self.tunnel(raw)
+                step = FailureKind.CONNECT if self.ssl_context is None else FailureKind.TLS
+                return await self.shake_hands(raw, make), raw
         except (OSError, RuntimeError, UnicodeError, TunnelRefusedError) as error:
             # TimeoutError is an OSError, and the system raises it too (ETIMEDOUT).
             late = isinstance(error, TimeoutError) and timeout.expired()
+            # After a slow lookup there was hardly time to connect: that says nothing against the addresses.
+            tried = not late or resolved - started < limit / 2
+            if addresses is not None and tried and not isinstance(error, TunnelRefusedError):
+                self._names.doubt(*self.next_hop, addresses)
             raise before_a_byte(step, self._explain(step, f"not done within {limit:g} s" if late else error)) from error
-
-    def _next_hop(self) -> tuple[str, int]:
-        hop = self._egress or self._endpoint
-        return hop.host, hop.port
 
     def _explain(self, step: FailureKind, why: str | Exception) -> str:
         if isinstance(why, Exception):
             why = str(why) if isinstance(why, TunnelRefusedError) else os_detail(why)
-        return f"{self._egress.name}: {why}" if step is FailureKind.EGRESS and self._egress else why
+        return f"{self.egress.name}: {why}" if step is FailureKind.EGRESS and self.egress else why
 
-    async def _open(self, raw: socket.socket, make: Callable[[], P]) -> P:
-        loop, context = asyncio.get_running_loop(), self.ssl_context
+    # --- the steps ---------------------------------------------------------------------------------------------------
+
+    async def resolve(self) -> Addresses:
+        """Return the addresses of the next hop. Raises OSError (socket.gaierror) or UnicodeError."""
+        return await self._names.resolve(*self.next_hop)
+
+    async def connect(self, addresses: Addresses) -> socket.socket:
+        """Return a socket that is connected to one of ``addresses``. Raises OSError."""
+        return await connect(addresses)
+
+    async def tunnel(self, raw: socket.socket) -> None:
+        """Have the egress proxy open a tunnel on ``raw``, if there is one. Raises TunnelRefusedError or OSError."""
+        if self.egress is not None:
+            await self.egress.open_tunnel(raw, self._endpoint)
+
+    async def shake_hands(self, raw: socket.socket, make: Callable[[], P], context: ssl.SSLContext | None = None) -> P:
+        """Return a protocol made by ``make``, connected by ``raw``, once TLS is agreed on, if there is TLS.
+
+        ``context`` stands in for :attr:`ssl_context`. Raises OSError (also ssl.SSLError) or RuntimeError.
+        """
+        loop, context = asyncio.get_running_loop(), context or self.ssl_context
         protocol = make()
         if context is None:
             await loop.create_connection(lambda: protocol, sock=raw)
         else:
-            layer = TlsLayer(protocol, context, self._endpoint.host)
+            layer = TlsLayer(protocol, context, self._endpoint.name)
             await loop.create_connection(lambda: layer, sock=raw)
             await layer.opened()
         return protocol
-
-
-async def _connect(addresses: Sequence[AddressInfo]) -> socket.socket:
-    if not addresses:
-        raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
-    raw = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY)
-    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A connection that a firewall forgot in silence must not look alive for ever.
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return raw

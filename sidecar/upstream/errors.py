@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TYPE_CHECKING, Final
 
 from sidecar.core.resend import Failure, FailureKind, Sent, UpstreamFailure
+from sidecar.core.verification import Verdict, verdict_of
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["UpstreamFailure", "before_a_byte", "os_detail", "tls_detail"]
+__all__ = ["UpstreamFailure", "before_a_byte", "os_detail", "tls_detail", "verdict_on"]
 
 
 def before_a_byte(kind: FailureKind, detail: str) -> UpstreamFailure:
@@ -27,27 +24,16 @@ def before_a_byte(kind: FailureKind, detail: str) -> UpstreamFailure:
     return UpstreamFailure(Failure(kind, Sent.NOTHING, reused=False, response_started=False), detail)
 
 
-# X509_V_ERR_* of OpenSSL's x509_vfy.h, as the mend needs them told apart.
-_ISSUER_UNKNOWN: Final = "its issuer is not trusted here: if a proxy intercepts TLS, name its CA in tls.extra_ca_file"
-_VERIFY_ERRORS: Final[Mapping[int, str]] = {
-    2: _ISSUER_UNKNOWN,
-    9: "it is not valid yet: is this machine's clock right?",
-    10: "it has expired: is this machine's clock right?",
-    18: "it is self-signed",
-    19: _ISSUER_UNKNOWN,
-    20: _ISSUER_UNKNOWN,
-    21: _ISSUER_UNKNOWN,
-    23: "it was revoked",
-    62: "it is for another host name",
-    64: "it is for another IP address",
-}
+def verdict_on(error: ssl.SSLCertVerificationError) -> Verdict:
+    """Say what is wrong with the certificate that OpenSSL refused."""
+    # Both attributes are missing where the ssl module itself found that the names differ, or that there is none.
+    return verdict_of(getattr(error, "verify_code", 0), getattr(error, "verify_message", ""))
 
 
 def tls_detail(error: ssl.SSLError) -> str:
     """Say in plain words why TLS failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        code = getattr(error, "verify_code", 0)
-        return f"upstream's certificate was refused: {_VERIFY_ERRORS.get(code, f'OpenSSL verify error {code}')}"
+        return f"upstream's certificate was refused: {verdict_on(error).told}"
     reason = (error.reason or "protocol error").lower().replace("_", " ")
     return f"TLS failed: {reason}"
 

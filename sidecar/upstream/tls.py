@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sidecar.config import ConfigError
-from sidecar.config.errors import Unfit, shown
-from sidecar.config.secret_file import read_bounded
+from sidecar.config.errors import shown
 from sidecar.core.certificate import Defect, Standing, Validity, moment, validity
+from sidecar.network.trust import AUTHORITIES, TlsFileError, load_authorities, read_file, reason, verifying_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from pathlib import Path
 
     from sidecar.config import Tls
 
-#: Bytes. The store of a whole operating system has some 250,000.
-_MAX_FILE: Final = 4 * 1024 * 1024
-
 #: The keys that name files, in the order in which they are read.
-_FILES: Final = ("ca_file", "extra_ca_file", "client_cert_file", "client_key_file")
+_FILES: Final = (*AUTHORITIES, "client_cert_file", "client_key_file")
 
 #: OpenSSL's words where certificate and key do not belong together; the last where one is RSA and the other EC.
 _MISMATCHES: Final = frozenset({"key values mismatch", "key type mismatch", "no certificate assigned"})
 
 _RENEW: Final = "get a new certificate from Mangopay's Dashboard"
-
-
-class TlsFileError(ConfigError):
-    """A file that TLS needs is no good; ``str()`` is one line: the key and file, what is wrong, the mend."""
-
-    def __init__(self, setting: str, path: Path, defect: Defect, what: str, mend: str) -> None:
-        super().__init__(f"tls.{setting}: {shown(path)}", what, mend)
-        #: Without its section: ``client_cert_file``.
-        self.setting: Final = setting
-        self.defect: Final = defect
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +53,9 @@ class Trust:
 
 
 def client_context(*, system_store: bool = True) -> ssl.SSLContext:
-    """Make the context for connections to upstream: certificate and name verified, TLS 1.2 or later.
-
-    ``ssl.create_default_context`` is not used because it would write session
-    keys to the file that the environment variable ``SSLKEYLOGFILE`` names.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # certificate required, host name checked
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A renegotiation could change who is on the other side after it was verified.
-    context.options |= ssl.OP_NO_RENEGOTIATION
+    """Make the context for connections to upstream: certificate and name verified, TLS 1.2 or later, HTTP/1.1."""
+    context = verifying_context(system_store=system_store)
     context.set_alpn_protocols(["http/1.1"])
-    if system_store:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
 
 
@@ -95,7 +72,7 @@ def read_files(tls: Tls) -> TlsFiles:
         path: Path | None = getattr(tls, setting)
         if path is None:
             continue
-        contents[setting], world_readable = _read(setting, path)
+        contents[setting], world_readable = read_file(setting, path)
         if setting == "client_key_file" and world_readable:
             warnings.append(
                 f"{shown(path)} is the client certificate's private key and every user of this machine may read it: "
@@ -113,9 +90,9 @@ def make_trust(files: TlsFiles, wall: float) -> Trust:
     A client certificate must match its key and be within its dates. Raises TlsFileError.
     """
     context = client_context(system_store="ca_file" not in files.contents)
-    for setting in ("ca_file", "extra_ca_file"):
+    for setting in AUTHORITIES:
         if setting in files.contents:
-            _load_authorities(context, setting, files)
+            load_authorities(context, setting, getattr(files.tls, setting), files.contents[setting])
     cert, key = files.tls.client_cert_file, files.tls.client_key_file
     if cert is None or key is None:
         return Trust(context, None, files.digests, files.warnings)
@@ -123,27 +100,6 @@ def make_trust(files: TlsFiles, wall: float) -> Trust:
     _load_client_certificate(context, _Pair(cert, key, files, dates))
     _check_dates(cert, dates, wall)
     return Trust(context, dates, files.digests, files.warnings)
-
-
-def _read(setting: str, path: Path) -> tuple[bytes, bool]:
-    try:
-        content, world_readable = read_bounded(path, _MAX_FILE)
-    except Unfit as unfit:
-        raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit), "name a readable PEM file") from None
-    if len(content) > _MAX_FILE:
-        what = f"is larger than {_MAX_FILE} bytes"
-        raise TlsFileError(setting, path, Defect.UNREADABLE, what, "name a PEM file")
-    return content, world_readable
-
-
-def _load_authorities(context: ssl.SSLContext, setting: str, files: TlsFiles) -> None:
-    path: Path = getattr(files.tls, setting)
-    try:
-        context.load_verify_locations(cadata=files.contents[setting].decode("ascii", "ignore"))
-    except (ssl.SSLError, ValueError) as error:  # ValueError: there is nothing at all
-        what = f"holds no CA certificates that can be read ({_reason(error)})"
-        mend = "it must hold one or several certificates in PEM"
-        raise TlsFileError(setting, path, Defect.NO_CERTIFICATE, what, mend) from None
 
 
 def _read_dates(path: Path, content: bytes) -> Validity:
@@ -178,7 +134,7 @@ def _load_client_certificate(context: ssl.SSLContext, pair: _Pair) -> None:
     try:
         context.load_cert_chain(pair.cert, pair.key, password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; a password too long is a ValueError
-        raise _unloadable(pair, _reason(error), asked=asked) from None
+        raise _unloadable(pair, reason(error), asked=asked) from None
 
 
 def _unloadable(pair: _Pair, reason: str, *, asked: bool) -> TlsFileError:
@@ -210,10 +166,3 @@ def _check_dates(path: Path, dates: Validity, wall: float) -> None:
     if standing is Standing.NOT_YET_VALID:
         what = f"is not valid before {moment(dates.not_before)} ({dates})"
         raise TlsFileError("client_cert_file", path, Defect.NOT_YET_VALID, what, "check this machine's clock")
-
-
-def _reason(error: Exception) -> str:
-    """Name what OpenSSL or the system found, in their own fixed words."""
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "").lower().replace("_", " ") or "not PEM"
-    return "not PEM" if isinstance(error, ValueError) else type(error).__name__

@@ -21,8 +21,7 @@ from structlog.testing import capture_logs
 from sidecar.config import ConfigError
 from sidecar.tokens.stores import file
 from sidecar.tokens.stores.backend import StoreError
-from sidecar.tokens.stores.detached import MOST
-from sidecar.tokens.stores.file import FileBackend, boot_id, check_place
+from sidecar.tokens.stores.file import MOST_THREADS, FileBackend, boot_id, check_place
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
 from tests.support.crashing_writer import NEW, OLD, ROUNDS, WRITERS
@@ -190,7 +189,7 @@ async def test_a_file_system_that_hangs_holds_up_nothing_else(
     """Host names are resolved in the event loop's own threads: none of them may be left hanging."""
     going_on = threading.Event()
     monkeypatch.setattr(store, "_look", going_on.wait)
-    for _ in range(MOST):
+    for _ in range(MOST_THREADS):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(store.read(NAME), 0.01)
     with pytest.raises(StoreError, match="does not come back from what it was asked before"):
@@ -207,7 +206,7 @@ def test_a_process_ends_while_a_file_system_hangs(path: Path) -> None:
     program = """
 import asyncio, pathlib, sys, threading
 from sidecar.runtime import SystemClock
-from sidecar.tokens.stores.file import FileBackend
+from sidecar.tokens.stores.file import MOST_THREADS, FileBackend
 
 async def main():
     store = FileBackend(pathlib.Path(sys.argv[1]), SystemClock())

@@ -224,3 +224,35 @@ async def test_after_the_second_signal_the_system_s_own_handling_is_back() -> No
         assert await task == 1
         assert signal.getsignal(TERM) is signal.SIG_DFL
         assert signal.getsignal(INT) is signal.default_int_handler
+
+
+# --- leaving ---------------------------------------------------------------------------------------------------------
+
+
+def leaving(told: list[int]) -> Lifecycle:
+    return Lifecycle(FakeClock(), delay=0, drain=25, leave=told.append)
+
+
+async def test_that_only_closing_is_left_is_told_after_the_drain() -> None:
+    told: list[int] = []
+    lifecycle = leaving(told)
+    lifecycle.started()
+    lifecycle.receive(TERM)
+    assert told == []
+    assert await lifecycle.run(Server(FakeClock(), 0)) == 0
+    assert told == [0]
+
+
+async def test_that_only_closing_is_left_is_told_with_the_second_signal() -> None:
+    told: list[int] = []
+    lifecycle = leaving(told)
+    lifecycle.started()
+    lifecycle.receive(TERM)
+    lifecycle.receive(INT)
+    assert told == [1]
+
+
+async def test_a_signal_during_the_start_waits_for_nothing() -> None:
+    told: list[int] = []
+    leaving(told).receive(TERM)
+    assert told == [0]

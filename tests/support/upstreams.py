@@ -24,18 +24,20 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.core.endpoint import Endpoint
 from sidecar.runtime import Tasks
-from sidecar.upstream.dialing import Dialer, Resolver
+from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.pool import Pool
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     import ssl
 
+    from sidecar.network.resolver import Addresses
     from sidecar.upstream.connection import Connection
     from sidecar.upstream.egress import Egress
     from sidecar.upstream.response import Response
 
 Script = Callable[["Peer"], Awaitable[None]]
+Resolve = Callable[[str, int], "Awaitable[Addresses]"]
 
 #: An answer like most of those that Mangopay gives.
 OK: Final = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"Id": "42"}'
@@ -357,6 +359,21 @@ class Client:
             response.release()
 
 
+class ScriptedNames:
+    """Resolves by a function of the test's, every time; keeps nothing."""
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve: Final = resolve
+        #: What led to no connection.
+        self.doubted: list[Addresses] = []
+
+    async def resolve(self, host: str, port: int) -> Addresses:
+        return await self._resolve(host, port)
+
+    def doubt(self, host: str, port: int, addresses: Addresses) -> None:
+        self.doubted.append(addresses)
+
+
 @contextlib.asynccontextmanager
 async def client_of(
     upstream: Upstream,
@@ -364,14 +381,17 @@ async def client_of(
     size: int = 10,
     connect_timeout: float = 5.0,
     ssl_context: ssl.SSLContext | None = None,
-    resolve: Resolver | None = None,
+    resolve: Resolve | None = None,
     egress: Egress | None = None,
 ) -> AsyncIterator[Client]:
     """Open a pool for ``upstream``; at the end it is closed, and nothing of it may be left."""
     clock, tasks = FakeClock(), Tasks()
-    options: dict[str, Resolver] = {} if resolve is None else {"resolve": resolve}
     dialer = Dialer(
-        upstream.endpoint, connect_timeout=connect_timeout, ssl_context=ssl_context, egress=egress, **options
+        upstream.endpoint,
+        connect_timeout=connect_timeout,
+        ssl_context=ssl_context,
+        egress=egress,
+        names=None if resolve is None else ScriptedNames(resolve),
     )
     pool = Pool(dialer, size=size, clock=clock, tasks=tasks)
     try:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         ("LocalHost", "localhost"),
         ("my_service", "my_service"),
         ("Sidecar.Internal", "sidecar.internal"),
+        ("Sidecar.Internal.", "sidecar.internal."),
     ],
 )
 def test_hosts_are_names_or_addresses(text: str, host: str) -> None:
@@ -46,7 +47,8 @@ def test_hosts_are_names_or_addresses(text: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "*", "*.example", "host:80", "127.0.0.1:80", "[::1]", "http://host", "a b", "host.", "bücher", "1.2.3"]
+    "text",
+    ["", "*", "*.example", "host:80", "127.0.0.1:80", "[::1]", "http://host", "a b", "host..", ".", "bücher", "1.2.3"],
 )
 def test_hosts_have_no_port_bracket_or_wildcard(text: str) -> None:
     with pytest.raises(Unfit):

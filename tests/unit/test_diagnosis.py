@@ -27,12 +27,11 @@ from sidecar.core.symptoms import (
     of_connect,
     of_exchange,
     of_tls_reason,
-    of_tunnel,
-    of_verification,
     read_back_finding,
     token_finding,
 )
 from sidecar.core.tunnel import TunnelAnswer, TunnelRefusedError
+from sidecar.core.verification import verdict_of
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
 
@@ -87,6 +86,8 @@ def test_why_tcp_did_not_connect(number: int | None, late: bool, cause: Cause) -
     ("answer", "cause"),
     [
         (b"HTTP/1.1 407 No\r\n\r\n", Cause.EGRESS_CREDENTIALS),
+        (b"HTTP/1.1 401 No\r\n\r\n", Cause.EGRESS_CREDENTIALS),
+        (b"HTTP/1.1 407 No\r\nProxy-Authenticate: NTLM\r\n\r\n", Cause.EGRESS_AUTHENTICATION),
         (b"HTTP/1.1 403 No\r\n\r\n", Cause.EGRESS_FORBIDDEN),
         (b"HTTP/1.1 404 No\r\n\r\n", Cause.EGRESS_NO_PROXY),
         (b"HTTP/1.1 502 No\r\n\r\n", Cause.EGRESS_CANNOT_REACH),
@@ -96,10 +97,9 @@ def test_why_tcp_did_not_connect(number: int | None, late: bool, cause: Cause) -
     ],
 )
 def test_why_a_proxy_opened_no_tunnel(answer: bytes, cause: Cause) -> None:
-    """The message is the only thing that tells the status: this holds both sides together."""
     with pytest.raises(TunnelRefusedError) as raised:
         TunnelAnswer().feed(answer)
-    assert of_tunnel(str(raised.value)) is cause
+    assert raised.value.cause is cause
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,21 @@ def test_why_a_proxy_opened_no_tunnel(answer: bytes, cause: Cause) -> None:
     ],
 )
 def test_why_a_certificate_was_refused(code: int, cause: Cause) -> None:
-    assert of_verification(code) is cause
+    assert verdict_of(code, "").cause is cause
+
+
+@pytest.mark.parametrize("code", [2, 9, 10, 18, 19, 20, 21, 23, 62, 64])
+def test_the_usual_verify_errors_have_words_of_ours(code: int) -> None:
+    verdict = verdict_of(code, "words of OpenSSL's")
+    assert verdict.what.startswith(("it ", "its "))
+    assert verdict.told.startswith(verdict.what)
+    assert verdict.told.endswith(verdict.hint)
+
+
+def test_other_verify_errors_are_told_in_openssls_words() -> None:
+    assert verdict_of(66, "EE certificate key too weak").told == "OpenSSL says: EE certificate key too weak"
+    assert verdict_of(66, "a\x1b[31m" + "b" * 999).told == "OpenSSL says: a[31m" + "b" * 95
+    assert verdict_of(66, "").told == "OpenSSL verify error 66"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sidecar.core.endpoint import Endpoint, from_here, is_loopback, parse_author
         ("HTTPS://API.Mangopay.COM", Endpoint("https", "api.mangopay.com", 443, "")),
         ("http://localhost:8080", Endpoint("http", "localhost", 8080, "")),
         ("http://127.0.0.1", Endpoint("http", "127.0.0.1", 80, "")),
+        ("https://API.mangopay.com.:8443/x", Endpoint("https", "api.mangopay.com.", 8443, "/x")),
         ("https://[::1]:8443/x", Endpoint("https", "::1", 8443, "/x")),
         ("https://[2001:DB8::0:1]", Endpoint("https", "2001:db8::1", 443, "")),
         ("https://host/a/b/", Endpoint("https", "host", 443, "/a/b")),
@@ -72,7 +73,11 @@ def test_a_url_is_taken_apart(url: str, endpoint: Endpoint) -> None:
         ("https://-host", "host name"),
         ("https://host-", "host name"),
         ("https://a..b", "host name"),
-        ("https://host.", "host name"),
+        ("https://host..", "host name"),
+        ("https://.", "host name"),
+        ("https://127.0.0.1.", "IPv4"),
+        ("https://[::1].", "brackets"),
+        ("https://[fe80::1%25eth0]", "IPv6"),
         ("https://*.host", "host name"),
         ("https://ho%73t", "host name"),
         ("https://" + "a" * 64, "host name"),
@@ -124,6 +129,8 @@ def test_an_endpoint_written_as_a_url_is_read_back(scheme: str, host: str, port:
         ("https://host:443", b"host", "https://host"),
         ("http://host:443", b"host:443", "http://host:443"),
         ("http://host:80", b"host", "http://host"),
+        ("https://api.mangopay.com./x", b"api.mangopay.com", "https://api.mangopay.com"),
+        ("http://host.:8080", b"host:8080", "http://host:8080"),
         ("http://[::1]", b"[::1]", "http://[::1]"),
         ("http://[::1]:8080", b"[::1]:8080", "http://[::1]:8080"),
     ],
@@ -142,6 +149,7 @@ def test_these_hosts_cannot_leave_the_machine(host: str) -> None:
     "host",
     [
         "localhost.example",
+        "localhost.",
         "a.localhost",
         "127.example",
         "127.0.0.1.example",
@@ -158,6 +166,16 @@ def test_hosts_that_only_look_like_loopback_are_none(host: str) -> None:
 def test_an_endpoint_tells_whether_it_is_on_this_machine() -> None:
     assert Endpoint.parse("http://LOCALHOST:1").is_loopback
     assert not Endpoint.parse("http://10.0.0.1:1").is_loopback
+
+
+def test_an_absolute_name_is_resolved_with_its_dot_and_verified_without() -> None:
+    endpoint = Endpoint.parse("https://api.mangopay.com.")
+    assert (endpoint.host, endpoint.name) == ("api.mangopay.com.", "api.mangopay.com")
+    assert parse_authority("proxy.internal.:3128", None) == ("proxy.internal.", 3128)
+    longest = ".".join(["a" * 63] * 3 + ["a" * 61])
+    assert parse_host(f"{longest}.") == f"{longest}."
+    with pytest.raises(ValueError, match="host name"):
+        parse_host(f"{longest}a.")
 
 
 def test_hosts_are_brought_into_one_form() -> None:

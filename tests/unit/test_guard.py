@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.config.addresses import ALLOWED_HOST
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.guard import GuardRules, _host_allowed, check_guard
 
 if TYPE_CHECKING:
     from sidecar.core.layout import RawHeaders
 
-RULES = GuardRules(frozenset({"sidecar", "App.Internal", "10.0.0.7", "fd00::7", "[fd00::8]"}))
+RULES = GuardRules(frozenset({"sidecar", "App.Internal", "10.0.0.7", "fd00::7", "[fd00::8]", "Dotted.internal."}))
 LOCAL = (b"Host", b"localhost:8080")
 
 
@@ -45,6 +46,10 @@ ALLOWED = [
     b"10.0.0.7:8080",
     b"[fd00::7]:8080",
     b"[FD00::8]",
+    b"sidecar.",
+    b"app.Internal.:8080",
+    b"dotted.internal",
+    b"dotted.internal.",
 ]
 
 
@@ -152,6 +157,21 @@ def test_two_hosts_are_a_bad_request(second: bytes, rules: GuardRules) -> None:
     error = refusal((LOCAL, (b"host", second)), rules)
     assert error.code is ErrorCode.BAD_REQUEST
     assert error.close
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [
+        (b"Evil.example:8080", "evil.example"),
+        (b"sidecar.ns.svc.cluster.local.:18080", "sidecar.ns.svc.cluster.local"),
+        (b"localhost.:8080", "localhost"),
+        (b"10.0.0.8:8080", "10.0.0.8"),
+        (b"[FD00::9]:8080", "fd00::9"),
+    ],
+)
+def test_what_the_log_names_can_be_listed_and_is_let_in_then(host: bytes, named: str) -> None:
+    assert refusal(((b"Host", host),)).detail == f"host={named}"
+    check_guard(((b"Host", host),), GuardRules(frozenset({ALLOWED_HOST.parse(named)})))
 
 
 def test_the_log_gets_the_host_short_and_printable() -> None:

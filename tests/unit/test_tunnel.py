@@ -69,6 +69,7 @@ def test_the_answer_may_come_in_pieces(cuts: list[int]) -> None:
     ("status", "words"),
     [
         (407, "answered 407: it wants other credentials"),
+        (401, "answered 401: it wants other credentials"),
         (403, "answered 403: it does not allow this destination"),
         (405, "answered 405: it does not offer CONNECT"),
         (502, "answered 502: it cannot reach the destination itself"),
@@ -81,6 +82,35 @@ def test_a_refusal_is_told_with_its_status_and_meaning(status: int, words: str) 
     answer = b"HTTP/1.1 %d canary\r\nContent-Type: text/html\r\n\r\n<html>canary" % status
     assert refusal(answer).startswith(words)
     assert "canary" not in refusal(answer)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wants"),
+    [
+        ((b"NTLM",), "NTLM"),
+        ((b"Negotiate", b"NTLM"), "NTLM or Negotiate"),
+        ((b"negotiate, ntlm",), "NTLM or Negotiate"),
+        ((b'Digest realm="x", nonce="y", qop="auth"',), "Digest"),
+        ((b'Digest realm="x",algorithm=MD5',), "Digest"),
+        ((b'Basic realm="canary"',), ""),
+        ((b"NTLM", b'Basic realm="x"'), ""),
+        ((b'Digest realm="x", Basic realm="x"',), ""),
+        ((b"Canary",), ""),
+        ((b"realm=Digest",), ""),
+        ((b'Canary realm="NTLM"',), ""),
+        ((b"",), ""),
+        ((), ""),
+    ],
+)
+@pytest.mark.parametrize("status", [401, 407])
+def test_a_proxy_that_wants_more_than_a_password_is_told_as_such(
+    headers: tuple[bytes, ...], wants: str, status: int
+) -> None:
+    lines = b"".join(b"Proxy-Authenticate: %b\r\n" % each for each in headers)
+    said = refusal(b"HTTP/1.1 %d Canary\r\n%b\r\n" % (status, lines))
+    expected = f"it wants {wants} authentication, and the sidecar knows Basic only" if wants else "other credentials"
+    assert expected in said
+    assert "anary" not in said
 
 
 @pytest.mark.parametrize(

@@ -212,14 +212,16 @@ async def test_packets_are_dropped(full_port: int) -> None:
 # --- egress proxy ----------------------------------------------------------------------------------------------------
 
 
-def refusal(status: int) -> bytes:
-    return f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode()
+def refusal(status: int, headers: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n%b\r\n" % (status, headers)
 
 
 @pytest.mark.parametrize(
     ("proxy", "code"),
     [
         (ForwardProxy(credentials="me:secret-of-the-proxy"), "egress_credentials"),
+        (ForwardProxy(answer=refusal(401)), "egress_credentials"),
+        (ForwardProxy(answer=refusal(407, b"Proxy-Authenticate: NTLM\r\n")), "egress_authentication"),
         (ForwardProxy(answer=refusal(403)), "egress_forbidden"),
         (ForwardProxy(answer=refusal(504)), "egress_cannot_reach"),
         (ForwardProxy(answer=refusal(405)), "egress_no_proxy"),

@@ -114,6 +114,15 @@ async def test_an_unknown_ca_behind_an_egress_proxy_is_named(stage: Stage, stran
     assert stage.mangopay.heads == []
 
 
+@pytest.mark.parametrize("key", ["tls_ca_file", "tls_extra_ca_file"])
+async def test_an_issuing_ca_that_is_named_is_enough(stage: Stage, key: str) -> None:
+    issuing = stage.authority.create_child_ca()
+    issuing.cert_pem.write_to_path(stage.files.ca)
+    given = {"tls_ca_file": "", key: str(stage.files.ca)}
+    checked = await stage.check(ServerContext.make(issuing.issue_cert(ADDRESS)), **given)
+    assert (checked.status, checked.failures) == (0, [])
+
+
 async def test_an_unknown_ca_is_named(stage: Stage, stranger: trustme.CA) -> None:
     context = ServerContext.make(stranger.issue_cert(ADDRESS))
     checked = await stage.check(context)

@@ -126,13 +126,36 @@ async def test_an_address_of_another_machine_is_told(listeners: Listeners) -> No
 
 
 async def test_a_name_that_cannot_be_resolved_is_told(listeners: Listeners, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def unknown(*_: object, **__: object) -> None:
+    def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror
 
-    if isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):  # uvloop's methods cannot be replaced
-        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(ListenError, match=r"host no-such-host\.invalid cannot be resolved: set SIDECAR_LISTEN_HOST"):
         await listeners.open_tcp(["no-such-host.invalid"], 0, Goodbye)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "served"),
+    [
+        (["0.0.0.0"], ["IPv4 only: name :: besides for IPv6"]),
+        (["::"], ["IPv6 only: name 0.0.0.0 besides for IPv4"]),
+        (["0.0.0.0", "::"], []),
+        (["127.0.0.1"], []),
+    ],
+)
+async def test_every_address_is_every_address_of_one_family(
+    listeners: Listeners, hosts: list[str], served: list[str]
+) -> None:
+    await listeners.open_tcp(hosts, 0, Goodbye)
+    assert [bound.one_family for bound in listeners.of_one_family] == served
+    port = listeners.bound[0].port
+    assert port is not None
+    for here, family in (("127.0.0.1", "0.0.0.0"), ("::1", "::")):
+        try:
+            reached = await _served((here, port))
+        except ConnectionRefusedError:
+            reached = False
+        assert reached == (family in hosts or here in hosts)
 
 
 async def test_a_name_that_means_both_families_is_listened_on_in_both(listeners: Listeners) -> None:

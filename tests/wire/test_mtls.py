@@ -16,8 +16,9 @@ from sidecar.config import Tls
 from sidecar.core.certificate import Defect
 from sidecar.core.secret import Secret
 from sidecar.lifecycle import EXIT_BAD_CONFIG, StartError
+from sidecar.network.trust import TlsFileError
 from sidecar.runtime import SystemClock
-from sidecar.upstream.tls import TlsFileError, load_trust
+from sidecar.upstream.tls import load_trust
 from tests.support.app import App, request_bytes, running_app
 from tests.support.certificates import (
     ADDRESS,

@@ -19,16 +19,20 @@ from sidecar.core.endpoint import Endpoint
 from sidecar.core.oauth import EDGE_PAGE, Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
 from sidecar.core.resend import FailureKind
 from sidecar.core.secret import Secret
+from sidecar.network.resolver import look_up
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.tls_layer import TlsLayer
 from tests.support.canary import CANARY_API_KEY as KEY
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
+from tests.support.upstreams import ScriptedNames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from sidecar.network.resolver import Addresses
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -92,6 +96,30 @@ def dialer(url: str, tls: ssl.SSLContext | None = None) -> Dialer:
     if tls is None and endpoint.scheme == "https":
         tls = ssl.create_default_context()
     return Dialer(endpoint, connect_timeout=5.0, ssl_context=tls)
+
+
+async def test_an_ipv6_address_is_an_address_like_others() -> None:
+    endpoint = TokenEndpoint(GOOD)
+    server = await asyncio.start_server(endpoint.serve, "::1", 0)
+    port = server.sockets[0].getsockname()[1]
+    result = await fetcher(f"http://[::1]:{port}/x").fetch()
+    server.close()
+    await server.wait_closed()
+    assert isinstance(result, Fetched)
+    assert f"Host: [::1]:{port}\r\n".encode() in endpoint.requests[0]
+
+
+async def test_an_absolute_name_has_no_dot_in_host() -> None:
+    async def resolve(host: str, port: int) -> Addresses:
+        assert host == "api.test."
+        return look_up("127.0.0.1", port, socket.AI_NUMERICHOST)
+
+    async with serving(GOOD) as endpoint:
+        port = endpoint.url.rpartition(":")[2]
+        absolute = Endpoint.parse(f"http://api.test.:{port}")
+        dialer = Dialer(absolute, connect_timeout=5.0, ssl_context=None, names=ScriptedNames(resolve))
+        assert isinstance(await Fetcher(absolute, "acme", Secret(KEY), FakeClock(), dialer=dialer).fetch(), Fetched)
+        assert f"Host: api.test:{port}\r\n".encode() in endpoint.requests[0]
 
 
 async def fetch_from(reply: bytes) -> FetchResult:

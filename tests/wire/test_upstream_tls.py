@@ -7,21 +7,27 @@ import contextlib
 import datetime as dt
 import os
 import shutil
+import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from msgspec.structs import replace
 
+from sidecar.config import Tls
 from sidecar.core.resend import Failure, FailureKind, Sent
+from sidecar.network.resolver import look_up
 from sidecar.upstream.errors import UpstreamFailure
-from sidecar.upstream.tls import client_context
+from sidecar.upstream.tls import client_context, load_trust
 from sidecar.upstream.tls_layer import TlsLayer
 from tests.support.upstreams import OK, Peer, Upstream, answering, client_of, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from sidecar.network.resolver import Addresses
 
 pytestmark = pytest.mark.any_loop
 
@@ -45,6 +51,43 @@ def proving(certificate: trustme.LeafCert) -> ssl.SSLContext:
     certificate.configure_cert(context)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
+
+
+@pytest.mark.parametrize("key", ["ca_file", "extra_ca_file"])
+@pytest.mark.parametrize("named", ["issuing CA", "root", "server's own"])
+async def test_a_certificate_that_a_file_names_is_trusted_whoever_signed_it(
+    key: str, named: str, tmp_path: Path
+) -> None:
+    """A company hands out its issuing CA, not the root (X509_V_FLAG_PARTIAL_CHAIN)."""
+    root = trustme.CA()
+    issuing = root.create_child_ca()
+    certificate = issuing.issue_cert("localhost")
+    pem = {"issuing CA": issuing.cert_pem, "root": root.cert_pem, "server's own": certificate.cert_chain_pems[0]}
+    pem[named].write_to_path(tmp_path / "ca.pem")
+    trust = load_trust(replace(Tls(), **{key: tmp_path / "ca.pem"}), NOW.timestamp())
+    async with serve(answering(OK), ssl_context=proving(certificate)) as upstream:
+        async with client_of(upstream, ssl_context=trust.context) as client:
+            await client.call()
+    async with serve(answering(OK), ssl_context=proving(trustme.CA().issue_cert("localhost"))) as stranger:
+        async with client_of(stranger, ssl_context=trust.context) as client:
+            with pytest.raises(UpstreamFailure):
+                await client.call()
+        assert stranger.requests == []
+
+
+async def test_an_absolute_name_is_resolved_with_its_dot_and_verified_without(authority: trustme.CA) -> None:
+    server, asked = proving(authority.issue_cert("api.mangopay.test")), list[str | None]()
+    server.sni_callback = lambda _, name, __: asked.append(name)
+
+    async def resolve(host: str, port: int) -> Addresses:
+        asked.append(host)
+        return look_up("127.0.0.1", port, socket.AI_NUMERICHOST)
+
+    async with serve(answering(OK), ssl_context=server) as upstream:
+        upstream.address = "api.mangopay.test."
+        async with client_of(upstream, ssl_context=trusting(authority), resolve=resolve) as client:
+            await client.call()
+    assert asked == ["api.mangopay.test.", "api.mangopay.test"]
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

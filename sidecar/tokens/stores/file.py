@@ -22,7 +22,7 @@ import time
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -31,13 +31,15 @@ from sidecar.config import ConfigError
 from sidecar.config.errors import shown
 from sidecar.core.diagnosis import Cause
 from sidecar.core.shared_document import LONGEST
+from sidecar.threads import DaemonThreads, NoThreadError
 from sidecar.tokens.stores.backend import Snapshot, StoreError
-from sidecar.tokens.stores.detached import Detached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sidecar.core.clock import Clock
+
+T = TypeVar("T")
 
 #: Bytes: some accounts' documents.
 _MOST: Final = 8 * LONGEST
@@ -45,6 +47,8 @@ _MOST: Final = 8 * LONGEST
 _LOCK_TIMEOUT: Final = 0.8
 _LOCK_PAUSE: Final = 0.005
 _MODE: Final = 0o600
+#: Calls that may hang at the same time. Both credentials' operations and lease renewals need fewer.
+MOST_THREADS: Final = 8
 
 _log = structlog.get_logger()
 
@@ -96,26 +100,26 @@ class FileBackend:
         self._new: Final = path.with_name(f"{path.name}.new")
         self._lock: Final = path.with_name(f"{path.name}.lock")
         self._rejected: Final = path.with_name(f"{path.name}.rejected")
-        self._detached: Final = Detached()
+        self._threads: Final = DaemonThreads("store", MOST_THREADS)
 
     async def read(self, name: str) -> Snapshot:
         """Return what is kept under ``name``. Raises StoreError."""
-        found = await self._detached.run(self._look)
+        found = await self._run(self._look)
         if not isinstance(found, _Unfit):
             return self._snapshot(found, name)
-        settled, unfit = await self._detached.run(self._settle)
+        settled, unfit = await self._run(self._settle)
         self._tell(unfit)
         return self._snapshot(settled, name)
 
     async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
         """Put ``after`` in place of ``before``, see Backend. Raises StoreError."""
-        swapped, snapshot, unfit = await self._detached.run(partial(self._swap, name, before, after, keep))
+        swapped, snapshot, unfit = await self._run(partial(self._swap, name, before, after, keep))
         self._tell(unfit)
         return swapped, snapshot
 
     async def probe(self) -> None:
         """Write the file as it is. Raises StoreError."""
-        self._tell(await self._detached.run(self._rewrite))
+        self._tell(await self._run(self._rewrite))
 
     async def rest(self) -> None:
         """Nothing is kept open."""
@@ -125,9 +129,15 @@ class FileBackend:
 
     async def inspect(self) -> None:
         """Look at the file as it lies there, and change nothing. Raises StoreError."""
-        found = await self._detached.run(self._look)
+        found = await self._run(self._look)
         if isinstance(found, _Unfit):
             raise StoreError(f"{found.why}: a sidecar of this user would set it aside", Cause.STORE_NOT_OURS)
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        try:
+            return await self._threads.run(call)
+        except NoThreadError:
+            raise StoreError("does not come back from what it was asked before") from None
 
     def _tell(self, unfit: _Unfit | None) -> None:
         if unfit is not None:

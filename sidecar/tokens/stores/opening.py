@@ -60,4 +60,4 @@ def make_backend(config: Config, clock: Clock) -> tuple[Backend, Sealing]:
             "is a Redis URL, and the package cryptography is not installed",
             "pip install 'mangopay-sidecar[redis]'",
         ) from None
-    return RedisBackend(place.url), sealing
+    return RedisBackend(place.url, config.tls), sealing

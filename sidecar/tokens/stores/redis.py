@@ -13,8 +13,10 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
-from sidecar.config import ConfigError
+from sidecar.config import ConfigError, Tls
 from sidecar.core.diagnosis import Cause
+from sidecar.core.verification import verdict_of
+from sidecar.network.resolver import Resolver
 from sidecar.tokens.stores.backend import TIMEOUT, Snapshot, StoreError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import ConnectionPool
 
     from sidecar.core.secret import Secret
+    from sidecar.network.resolver import Names
 
 #: Compare and swap; an empty string stands for nothing. Answers whether it swapped, what is there otherwise, and TIME.
 _SWAP: Final = """
@@ -84,8 +87,11 @@ class RedisBackend:
 
     kind: Final = "redis"
 
-    def __init__(self, url: Secret) -> None:
-        """``url`` is read as redis-py reads it. Raises ConfigError, without the URL."""
+    def __init__(self, url: Secret, tls: Tls | None = None, *, names: Names | None = None) -> None:
+        """``url`` is read as redis-py reads it; ``tls`` says whom to trust besides, ``names`` resolves the host.
+
+        Raises ConfigError, without the URL.
+        """
         try:
             from redis import exceptions
             from redis.asyncio import Redis
@@ -95,7 +101,7 @@ class RedisBackend:
                 "is a Redis URL, and the package redis is not installed",
                 "pip install 'mangopay-sidecar[redis]'",
             ) from None
-        pool = _make_pool(url)
+        pool = _make_pool(url, names or Resolver("the store"), tls or Tls())
         options = pool.connection_kwargs
         self.place: Final = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0)}"
         self._exceptions: Final = exceptions
@@ -150,7 +156,7 @@ class RedisBackend:
             return StoreError(_SLOW)
         if isinstance(error, self._exceptions.ConnectionError):
             cause = error.__cause__ or error.__context__
-            if isinstance(cause, OSError):
+            if isinstance(cause, OSError | UnicodeError | ConfigError):
                 return _explain_network(cause)
             is_full = "max number" in str(error)
             return StoreError("has no connection left (maxclients)" if is_full else "closed the connection")
@@ -162,14 +168,14 @@ class RedisBackend:
         return StoreError(f"failed: {type(error).__name__}")
 
 
-def _make_pool(url: Secret) -> ConnectionPool:
+def _make_pool(url: Secret, names: Names, tls: Tls) -> ConnectionPool:
     """Read the URL. Raises ConfigError without it: it may hold a password."""
-    from redis.asyncio.connection import ConnectionPool, parse_url
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
 
-    text = url.reveal()
+    from sidecar.tokens.stores.redis_connection import make_pool
+
     unusable = ConfigError(
         "token.store",
         "is no URL that the Redis client can use",
@@ -177,20 +183,20 @@ def _make_pool(url: Secret) -> ConnectionPool:
         "behind a ? are those of redis-py, those of TLS with rediss:// only",
     )
     try:
-        database = unquote(urlsplit(text).path)
-        options: dict[str, Any] = {
-            **parse_url(text),
+        database = unquote(urlsplit(url.reveal()).path)
+        pool = make_pool(
+            url.reveal(),
+            names,
+            tls,
             # Not for the URL to say. Whoever asks sets a limit, and decides whether to try again. CLIENT SETINFO would
             # be two more commands for each connection, and two refusals in the server's ACL log.
-            "protocol": 2,
-            "decode_responses": False,
-            "driver_info": None,
-            "socket_timeout": _LAST_RESORT,
-            "socket_connect_timeout": _LAST_RESORT,
-            "retry": Retry(NoBackoff(), 0),
-        }
-        pool = ConnectionPool(**options)
-        pool.make_connection()  # type: ignore[no-untyped-call] # looks at the parameters, and connects to nothing
+            protocol=2,
+            decode_responses=False,
+            driver_info=None,
+            socket_timeout=_LAST_RESORT,
+            socket_connect_timeout=_LAST_RESORT,
+            retry=Retry(NoBackoff(), 0),
+        )
     except (ValueError, TypeError, AttributeError, RedisError, OSError):
         raise unusable from None
     if not _DATABASE.fullmatch(database):
@@ -198,14 +204,16 @@ def _make_pool(url: Secret) -> ConnectionPool:
     return pool
 
 
-def _explain_network(error: OSError) -> StoreError:
+def _explain_network(error: OSError | UnicodeError | ConfigError) -> StoreError:
+    if isinstance(error, ConfigError):
+        return StoreError(f"cannot be verified: {error}", Cause.STORE_NOT_TRUSTED)
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = f"shows a certificate that is not trusted: {error.verify_message}"
-        return StoreError(why, Cause.STORE_NOT_TRUSTED)
+        why = verdict_of(getattr(error, "verify_code", 0), getattr(error, "verify_message", "")).what
+        return StoreError(f"shows a certificate that is not trusted: {why}", Cause.STORE_NOT_TRUSTED)
     if isinstance(error, ssl.SSLError):
         why = f"breaks off the TLS handshake: {(error.reason or 'no reason given').lower()}"
         return StoreError(why, Cause.STORE_NOT_TRUSTED)
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, socket.gaierror | UnicodeError):
         return StoreError("cannot be found: its host name cannot be resolved")
     if isinstance(error, ConnectionRefusedError):
         return StoreError("cannot be reached: connection refused")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.core.name_record import KEPT
 from tests.support.app import App, Pair, running_app, running_pair
+from tests.support.clock import FakeClock
 from tests.support.emulator import new_emulator, running_emulator
 from tests.wire.faults.support import METHODS, gauges, meet, timed_pair, until, warm
 
@@ -118,17 +120,17 @@ class Names:
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
     """Resolve NAME as the test says."""
     names = Names()
-    real = asyncio.BaseEventLoop.getaddrinfo
+    real = socket.getaddrinfo
 
-    async def getaddrinfo(self: Any, host: Any, port: Any, **options: Any) -> Any:
+    def getaddrinfo(host: Any, port: Any, *args: Any, **options: Any) -> Any:
         if host != NAME:
-            return await real(self, host, port, **options)
+            return real(host, port, *args, **options)
         names.asked += 1
         if not names.addresses:
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
         return [(family(each), socket.SOCK_STREAM, 6, "", (each, port)) for each in names.addresses]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     return names
 
 
@@ -140,17 +142,24 @@ async def call(app: App) -> int:
     return (await app.call("POST", "/__emulator__/echo", b"{}")).status
 
 
-async def test_every_new_connection_asks_the_resolver_again(names: Names) -> None:
+async def test_new_connections_share_an_answer_for_some_seconds(names: Names) -> None:
     names.addresses = ["127.0.0.1"]
-    async with running_emulator() as emulator, running_app(f"http://{NAME}:{emulator.port}") as app:
-        assert await call(app) == 200
-        asked = names.asked
-        assert await call(app) == 200
-        assert names.asked == asked, "a connection that is there needs no name"
+    clock = FakeClock()
+
+    async def call_anew(app: App, emulator: Emulator) -> int:
         emulator.close_connections()
         await until(lambda: not emulator._connections)
+        return await call(app)
+
+    async with running_emulator() as emulator, running_app(f"http://{NAME}:{emulator.port}", clock) as app:
         assert await call(app) == 200
-        assert names.asked == asked + 1
+        assert await call_anew(app, emulator) == 200
+        assert names.asked == 1
+        await clock.advance(KEPT)
+        assert await call(app) == 200
+        assert names.asked == 1, "a connection that is there needs no name"
+        assert await call_anew(app, emulator) == 200
+        assert names.asked == 2
 
 
 async def test_a_server_that_moved_is_found(names: Names) -> None:
@@ -183,9 +192,11 @@ async def running_on(host: str, port: int) -> AsyncIterator[Emulator]:
 
 async def test_a_name_that_cannot_be_resolved_is_not_sent(names: Names) -> None:
     names.addresses = ["127.0.0.1"]
-    async with running_emulator() as emulator, running_app(f"http://{NAME}:{emulator.port}") as app:
+    clock = FakeClock()
+    async with running_emulator() as emulator, running_app(f"http://{NAME}:{emulator.port}", clock) as app:
         pair = Pair(app, emulator)
         await until(lambda: pair.token_requests)
+        await clock.advance(KEPT)
         names.addresses = []
         asked = names.asked
         fate = await meet(pair, "POST")

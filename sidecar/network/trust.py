@@ -1,0 +1,94 @@
+"""Whose certificates are trusted, for every TLS connection out of the sidecar."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from sidecar.config import ConfigError
+from sidecar.config.errors import Unfit, shown
+from sidecar.config.secret_file import read_bounded
+from sidecar.core.certificate import Defect
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sidecar.config import Tls
+
+#: The keys of section [tls] that name certificates to be trusted.
+AUTHORITIES: Final = ("ca_file", "extra_ca_file")
+#: Bytes. The store of a whole operating system has some 250,000.
+_MAX_FILE: Final = 4 * 1024 * 1024
+
+
+class TlsFileError(ConfigError):
+    """A file that TLS needs is no good; ``str()`` is one line: the key and file, what is wrong, the mend."""
+
+    def __init__(self, setting: str, path: Path, defect: Defect, what: str, mend: str) -> None:
+        super().__init__(f"tls.{setting}: {shown(path)}", what, mend)
+        #: Without its section: ``client_cert_file``.
+        self.setting: Final = setting
+        self.defect: Final = defect
+
+
+def verifying_context(*, system_store: bool) -> ssl.SSLContext:
+    """Make a client's context: certificate and name verified, TLS 1.2 or later.
+
+    ``ssl.create_default_context`` is not used because it would write session
+    keys to the file that the environment variable ``SSLKEYLOGFILE`` names.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # certificate required, host name checked
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # A renegotiation could change who is on the other side after it was verified.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if system_store:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    return context
+
+
+def trust_named(context: ssl.SSLContext) -> None:
+    """Trust each certificate that is loaded into ``context`` by itself, also where another one signed it.
+
+    A company often hands out its issuing CA, not the root (X509_V_FLAG_PARTIAL_CHAIN).
+    """
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+def store_context(tls: Tls) -> ssl.SSLContext:
+    """Make the context for a token store: what section [tls] trusts, read anew. Raises TlsFileError."""
+    context = verifying_context(system_store=tls.ca_file is None)
+    for setting in AUTHORITIES:
+        path: Path | None = getattr(tls, setting)
+        if path is not None:
+            load_authorities(context, setting, path, read_file(setting, path)[0])
+    return context
+
+
+def load_authorities(context: ssl.SSLContext, setting: str, path: Path, content: bytes) -> None:
+    """Trust the certificates of ``content``, which ``tls.<setting>`` names. Raises TlsFileError."""
+    try:
+        context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError) as error:  # ValueError: there is nothing at all
+        what = f"holds no CA certificates that can be read ({reason(error)})"
+        mend = "it must hold one or several certificates in PEM"
+        raise TlsFileError(setting, path, Defect.NO_CERTIFICATE, what, mend) from None
+    trust_named(context)
+
+
+def read_file(setting: str, path: Path) -> tuple[bytes, bool]:
+    """Return what is in a file that TLS needs, and whether everybody may read it. Raises TlsFileError."""
+    try:
+        content, world_readable = read_bounded(path, _MAX_FILE)
+    except Unfit as unfit:
+        raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit), "name a readable PEM file") from None
+    if len(content) > _MAX_FILE:
+        what = f"is larger than {_MAX_FILE} bytes"
+        raise TlsFileError(setting, path, Defect.UNREADABLE, what, "name a PEM file")
+    return content, world_readable
+
+
+def reason(error: Exception) -> str:
+    """Name what OpenSSL or the system found, in their own fixed words."""
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "").lower().replace("_", " ") or "not PEM"
+    return "not PEM" if isinstance(error, ValueError) else type(error).__name__
