@@ -156,7 +156,7 @@ def fetch_ended(state: State, result: FetchResult, now: float, roll: float) -> S
             return replace(state, lockout=lockout, failures=0, retry_at=_NEVER)
         case Refused():
             return _refused(state, fetch, result, now, roll)
-        case Transient():
+        case _:  # Transient
             return _failed(state, fetch, result, now, roll)
 
 
