@@ -156,7 +156,7 @@ def fetch_ended(state: State, result: FetchResult, now: float, roll: float) -> S
             return replace(state, lockout=lockout, failures=0, retry_at=_NEVER)
         case Refused():
             return _refused(state, fetch, result, now, roll)
-        case Transient():
+        case _:  # Transient
             return _failed(state, fetch, result, now, roll)
 
 
@@ -200,7 +200,10 @@ def _locked_out(latch: Latch | None, fetch: Fetch, result: LockedOut, now: float
         return _latched(LOCKOUT, 0, now, now, result.retry_after, roll)
     if not fetch.probe:
         # Sent before the account was known to be locked: the same lockout, told twice.
-        return replace(latch, until=max(latch.until, now + _honoured(result.retry_after, LATCH_RETRY_AFTER_LIMIT)))
+        # After its pause that is news: the account is locked still, so the same pause begins again.
+        least = LATCH_BACKOFF.delay(latch.count, roll) if now >= latch.until else 0.0
+        pause = max(least, _honoured(result.retry_after, LATCH_RETRY_AFTER_LIMIT))
+        return replace(latch, until=max(latch.until, now + pause))
     return _latched(LOCKOUT, latch.count, latch.since, now, result.retry_after, roll)
 
 

@@ -183,6 +183,14 @@ def test_of_a_lockout_that_is_told_twice_the_longer_pause_holds(first: float, se
     assert (told.until, told.count) == (NOW + 2000.0, 1)
 
 
+def test_a_lockout_that_is_told_once_more_after_its_pause_begins_the_pause_again() -> None:
+    lockout = after(State(), LOCKED).lockout
+    assert lockout is not None
+    other = states.lockout_changed(states.fetch_begun(State(), NOW), lockout)
+    told = states.fetch_ended(other, LOCKED, lockout.until, 0.5).lockout
+    assert told == replace(lockout, until=lockout.until + 30)
+
+
 def test_a_token_for_a_request_sent_before_the_lockout_was_known_does_not_end_it() -> None:
     lockout = after(State(), LOCKED).lockout
     other = states.lockout_changed(states.fetch_begun(State(), NOW), lockout)
