@@ -17,6 +17,10 @@ def test_pauses_double_up_to_the_limit(failures: int, seconds: float) -> None:
     assert Backoff(first=0.5, limit=30.0).delay(failures, 0.3) == seconds
 
 
+def test_a_pause_without_a_limit_ends_to_double_before_it_is_too_large_for_a_float() -> None:
+    assert Backoff(first=1.0, limit=float("inf")).delay(10_000, 0.5) == 2.0**32
+
+
 @pytest.mark.parametrize(("roll", "seconds"), [(0.0, 24.0), (0.5, 30.0), (1.0, 36.0)])
 def test_a_pause_is_spread_around_its_length(roll: float, seconds: float) -> None:
     assert Backoff(first=30.0, limit=900.0, spread=0.2).delay(1, roll) == pytest.approx(seconds)
