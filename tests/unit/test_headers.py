@@ -276,3 +276,9 @@ def test_lines_are_chosen_by_the_index_that_the_caller_has() -> None:
     raw: RawHeaders = ((b"Connection", b"close"), (b"X-A", b"1"))
     assert filter_request_headers(raw, layout_of(raw)) == ((b"X-A", b"1"),)
     assert filter_request_headers(raw, layout_of(((b"X-B", b""), (b"X-A", b"")))) == raw
+
+
+def test_an_option_that_names_no_field_removes_none() -> None:
+    """``close`` is an option of the connection; a field that happens to have that name is an app's own."""
+    raw: RawHeaders = ((b"Connection", b"close"), (b"Close", b"1"))
+    assert filter_request_headers(raw) == ((b"Close", b"1"),)
