@@ -35,12 +35,12 @@ def main(url: str, calls: str, ca_file: str | None = None) -> None:
             else http.client.HTTPSConnection(parts.netloc, timeout=20, context=context)
         )
         connection.request("GET", parts.path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
+        response = connection.getresponse()
+        body = response.read()
         connection.close()
         took.append((time.perf_counter() - begun) * 1e6)
-        if answer.status != 200 or not body:
-            sys.exit(f"status {answer.status}")
+        if response.status != 200 or not body:
+            sys.exit(f"status {response.status}")
     print(json.dumps({"took_us": took[1:], "cpu_us": (time.process_time() - used) * 1e6 / int(calls)}))
 
 

@@ -40,8 +40,8 @@ class Running:
     peer: Peer
     child: Child
     port: int
-    #: From its start to its first answer, in seconds.
-    first_answer: float
+    #: From its start to its first response, in seconds.
+    first_response: float
     directory: Path
 
     def empty_logs(self) -> None:
@@ -73,12 +73,12 @@ class Bench:
     def running(
         self, peer: Peer, environ: dict[str, str] | None = None, *, upstream_port: int | None = None
     ) -> Iterator[Running]:
-        """Start a peer in a directory of its own. Raises ChildError if no right answer comes."""
+        """Start a peer in a directory of its own. Raises ChildError if no right response comes."""
         site = self.site(peer.name, upstream_port)
         launch = peer.launch(site)
         launch = dataclasses.replace(launch, environ=launch.environ | (environ or {}))
         with Child(peer.name, launch, core=self.cores.peer, directory=site.directory) as child:
-            yield Running(peer, child, site.port, _first_answer(child, site.port), site.directory)
+            yield Running(peer, child, site.port, _first_response(child, site.port), site.directory)
         shutil.rmtree(site.directory)
 
     def call_directly(self, calls: Calls, *, seconds: float, warm_up: float) -> dict[str, float]:
@@ -116,7 +116,7 @@ class Bench:
         return wrk.make_calls(work, core=core, wrk=self.wrk, directory=self.directory, calls=self.upstream.calls)
 
 
-def _first_answer(child: Child, port: int) -> float:
+def _first_response(child: Child, port: int) -> float:
     request = f"GET {USER} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n".encode()
     end = child.begun + _START
     said = "no connection was accepted"
@@ -125,11 +125,11 @@ def _first_answer(child: Child, port: int) -> float:
         try:
             with socket.create_connection(("127.0.0.1", port), 5) as connection:
                 connection.sendall(request)
-                answer = b"".join(iter(lambda: connection.recv(65536), b""))
+                response = b"".join(iter(lambda: connection.recv(65536), b""))
         except OSError:
             time.sleep(0.001)
             continue
-        head, _, body = answer.partition(b"\r\n\r\n")
+        head, _, body = response.partition(b"\r\n\r\n")
         if head.startswith(b"HTTP/1.1 200") and len(body) == SMALL:
             return time.perf_counter() - child.begun
         if head:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.emulator.ledger import Entry
-    from tests.support.raw_client import RawAnswer
+    from tests.support.raw_client import ReceivedResponse
 
-#: One of each kind: lost before execution, lost after it, no answer at all, an answer cut in half.
+#: One of each kind: lost before execution, lost after it, no response at all, a response cut in half.
 FAULTS: Final = ("reset=before", "reset=after", "hang=after", "truncate")
 TARGET: Final = "/v2.01/acme/users/natural"
 
@@ -54,7 +54,7 @@ class Told:
     number: int
     body: bytes
     key: str | None
-    #: 0 if the answer was cut off, so that nothing was told but that.
+    #: 0 if the response was cut off, so that nothing was told but that.
     status: int = 0
     outcome: str | None = None
     recovered: str | None = None
@@ -156,17 +156,17 @@ async def _send(client: RawClient, post: Told) -> bool:
     head = "\r\n".join([f"POST {TARGET} HTTP/1.1", *headers, "", ""]).encode()
     await client.send(head + post.body)
     try:
-        answer = await client.answer()
+        response = await client.response()
     except (EOFError, ConnectionError):
         return False
-    post.status = answer.status
-    post.outcome = _header(answer, "X-Sidecar-Outcome")
-    post.recovered = _header(answer, "X-Sidecar-Recovered")
-    return answer.header("Connection") is None
+    post.status = response.status
+    post.outcome = _header(response, "X-Sidecar-Outcome")
+    post.recovered = _header(response, "X-Sidecar-Recovered")
+    return response.header("Connection") is None
 
 
-def _header(answer: RawAnswer, name: str) -> str | None:
-    value = answer.header(name)
+def _header(response: ReceivedResponse, name: str) -> str | None:
+    value = response.header(name)
     return None if value is None else value.decode()
 
 

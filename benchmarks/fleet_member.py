@@ -20,11 +20,11 @@ import uvloop
 
 from sidecar.config import Config, load
 from sidecar.core.errors import SidecarError
-from sidecar.core.shared_token import LEASE, LONGEST_LEASE
+from sidecar.core.tokens.shared_token import LEASE, LONGEST_LEASE
 from sidecar.runtime import SystemClock, Tasks
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.tokens.manager import TokenManager
-from sidecar.tokens.stores.backend import Snapshot
+from sidecar.tokens.stores.backend import StoredContent
 from sidecar.tokens.stores.opening import make_backend, name_of
 from sidecar.tokens.stores.source import SharedSource
 from sidecar.tokens.stores.store import Store
@@ -34,8 +34,8 @@ from tests.support.raw_client import RawClient
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
-    from sidecar.core.token_state import Token
-    from sidecar.core.unauthorized import Burn
+    from sidecar.core.tokens.state import Token
+    from sidecar.core.tokens.unauthorized import ResendPermit
     from sidecar.tokens.stores.backend import Backend
 
 PATH: Final = "/v2.01/acme/clients"
@@ -73,15 +73,15 @@ class FastBackend:
         self.kind, self.place = backend.kind, backend.place
         self.probe, self.inspect, self.rest, self.close = backend.probe, backend.inspect, backend.rest, backend.close
 
-    async def read(self, name: str) -> Snapshot:
+    async def read(self, name: str) -> StoredContent:
         return self._fast(await self._backend.read(name))
 
-    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
+    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, StoredContent]:
         swapped, snapshot = await self._backend.swap(name, before, after, keep)
         return swapped, self._fast(snapshot)
 
-    def _fast(self, snapshot: Snapshot) -> Snapshot:
-        return Snapshot(snapshot.content, self._origin + (snapshot.now - self._origin) * self._speed)
+    def _fast(self, snapshot: StoredContent) -> StoredContent:
+        return StoredContent(snapshot.content, self._origin + (snapshot.now - self._origin) * self._speed)
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Counts:
     """What this process saw since it was last asked."""
 
     calls: int = 0
-    #: By what came instead of an answer.
+    #: By what came instead of a response.
     failed: Counter[str] = field(default_factory=Counter)
     longest: float = 0.0
 
@@ -211,7 +211,7 @@ class Process:
         if status != 200:
             self.counts.failed[f"status {status}"] += 1
 
-    async def _resend(self, member: Member, burn: Burn, deadline: float) -> int:
+    async def _resend(self, member: Member, burn: ResendPermit, deadline: float) -> int:
         manager, status = member.manager, 0
         try:
             token = await manager.take(deadline, newer_than=burn.generation)
@@ -235,7 +235,7 @@ class Process:
         authorization = ("Authorization", f"Bearer {token.value.reveal()}")
         try:
             await client.send(request_bytes("GET", PATH, headers=(authorization,)))
-            status = (await client.answer()).status
+            status = (await client.response()).status
         except BaseException:
             client.close()
             raise
@@ -254,16 +254,16 @@ async def serve() -> None:
     print(json.dumps({"members": given["count"]}), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         command = json.loads(line)
-        answer: dict[str, Any] = {}
+        response: dict[str, Any] = {}
         if command["do"] == "start":
-            answer = await process.start(command["timeout"])
+            response = await process.start(command["timeout"])
         elif command["do"] == "call":
             process.call_steadily(command["rate"])
         elif command["do"] == "report":
-            answer = process.report()
+            response = process.report()
         elif command["do"] == "close":
             await process.close()
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(response), flush=True)
 
 
 if __name__ == "__main__":

@@ -92,8 +92,8 @@ class Fleet:
             self._processes.append(process)
             self._send(process, settings)
         await asyncio.gather(*(self._answer(process) for process in self._processes))
-        answers = await self._tell(do="start", timeout=PATIENCE)
-        return {**_added(answers), "seconds": max(answer["seconds"] for answer in answers)}
+        responses = await self._tell(do="start", timeout=PATIENCE)
+        return {**_added(responses), "seconds": max(response["seconds"] for response in responses)}
 
     async def call(self, rate: float) -> None:
         """Have all managers together make ``rate`` calls a second."""
@@ -101,8 +101,8 @@ class Fleet:
 
     async def report(self) -> dict[str, Any]:
         """Tell what they saw since the last time."""
-        answers = await self._tell(do="report")
-        return {**_added(answers), "longest": max(answer["longest"] for answer in answers)}
+        responses = await self._tell(do="report")
+        return {**_added(responses), "longest": max(response["longest"] for response in responses)}
 
     async def close(self) -> None:
         """End in order."""
@@ -133,17 +133,17 @@ class Fleet:
     async def _answer(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
         assert process.stdout is not None
         async with asyncio.timeout(PATIENCE + 60):
-            answer: dict[str, Any] = json.loads(await process.stdout.readline())
-            return answer
+            response: dict[str, Any] = json.loads(await process.stdout.readline())
+            return response
 
 
-def _added(answers: list[dict[str, Any]]) -> dict[str, Any]:
+def _added(responses: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up what the processes said."""
     total: dict[str, Any] = {
-        name: sum((Counter(answer.get(name, {})) for answer in answers), Counter())
+        name: sum((Counter(response.get(name, {})) for response in responses), Counter())
         for name in ("tokens", "states", "failed")
     }
-    return total | {name: sum(answer.get(name, 0) for answer in answers) for name in ("calls", "down")}
+    return total | {name: sum(response.get(name, 0) for response in responses) for name in ("calls", "down")}
 
 
 class Stage:
@@ -170,11 +170,11 @@ class Stage:
         connection = http.client.HTTPConnection(self._address, timeout=30)
         try:
             connection.request(method, f"/__emulator__/{route}", json.dumps(body) if body else None)
-            answer = connection.getresponse()
-            content = json.loads(answer.read())
+            response = connection.getresponse()
+            content = json.loads(response.read())
         finally:
             connection.close()
-        assert answer.status == 200, content
+        assert response.status == 200, content
         return content
 
     def set_life(self, seconds: float) -> None:

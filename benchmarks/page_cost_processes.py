@@ -47,7 +47,7 @@ class _Upstream(asyncio.Protocol):
     """Answers each request as soon as it is whole; requests come one at a time."""
 
     limits = _LIMITS % b",".join([str(int(time.time()) + 900).encode()] * 4)
-    answer = _HEAD % (len(_BODY), limits) + _BODY
+    response = _HEAD % (len(_BODY), limits) + _BODY
     token = _HEAD % (len(_TOKEN), b"") + _TOKEN
     refusal = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 
@@ -65,7 +65,7 @@ class _Upstream(asyncio.Protocol):
         if head.startswith(b"POST /v2.01/oauth/token "):
             self._transport.write(self.token)
         else:
-            self._transport.write(self.answer if _BEARER in head else self.refusal)
+            self._transport.write(self.response if _BEARER in head else self.refusal)
 
 
 async def _upstream(directory: str | None = None) -> None:
@@ -80,7 +80,7 @@ async def _upstream(directory: str | None = None) -> None:
 
 
 class _Caller(asyncio.Protocol):
-    """Makes one call after another, and counts the answers."""
+    """Makes one call after another, and counts the responses."""
 
     def __init__(self, take: Callable[[], int | None]) -> None:
         self._take = take
@@ -131,7 +131,7 @@ async def _load(port: int, seconds: float, calls: int) -> None:
 def _sidecar(without: str) -> None:
     """Run ``mangopay-sidecar run`` as it is, or without a part of it, which no setting can turn off."""
     from sidecar.cli import main
-    from sidecar.proxy.exchange import Waiting
+    from sidecar.proxy.exchange import WaitBudget
     from sidecar.telemetry.recent import RecentCalls
     from sidecar.telemetry.record import CallRecorder
 
@@ -145,10 +145,10 @@ def _sidecar(without: str) -> None:
         CallRecorder.__init__ = without_the_list  # type: ignore[method-assign]
     if without == "timelines":
 
-        def note(self: Waiting, record: Any, result: Any, **_: Any) -> None:
+        def note(self: WaitBudget, record: Any, result: Any, **_: Any) -> None:
             record.token_wait_seconds = self.token_seconds
 
-        Waiting.note = note  # type: ignore[method-assign]
+        WaitBudget.record_attempt = note  # type: ignore[method-assign]
     sys.argv = ["mangopay-sidecar", "run"]
     main()
 

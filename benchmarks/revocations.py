@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.revocations`` runs the command as users do in front of an
 emulator, and prints what callers got; the exit status is 1 if a promise of the
-rule of 401s (``sidecar/core/unauthorized.py``) was broken. It takes about two
+rule of 401s (``sidecar/core/tokens/unauthorized.py``) was broken. It takes about two
 minutes; ``--seconds 5`` shortens the first two parts.
 """
 
@@ -44,10 +44,10 @@ class Caller:
         if self._client is None:
             self._client = await RawClient.connect(("127.0.0.1", self._port))
         await self._client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        answer = await self._client.answer()
-        if answer.header("Connection") is not None:
+        response = await self._client.response()
+        if response.header("Connection") is not None:
             self.close()
-        return answer.status, (answer.header("X-Sidecar-Outcome") or b"").decode()
+        return response.status, (response.header("X-Sidecar-Outcome") or b"").decode()
 
     def close(self) -> None:
         if self._client is not None:

@@ -58,7 +58,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Reading:
     """The sidecar's process at one moment."""
 
     at: float
@@ -72,7 +72,7 @@ class Report:
 
     plan: Plan
     #: Under load.
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[Reading] = field(default_factory=list)
     #: Descriptors at rest, before the load and after it.
     before: int = 0
     after: int = 0
@@ -84,12 +84,12 @@ class Report:
     took: list[float] = field(default_factory=list)
 
     @property
-    def base(self) -> Sample:
+    def base(self) -> Reading:
         """The process when it was warm."""
         return next(sample for sample in self.samples if sample.at >= self.plan.warm_up)
 
     @property
-    def last(self) -> Sample:
+    def last(self) -> Reading:
         """The process at the end of the load."""
         return self.samples[-1]
 
@@ -131,15 +131,15 @@ class Caller:
             return
         try:
             await client.send(self._request())
-            answer = await client.answer()
+            response = await client.response()
         except (EOFError, ConnectionError) as error:
             client.close()
             self._report.failed[type(error).__name__] += 1
             return
-        if answer.status != 200:
-            self._report.failed[f"status {answer.status}"] += 1
+        if response.status != 200:
+            self._report.failed[f"status {response.status}"] += 1
         self._report.took.append(asyncio.get_running_loop().time() - begun)
-        if answer.header("Connection") is None:
+        if response.header("Connection") is None:
             self._client = client
         else:
             client.close()
@@ -199,11 +199,11 @@ async def _load(plan: Plan, port: int, report: Report, enough: asyncio.Event) ->
 # --- the process -----------------------------------------------------------------------------------------------------
 
 
-def look(pid: int, at: float) -> Sample:
+def look(pid: int, at: float) -> Reading:
     """Return what Linux says of a process."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
-    return Sample(at, int(found[1]) * 1024, len(os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - only to be counted
+    return Reading(at, int(found[1]) * 1024, len(os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - only to be counted
 
 
 async def _watch(pid: int, report: Report, tell: Callable[[str], None], enough: asyncio.Event) -> None:
@@ -233,7 +233,7 @@ async def _rest(pid: int, report: Report) -> None:
     report.after = found
 
 
-def _row(report: Report, sample: Sample) -> str:
+def _row(report: Report, sample: Reading) -> str:
     took = sorted(report.took) or [0.0]
     report.took = []
     p50, p99 = statistics.median(took) * 1000, took[int(len(took) * 0.99)] * 1000

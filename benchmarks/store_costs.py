@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvloop
 
-from sidecar.core.oauth import Fetched
 from sidecar.core.secret import Secret
-from sidecar.core.shared_document import Document, document_name, part_name, write_document
-from sidecar.core.shared_token import LEASE, Grant, Wish, claim, conclude
+from sidecar.core.tokens.oauth import Fetched
+from sidecar.core.tokens.shared_document import SharedDocument, document_name, entry_name, write_document
+from sidecar.core.tokens.shared_token import LEASE, ClaimRequest, Grant, claim, conclude
 from sidecar.tokens.stores.redis import RedisBackend
 from sidecar.tokens.stores.sealing import Encrypted, token_context
 from tests.support.canary import CANARY_API_KEY
@@ -68,8 +68,10 @@ def totals(server: RedisServer) -> Totals:
 def document() -> bytes:
     """Return a document with one token, as a store holds it while nobody fetches."""
     key, sealing = Secret(CANARY_API_KEY), Encrypted()
-    part = part_name(NAME, "api", key)
-    granted, grant = claim(Document(), Wish(part, "", "0123456789abcdef"), 1.8e9, LEASE, "0123456789abcdef")
+    part = entry_name(NAME, "api", key)
+    granted, grant = claim(
+        SharedDocument(), ClaimRequest(part, "", "0123456789abcdef"), 1.8e9, LEASE, "0123456789abcdef"
+    )
     assert isinstance(grant, Grant)
 
     def seal(value: Secret, generation: int, sent_at: float, expires_at: float) -> Secret:

@@ -31,7 +31,7 @@ TOKEN: Final = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9." + "bench" * 40
 CLIENT_ID: Final = "acme"
 USER: Final = f"/v2.01/{CLIENT_ID}/users/natural/user_m_01HQK25M6KVHKDV0S36JY9NRKR"
 PAYINS: Final = f"/v2.01/{CLIENT_ID}/payins/card/direct"
-#: Followed by the number of bytes that the answer has.
+#: Followed by the number of bytes that the response has.
 BYTES: Final = f"/v2.01/{CLIENT_ID}/bytes/"
 SMALL: Final = 600
 #: Sizes that are served under :data:`BYTES`.
@@ -114,7 +114,7 @@ class Upstream:
         return int(lines[-2].split()[2]) - next(self._questions)
 
 
-def small_answer() -> str:
+def small_response() -> str:
     """Return a user as Mangopay describes one, exactly :data:`SMALL` bytes long."""
     user = {
         "Address": {
@@ -152,7 +152,7 @@ def serve(nginx: Path, directory: Path, core: int) -> Iterator[Upstream]:
     """Run it. Raises ChildError if it does not come up."""
     port, count_port = free_port(), free_port()
     write_certificates(directory)
-    _write_answers(directory / "bytes")
+    _write_responses(directory / "bytes")
     configuration = directory / "upstream.conf"
     configuration.write_text(
         _CONFIGURATION.format(
@@ -164,7 +164,7 @@ def serve(nginx: Path, directory: Path, core: int) -> Iterator[Upstream]:
             users=USER,
             payins=PAYINS,
             bytes=BYTES,
-            small=small_answer(),
+            small=small_response(),
         )
     )
     launch = Launch((nginx, "-p", directory, "-c", configuration))
@@ -187,10 +187,10 @@ def _wait(child: Child, port: int, ca_file: Path) -> None:
         connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
         try:
             connection.request("GET", USER, headers={"Authorization": f"Bearer {TOKEN}"})
-            answer = connection.getresponse()
-            if answer.status == 200 and len(answer.read()) == SMALL:
+            response = connection.getresponse()
+            if response.status == 200 and len(response.read()) == SMALL:
                 return
-            raise ChildError(f"upstream answers {answer.status}")
+            raise ChildError(f"upstream answers {response.status}")
         except OSError:
             if time.monotonic() > end:
                 raise ChildError(f"upstream did not come up: {child.last_words()}") from None
@@ -207,7 +207,7 @@ def write_certificates(directory: Path) -> None:
     certificate.private_key_pem.write_to_path(directory / "server.key")
 
 
-def _write_answers(directory: Path) -> None:
+def _write_responses(directory: Path) -> None:
     directory.mkdir()
     for size in SIZES:
         (directory / str(size)).write_bytes(b"0123456789abcdef" * (size // 16))

@@ -14,25 +14,25 @@ import structlog
 from sidecar.admin.server import AdminServer
 from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import PoolStatus, ProxyStatus
-from sidecar.config import Environment
-from sidecar.core.caller import Callers
+from sidecar.authenticated_upstream import AuthenticatedUpstream
+from sidecar.config import MangopayEnvironment
+from sidecar.core.admission.caller import Callers
+from sidecar.core.admission.guard import GuardRules
+from sidecar.core.admission.policy import Policy
 from sidecar.core.client_id import ANY, ClientIdRules
-from sidecar.core.guard import GuardRules
-from sidecar.core.policy import Policy
 from sidecar.downstream.addresses import Bound, ListenError
 from sidecar.downstream.inherited import Inherited
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.listener import Listeners
 from sidecar.downstream.server import ProxyServer
 from sidecar.lifecycle import Lifecycle, StartError
-from sidecar.outward import Outward
 from sidecar.proxy.about import About
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.forward import Forwarder
 from sidecar.proxy.handler import Admission, ProxyHandler
-from sidecar.proxy.readback import LostAnswers
+from sidecar.proxy.readback import LostResponses
 from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
@@ -104,13 +104,13 @@ class Sidecar:
             clock,
             (request_log.write, self._metrics.observe_call, *self._watchers()),
         )
-        self._outward: Final = Outward(
+        self._upstream: Final = AuthenticatedUpstream(
             config, clock=clock, tasks=self._tasks, metrics=self._metrics, read_config=read_config
         )
-        self._credentials: Final = self._outward.credentials
+        self._credentials: Final = self._upstream.credentials
         self._budget: Final = ReplayBudget(config.replay.budget)
-        self._exchanger: Final = Exchanger(self._outward.pool, clock)
-        self._lost_answers: Final = LostAnswers(
+        self._exchanger: Final = Exchanger(self._upstream.pool, clock)
+        self._lost_responses: Final = LostResponses(
             self._exchanger,
             endpoint=config.mangopay.endpoint,
             client_id=config.mangopay.client_id,
@@ -137,13 +137,13 @@ class Sidecar:
         config = self._config
         for warning in config.warnings:
             _log.warning("config.warning", message=warning)
-        if config.mangopay.environment is Environment.EMULATOR:
+        if config.mangopay.environment is MangopayEnvironment.EMULATOR:
             _log.warning(
                 "config.emulator",
                 message="environment is 'emulator': credentials may travel unencrypted, never use it for money",
             )
         self._check_descriptors()
-        self._outward.start()
+        self._upstream.start()
         self._server.run(self._tasks)
         if config.admin.port is not None:
             self._tasks.spawn(self._history.run(), name="history.sampler")
@@ -181,9 +181,9 @@ class Sidecar:
         """Stop everything; calls that still run are answered with what is known of them."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._tasks.close)
-            stack.push_async_callback(self._outward.pool.close)
-            stack.push_async_callback(self._outward.close_store)
-            for manager in self._outward.managers:
+            stack.push_async_callback(self._upstream.pool.close)
+            stack.push_async_callback(self._upstream.close_store)
+            for manager in self._upstream.managers:
                 stack.push_async_callback(manager.close)
             stack.callback(self._inherited.close)
             stack.callback(self._admin_listeners.close)
@@ -198,7 +198,7 @@ class Sidecar:
 
     def reload(self) -> None:
         """Read keys and certificates anew, and use those that changed, if all of them are good."""
-        self._outward.reload()
+        self._upstream.reload()
 
     # --- what the life cycle asks ------------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class Sidecar:
         )
         forwarder = Forwarder(
             self._exchanger,
-            self._lost_answers,
+            self._lost_responses,
             response_timeout=config.upstream.response_timeout,
             clock=clock,
             metrics=self._metrics,
@@ -286,7 +286,7 @@ class Sidecar:
         )
         parts = Parts(
             phase=lambda: lifecycle.phase.value,
-            tokens=self._outward.managers,
+            tokens=self._upstream.managers,
             metrics=self._metrics,
             recorder=self._recorder,
             recent=self._recent,
@@ -295,15 +295,15 @@ class Sidecar:
             proxy=self._proxy_status,
             connections=lambda: self._server.open_connections,
             replay_bytes=lambda: self._budget.used,
-            certificate=lambda: self._outward.certificate,
-            reload_error=lambda: self._outward.reload_error,
-            read_back_forbidden=lambda: self._lost_answers.forbidden,
-            store=lambda: self._outward.store,
+            certificate=lambda: self._upstream.certificate,
+            reload_error=lambda: self._upstream.reload_error,
+            read_back_forbidden=lambda: self._lost_responses.forbidden,
+            store=lambda: self._upstream.store,
         )
         return LiveState(identity, parts, self._clock)
 
     def _pool_status(self) -> PoolStatus:
-        pool = self._outward.pool
+        pool = self._upstream.pool
         return PoolStatus(size=self._config.upstream.pool_size, open=pool.open, idle=pool.idle, waiting=pool.waiting)
 
     def _proxy_status(self) -> ProxyStatus:

@@ -1,4 +1,4 @@
-"""From the first connection to the last answer: signals, readiness and the drain (contract section 8).
+"""From the first connection to the last response: signals, readiness and the drain (contract section 8).
 
 ::
 

@@ -22,12 +22,12 @@ import msgspec
 import structlog
 
 from sidecar.config import ConfigError
-from sidecar.config.errors import shown
+from sidecar.config.errors import printable
 from sidecar.config.model import SETTINGS
 from sidecar.core.rotation import ChangeWatch
 from sidecar.telemetry.line_format import exception_fields
 from sidecar.threads import DaemonThreads
-from sidecar.upstream.tls import make_trust, read_files
+from sidecar.upstream.trust import make_trust, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from sidecar.upstream.dialing import Dialer
     from sidecar.upstream.expiry import CertificateExpiry
     from sidecar.upstream.pool import Pool
-    from sidecar.upstream.tls import Trust
+    from sidecar.upstream.trust import Trust
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ class Reloader:
                 self.error = f"internal error: {type(error).__name__}"
                 _log.error("config.reload_failed", **exception_fields(error))
 
-    def hang_up(self) -> None:
+    def reload_now(self) -> None:
         """Read everything now: somebody asked for it by SIGHUP."""
         self._tasks.spawn(self._reload_asked(), name="config.reload")
 
@@ -201,7 +201,9 @@ class Reloader:
             except OSError:
                 continue
             if not stat.S_ISREG(mode):
-                raise ConfigError(shown(path), "is no regular file, so it cannot be read again", "restart to change it")
+                raise ConfigError(
+                    printable(path), "is no regular file, so it cannot be read again", "restart to change it"
+                )
 
     def _load_trust(self, config: Config) -> Trust | None:
         """Return what to trust and show from now on; None if that is what is in use."""

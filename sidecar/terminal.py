@@ -54,9 +54,9 @@ def hang_ups(reload: Callable[[], None], end: Callable[[], None]) -> Iterator[No
             return
         reload()
         if ends_with_terminal and second_look is None:
-            second_look = loop.call_later(_SECOND_LOOK, look_again)
+            second_look = loop.call_later(_SECOND_LOOK, ensure_alive)
 
-    def look_again() -> None:
+    def ensure_alive() -> None:
         nonlocal second_look
         second_look = None
         look()

@@ -135,11 +135,11 @@ class _Pair:
 
 def _work(pair: _Pair) -> None:
     counts: dict[str, int] = {}
-    answer = b""
+    response = b""
     for _ in range(_TIMES):
         for _ in range(8):
-            answer = _run(_answer(_HEAD + _BODY, counts))
-        pair.client.write(answer)
+            response = _run(_answer(_HEAD + _BODY, counts))
+        pair.client.write(response)
         pair.server.write(pair.server.read(16384) + _BODY)
         pair.client.read(16384)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Kept connections, which take turns.
 _CONNECTIONS: Final = 4
-#: Seconds that an answer may take; callgrind makes a program some fifty times slower.
+#: Seconds that a response may take; callgrind makes a program some fifty times slower.
 _PATIENCE: Final = 60.0
 _USER: Final = "user_m_01HQK25M6KVHKDV0S36JY9NRKR"
 
@@ -58,7 +58,7 @@ WORKLOADS: Final = (
 
 
 class CallFailedError(Exception):
-    """An answer was not the right one; the message has its first line."""
+    """A response was not the right one; the message has its first line."""
 
 
 class Caller:
@@ -101,8 +101,8 @@ class Caller:
         self._stack.close()
 
 
-def _is_whole(answer: bytes) -> bool:
-    head, end, body = answer.partition(b"\r\n\r\n")
+def _is_whole(response: bytes) -> bool:
+    head, end, body = response.partition(b"\r\n\r\n")
     if not end:
         return False
     _, found, rest = head.lower().partition(b"\r\ncontent-length:")

@@ -9,12 +9,12 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Work:
-    """Calls to make: closed loop, each caller makes its next call when it has the answer to the last."""
+    """Calls to make: closed loop, each caller makes its next call when it has the response to the last."""
 
     port: int
     target: str
-    #: Bytes of body that each answer must have.
-    answer: int
+    #: Bytes of body that each response must have.
+    response: int
     method: str = "GET"
     #: Bytes of body to send.
     body: int = 0
@@ -51,9 +51,9 @@ class Work:
 class Tally:
     """What came of it, in the measured seconds alone."""
 
-    #: Calls whose answer came whole and was right.
+    #: Calls whose response came whole and was right.
     answered: int
-    #: From the first call sent to the last answer received.
+    #: From the first call sent to the last response received.
     seconds: float
     #: Nanoseconds of CPU: of the peer, of upstream, of the load generator.
     cpu_ns: int

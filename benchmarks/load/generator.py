@@ -1,4 +1,4 @@
-"""The load generator: one thread, one epoll, every answer checked.
+"""The load generator: one thread, one epoll, every response checked.
 
 ``python -m benchmarks.load.generator`` reads a :class:`Work` from standard input
 and writes a :class:`Tally` to standard output. It is plain sockets without an event
@@ -48,7 +48,7 @@ class Caller:
         self.begun = 0
         self._unsent: memoryview | None = None
         self._head = b""
-        #: Bytes of the answer's body received; None until its head is complete.
+        #: Bytes of the response's body received; None until its head is complete.
         self._body: int | None = None
 
     def connect(self) -> socket.socket:
@@ -84,7 +84,7 @@ class Caller:
         return True
 
     def receive(self) -> bool | None:
-        """Read what is there; return whether the connection can be used again once the answer is whole, else None.
+        """Read what is there; return whether the connection can be used again once the response is whole, else None.
 
         Raises CallError.
         """
@@ -106,13 +106,13 @@ class Caller:
                 raise CallError(f"status {head[9:12].decode('latin-1')}")
             self._head, self._body = head, 0
         self._body += len(data)
-        if self._body < self._work.answer:
+        if self._body < self._work.response:
             # TLS may hold more than one read returned, and epoll does not know of it.
             return self.receive() if self._context is not None else None
         return self._check()
 
     def _check(self) -> bool:
-        if self._body != self._work.answer or self._unsent is not None:
+        if self._body != self._work.response or self._unsent is not None:
             raise CallError("the answer's length is wrong" if self._unsent is None else "answered before all was sent")
         return not self._work.new_connections and b"onnection: close" not in self._head
 
@@ -170,7 +170,7 @@ class Generator:
         return cpu_ns(work.pids), cpu_ns(work.upstream_pids), time.process_time_ns(), *busy_seconds(work.cores)
 
     def _drive(self, seconds: float) -> None:
-        """Keep every caller busy for so long, then wait for the answers that are still to come."""
+        """Keep every caller busy for so long, then wait for the responses that are still to come."""
         end = time.perf_counter_ns() + int(seconds * 1e9)
         for caller in self._callers:
             self._call(caller)

@@ -21,7 +21,7 @@ class Calls:
     name: str
     title: str
     target: str = USER
-    answer: int = SMALL
+    response: int = SMALL
     method: str = "GET"
     body: int = 0
     callers: int = 1
@@ -35,7 +35,7 @@ class Calls:
         return Work(
             port=port,
             target=self.target,
-            answer=self.answer,
+            response=self.response,
             method=self.method,
             body=self.body,
             callers=self.callers,
@@ -51,7 +51,7 @@ ALL: Final = (
     Calls("get-16", "small GET, 16 callers", callers=16),
     Calls("get-128", "small GET, 128 callers", callers=128, wrk=False),
     Calls("post-1k", "1 KB POST, 16 callers", target=PAYINS, method="POST", body=1024, callers=16),
-    Calls("answer-1m", "1 MB response, 4 callers", target=f"{BYTES}{MIB}", answer=MIB, callers=4, wrk=False),
+    Calls("answer-1m", "1 MB response, 4 callers", target=f"{BYTES}{MIB}", response=MIB, callers=4, wrk=False),
     Calls("upload-7m", "7 MB upload, 4 callers", target=PAYINS, method="POST", body=7 * MIB, callers=4, wrk=False),
     Calls(
         "new-connections", "small GET, a new connection a call, 16 callers", callers=16, new_connections=True, wrk=False

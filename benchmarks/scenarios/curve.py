@@ -75,7 +75,7 @@ def _calls(point: Point) -> Calls:
     if point.axis is CALLERS:
         return Calls(point.name, "", callers=point.value, wrk=False)
     if point.axis is ANSWER:
-        return Calls(point.name, "", target=f"{BYTES}{point.value}", answer=point.value, wrk=False)
+        return Calls(point.name, "", target=f"{BYTES}{point.value}", response=point.value, wrk=False)
     return Calls(point.name, "", target=PAYINS, method="POST", body=point.value, wrk=False)
 
 

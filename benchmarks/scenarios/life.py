@@ -1,4 +1,4 @@
-"""A process's life: from its start to its first answer, and its memory at rest, after load, and with idle callers."""
+"""A process's life: from its start to its first response, and its memory at rest, after load, and with idle callers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LOAD: Final = Calls("get-128", "", callers=128, wrk=False)
 def live(bench: Bench, peer: Peer, seconds: float) -> dict[str, float]:
     """Start a peer, look at it, load it, look again. Raises ChildError or LoadError."""
     with bench.running(peer) as running:
-        found = {"first_answer_ms": running.first_answer * 1000}
+        found = {"first_answer_ms": running.first_response * 1000}
         time.sleep(_SETTLE)
         found |= _memory(running, "idle")
         bench.call(running, _LOAD, seconds=seconds, warm_up=0)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds; the answer comes from memory.
+#: Seconds; the response comes from memory.
 TIMEOUT: Final = 5.0
-#: Bytes of an answer that are read at most.
+#: Bytes of a response that are read at most.
 _LARGEST: Final = 4 * 1024 * 1024
 
 

@@ -18,8 +18,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from sidecar.admin.events import EventStream, EventStreams
+from sidecar.core.admission.guard import check_guard
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.guard import check_guard
 from sidecar.runtime import Tasks
 from sidecar.telemetry.exposition import CONTENT_TYPE
 from sidecar.telemetry.line_format import exception_fields
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     from aiohttp.web_request import BaseRequest
 
     from sidecar.admin.state import AdminState
+    from sidecar.core.admission.guard import GuardRules
     from sidecar.core.clock import Clock
-    from sidecar.core.guard import GuardRules
 
 #: Connections at most; probes, one scraper and a few people need far fewer.
 _MOST_CONNECTIONS: Final = 64
 #: Seconds for a request's head to arrive, and for an idle connection to stay.
 _IDLE: Final = 15.0
 
-#: Seconds for answers under way when the sidecar ends.
+#: Seconds for responses under way when the sidecar ends.
 _GOODBYE: Final = 0.2
 
 #: Seconds after which a page that found no room for its stream tries again.
@@ -106,7 +106,7 @@ class _AdminConnection(RequestHandler):
         """Close another connection, so that a probe is answered whoever else is here.
 
         The oldest that waits for a request; else the oldest that does not read
-        its answer, as nothing else takes long. Streams stay: they are few.
+        its response, as nothing else takes long. Streams stay: they are few.
         """
         others = [each for each in connections if each is not self and not _is_stream(each)]
         idle = [each for each in others if not each._request_in_progress]
@@ -206,7 +206,7 @@ class _Routes:
 
 
 class _EventResponse(web.StreamResponse):
-    """An answer without an end: events, until the page or the sidecar leaves."""
+    """A response without an end: events, until the page or the sidecar leaves."""
 
     def __init__(self, streams: EventStreams, everything: bytes) -> None:
         super().__init__()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from sidecar.admin.readiness import readiness
-from sidecar.admin.shown import foreign_calls, history_sample, last_error, mended, recent_call, upstream_status
 from sidecar.admin.status import SLOW_SECONDS, CallTotals, ReloadStatus, Snapshot, Status
+from sidecar.admin.views import foreign_calls, history_sample, last_error, mended, recent_call, upstream_status
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class AdminState(Protocol):
         ...
 
 
-class TokenSource(Protocol):
+class TokenStatusSource(Protocol):
     """A token manager, as far as it is shown."""
 
     @property
@@ -104,7 +104,7 @@ class Parts:
 
     phase: Callable[[], str]
     #: The API credential's first.
-    tokens: Sequence[TokenSource]
+    tokens: Sequence[TokenStatusSource]
     metrics: Metrics
     recorder: CallRecorder
     recent: RecentCalls

@@ -10,5 +10,5 @@
     calls.py    one token call, the clock, one harmless GET
     examine.py  all of it, in order
 
-What is found is judged in ``sidecar.core.symptoms``, and put into words in ``sidecar.core.remedies``.
+What is found is judged in ``sidecar.advice.classify``, and put into words in ``sidecar.advice.texts``.
 """

@@ -5,14 +5,21 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from sidecar.config.errors import shown
-from sidecar.core.challenge import is_sca_challenge
-from sidecar.core.dates import read_http_date
-from sidecar.core.diagnosis import Finding
+from sidecar.advice.classify import (
+    Reply,
+    call_finding,
+    classify_exchange_failure,
+    clock_finding,
+    read_back_finding,
+    token_finding,
+)
+from sidecar.config.errors import printable
+from sidecar.core.causes import StepFinding
 from sidecar.core.error_report import read_error_report
-from sidecar.core.oauth import Fetched, TokenResponse, Transient, read_response
-from sidecar.core.resend import FailureKind, UpstreamFailure
-from sidecar.core.symptoms import Reply, call_finding, clock_finding, of_exchange, read_back_finding, token_finding
+from sidecar.core.http.challenge import is_sca_challenge
+from sidecar.core.http.dates import read_http_date
+from sidecar.core.resend import FailureKind, UpstreamError
+from sidecar.core.tokens.oauth import Fetched, TokenResponse, Transient, read_response
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.egress import Egress
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
     from sidecar.core.secret import Secret
     from sidecar.runtime import Tasks
     from sidecar.upstream.response import Response
-    from sidecar.upstream.tls import Trust
+    from sidecar.upstream.trust import Trust
 
 #: Seconds from the request to the head of the response, and between two pieces of its body.
 _RESPONSE_TIMEOUT: Final = 10.0
@@ -36,7 +43,7 @@ _BODY_LIMIT: Final = 64 * 1024
 class Calls:
     """Makes the calls. None is ever repeated."""
 
-    def __init__(self, config: Config, trust: Trust | None, came_from: str, *, clock: Clock, tasks: Tasks) -> None:
+    def __init__(self, config: Config, trust: Trust | None, source_address: str, *, clock: Clock, tasks: Tasks) -> None:
         proxy = config.upstream.egress_proxy
         dialer = Dialer(
             config.mangopay.endpoint,
@@ -46,7 +53,7 @@ class Calls:
         )
         self._config: Final = config
         self._has_certificate: Final = trust is not None and trust.validity is not None
-        self._came_from: Final = came_from
+        self._came_from: Final = source_address
         self._clock: Final = clock
         self._fetcher: Final = Fetcher(
             config.mangopay.endpoint,
@@ -64,7 +71,7 @@ class Calls:
         """Close the connections."""
         await self._pool.close()
 
-    async def fetch_token(self) -> Finding:
+    async def fetch_token(self) -> StepFinding:
         """Ask for a token, with the main key, once."""
         mangopay = self._config.mangopay
         sent_at = self._clock.now()
@@ -77,34 +84,36 @@ class Calls:
         if isinstance(result, Fetched):
             self._token = result.value
         source = self._config.secret_files.get("mangopay.api_key")
-        where = f"environment {mangopay.environment}, key from {shown(source) if source else 'a variable'}"
-        return token_finding(response, result, came_from=self._came_from, where=where)
+        where = f"environment {mangopay.environment}, key from {printable(source) if source else 'a variable'}"
+        return token_finding(response, result, source_address=self._came_from, where=where)
 
-    async def compare_clocks(self) -> Finding:
+    async def compare_clocks(self) -> StepFinding:
         """Compare this machine's clock with the ``Date`` of the response to the token call."""
         return clock_finding(self._skew)
 
-    async def view_client(self) -> Finding:
+    async def view_client(self) -> StepFinding:
         """Read the platform's own record, as Mangopay's "View a Client" does: nothing changes by it."""
         reply = await self._get("clients")
-        return reply if isinstance(reply, Finding) else call_finding(reply, came_from=self._came_from)
+        return reply if isinstance(reply, StepFinding) else call_finding(reply, source_address=self._came_from)
 
-    async def read_back(self) -> Finding:
+    async def read_back(self) -> StepFinding:
         """Ask for the stored response to an ``Idempotency-Key`` that nobody has used, to see whether it may be."""
         reply = await self._get(f"responses/mangopay-sidecar-check-{secrets.token_hex(6)}")
-        return reply if isinstance(reply, Finding) else read_back_finding(reply)
+        return reply if isinstance(reply, StepFinding) else read_back_finding(reply)
 
-    async def _get(self, resource: str) -> Reply | Finding:
+    async def _get(self, resource: str) -> Reply | StepFinding:
         """Read one of the account's resources; a Finding says why there is no response."""
         if self._token is None:
-            return Finding.skipped("there is no token")
+            return StepFinding.skipped("there is no token")
         try:
             return await self._exchange(f"/v2.01/{self._config.mangopay.client_id}/{resource}", self._token)
-        except UpstreamFailure as failure:
+        except UpstreamError as failure:
             return self._unanswered(failure.failure.kind, failure.detail)
 
-    def _unanswered(self, kind: str | None, detail: str) -> Finding:
-        return Finding.failed(of_exchange(kind, detail, client_certificate=self._has_certificate), detail)
+    def _unanswered(self, kind: str | None, detail: str) -> StepFinding:
+        return StepFinding.failed(
+            classify_exchange_failure(kind, detail, client_certificate=self._has_certificate), detail
+        )
 
     def _note_date(self, response: TokenResponse) -> None:
         said = read_http_date(response.headers.get("date", ""))
@@ -112,7 +121,7 @@ class Calls:
             self._skew = response.wall - (said + 0.5)  # it is cut to whole seconds
 
     async def _exchange(self, path: str, token: Secret) -> Reply:
-        """Make one exchange on a connection of its own. Raises UpstreamFailure."""
+        """Make one exchange on a connection of its own. Raises UpstreamError."""
         endpoint = self._config.mangopay.endpoint
         lines = (
             f"GET {endpoint.prefix}{path} HTTP/1.1",
@@ -138,7 +147,7 @@ async def _read(response: Response) -> bytes:
     try:
         while len(body) <= _BODY_LIMIT and (piece := await response.read()):
             body += piece
-    except UpstreamFailure:
+    except UpstreamError:
         if not 400 <= response.status < 500:
             raise  # of a 4xx the status says enough
     return bytes(body)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.check.calls import Calls
+from sidecar.check.connecting import ConnectionProbe
 from sidecar.check.local import LocalSteps
 from sidecar.check.report import Report, StepName
 from sidecar.check.running import latch_finding
 from sidecar.check.store import LATCHED, is_shared, store_finding
-from sidecar.check.way import Way
 from sidecar.runtime import Tasks
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sidecar.config import Config
     from sidecar.core.clock import Clock
-    from sidecar.upstream.tls import Trust
+    from sidecar.upstream.trust import Trust
 
 #: The steps that need a token call.
 _WITH_TOKEN: Final = (StepName.TOKEN, StepName.CLOCK, StepName.CALL, StepName.READ_BACK)
@@ -67,7 +67,7 @@ def examine(options: Options, report: Report, clock: Clock, run: Callable[[Corou
 
 
 async def _examine_network(config: Config, trust: Trust | None, report: Report, clock: Clock, *, may_ask: bool) -> None:
-    way = Way(config, trust, clock)
+    way = ConnectionProbe(config, trust, clock)
     connect = StepName.TCP if way.egress is None else StepName.EGRESS
     try:
         if not await report.take_async(StepName.DNS, way.resolve()):
@@ -79,16 +79,18 @@ async def _examine_network(config: Config, trust: Trust | None, report: Report, 
         elif not may_ask:
             report.skip("no token call while sidecars are latched: --force makes one", *_WITH_TOKEN)
         else:
-            await _examine_calls(config, trust, way.came_from, report, clock)
+            await _examine_calls(config, trust, way.source_address, report, clock)
     finally:
         way.close()
 
 
-async def _examine_calls(config: Config, trust: Trust | None, came_from: str, report: Report, clock: Clock) -> None:
+async def _examine_calls(
+    config: Config, trust: Trust | None, source_address: str, report: Report, clock: Clock
+) -> None:
     async with AsyncExitStack() as stack:
         tasks = Tasks()
         stack.push_async_callback(tasks.close)
-        calls = Calls(config, trust, came_from, clock=clock, tasks=tasks)
+        calls = Calls(config, trust, source_address, clock=clock, tasks=tasks)
         stack.push_async_callback(calls.close)
         await report.take_async(StepName.TOKEN, calls.fetch_token())
         await report.take_async(StepName.CLOCK, calls.compare_clocks())

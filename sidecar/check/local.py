@@ -5,14 +5,14 @@ from __future__ import annotations
 import stat
 from typing import TYPE_CHECKING, Final
 
+from sidecar.advice.classify import certificate_fits
 from sidecar.check.report import Report, StepName
-from sidecar.config import ConfigError, Environment, load
-from sidecar.config.environment import environment_warnings
-from sidecar.config.errors import shown
-from sidecar.core.diagnosis import OF_DEFECT, Cause, Finding
-from sidecar.core.symptoms import certificate_fits
+from sidecar.config import ConfigError, MangopayEnvironment, load
+from sidecar.config.errors import printable
+from sidecar.config.sources import environment_warnings
+from sidecar.core.causes import OF_DEFECT, Cause, StepFinding
 from sidecar.network.trust import TlsFileError
-from sidecar.upstream.tls import load_trust
+from sidecar.upstream.trust import load_trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sidecar.config import Config
     from sidecar.core.clock import Clock
-    from sidecar.upstream.tls import Trust
+    from sidecar.upstream.trust import Trust
 
 #: How loading says that the file of a secret cannot be had.
 _UNREADABLE: Final = ("names no file that is there", "cannot be read")
@@ -50,50 +50,50 @@ class LocalSteps:
         report.take(StepName.CERTIFICATE, lambda: self._certificate(config))
         return report.bad_config is None
 
-    def _read(self) -> Finding:
+    def _read(self) -> StepFinding:
         try:
             config = self.config = load(self._path, self._environ)
         except ConfigError as error:
             self._report.bad_config = message = str(error)
             # The words behind the first colon are what is wrong; a name before it could hold anything.
             unreadable = "_file" in message.lower() and any(words in message for words in _UNREADABLE)
-            return Finding.failed(Cause.SECRET_FILE_UNREADABLE if unreadable else Cause.CONFIG_UNUSABLE, message)
+            return StepFinding.failed(Cause.SECRET_FILE_UNREADABLE if unreadable else Cause.CONFIG_UNUSABLE, message)
         endpoint = config.mangopay.endpoint
         detail = f"{config.mangopay.client_id} in {config.mangopay.environment}, at {endpoint.origin}{endpoint.prefix}"
-        if config.mangopay.environment is Environment.EMULATOR:
+        if config.mangopay.environment is MangopayEnvironment.EMULATOR:
             detail += " (an emulator: never for money)"
         if warnings := "; ".join(environment_warnings(self._environ)):
-            return Finding.warning(Cause.CONFIG_WARNING, f"{detail}; {warnings}")
-        return Finding.ok(detail)
+            return StepFinding.warning(Cause.CONFIG_WARNING, f"{detail}; {warnings}")
+        return StepFinding.ok(detail)
 
-    def _certificate(self, config: Config) -> Finding:
+    def _certificate(self, config: Config) -> StepFinding:
         tls, endpoint = config.tls, config.mangopay.endpoint
         if endpoint.scheme != "https":
-            return Finding.skipped("plain http:// has no certificates")
+            return StepFinding.skipped("plain http:// has no certificates")
         wall = self._clock.wall()
         try:
             trust = self.trust = load_trust(tls, wall)
         except TlsFileError as error:
             self._report.bad_config = str(error)
-            return Finding.failed(OF_DEFECT[error.defect], str(error))
+            return StepFinding.failed(OF_DEFECT[error.defect], str(error))
         if not certificate_fits(endpoint, client_certificate=trust.validity is not None):
             which = "no client certificate" if trust.validity is None else "a client certificate"
-            return Finding.failed(Cause.CLIENT_CERTIFICATE_WRONG_HOST, f"{which} for {endpoint.name}")
+            return StepFinding.failed(Cause.CLIENT_CERTIFICATE_WRONG_HOST, f"{which} for {endpoint.name}")
         if trust.validity is None:
-            return Finding.skipped("no client certificate is set")
+            return StepFinding.skipped("no client certificate is set")
         detail = f"matches its key, {trust.validity.days_left(wall)} days left, {trust.validity}"
         if trust.validity.warning(wall) is not None:
-            return Finding.warning(Cause.CLIENT_CERTIFICATE_EXPIRING, detail)
-        return Finding.ok(detail)
+            return StepFinding.warning(Cause.CLIENT_CERTIFICATE_EXPIRING, detail)
+        return StepFinding.ok(detail)
 
 
-def _files(config: Config) -> Finding:
+def _files(config: Config) -> StepFinding:
     """Look at the modes of all files that hold a secret."""
     files = {path: name for name, path in config.secret_files.items()}
     if config.tls.client_key_file is not None:
         files[config.tls.client_key_file] = "tls.client_key_file"
     if not files:
-        return Finding.ok("no secret comes from a file")
+        return StepFinding.ok("no secret comes from a file")
     modes = {}
     for path, name in files.items():
         try:
@@ -101,9 +101,9 @@ def _files(config: Config) -> Finding:
         except OSError:
             is_tls = path == config.tls.client_key_file
             cause = Cause.TLS_FILE_UNREADABLE if is_tls else Cause.SECRET_FILE_UNREADABLE
-            return Finding.failed(cause, f"{shown(path)} ({name}) cannot be looked at")
+            return StepFinding.failed(cause, f"{printable(path)} ({name}) cannot be looked at")
     open_to_all = [path for path, mode in modes.items() if mode & stat.S_IROTH]
-    named = ", ".join(f"{shown(path)} ({modes[path]:04o})" for path in open_to_all or modes)
+    named = ", ".join(f"{printable(path)} ({modes[path]:04o})" for path in open_to_all or modes)
     if open_to_all:
-        return Finding.warning(Cause.SECRET_WORLD_READABLE, f"every user of this machine may read {named}")
-    return Finding.ok(named)
+        return StepFinding.warning(Cause.SECRET_WORLD_READABLE, f"every user of this machine may read {named}")
+    return StepFinding.ok(named)

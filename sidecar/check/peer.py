@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
+from sidecar.advice.issuer import issuer
+from sidecar.core.causes import Cause
 from sidecar.core.certificate import validity
-from sidecar.core.diagnosis import Cause
-from sidecar.core.issuer import issuer
 from sidecar.core.text import printable
-from sidecar.upstream.tls import client_context, load_trust
+from sidecar.upstream.trust import client_context, load_trust
 
 if TYPE_CHECKING:
     from sidecar.config import Tls
-    from sidecar.upstream.tls_layer import TlsLayer
+    from sidecar.upstream.tls_transport import TlsLayer
 
 #: Names of a certificate that are shown at most.
 _NAMES: Final = 5
@@ -67,7 +67,7 @@ class Silent(asyncio.Protocol):
         self.ended.set_result(None)
 
 
-def describe(agreed: ssl.SSLObject, cause: Cause) -> str:
+def describe_peer(agreed: ssl.SSLObject, cause: Cause) -> str:
     """Say what the server shows, in a sentence's end; the empty string if nothing can be learnt."""
     der, fields = agreed.getpeercert(binary_form=True), agreed.getpeercert()
     if cause is Cause.TLS_WRONG_NAME:

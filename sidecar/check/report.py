@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.core.diagnosis import Finding, Mark
-from sidecar.core.remedies import DIAGNOSES
+from sidecar.advice.texts import DIAGNOSES
+from sidecar.core.causes import StepFinding, StepStatus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,14 +42,14 @@ class Step(msgspec.Struct, frozen=True):
     status: str
     #: What was found; for ``skipped`` the reason.
     detail: str
-    #: A word of ``sidecar.core.diagnosis.Cause``; None for ``ok`` and ``skipped``, as the next two.
+    #: A word of ``sidecar.core.causes.Cause``; None for ``ok`` and ``skipped``, as the next two.
     code: str | None
     cause: str | None
     mend: str | None
     seconds: float
 
 
-class Document(msgspec.Struct, frozen=True):
+class CheckReport(msgspec.Struct, frozen=True):
     """All steps, as ``--json`` tells them."""
 
     #: No step failed.
@@ -68,11 +68,11 @@ class Report:
         self.bad_config: str | None = None
 
     @property
-    def document(self) -> Document:
+    def document(self) -> CheckReport:
         """What there is so far."""
-        return Document(all(step.status != Mark.FAILED for step in self._steps), tuple(self._steps))
+        return CheckReport(all(step.status != StepStatus.FAILED for step in self._steps), tuple(self._steps))
 
-    def add(self, name: StepName, finding: Finding, seconds: float = 0.0) -> Finding:
+    def add(self, name: StepName, finding: StepFinding, seconds: float = 0.0) -> StepFinding:
         """Note what a step found and how long it took; return the finding."""
         words = None if finding.cause is None else DIAGNOSES[finding.cause]
         step = Step(
@@ -88,26 +88,26 @@ class Report:
         self._show(step)
         return finding
 
-    def take(self, name: StepName, step: Callable[[], Finding]) -> bool:
+    def take(self, name: StepName, step: Callable[[], StepFinding]) -> bool:
         """Take a step and note it; return whether it did not fail."""
         started = self._clock.now()
-        return self.add(name, step(), self._clock.now() - started).mark is not Mark.FAILED
+        return self.add(name, step(), self._clock.now() - started).mark is not StepStatus.FAILED
 
-    async def take_async(self, name: StepName, step: Awaitable[Finding]) -> bool:
+    async def take_async(self, name: StepName, step: Awaitable[StepFinding]) -> bool:
         """Take a step that waits, and note it; return whether it did not fail."""
         started = self._clock.now()
-        return self.add(name, await step, self._clock.now() - started).mark is not Mark.FAILED
+        return self.add(name, await step, self._clock.now() - started).mark is not StepStatus.FAILED
 
     def skip(self, why: str, *names: StepName) -> None:
         """Note steps that are not taken."""
         for name in names:
-            self.add(name, Finding.skipped(why))
+            self.add(name, StepFinding.skipped(why))
 
 
-def in_words(step: Step) -> str:
+def step_in_words(step: Step) -> str:
     """Return the step as a line, and two more with cause and mend if there are any."""
     line = f"{step.status:<8} {step.name:<12} {step.detail}"
-    if step.status != Mark.SKIPPED:
+    if step.status != StepStatus.SKIPPED:
         line += f" ({step.seconds * 1000:.0f} ms)"
     if step.cause is None:
         return line

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sidecar.admin.client import ask, read
-from sidecar.admin.words import duration
-from sidecar.core.diagnosis import Cause, Finding
+from sidecar.admin.status_text import duration
+from sidecar.core.causes import Cause, StepFinding
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -31,32 +31,32 @@ class _Status(msgspec.Struct, frozen=True):
     tokens: tuple[_Token, ...]
 
 
-def latch_finding(config: Config) -> Finding:
+def latch_finding(config: Config) -> StepFinding:
     """Ask the admin port; the finding has failed only if a sidecar for the same account is latched."""
     port = config.admin.port
     if not port:
-        return Finding.skipped(f"admin.port is {'off' if port is None else '0'}, so none can be asked")
+        return StepFinding.skipped(f"admin.port is {'off' if port is None else '0'}, so none can be asked")
     reply = ask(config.admin.host, port, "/status")
     if reply is None:
-        return Finding.skipped(f"none answers on admin port {port}")
+        return StepFinding.skipped(f"none answers on admin port {port}")
     status = read(reply.body, _Status)
     if status is None:
-        return Finding.skipped(f"what answers on port {port} is no sidecar")
+        return StepFinding.skipped(f"what answers on port {port} is no sidecar")
     endpoint = config.mangopay.endpoint
     if (status.client_id, status.base_url) != (config.mangopay.client_id, endpoint.origin + endpoint.prefix):
-        return Finding.skipped(f"the one on admin port {port} serves another account")
+        return StepFinding.skipped(f"the one on admin port {port} serves another account")
     return _judge(status)
 
 
-def _judge(status: _Status) -> Finding:
+def _judge(status: _Status) -> StepFinding:
     latched = next((token for token in status.tokens if _concerns_us(token)), None)
     if latched is None:
-        return Finding.ok("one runs, and is not latched")
+        return StepFinding.ok("one runs, and is not latched")
     until = latched.latched_until or status.time
     next_try = f"its next try is in {duration(until - status.time)}" if until > status.time else "it may try again now"
     if latched.latch_reason == "lockout":
-        return Finding.failed(Cause.SIDECAR_LATCHED_LOCKOUT, f"the running one is locked out; {next_try}")
-    return Finding.failed(Cause.SIDECAR_LATCHED_REFUSED, f"the running one's credentials are refused; {next_try}")
+        return StepFinding.failed(Cause.SIDECAR_LATCHED_LOCKOUT, f"the running one is locked out; {next_try}")
+    return StepFinding.failed(Cause.SIDECAR_LATCHED_REFUSED, f"the running one's credentials are refused; {next_try}")
 
 
 def _concerns_us(token: _Token) -> bool:

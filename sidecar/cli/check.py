@@ -9,9 +9,9 @@ import click
 import msgspec
 
 from sidecar.check.examine import Options, examine
-from sidecar.check.report import Report, in_words
-from sidecar.cli.command import BAD_USAGE, FAILED, Command, Failure, config_option
-from sidecar.cli.output import say
+from sidecar.check.report import Report, step_in_words
+from sidecar.cli.command import BAD_USAGE, FAILED, Command, CommandError, config_option
+from sidecar.cli.output import print_line
 from sidecar.cli.process import forbid_core_dumps, run_loop
 from sidecar.runtime import SystemClock
 
@@ -37,14 +37,14 @@ def command(config_path: Path | None, offline: bool, force: bool, as_json: bool)
 
     def show(step: Step) -> None:
         if not as_json:
-            say(in_words(step))
+            print_line(step_in_words(step))
 
     clock = SystemClock()
     report = Report(clock, show)
     examine(Options(config_path, os.environ, offline, force), report, clock, run_loop)
     document = report.document
     if as_json:
-        say(msgspec.json.format(msgspec.json.encode(document)).decode())
+        print_line(msgspec.json.format(msgspec.json.encode(document)).decode())
     if report.bad_config is not None:
-        raise Failure(report.bad_config, BAD_USAGE)
+        raise CommandError(report.bad_config, BAD_USAGE)
     return 0 if document.ok else FAILED

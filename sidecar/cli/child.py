@@ -15,7 +15,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from sidecar.cli.output import complain
+from sidecar.cli.output import print_error
 from sidecar.cli.process import die_with_parent
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def child_environment(environ: Mapping[str, str], base_url: str) -> dict[str, st
 def _without_proxy(value: str, host: str) -> str:
     value = value.strip(", ")
     if value == "*":
-        return value  # no proxy for anything; with company the star would be a name
+        return value  # no proxy for anything; in a list of names the star would be read as a name
     entries = value.replace(",", " ").split()
     missing = [entry for entry in dict.fromkeys((*_LOOPBACK, host)) if entry not in entries]
     return ",".join([value, *missing] if value else missing)
@@ -174,10 +174,12 @@ def _execute(command: Sequence[str], base_url: str) -> int:
             command[0], list(command), child_environment(os.environ, base_url)
         )
     except (FileNotFoundError, NotADirectoryError):
-        complain("the command after -- is not found: check its name and PATH (variables are set by env NAME=VALUE …)")
+        print_error(
+            "the command after -- is not found: check its name and PATH (variables are set by env NAME=VALUE …)"
+        )
         return NOT_FOUND
     except OSError as error:
-        complain(f"the command after -- cannot be run ({error.strerror}): check that it is a program, and its mode")
+        print_error(f"the command after -- cannot be run ({error.strerror}): check that it is a program, and its mode")
     return CANNOT_RUN
 
 

@@ -33,7 +33,7 @@ config_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click
 )
 
 
-class Failure(click.ClickException):
+class CommandError(click.ClickException):
     """Ends a command with ``status``, after one line on stderr: what is wrong, where, the mend."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:
@@ -60,7 +60,7 @@ def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> C
     try:
         return load(path, environ)
     except ConfigError as error:
-        raise Failure(str(error), BAD_USAGE) from None
+        raise CommandError(str(error), BAD_USAGE) from None
 
 
 def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str, ...], int]:
@@ -68,7 +68,7 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
 
     ``port`` needs no configuration. Without one the configuration tells; and if
     none is named and the environment is that of somebody who only asks, not of
-    the sidecar itself, the default. Raises Failure.
+    the sidecar itself, the default. Raises CommandError.
     """
     from sidecar.config import Admin
 
@@ -78,11 +78,11 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
     else:
         try:
             admin = load_config(config_path).admin
-        except Failure:
+        except CommandError:
             named = config_path is not None or os.environ.get("SIDECAR_CONFIG") or os.environ.get("SIDECAR_ADMIN_PORT")
             if named:
                 raise
     if not admin.port:
         state = "off" if admin.port is None else "0, so any free one"
-        raise Failure(f"admin.port is {state}, so nothing can be asked there: set SIDECAR_ADMIN_PORT to a port")
+        raise CommandError(f"admin.port is {state}, so nothing can be asked there: set SIDECAR_ADMIN_PORT to a port")
     return admin.host, admin.port

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import BAD_USAGE, Command, Failure
-from sidecar.cli.output import say
+from sidecar.cli.command import BAD_USAGE, Command, CommandError
+from sidecar.cli.output import print_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -42,15 +42,15 @@ def command(client_id: str, directory: Path) -> int:
     key_file, csr_file = directory / f"{client_id}.key", directory / f"{client_id}.csr"
     for file in (key_file, csr_file):
         if file.exists() or file.is_symlink():
-            raise Failure(f"{file} exists already and is left as it is: name another directory", BAD_USAGE)
+            raise CommandError(f"{file} exists already and is left as it is: name another directory", BAD_USAGE)
     private_key, request = _make(client_id)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _write(key_file, private_key, _OWNER_ONLY)
         _write(csr_file, request, _FOR_ALL)
     except OSError as error:
-        raise Failure(f"cannot write to {directory}: {error.strerror}", BAD_USAGE) from None
-    say(
+        raise CommandError(f"cannot write to {directory}: {error.strerror}", BAD_USAGE) from None
+    print_line(
         f"Wrote {key_file} (keep it secret) and {csr_file}.\n"
         f"Upload {csr_file} in Mangopay's Dashboard, save the certificate that it gives as {client_id}.pem, then set\n"
         f"  SIDECAR_TLS_CLIENT_CERT_FILE={directory / f'{client_id}.pem'}\n"
@@ -60,15 +60,15 @@ def command(client_id: str, directory: Path) -> int:
 
 
 def _check_client_id(client_id: str) -> None:
-    from sidecar.config.errors import Unfit
+    from sidecar.config.errors import InvalidValue
     from sidecar.config.values import CLIENT_ID
 
     try:
         CLIENT_ID.parse(client_id)
-    except Unfit as unfit:
-        raise Failure(f"--client-id {unfit}: give {CLIENT_ID.expected}", BAD_USAGE) from None
+    except InvalidValue as unfit:
+        raise CommandError(f"--client-id {unfit}: give {CLIENT_ID.expected}", BAD_USAGE) from None
     if len(client_id) > _LONGEST_NAME:
-        raise Failure(f"--client-id is longer than the {_LONGEST_NAME} characters of a common name", BAD_USAGE)
+        raise CommandError(f"--client-id is longer than the {_LONGEST_NAME} characters of a common name", BAD_USAGE)
 
 
 def _make(client_id: str) -> tuple[bytes, bytes]:
@@ -77,7 +77,7 @@ def _make(client_id: str) -> tuple[bytes, bytes]:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import rsa
     except ImportError:
-        raise Failure(
+        raise CommandError(
             "making keys needs the package 'cryptography': pip install 'mangopay-sidecar[mtls]'", BAD_USAGE
         ) from None
     key = rsa.generate_private_key(_EXPONENT, KEY_BITS)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import PORT, PORT_VARIABLES, Command, Failure, load_config
+from sidecar.cli.command import PORT, PORT_VARIABLES, Command, CommandError, load_config
 from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
 from sidecar.runtime import SystemClock
@@ -56,10 +56,12 @@ def command(port: int | None, admin_port: int | None) -> int:
 
     try:
         return serve_until_signal("info", "auto", serve)
-    except Failure as failure:
+    except CommandError as failure:
         # Nobody can set these here: the demo does not look at the environment.
         message = failure.message.replace("set SIDECAR_LISTEN_PORT", "give another --port")
-        raise Failure(message.replace("set SIDECAR_ADMIN_PORT", "give another --admin-port"), failure.status) from None
+        raise CommandError(
+            message.replace("set SIDECAR_ADMIN_PORT", "give another --admin-port"), failure.status
+        ) from None
 
 
 def _settings(upstream: str, ports: Mapping[str, int | None]) -> Mapping[str, str]:

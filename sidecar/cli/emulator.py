@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from sidecar.cli.command import PORT, Command, Failure
+from sidecar.cli.command import PORT, Command, CommandError
 from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
 from sidecar.emulator import faults, server
@@ -64,7 +64,7 @@ def command(host: str, port: int, rules: list[faults.Rule]) -> int:
         run_loop(main())
     except OSError as error:
         message = f"cannot listen on {authority}:{port} ({error.strerror or error}): give another --host or --port"
-        raise Failure(message) from None
+        raise CommandError(message) from None
     finally:
         output.close()
     return 0

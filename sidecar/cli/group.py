@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sidecar.cli.command import FAILED, INTERRUPTED, Failure
-from sidecar.cli.output import complain
+from sidecar.cli.command import FAILED, INTERRUPTED, CommandError
+from sidecar.cli.output import print_error
 from sidecar.cli.process import end_as_first_process, without_rich
 from sidecar.version import __version__
 
@@ -79,12 +79,12 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     try:
         status: Any = root.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        complain(_usage(error) if isinstance(error, click.UsageError) else error.format_message())
-        return error.status if isinstance(error, Failure) else error.exit_code
+        print_error(_usage(error) if isinstance(error, click.UsageError) else error.format_message())
+        return error.status if isinstance(error, CommandError) else error.exit_code
     except click.Abort:
         return INTERRUPTED
     except OSError as error:
-        complain(f"{PROGRAM}: {error.strerror or type(error).__name__}")
+        print_error(f"{PROGRAM}: {error.strerror or type(error).__name__}")
         return FAILED
     return status if isinstance(status, int) else 0
 
@@ -108,4 +108,6 @@ def tell_unexpected(kind: type[BaseException], error: BaseException, _traceback:
     from sidecar.telemetry.line_format import exception_fields
 
     places = exception_fields(error)["at"]
-    complain(f"{PROGRAM} {__version__} met an unexpected {kind.__name__} at {', '.join(places[-3:])}: please report it")
+    print_error(
+        f"{PROGRAM} {__version__} met an unexpected {kind.__name__} at {', '.join(places[-3:])}: please report it"
+    )

@@ -9,8 +9,8 @@ from typing import Final
 
 import click
 
-from sidecar.cli.command import BAD_USAGE, Command, Failure
-from sidecar.cli.output import say
+from sidecar.cli.command import BAD_USAGE, Command, CommandError
+from sidecar.cli.output import print_line
 
 #: Characters: PATH_MAX of Linux. The name is a part of a command to be copied, so it is shown whole.
 _LONGEST_PATH: Final = 4096
@@ -23,10 +23,10 @@ def command(file: Path) -> int:
 
     A file that is there already is left alone.
     """
-    from sidecar.config.errors import shown
+    from sidecar.config.errors import printable
     from sidecar.config.render import render_example
 
-    name = shown(file, _LONGEST_PATH)
+    name = printable(file, _LONGEST_PATH)
     try:
         # O_EXCL: neither a file nor a link, dangling or not, is written through.
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -34,9 +34,11 @@ def command(file: Path) -> int:
             stream.write(render_example())
     except FileExistsError:
         message = f"{name} exists already and is left as it is: name another file"
-        raise Failure(message, BAD_USAGE) from None
+        raise CommandError(message, BAD_USAGE) from None
     except OSError as error:
         message = f"cannot write {name}: {error.strerror}"
-        raise Failure(message, BAD_USAGE) from None
-    say(f"Wrote {name}. Fill in client_id and api_key_file, then:\n  mangopay-sidecar run --config {shlex.quote(name)}")
+        raise CommandError(message, BAD_USAGE) from None
+    print_line(
+        f"Wrote {name}. Fill in client_id and api_key_file, then:\n  mangopay-sidecar run --config {shlex.quote(name)}"
+    )
     return 0

@@ -12,7 +12,7 @@ from typing import TextIO
 from sidecar.core.text import printable
 
 
-def say(text: str) -> None:
+def print_line(text: str) -> None:
     """Print ``text`` on stdout, at once. If nobody reads any more, nothing happens.
 
     Raises OSError if stdout cannot take it for another reason (a full disk).
@@ -20,7 +20,7 @@ def say(text: str) -> None:
     _write(sys.stdout, text)
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Print ``message`` on stderr as one line, at once; never raises for what stderr does."""
     try:
         _write(sys.stderr, " ".join(message.split()))

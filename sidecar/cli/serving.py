@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from sidecar.cli.command import Failure
+from sidecar.cli.command import CommandError
 from sidecar.cli.process import forbid_core_dumps, run_loop
 from sidecar.lifecycle import StartError
 from sidecar.runtime import SystemClock
@@ -54,7 +54,7 @@ def notify_ready(environ: Mapping[str, str]) -> None:
 def serve_until_signal(level: str, form: str, serve: Callable[[LogOutput], Awaitable[int]]) -> int:
     """Log as ``level`` and ``form`` say, run ``serve`` on an event loop, and return its exit status.
 
-    Raises Failure if the sidecar could not start.
+    Raises CommandError if the sidecar could not start.
     """
     forbid_core_dumps()
     output = configure_logging(level, form, SystemClock())
@@ -66,6 +66,6 @@ def serve_until_signal(level: str, form: str, serve: Callable[[LogOutput], Await
     try:
         return run_loop(main())
     except StartError as error:
-        raise Failure(str(error), error.status) from None
+        raise CommandError(str(error), error.status) from None
     finally:
         output.close()

@@ -8,9 +8,9 @@ import click
 
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Status
-from sidecar.admin.words import in_words
-from sidecar.cli.command import PORT, Command, Failure, admin_address, config_option
-from sidecar.cli.output import say
+from sidecar.admin.status_text import status_in_words
+from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
+from sidecar.cli.output import print_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,16 +28,16 @@ def command(config_path: Path | None, port: int | None, as_json: bool) -> int:
     hosts, asked = admin_address(config_path, port)
     reply = ask(hosts, asked, "/status")
     if reply is None:
-        raise Failure(
+        raise CommandError(
             f"no sidecar answers on admin port {asked}: start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
         )
     if reply.status != 200:
         where = f"http://{reply.host}:{asked}/status"
-        raise Failure(f"{where} answered {reply.status}: is it the admin port, and this machine's?")
+        raise CommandError(f"{where} answered {reply.status}: is it the admin port, and this machine's?")
     # --json takes any document, so that it works with a sidecar of another version too.
     document = read(reply.body, dict[str, Any] if as_json else Status)
     if document is None:
         hint = "is it the admin port?" if as_json else "is it the admin port? For another version, try --json"
-        raise Failure(f"port {asked} did not answer as a sidecar does: {hint}")
-    say(in_words(document) if isinstance(document, Status) else reply.body.decode())
+        raise CommandError(f"port {asked} did not answer as a sidecar does: {hint}")
+    print_line(status_in_words(document) if isinstance(document, Status) else reply.body.decode())
     return 0

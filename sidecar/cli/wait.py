@@ -9,7 +9,7 @@ import click
 
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Readiness
-from sidecar.cli.command import PORT, Command, Failure, admin_address, config_option
+from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
 from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
         left = deadline - clock.now()
         if left <= 0:
             message = f"not ready within {timeout:g} s: {obstacle}"
-            raise Failure(message)
+            raise CommandError(message)
         time.sleep(min(_PAUSE, left))
     return 0
 

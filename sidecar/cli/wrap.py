@@ -9,7 +9,7 @@ from typing import Final
 import click
 
 from sidecar.cli.child import Child
-from sidecar.cli.command import PORT_VARIABLES, Command, Failure, config_option, load_config
+from sidecar.cli.command import PORT_VARIABLES, Command, CommandError, config_option, load_config
 from sidecar.cli.process import forbid_core_dumps
 
 #: What ``env``, ``timeout`` and ``docker run`` use for failures of their own: hardly a program's own status.
@@ -56,11 +56,11 @@ def command(config_path: Path | None, timeout: float, cmd: tuple[str, ...]) -> i
             return _serve(config_path, child, timeout)
         finally:
             child.abandon()
-    except Failure as failure:
-        raise Failure(failure.format_message(), COULD_NOT_START) from None
+    except CommandError as failure:
+        raise CommandError(failure.format_message(), COULD_NOT_START) from None
     except OSError as error:
         message = f"cannot run a command: {error.strerror or type(error).__name__}"
-        raise Failure(message, COULD_NOT_START) from None
+        raise CommandError(message, COULD_NOT_START) from None
 
 
 def _serve(config_path: Path | None, child: Child, timeout: float) -> int:
@@ -69,7 +69,7 @@ def _serve(config_path: Path | None, child: Child, timeout: float) -> int:
     unset_ports = _unset_ports(config_path)
     config = load_config(config_path)
     if config.listen.port is None:
-        raise Failure('listen.port is "off", so there is no URL to give to CMD: set SIDECAR_LISTEN_PORT to a port')
+        raise CommandError('listen.port is "off", so there is no URL to give to CMD: set SIDECAR_LISTEN_PORT to a port')
     # Only now: what this takes to import should not be there yet when the child is forked.
     from sidecar.cli.wrapped import run
     from sidecar.config import load
@@ -88,8 +88,7 @@ def _let_go_of_stdin_and_stdout() -> None:
 def _unset_ports(path: Path | None) -> frozenset[str]:
     """Return the keys of the ports that neither the environment nor the file sets."""
     from sidecar.config import ConfigError
-    from sidecar.config.document import read_document
-    from sidecar.config.environment import CONFIG, read_environment
+    from sidecar.config.sources import CONFIG, read_document, read_environment
 
     name = path or os.environ.get(CONFIG)
     if name and not Path(name).is_file():

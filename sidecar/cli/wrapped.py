@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from sidecar.app import Sidecar
-from sidecar.cli.command import Failure
+from sidecar.cli.command import CommandError
 from sidecar.cli.process import leave_soon, run_loop
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.runtime import SystemClock
@@ -34,14 +34,14 @@ def run(
     """Serve until ``child`` has ended, and drain; return its exit status.
 
     ``read_config`` reads the configuration anew, when a file of a key or certificate changes. Where one of
-    ``unset_ports`` is in use, a free one is taken. Raises Failure if the sidecar could not start, or was not ready
+    ``unset_ports`` is in use, a free one is taken. Raises CommandError if the sidecar could not start, or was not ready
     within ``timeout`` seconds.
     """
     output = configure_logging(config.log.level, config.log.format, SystemClock())
     try:
         return run_loop(_run(config, child, timeout, read_config, unset_ports, output))
     except StartError as error:
-        raise Failure(str(error)) from None
+        raise CommandError(str(error)) from None
     finally:
         output.close()
 
@@ -81,7 +81,7 @@ async def _run(
         while not (state := sidecar.readiness()).ready and not ended.done():
             if clock.now() >= deadline:
                 message = f"the sidecar was not ready within {timeout:g} s ({state.message}): the log tells more"
-                raise Failure(message)
+                raise CommandError(message)
             await clock.sleep_until(clock.now() + _LOOK)
         child.start(base_url)
         status = await ended

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from sidecar.config.errors import Unfit
+from sidecar.config.errors import InvalidValue
 from sidecar.config.values import PATH, Kind, checked_text
 from sidecar.core.endpoint import Endpoint, parse_authority, parse_host
 from sidecar.core.secret import Secret
@@ -40,15 +40,15 @@ def _parse_host(value: object) -> str:
     try:
         return parse_host(text)
     except ValueError:
-        raise Unfit("is neither a host name nor an IP address (no port, no brackets, no wildcard)") from None
+        raise InvalidValue("is neither a host name nor an IP address (no port, no brackets, no wildcard)") from None
 
 
 BIND_HOST: Final = Kind('addresses or host names to listen on, such as "127.0.0.1"', _parse_host)
 ALLOWED_HOST: Final = Kind('host names without a port, such as "sidecar.internal"', _parse_host)
 
 
-def _refused(error: ValueError) -> Unfit:
-    return Unfit(f"is refused since {error}")
+def _refused(error: ValueError) -> InvalidValue:
+    return InvalidValue(f"is refused since {error}")
 
 
 def _parse_base_url(value: object) -> Endpoint:
@@ -69,7 +69,7 @@ BASE_URL: Final = Kind(
 def _parse_alias(value: object) -> str:
     text = checked_text(value)
     if "/" in text or not text.isascii():
-        raise Unfit("is no single ASCII path segment")
+        raise InvalidValue("is no single ASCII path segment")
     return text
 
 
@@ -81,17 +81,17 @@ _POLICY_METHODS: Final = ("*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", 
 
 
 def _parse_policy_rule(value: object) -> str:
-    from sidecar.core.policy import Rule
+    from sidecar.core.admission.policy import Rule
 
     text = checked_text(value)
     method, _, path = text.partition(" ")
     if method not in _POLICY_METHODS or not path.startswith("/"):
         # A method that is misspelt in "deny" would deny nothing.
-        raise Unfit('has not the shape "METHOD /path/glob", with one of ' + ", ".join(_POLICY_METHODS))
+        raise InvalidValue('has not the shape "METHOD /path/glob", with one of ' + ", ".join(_POLICY_METHODS))
     try:
         Rule.parse(text)
     except ValueError:  # its message repeats the rule
-        raise Unfit(
+        raise InvalidValue(
             "could match no path: write it decoded, in ASCII, without query, empty segments, dots at the end of a "
             "segment, or ** within one"
         ) from None
@@ -108,7 +108,7 @@ _EGRESS_PROXY: Final = r"(?i:http)://(?:([^@/?#\\]*)@)?([^@/?#\\]+)/?"
 def _parse_egress_proxy(value: object) -> EgressProxy:
     match = re.fullmatch(_EGRESS_PROXY, checked_text(value))
     if match is None:
-        raise Unfit("has not the shape http://[user:pass@]host:port")
+        raise InvalidValue("has not the shape http://[user:pass@]host:port")
     try:
         host, port = parse_authority(match[2], None)
     except ValueError as error:
@@ -124,9 +124,9 @@ def _parse_user_information(text: str) -> tuple[str, Secret]:
     username, decoded = unquote(user), unquote(password)
     is_encoded = re.search("%(?![0-9A-Fa-f]{2})", text) is None and "\ufffd" not in username + decoded
     if not username or not colon or ":" in username or not is_encoded:
-        raise Unfit("has user information that is not user:pass, percent-encoded as UTF-8")
+        raise InvalidValue("has user information that is not user:pass, percent-encoded as UTF-8")
     if not (username + decoded).isprintable():
-        raise Unfit("has a control character or an invisible one in its user information")
+        raise InvalidValue("has a control character or an invisible one in its user information")
     return username, Secret(decoded)
 
 
@@ -149,7 +149,7 @@ def _parse_token_store(value: object) -> TokenStore:
         return TokenStore("file", path=PATH.parse(text.removeprefix("file:")))
     if re.fullmatch(_REDIS_URL, text):
         return TokenStore("redis", url=Secret(text))
-    raise Unfit("is no token store")
+    raise InvalidValue("is no token store")
 
 
 TOKEN_STORE: Final = Kind(

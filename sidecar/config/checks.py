@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.config.errors import ConfigError
-from sidecar.config.model import Environment
+from sidecar.config.model import MangopayEnvironment
 from sidecar.core.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -13,18 +13,20 @@ if TYPE_CHECKING:
 
 # Whether a client certificate is shown decides which host answers.
 _HOSTS: Final = {
-    (Environment.SANDBOX, False): "api.sandbox.mangopay.com",
-    (Environment.SANDBOX, True): "api-mtls.sandbox.mangopay.com",
-    (Environment.PRODUCTION, False): "api.mangopay.com",
-    (Environment.PRODUCTION, True): "api-mtls.mangopay.com",
+    (MangopayEnvironment.SANDBOX, False): "api.sandbox.mangopay.com",
+    (MangopayEnvironment.SANDBOX, True): "api-mtls.sandbox.mangopay.com",
+    (MangopayEnvironment.PRODUCTION, False): "api.mangopay.com",
+    (MangopayEnvironment.PRODUCTION, True): "api-mtls.mangopay.com",
 }
 _ENVIRONMENT_OF: Final = {host: environment for (environment, _), host in _HOSTS.items()}
 
 
-def resolve_endpoint(environment: Environment, base_url: Endpoint | None, *, client_certificate: bool) -> Endpoint:
+def resolve_endpoint(
+    environment: MangopayEnvironment, base_url: Endpoint | None, *, client_certificate: bool
+) -> Endpoint:
     """Return where calls go: ``base_url`` if set and allowed, else the environment's host."""
     if base_url is None:
-        if environment is Environment.EMULATOR:
+        if environment is MangopayEnvironment.EMULATOR:
             raise ConfigError(
                 "mangopay.environment",
                 'is "emulator" without mangopay.base_url',
@@ -38,7 +40,7 @@ def resolve_endpoint(environment: Environment, base_url: Endpoint | None, *, cli
             f"is a host of Mangopay's {meant} while mangopay.environment is {environment}",
             "make SIDECAR_MANGOPAY_BASE_URL and SIDECAR_MANGOPAY_ENVIRONMENT agree",
         )
-    if base_url.scheme == "http" and not base_url.is_loopback and environment is not Environment.EMULATOR:
+    if base_url.scheme == "http" and not base_url.is_loopback and environment is not MangopayEnvironment.EMULATOR:
         raise ConfigError(
             "mangopay.base_url",
             "is plain http:// to a host that is not loopback",
@@ -57,9 +59,9 @@ def check_tls(tls: Tls) -> None:
         raise _incomplete("tls.client_key_password", "tls.client_key_file")
 
 
-def check_listeners(listen: Listen, admin: Admin, environment: Environment) -> None:
+def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironment) -> None:
     """Refuse listeners that reach nobody, guard nothing, let anybody in, or collide."""
-    if listen.allowed_hosts and listen.caller_key is None and environment is not Environment.EMULATOR:
+    if listen.allowed_hosts and listen.caller_key is None and environment is not MangopayEnvironment.EMULATOR:
         # Browsers send Sec-Fetch-Site to loopback and https addresses only: to such a name, a page's GET has no sign.
         raise ConfigError(
             "listen.allowed_hosts",

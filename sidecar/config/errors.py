@@ -3,7 +3,7 @@
 ::
 
     ConfigError        one line for the user: where, what is wrong, the mend
-    Unfit(ValueError)  raised by a kind of value; loading adds where it was, and makes a ConfigError of it
+    InvalidValue(ValueError)  raised by a kind of value; loading adds where it was, and makes a ConfigError of it
 
 Neither ever holds a value that somebody configured: it may be a secret under the wrong key.
 """
@@ -27,11 +27,11 @@ class ConfigError(Exception):
         super().__init__(f"{where} {what}".rstrip() + (f": {mend}" if mend else ""))
 
 
-class Unfit(ValueError):  # noqa: N818 - it names the value's state, and is never shown by that name
+class InvalidValue(ValueError):  # noqa: N818 - it names the value's state, and is never shown by that name
     """A value is refused; the message ends the sentence "SIDECAR_LISTEN_PORT …" ("is empty")."""
 
 
-def shown(name: str | Path, limit: int = 200) -> str:
+def printable(name: str | Path, limit: int = 200) -> str:
     """Make a file's or key's name safe to print on one line, cut after ``limit`` characters."""
     text = str(name)
     if len(text) > limit:

@@ -14,21 +14,20 @@ import msgspec
 
 from sidecar.config.addresses import TokenStore
 from sidecar.config.checks import check_listeners, check_tls, resolve_endpoint
-from sidecar.config.document import NO_DOCUMENT, Document, read_document
-from sidecar.config.environment import CONFIG, environment_warnings, read_environment
-from sidecar.config.errors import ConfigError, Unfit, shown
+from sidecar.config.errors import ConfigError, InvalidValue, printable
 from sidecar.config.model import SECTIONS, SETTINGS, Config
 from sidecar.config.places import open_directory_above
 from sidecar.config.secret_file import anchored, read_secret_file, secret_path
 from sidecar.config.setting import REQUIRED
+from sidecar.config.sources import CONFIG, NO_FILE, ConfigFile, environment_warnings, read_document, read_environment
 from sidecar.config.values import PATH, checked_text
 from sidecar.core.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sidecar.config.given import Given
     from sidecar.config.setting import Setting
+    from sidecar.config.sources import RawValue
 
 
 def load(path: Path | None, environ: Mapping[str, str]) -> Config:
@@ -42,7 +41,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     """
     from_environment = read_environment(environ)
     path = _path_from(environ) if path is None else path
-    document = NO_DOCUMENT if path is None else read_document(path)
+    document = NO_FILE if path is None else read_document(path)
     reader = _Reader(document)
     given = document.given | from_environment
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
@@ -58,32 +57,32 @@ def _path_from(environ: Mapping[str, str]) -> Path | None:
         return None
     try:
         return PATH.parse(text)
-    except Unfit as unfit:
+    except InvalidValue as unfit:
         raise ConfigError(CONFIG, str(unfit), f"give {PATH.expected}") from None
 
 
 class _Reader:
     """Reads one setting after the other, and notes what the whole configuration has to tell of them."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: ConfigFile) -> None:
         self._document = document
         self.secret_files: dict[str, Path] = {}
         self.warnings: list[str] = []
 
-    def read(self, setting: Setting, given: Given | None) -> Any:
+    def read(self, setting: Setting, given: RawValue | None) -> Any:
         """Return the setting's value: as given, else its default."""
         if given is None:
             if setting.default is REQUIRED:
                 raise self._missing(setting)
             return setting()
         try:
-            value = self._from_file(given) if given.is_twin else self._in_place(given)
-        except Unfit as unfit:
+            value = self._from_file(given) if given.from_file else self._in_place(given)
+        except InvalidValue as unfit:
             raise ConfigError(given.where, str(unfit), f"give {setting.kind.expected}") from None
         self._warn_of_place(setting, value)
         return value
 
-    def _in_place(self, given: Given) -> Any:
+    def _in_place(self, given: RawValue) -> Any:
         kind = given.setting.kind
         raw = kind.from_text(given.value) if isinstance(given.value, str) and given.is_text else given.value
         value = _anchored(kind.parse(raw), given.base)
@@ -94,11 +93,11 @@ class _Reader:
                 self._warn_of(given.setting, document.path)
         return value
 
-    def _from_file(self, given: Given) -> Any:
+    def _from_file(self, given: RawValue) -> Any:
         kind = given.setting.kind
         try:
             file = secret_path(checked_text(given.value), given.base)
-        except Unfit as unfit:
+        except InvalidValue as unfit:
             raise ConfigError(given.where, str(unfit), f"give {PATH.expected} that holds the value") from None
         try:
             content = read_secret_file(file)
@@ -106,8 +105,8 @@ class _Reader:
         except ConfigError as error:
             where = f"{given.where}:"
             raise ConfigError(where, str(error)) from None
-        except Unfit as unfit:
-            where = f"{given.where}: {shown(file)}"
+        except InvalidValue as unfit:
+            where = f"{given.where}: {printable(file)}"
             raise ConfigError(where, str(unfit), f"it must hold {kind.expected}") from None
         self._warn_of_place(given.setting, file)
         if _holds_secret(value):
@@ -118,7 +117,7 @@ class _Reader:
 
     def _warn_of(self, setting: Setting, file: Path) -> None:
         self.warnings.append(
-            f"{shown(file)} holds {setting.name} and every user of this machine may read it: chmod o-r it"
+            f"{printable(file)} holds {setting.name} and every user of this machine may read it: chmod o-r it"
         )
 
     def _warn_of_place(self, setting: Setting, value: object) -> None:
@@ -126,13 +125,13 @@ class _Reader:
         path = value.path if isinstance(value, TokenStore) else value
         if isinstance(path, Path) and (directory := open_directory_above(path)) is not None:
             self.warnings.append(
-                f"{setting.name}: every user of this machine may write to {shown(directory)} and so replace "
-                f"{shown(path)}: choose a directory that others may not write to, or chmod +t this one"
+                f"{setting.name}: every user of this machine may write to {printable(directory)} and so replace "
+                f"{printable(path)}: choose a directory that others may not write to, or chmod +t this one"
             )
 
     def _missing(self, setting: Setting) -> ConfigError:
         variable = f"{setting.variable}_FILE or {setting.variable}" if setting.kind.is_secret else setting.variable
-        file = "a configuration file" if self._document.path is None else shown(self._document.path)
+        file = "a configuration file" if self._document.path is None else printable(self._document.path)
         mend = f"set {variable}, or {setting.key} under [{setting.section}] in {file}"
         return ConfigError(setting.name, "is missing", mend)
 

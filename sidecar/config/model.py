@@ -49,7 +49,7 @@ _DURATION: Final = duration(0)
 _API_KEY: Final = secret("the key as Mangopay's Dashboard shows it")
 
 
-class Environment(StrEnum):
+class MangopayEnvironment(StrEnum):
     """Which Mangopay is meant."""
 
     SANDBOX = "sandbox"
@@ -57,14 +57,14 @@ class Environment(StrEnum):
     EMULATOR = "emulator"
 
 
-_NAMES: Final = choice(*Environment)
-_ENVIRONMENT: Final = Kind(_NAMES.expected, lambda value: Environment(_NAMES.parse(value)), is_string=True)
+_NAMES: Final = choice(*MangopayEnvironment)
+_ENVIRONMENT: Final = Kind(_NAMES.expected, lambda value: MangopayEnvironment(_NAMES.parse(value)), is_string=True)
 
 
 class Mangopay(Section, frozen=True, kw_only=True):
     """Which account, and where Mangopay is."""
 
-    environment: Environment = setting(
+    environment: MangopayEnvironment = setting(
         _ENVIRONMENT,
         "sandbox",
         "`sandbox` and `production` give `base_url` (the api-mtls host when a client certificate is set). `emulator` "

@@ -73,7 +73,7 @@ def _assignment(setting: Setting) -> str:
 def _is_shown_as_file(setting: Setting) -> bool:
     return (
         setting.kind.is_secret
-        and setting.has_file_twin
+        and setting.allows_file
         and setting.example is None
         and not isinstance(setting.default, str)
     )

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from sidecar.config.errors import ConfigError, Unfit, shown
+from sidecar.config.errors import ConfigError, InvalidValue, printable
 from sidecar.config.values import PATH, checked_text
 from sidecar.core.secret import Secret
 
@@ -25,17 +25,17 @@ class SecretFile(msgspec.Struct, frozen=True):
 
 
 def anchored(path: Path, base: Path) -> Path:
-    """Return ``path`` made absolute: from ``base``, and that from the working directory. May raise Unfit."""
+    """Return ``path`` made absolute: from ``base``, and that from the working directory. May raise InvalidValue."""
     try:
         return (base / path).absolute()
     except OSError:
-        raise Unfit("is a relative path, while the working directory is gone") from None
+        raise InvalidValue("is a relative path, while the working directory is gone") from None
 
 
 def secret_path(text: str, base: Path) -> Path:
     """Return the absolute path that ``text`` names from ``base``.
 
-    Raises Unfit without the name if it may be the secret itself, put where its file's name belongs: if there
+    Raises InvalidValue without the name if it may be the secret itself, put where its file's name belongs: if there
     is no such file and no directory that it could be in.
     """
     name = PATH.parse(text)
@@ -43,7 +43,7 @@ def secret_path(text: str, base: Path) -> Path:
     has_directory = len(name.parts) > (2 if name.is_absolute() else 1)
     if _exists(path) or (has_directory and _exists(path.parent)):
         return path
-    raise Unfit("names no file that is there (the name is not shown, in case it is the secret itself)")
+    raise InvalidValue("names no file that is there (the name is not shown, in case it is the secret itself)")
 
 
 def _exists(path: Path) -> bool:
@@ -62,11 +62,11 @@ def read_secret_file(path: Path) -> SecretFile:
     """
     try:
         content, world_readable = read_bounded(path, MAX_FILE)
-    except Unfit as unfit:
-        raise ConfigError(shown(path), str(unfit), _MEND) from None
+    except InvalidValue as unfit:
+        raise ConfigError(printable(path), str(unfit), _MEND) from None
     complaint, text = _decode(content)
     if complaint:
-        raise ConfigError(shown(path), complaint, _MEND)
+        raise ConfigError(printable(path), complaint, _MEND)
     return SecretFile(Secret(text), world_readable)
 
 
@@ -81,14 +81,14 @@ def _decode(content: bytes) -> tuple[str, str]:
         return "", checked_text(content.decode("utf-8"))
     except UnicodeDecodeError:
         return "is not UTF-8", ""
-    except Unfit as unfit:
+    except InvalidValue as unfit:
         return str(unfit), ""
 
 
 def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
     """Read ``path`` to its end, or one byte more than ``limit``; tell too whether every user may read it.
 
-    Raises Unfit, which ends the sentence "FILE …" and does not repeat its name.
+    Raises InvalidValue, which ends the sentence "FILE …" and does not repeat its name.
     """
     try:
         with path.open("rb") as file:
@@ -98,4 +98,4 @@ def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
     except ValueError:  # a zero byte, or characters that the file system's encoding lacks
         why = "no path has such characters"
     complaint = f"cannot be read ({why})"
-    raise Unfit(complaint)
+    raise InvalidValue(complaint)

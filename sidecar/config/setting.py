@@ -50,7 +50,7 @@ class Setting(msgspec.Struct, frozen=True):
         return f"SIDECAR_{self.section}_{self.key}".upper()
 
     @property
-    def has_file_twin(self) -> bool:
+    def allows_file(self) -> bool:
         """Whether ``<key>_file`` exists. Keys that name a file themselves have none."""
         return self.kind.is_string and not self.key.endswith("_file")
 

@@ -11,7 +11,7 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from sidecar.config.errors import Unfit, nearest
+from sidecar.config.errors import InvalidValue, nearest
 from sidecar.core.mistaken_secret import mistake_in
 from sidecar.core.secret import Secret
 
@@ -44,9 +44,9 @@ class Kind(msgspec.Struct, Generic[T], frozen=True):
 
     #: What is wanted, as a noun phrase: ends every message about a value of this kind.
     expected: str
-    #: From what TOML holds to the value; raises Unfit.
+    #: From what TOML holds to the value; raises InvalidValue.
     parse: Callable[[object], T]
-    #: From text to what TOML would hold; raises Unfit.
+    #: From text to what TOML would hold; raises InvalidValue.
     from_text: Callable[[str], object] = _unchanged
     #: Written as a plain string, so ``<key>_file`` can give it too.
     is_string: bool = False
@@ -59,9 +59,9 @@ def type_name(value: object) -> str:
     return _TYPE_NAMES.get(type(value), "a date or time")
 
 
-def wrong_type(value: object) -> Unfit:
+def wrong_type(value: object) -> InvalidValue:
     """Say that ``value`` is of another TOML type than wanted."""
-    return Unfit(f"is {type_name(value)}")
+    return InvalidValue(f"is {type_name(value)}")
 
 
 def checked_text(value: object) -> str:
@@ -69,11 +69,11 @@ def checked_text(value: object) -> str:
     if not isinstance(value, str):
         raise wrong_type(value)
     if not value:
-        raise Unfit("is empty")
+        raise InvalidValue("is empty")
     if value != value.strip():
-        raise Unfit("has whitespace around it")
+        raise InvalidValue("has whitespace around it")
     if not value.isprintable():
-        raise Unfit("has a control character or an invisible one")
+        raise InvalidValue("has a control character or an invisible one")
     return value
 
 
@@ -83,7 +83,7 @@ def checked_text(value: object) -> str:
 def _parse_path(value: object) -> Path:
     text = checked_text(value)
     if text.startswith("~"):
-        raise Unfit("begins with ~, which only a shell expands")
+        raise InvalidValue("begins with ~, which only a shell expands")
     return Path(text)
 
 
@@ -97,7 +97,7 @@ def choice(*names: str) -> Kind[str]:
         text = checked_text(value)
         if text not in names:
             complaint = f"is none of the known names (the nearest is {nearest(text.lower(), names)})"
-            raise Unfit(complaint)
+            raise InvalidValue(complaint)
         return text
 
     return Kind(f"one of {', '.join(names)}", parse, is_string=True)
@@ -107,16 +107,16 @@ def _checked_secret(value: object) -> str:
     """Return :func:`checked_text` of ``value``, unless it is plainly something else."""
     text = checked_text(value)
     if mistake := mistake_in(text):
-        raise Unfit(mistake)
+        raise InvalidValue(mistake)
     return text
 
 
 def _parse_client_id(value: object) -> str:
     text = _checked_secret(value)
     if not _CLIENT_ID.issuperset(text) or len(text) > 100:
-        raise Unfit("has a character that no ClientId has, or is too long")
+        raise InvalidValue("has a character that no ClientId has, or is too long")
     if text in (".", ".."):
-        raise Unfit("is a dot segment")
+        raise InvalidValue("is a dot segment")
     return text
 
 
@@ -129,11 +129,11 @@ def secret(expected: str, *, minimum: int = 1, spaces: bool = False, ascii_only:
     def parse(value: object) -> Secret:
         text = _checked_secret(value)
         if ascii_only and not text.isascii():
-            raise Unfit("has a character that is not ASCII")
+            raise InvalidValue("has a character that is not ASCII")
         if not spaces and " " in text:
-            raise Unfit("has a space in it")
+            raise InvalidValue("has a space in it")
         if len(text) < minimum:
-            raise Unfit("is too short")
+            raise InvalidValue("is too short")
         return Secret(text)
 
     return Kind(expected, parse, is_string=True, is_secret=True)
@@ -149,7 +149,7 @@ def _is_whole_number(text: str) -> bool:
 def _number_from_text(text: str) -> object:
     checked_text(text)
     if not _is_whole_number(text):
-        raise Unfit("is not a whole number")
+        raise InvalidValue("is not a whole number")
     return int(text)
 
 
@@ -157,7 +157,7 @@ def _parse_integer(value: object, minimum: int, maximum: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise wrong_type(value)
     if not minimum <= value <= maximum:
-        raise Unfit("is out of range")
+        raise InvalidValue("is out of range")
     return value
 
 
@@ -185,7 +185,7 @@ def _boolean_from_text(text: str) -> object:
     try:
         return _BOOLEANS[text]
     except KeyError:
-        raise Unfit("is not a boolean") from None
+        raise InvalidValue("is not a boolean") from None
 
 
 def _parse_boolean(value: object) -> bool:
@@ -201,7 +201,7 @@ def _parse_mode(value: object) -> int:
     text = checked_text(value)
     # 0777 at most: set-user-id and sticky bits mean nothing on a socket.
     if len(text) not in (3, 4) or not set("01234567").issuperset(text) or int(text, 8) > 0o777:
-        raise Unfit("is no file mode")
+        raise InvalidValue("is no file mode")
     return int(text, 8)
 
 
@@ -215,7 +215,7 @@ def duration(minimum: float, maximum: float = MAX_DURATION) -> Kind[float]:
     def parse(value: object) -> float:
         seconds = read_duration(value)
         if not minimum <= seconds <= maximum:  # also true of NaN
-            raise Unfit("is out of range")
+            raise InvalidValue("is out of range")
         return float(seconds)
 
     low = "0s" if minimum == 0 else f"{minimum * 1000:g}ms"
@@ -229,11 +229,11 @@ def read_duration(value: object) -> float:
     number, unit = _split(checked_text(value))
     whole, point, fraction = number.partition(".")
     if not _is_whole_number(whole) or (point and not _is_whole_number(fraction)):
-        raise Unfit("is no duration")
+        raise InvalidValue("is no duration")
     if unit == "ms":
         return float(number) / 1000
     if unit not in _DURATION_UNITS:
-        raise Unfit("has a unit that no duration has")
+        raise InvalidValue("has a unit that no duration has")
     return float(number) * _DURATION_UNITS[unit]
 
 
@@ -251,9 +251,9 @@ def read_size(text: str) -> int:
     """Return the bytes that ``text`` stands for."""
     number, unit = _split(checked_text(text))
     if not _is_whole_number(number):
-        raise Unfit("is no size")
+        raise InvalidValue("is no size")
     if unit not in _SIZE_UNITS:
-        raise Unfit("has a unit that no size has")
+        raise InvalidValue("has a unit that no size has")
     return int(number) * _SIZE_UNITS[unit]
 
 
@@ -275,7 +275,7 @@ def items(item: Kind[T], *, minimum: int = 0, or_one: bool = False) -> Kind[tupl
         if not isinstance(value, list):
             raise wrong_type(value)
         if len(value) < minimum:
-            raise Unfit("is an empty array")
+            raise InvalidValue("is an empty array")
         return tuple(_parse_item(item, number, entry) for number, entry in enumerate(value, 1))
 
     def from_text(text: str) -> object:
@@ -284,19 +284,19 @@ def items(item: Kind[T], *, minimum: int = 0, or_one: bool = False) -> Kind[tupl
     return Kind(f"an array (in a variable: comma-separated) of: {item.expected}", parse, from_text)
 
 
-def _unfit_entry(number: int, unfit: Unfit) -> Unfit:
-    return Unfit(f"has an entry (number {number}) that {unfit}")
+def _unfit_entry(number: int, unfit: InvalidValue) -> InvalidValue:
+    return InvalidValue(f"has an entry (number {number}) that {unfit}")
 
 
 def _parse_item(item: Kind[T], number: int, entry: object) -> T:
     try:
         return item.parse(entry)
-    except Unfit as unfit:
+    except InvalidValue as unfit:
         raise _unfit_entry(number, unfit) from None
 
 
 def _item_from_text(item: Kind[T], number: int, entry: str) -> object:
     try:
         return item.from_text(entry)
-    except Unfit as unfit:
+    except InvalidValue as unfit:
         raise _unfit_entry(number, unfit) from None

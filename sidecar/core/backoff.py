@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.core.dates import read_http_date
+from sidecar.core.http.dates import read_http_date
 
 _DELAY_SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
 
@@ -28,7 +28,7 @@ class Backoff:
 def read_retry_after(value: str | None, *, date: str | None, wall: float) -> float | None:
     """Return the seconds that a ``Retry-After`` asks for (RFC 9110 section 10.2.3); None if it asks for nothing.
 
-    A date is compared with the answer's own ``Date`` where there is one, so that
+    A date is compared with the response's own ``Date`` where there is one, so that
     a clock that goes wrong on either side does not matter, else with ``wall``.
     What cannot be read, and a moment that has passed, ask for nothing. There is
     no upper limit: whoever waits sets one.

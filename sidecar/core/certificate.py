@@ -49,7 +49,7 @@ class Defect(StrEnum):
     UNUSABLE = "unusable"
 
 
-class Standing(Enum):
+class ValidityStanding(Enum):
     """Where a moment lies, seen from a certificate's dates."""
 
     NOT_YET_VALID = "not yet valid"
@@ -64,11 +64,11 @@ class Validity:
     not_before: int
     not_after: int
 
-    def standing(self, wall: float) -> Standing:
+    def standing(self, wall: float) -> ValidityStanding:
         """Tell where the moment ``wall`` lies."""
         if wall < self.not_before:
-            return Standing.NOT_YET_VALID
-        return Standing.VALID if wall <= self.not_after else Standing.EXPIRED
+            return ValidityStanding.NOT_YET_VALID
+        return ValidityStanding.VALID if wall <= self.not_after else ValidityStanding.EXPIRED
 
     def days_left(self, wall: float) -> int:
         """Return the whole days that are left at ``wall``; 0 also once it has expired."""

@@ -1,6 +1,6 @@
 """The sidecar's own errors, as a caller meets them (contract: "Errors of the sidecar's own").
 
-One exception carries everything that an answer, a log line and a metric need::
+One exception carries everything that a response, a log line and a metric need::
 
     SidecarError
     ├── code         what went wrong, one of ErrorCode; STATUS gives its HTTP status
@@ -94,10 +94,10 @@ class SidecarError(Exception):
         self.outcome: Final = outcome
         self.retry_after: Final = retry_after
         self.detail: Final = detail
-        #: The connection's framing is in doubt, or its body unread: close it after the answer.
+        #: The connection's framing is in doubt, or its body unread: close it after the response.
         self.close: Final = close
 
     @property
     def status(self) -> int:
-        """The HTTP status of the answer."""
+        """The HTTP status of the response."""
         return STATUS[self.code]

@@ -1,4 +1,4 @@
-"""When a host name is looked up, and whom an answer serves (contract section 5.10). For one name, without any I/O.
+"""When a host name is looked up, and whom a response serves (contract section 5.10). For one name, without any I/O.
 
 ::
 
@@ -6,7 +6,7 @@
        ▲               └─failed─┐
        └────────────────────────┘
 
-Whoever comes while a lookup is under way waits for its answer, and an answer
+Whoever comes while a lookup is under way waits for its response, and a response
 that comes after everybody has given up is kept all the same: a slow name server
 costs the first callers their time, and nobody after them. A lookup may also
 never come back; after :data:`PATIENCE` seconds the next caller begins another
@@ -20,7 +20,7 @@ from typing import Final, Generic, TypeVar
 
 A = TypeVar("A")
 
-#: Seconds that an answer serves. Long enough for a burst and its retries, short enough to follow a change of DNS.
+#: Seconds that a response serves. Long enough for a burst and its retries, short enough to follow a change of DNS.
 KEPT: Final = 10.0
 #: Seconds after which a lookup counts as hanging. Two name servers that are asked in turn take 10 (resolv.conf(5)).
 PATIENCE: Final = 10.0
@@ -31,7 +31,7 @@ MOST: Final = 4
 class Step(Enum):
     """What a caller who needs the name has to do."""
 
-    #: Take the answer that is there.
+    #: Take the response that is there.
     USE = "use"
     #: Wait for a lookup that is under way.
     WAIT = "wait"
@@ -49,8 +49,8 @@ class NameRecord(Generic[A]):
         self._under_way: list[float] = []
 
     @property
-    def answer(self) -> A | None:
-        """The last answer, whether it still serves or not; None: there is none."""
+    def response(self) -> A | None:
+        """The last response, whether it still serves or not; None: there is none."""
         return self._answer
 
     def next_step(self, now: float) -> Step:
@@ -66,14 +66,14 @@ class NameRecord(Generic[A]):
         """Note that a lookup has been begun."""
         self._under_way.append(now)
 
-    def came_back(self, begun: float, now: float, answer: A | None) -> None:
+    def came_back(self, begun: float, now: float, response: A | None) -> None:
         """Note what came of the lookup that was begun at the moment ``begun``; None: it failed."""
         self._under_way.remove(begun)
-        if answer is not None:
-            self._answer = answer
+        if response is not None:
+            self._answer = response
             self._good_until = now + KEPT
 
-    def doubt(self, answer: A) -> None:
-        """Let ``answer`` serve nobody else: no connection came of it. A newer answer stays."""
-        if self._answer is answer:
+    def doubt(self, response: A) -> None:
+        """Let ``response`` serve nobody else: no connection came of it. A newer answer stays."""
+        if self._answer is response:
             self._answer = None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FailureKind(StrEnum):
-    """How an attempt to send a request and read its answer failed."""
+    """How an attempt to send a request and read its response failed."""
 
     NO_SLOT = "no_slot"
     RESOLVE = "resolve"
@@ -42,7 +42,7 @@ class Sent(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class AttemptFailure:
     """One failed attempt.
 
     ``reused`` says that the connection had been idle in the pool before;
@@ -55,13 +55,13 @@ class Failure:
     response_started: bool
 
 
-class UpstreamFailure(Exception):  # noqa: N818 - one attempt that failed, which the call may survive
+class UpstreamError(Exception):
     """An attempt to exchange a request for a response failed.
 
     ``detail`` is for the log: the reason in plain words, never bytes of upstream or of the request.
     """
 
-    def __init__(self, failure: Failure, detail: str) -> None:
+    def __init__(self, failure: AttemptFailure, detail: str) -> None:
         super().__init__(f"{failure.kind}: {detail}")
         self.failure: Final = failure
         self.detail: Final = detail
@@ -140,7 +140,7 @@ _BEFORE_A_BYTE: Final[Mapping[FailureKind, Event]] = MappingProxyType(
 )
 
 
-def classify(failure: Failure) -> Event:
+def classify(failure: AttemptFailure) -> Event:
     """Find the row that ``failure`` belongs to; one that contradicts itself is read as the worst that it may mean."""
     if failure.kind is FailureKind.TIMEOUT:
         return Event.NO_ANSWER
@@ -151,7 +151,7 @@ def classify(failure: Failure) -> Event:
     return Event.LOST if failure.kind is FailureKind.LOST else Event.BROKEN
 
 
-def decide(failure: Failure, method: str, deliveries: int, connect_retries: int) -> Verdict:
+def decide(failure: AttemptFailure, method: str, deliveries: int, connect_retries: int) -> Verdict:
     """Say whether the call may be sent again after ``failure``, and what its caller sees otherwise.
 
     ``deliveries`` counts the attempts of this call on which at least one byte
@@ -194,6 +194,6 @@ _WORDS: Final[Mapping[FailureKind, str]] = MappingProxyType(
 )
 
 
-def describe(failure: Failure) -> str:
+def describe_failure(failure: AttemptFailure) -> str:
     """Say in plain words what went wrong and what to do; never request or response bytes."""
     return _WORDS[failure.kind]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sidecar.core.diagnosis import Cause
+from sidecar.core.causes import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

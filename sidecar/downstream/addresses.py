@@ -48,7 +48,7 @@ class Bound:
         return "IPv6 only: name 0.0.0.0 besides for IPv4" if self.url.startswith("http://[::]:") else None
 
 
-def describe(sock: socket.socket) -> Bound:
+def describe_socket(sock: socket.socket) -> Bound:
     """Say where a bound socket is."""
     if sock.family == socket.AF_UNIX:
         url = f"unix:{sock.getsockname()}"

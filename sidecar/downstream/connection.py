@@ -63,25 +63,25 @@ import structlog
 from sidecar.core.errors import SidecarError
 from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import Deadlines
-from sidecar.downstream.refusals import failed, out_of_budget, stopped, too_slow
+from sidecar.downstream.refusals import internal_error, interrupted_by_shutdown, out_of_budget, too_slow
 from sidecar.downstream.request import CallerRequest
 from sidecar.downstream.request_reader import Event, RequestReader
 from sidecar.downstream.response_writer import ResponseWriter
 from sidecar.telemetry.line_format import place
 
 if TYPE_CHECKING:
-    from sidecar.downstream.response import Answer
+    from sidecar.downstream.response import CallerResponse
 
-#: Seconds that a caller has to take an early answer while what it still sends is thrown away (RFC 9112 section 9.6).
+#: Seconds that a caller has to take an early response while what it still sends is thrown away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
 
 #: Answers one request. What it raises but SidecarError and CallerGoneError is a bug of ours, and answered as such.
-Handler = Callable[[CallerRequest], Awaitable["Answer"]]
+Handler = Callable[[CallerRequest], Awaitable["CallerResponse"]]
 
 _log = structlog.get_logger()
 
 
-class Phase(Enum):
+class ConnectionPhase(Enum):
     """Where in its life a connection is."""
 
     FRESH = "no byte has come yet"
@@ -94,7 +94,7 @@ class Phase(Enum):
 
 
 # Each call needs these two; so they are found faster.
-_BUSY: Final = Phase.BUSY
+_BUSY: Final = ConnectionPhase.BUSY
 _REQUEST: Final = Event.REQUEST
 
 
@@ -151,7 +151,7 @@ class CallerConnection(asyncio.Protocol):
         self._port: Final = port
         self._allowed_uids: Final = allowed_uids
         self._on_unix_socket: Final = on_unix_socket
-        self.phase = Phase.FRESH
+        self.phase = ConnectionPhase.FRESH
         #: When the phase is over (``Clock.now``).
         self.deadline = math.inf
         #: When the present pause within the request's body is too long (``Clock.now``).
@@ -181,12 +181,12 @@ class CallerConnection(asyncio.Protocol):
         self.writer = ResponseWriter(stream, port, on_unix_socket=self._on_unix_socket)
         if (refusal := port.admit(self, transport, self._allowed_uids)) is not None:
             self._reader.stop(refusal)
-            self._enter(Phase.REFUSED, LINGER, gives_way=False)
+            self._enter(ConnectionPhase.REFUSED, LINGER, gives_way=False)
             return
         if (sock := stream.get_extra_info("socket")) is not None and not self._on_unix_socket:
             with suppress(OSError):  # the caller may have left already
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        self._enter(Phase.FRESH, port.limits.header_timeout)
+        self._enter(ConnectionPhase.FRESH, port.limits.header_timeout)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell everybody who waits for this caller; nothing is logged."""
@@ -197,8 +197,8 @@ class CallerConnection(asyncio.Protocol):
         self.writer.lost()
         if self._budget_wait is not None and not self._budget_wait.done():
             self._budget_wait.set_exception(gone)
-        if self.phase is not Phase.BUSY:
-            self._enter(Phase.CLOSING, math.inf, gives_way=False)
+        if self.phase is not ConnectionPhase.BUSY:
+            self._enter(ConnectionPhase.CLOSING, math.inf, gives_way=False)
         self._port.forget(self)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -216,16 +216,16 @@ class CallerConnection(asyncio.Protocol):
         if self._transport is not None:
             self._reader.stop()
             # A caller that does not take what is left has as long as one that stops reading in the middle.
-            self._enter(Phase.CLOSING, self._port.limits.body_timeout, gives_way=False)
+            self._enter(ConnectionPhase.CLOSING, self._port.limits.body_timeout, gives_way=False)
             self._transport.close()
 
     def _linger(self, transport: asyncio.Transport) -> None:
         """Close, but let the caller read its response first: to close with bytes unread would reset the connection."""
         self._reader.discard()
-        self._enter(Phase.LINGERING, LINGER)
+        self._enter(ConnectionPhase.LINGERING, LINGER)
         transport.write_eof()
 
-    def _enter(self, phase: Phase, seconds: float, gives_way: bool = True) -> None:
+    def _enter(self, phase: ConnectionPhase, seconds: float, gives_way: bool = True) -> None:
         """Enter any phase but BUSY; ``gives_way``: it has no complete head, so at the cap it may be closed."""
         self.phase = phase
         self.deadline = self._port.next_deadline_base + seconds
@@ -247,11 +247,11 @@ class CallerConnection(asyncio.Protocol):
             elif self.task is None:
                 self.task = asyncio.get_running_loop().create_task(self._answer_requests())
         elif event is Event.HEAD:
-            if self.phase is Phase.FRESH or self.phase is Phase.IDLE:
-                self._enter(Phase.HEAD, self._port.limits.header_timeout)
-        elif event is Event.REFUSED or self.phase is Phase.REFUSED:
+            if self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
+                self._enter(ConnectionPhase.HEAD, self._port.limits.header_timeout)
+        elif event is Event.REFUSED or self.phase is ConnectionPhase.REFUSED:
             self._refuse(self._reader.failure)
-        elif self.phase is Phase.LINGERING and self._reader.surplus > self._port.limits.max_body:
+        elif self.phase is ConnectionPhase.LINGERING and self._reader.surplus > self._port.limits.max_body:
             self.abort()
 
     def _refuse(self, error: SidecarError | None) -> None:
@@ -306,11 +306,11 @@ class CallerConnection(asyncio.Protocol):
         except SidecarError as error:
             self._send_error(error)
         except asyncio.CancelledError:
-            self._send_error(stopped())
+            self._send_error(interrupted_by_shutdown())
             raise
         except Exception as bug:  # noqa: BLE001 - the edge of the connection's task
             _log_bug(bug)
-            self._send_error(failed())
+            self._send_error(internal_error())
         else:
             if not writer.unfinished:
                 return response.keep_alive
@@ -340,9 +340,9 @@ class CallerConnection(asyncio.Protocol):
                 return False
             if not reader.sealed and not port.draining:
                 if reader.heads.pending:
-                    self._enter(Phase.HEAD, port.limits.header_timeout)
+                    self._enter(ConnectionPhase.HEAD, port.limits.header_timeout)
                 else:
-                    self._enter(Phase.IDLE, port.limits.keepalive_timeout)
+                    self._enter(ConnectionPhase.IDLE, port.limits.keepalive_timeout)
                 return True
         if not whole or reader.has_unread:
             self._linger(transport)
@@ -372,16 +372,16 @@ class CallerConnection(asyncio.Protocol):
         """Act on the deadlines that have passed by ``now`` (``Clock.now``)."""
         if now >= self.deadline:
             self._overdue()
-        elif self.phase is Phase.BUSY:
+        elif self.phase is ConnectionPhase.BUSY:
             if now >= self.body_deadline:
                 self._body_overdue()
             if now >= self.writer.deadline:
                 self.writer.overdue()
 
     def _overdue(self) -> None:
-        if self.phase is Phase.HEAD:
+        if self.phase is ConnectionPhase.HEAD:
             self._refuse(too_slow("head"))
-        elif self.phase is Phase.FRESH or self.phase is Phase.IDLE:
+        elif self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
             self.close_gracefully()
         else:
             self.abort()

@@ -13,7 +13,7 @@ import socket
 import stat
 from typing import TYPE_CHECKING, Final
 
-from sidecar.downstream.addresses import ListenError, describe
+from sidecar.downstream.addresses import ListenError, describe_socket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -65,7 +65,7 @@ class Inherited:
     def refuse_rest(self) -> None:
         """Raise ListenError if a socket was handed over whose address is not configured: nobody would serve it."""
         for sock in self._sockets:
-            where = describe(sock).url
+            where = describe_socket(sock).url
             self.close()
             mend = (
                 "configure that address (SIDECAR_LISTEN_HOST, _PORT, _UNIX_SOCKET), or take it out of the socket unit"

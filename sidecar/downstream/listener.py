@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sidecar.downstream.addresses import Bound, ListenError, PortInUseError, describe
+from sidecar.downstream.addresses import Bound, ListenError, PortInUseError, describe_socket
 from sidecar.network.resolver import Resolver
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Listeners:
         for sock in sockets:
             server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
-            self.bound.append(describe(sock))
+            self.bound.append(describe_socket(sock))
         return not in_use
 
     async def open_unix(self, path: Path, mode: int, factory: Factory) -> None:
@@ -89,7 +89,7 @@ class Listeners:
             self._files.append((path, identity))
         loop = asyncio.get_running_loop()
         self._servers.append(await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG, **_LEAVE_FILE))
-        self.bound.append(describe(sock))
+        self.bound.append(describe_socket(sock))
 
     @property
     def of_one_family(self) -> list[Bound]:
@@ -116,10 +116,10 @@ class Listeners:
         found: dict[tuple[int, str], None] = {}
         for host in hosts:
             try:
-                answers = await Resolver(f"{self._variable}HOST").resolve(host, 0)
+                responses = await Resolver(f"{self._variable}HOST").resolve(host, 0)
             except (OSError, UnicodeError):
                 raise ListenError("host " + host, "cannot be resolved", self._mend("HOST")) from None
-            for family, _, _, _, address in answers:
+            for family, _, _, _, address in responses:
                 found[family, str(address[0])] = None
         return list(found)
 
@@ -192,7 +192,7 @@ def _bind(family: int, host: str, port: int) -> socket.socket:
         # A port whose last connections still linger in TIME_WAIT can be taken again.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # "::" would take IPv4 as well, and 0.0.0.0 on the same port could not be bound besides.
+            # "::" would take IPv4 too, and 0.0.0.0 could then not be bound to the same port.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
         # Listening takes the port for good; until then another process might bind it too.

@@ -84,7 +84,7 @@ def wrong_user() -> SidecarError:
     )
 
 
-def stopped() -> SidecarError:
+def interrupted_by_shutdown() -> SidecarError:
     """A request that was still running when its connection's task was cancelled."""
     return SidecarError(
         ErrorCode.UPSTREAM_UNREACHABLE,
@@ -94,7 +94,7 @@ def stopped() -> SidecarError:
     )
 
 
-def failed() -> SidecarError:
+def internal_error() -> SidecarError:
     """A request on which the handler broke."""
     return SidecarError(
         ErrorCode.UPSTREAM_UNREACHABLE,

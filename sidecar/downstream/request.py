@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aiohttp.http import HttpVersion
     from aiohttp.streams import StreamReader
 
-    from sidecar.core.layout import RawHeaders
+    from sidecar.core.http.header_index import RawHeaders
     from sidecar.downstream.response_writer import ResponseWriter
 
 

@@ -1,4 +1,4 @@
-"""Answers as the exact bytes that go out: no header is added, renamed or dropped on the way.
+"""Responses as the exact bytes that go out: no header is added, renamed or dropped on the way.
 
 aiohttp's own ``web.Response`` adds ``Server``, ``Date`` and ``Content-Type``
 and drops the ``Content-Length`` of a 304; a proxy must do none of that.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from sidecar.core.chunks import LAST_CHUNK, chunk
+from sidecar.core.http.chunks import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from sidecar.downstream.response_writer import ResponseWriter
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 _JOINED: Final = 64 * 1024
 
 
-class Answer(Protocol):
+class CallerResponse(Protocol):
     """What a handler returns."""
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the answer promised that the connection stays open."""
+        """Whether the response promised that the connection stays open."""
 
     def write_to(self, writer: ResponseWriter) -> None:
-        """Write the answer. Raises CallerGoneError if nobody is there any more."""
+        """Write the response. Raises CallerGoneError if nobody is there any more."""
 
 
 class RawResponse(msgspec.Struct, frozen=True, gc=False):
@@ -51,7 +51,7 @@ class RawResponse(msgspec.Struct, frozen=True, gc=False):
             writer.write(body)
 
 
-class Finished(msgspec.Struct, frozen=True, gc=False):
+class AlreadySent(msgspec.Struct, frozen=True, gc=False):
     """Says that the handler has written its response by itself, through a :class:`ResponseStream`."""
 
     keep_alive: bool

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import HttpRequestParser
 
-from sidecar.downstream.connection import CallerConnection, Handler, Phase
+from sidecar.downstream.connection import CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.peer import peer_uid, uid_allowed
 from sidecar.downstream.refusals import too_many_connections, wrong_user
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the deadlines; none is enforced early, and none later than by two of these.
 TICK: Final = 0.5
-#: Refused connections that may be open at once, above the cap, to get their answer.
+#: Refused connections that may be open at once, above the cap, to get their response.
 _MOST_REFUSED: Final = 64
-#: Seconds for the last answers to leave when the server closes.
+#: Seconds for the last responses to leave when the server closes.
 _GOODBYE: Final = 1.0
 
 #: Logs and counts an error that no handler saw; returns the id that the log and the response share.
@@ -49,7 +49,7 @@ class ProxyServer:
             )
         self.handler = handler
         self.limits = limits
-        #: From :meth:`begin_drain` on: a connection closes after its answer.
+        #: From :meth:`begin_drain` on: a connection closes after its response.
         self.draining = False
         #: Those that were admitted, oldest first.
         self.connections: Final[dict[CallerConnection, None]] = {}
@@ -147,13 +147,13 @@ class ProxyServer:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def begin_drain(self) -> None:
-        """Close idle connections now and every other one after its next answer; go on accepting new ones.
+        """Close idle connections now and every other one after its next response; go on accepting new ones.
 
-        That answer is up to the handler: a request that comes now gets 503.
+        That response is up to the handler: a request that comes now gets 503.
         """
         self.draining = True
         for connection in list(self.waiting):
-            if connection.phase is Phase.IDLE:
+            if connection.phase is ConnectionPhase.IDLE:
                 connection.close_gracefully()
 
     async def drained(self, deadline: float) -> bool:

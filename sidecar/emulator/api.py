@@ -1,4 +1,4 @@
-"""Mangopay as seen from a request: who may call, which key was used before, what the answer is.
+"""Mangopay as seen from a request: who may call, which key was used before, what the response is.
 
 The order of the checks is: token, ClientId, rate limit, ``Idempotency-Key``, path,
 the API key's permission, body. Nothing here touches a socket.
@@ -16,11 +16,11 @@ from sidecar.emulator.engine.calls import Call
 from sidecar.emulator.engine.routes import PAGES, Match
 from sidecar.emulator.idempotency import well_formed
 from sidecar.emulator.ledger import WRITES, Entry
-from sidecar.emulator.messages import Answer, Headers, Request
+from sidecar.emulator.messages import EmulatedResponse, Headers, Request
 from sidecar.emulator.probes import PROBES
 from sidecar.emulator.resources import CATALOGUE
 from sidecar.emulator.token_endpoint import TokenEndpoint
-from sidecar.emulator.tokens import Standing, Token
+from sidecar.emulator.tokens import Token, TokenStanding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,28 +61,28 @@ class Api:
             return None
         return self._state.ledger.deliver(request)
 
-    def answer(self, request: Request, entry: Entry | None = None) -> Answer:
-        """Return Mangopay's answer to ``request``, whose ledger entry is ``entry``."""
+    def response(self, request: Request, entry: Entry | None = None) -> EmulatedResponse:
+        """Return Mangopay's response to ``request``, whose ledger entry is ``entry``."""
         if is_token_endpoint(request.segments):
-            return self.token_endpoint.answer(request)
+            return self.token_endpoint.response(request)
         if _is_page(request.segments):
             return self._open(request)
         granted = self._authorize(request)
-        if isinstance(granted, Answer):
+        if isinstance(granted, EmulatedResponse):
             return granted
         client = self._state.client(granted.client_id)
         within = client.rates.count(self._state.clock.wall(), self._state.settings.windows)
         if self._state.settings.enforce_rate_limits and not within:
-            answer = self._reports.rate_limit()
+            response = self._reports.rate_limit()
         else:
-            answer = self._keyed(Granted(request, client, granted, entry))
-        return _with_headers(answer, self._rate_headers(client))
+            response = self._keyed(Granted(request, client, granted, entry))
+        return _with_headers(response, self._rate_headers(client))
 
     def _rate_headers(self, client: ClientState) -> Headers:
         settings = self._state.settings
         return client.rates.headers(settings.windows, settings.rate_headers)
 
-    def _authorize(self, request: Request) -> Token | Answer:
+    def _authorize(self, request: Request) -> Token | EmulatedResponse:
         """Return the token of a call that may go on, else the refusal."""
         state, refused = self._state, self._state.stats.refused_tokens
         scheme, _, value = (request.header(b"authorization") or b"").partition(b" ")
@@ -90,7 +90,7 @@ class Api:
             refused["missing"] += 1
             return self._unauthorized(request, _path_client(request))
         standing, token = state.tokens.check(value.decode("latin-1").strip(), request.arrived)
-        if token is None or standing is not Standing.VALID:
+        if token is None or standing is not TokenStanding.VALID:
             refused[standing.value] += 1
             return self._unauthorized(request, _path_client(request))
         if _path_client(request) not in {None, token.client_id}:
@@ -102,19 +102,19 @@ class Api:
             return self._reports.forbidden()
         return token
 
-    def _unauthorized(self, request: Request, client_id: str | None) -> Answer:
+    def _unauthorized(self, request: Request, client_id: str | None) -> EmulatedResponse:
         """Return the token 401; by switch it uses up the request's ``Idempotency-Key``."""
-        answer = self._reports.unauthorized(self._state.settings.unauthorized_type)
+        response = self._reports.unauthorized(self._state.settings.unauthorized_type)
         key = _key(request)
         if self._state.settings.burn_keys_on_401 and key is not None and client_id is not None and well_formed(key):
-            stored = self._state.client(client_id).stored_answers
+            stored = self._state.client(client_id).stored_responses
             wall = self._state.clock.wall()
             if not stored.used(key, wall):
-                stored.store(key, request.path, answer, wall)
-        return answer
+                stored.store(key, request.path, response, wall)
+        return response
 
-    def _keyed(self, granted: Granted) -> Answer:
-        """Refuse a used ``Idempotency-Key``, and keep the answer under a new one."""
+    def _keyed(self, granted: Granted) -> EmulatedResponse:
+        """Refuse a used ``Idempotency-Key``, and keep the response under a new one."""
         request, client = granted.request, granted.client
         key = _key(request)
         if key is None:
@@ -122,13 +122,13 @@ class Api:
         if not well_formed(key):
             return self._reports.incorrect({"Idempotency-Key": "16 to 36 letters, digits or dashes are needed."})
         wall = self._state.clock.wall()
-        if client.stored_answers.used(key, wall):
+        if client.stored_responses.used(key, wall):
             return self._reports.conflict()
-        answer = self._act(granted)
-        client.stored_answers.store(key, request.path, answer, wall)
-        return answer
+        response = self._act(granted)
+        client.stored_responses.store(key, request.path, response, wall)
+        return response
 
-    def _act(self, granted: Granted) -> Answer:
+    def _act(self, granted: Granted) -> EmulatedResponse:
         request = granted.request
         if self._state.settings.refuse_chunked and request.header(b"transfer-encoding") is not None:
             return self._reports.error(411, "length_required", "The Content-Length header is required")
@@ -144,10 +144,10 @@ class Api:
             return self._reports.error(405, "method_not_allowed", message, None, ((b"Allow", allow),))
         if not granted.token.permits(match.route.scope, request.method):
             return self._reports.forbidden()
-        answer = acts.execute(self._call(request, granted.client, match))
-        if granted.entry is not None and answer.status < 300 and match.route.changes:
+        response = acts.execute(self._call(request, granted.client, match))
+        if granted.entry is not None and response.status < 300 and match.route.changes:
             self._state.ledger.execute(granted.entry)
-        return answer
+        return response
 
     def _route(self, request: Request) -> Match | frozenset[str]:
         segments = request.segments
@@ -161,7 +161,7 @@ class Api:
             request, client, match.route, match.parameters, at, self._state, self._reports, CATALOGUE, self._token_hex
         )
 
-    def _open(self, request: Request) -> Answer:
+    def _open(self, request: Request) -> EmulatedResponse:
         """Show a page to a person, who has no token."""
         match = CATALOGUE.find(request.method, request.segments)
         client = self._state.clients.get(request.segments[1]) if len(request.segments) > 1 else None
@@ -169,8 +169,8 @@ class Api:
             return pages.not_found()
         return acts.execute(self._call(request, client, match))
 
-    def _triggered(self, request: Request) -> Answer | None:
-        """Return the answer that the ``Tag`` of a POST asks for: see docs/emulator.md."""
+    def _triggered(self, request: Request) -> EmulatedResponse | None:
+        """Return the response that the ``Tag`` of a POST asks for: see docs/emulator.md."""
         if request.method != "POST" or len(request.body) > _TRIGGER_LIMIT:
             return None
         if not any(trigger in request.body for trigger in _TRIGGER_BYTES):
@@ -179,12 +179,12 @@ class Api:
             tag = msgspec.json.decode(request.body, type=dict[str, Any]).get("Tag")
         except msgspec.DecodeError:
             return None
-        answers = {
+        responses = {
             "SCA": lambda: self._reports.sca_required(body=self._state.settings.sca_body),
             "E429": self._reports.rate_limit,
             "E500": self._reports.server_error,
         }
-        return answers[tag]() if isinstance(tag, str) and tag in answers else None
+        return responses[tag]() if isinstance(tag, str) and tag in responses else None
 
 
 _TRIGGER_BYTES: Final = (b'"SCA"', b'"E429"', b'"E500"')
@@ -222,7 +222,7 @@ def _key(request: Request) -> str | None:
     return None if raw is None else raw.decode("latin-1").strip()
 
 
-def _with_headers(answer: Answer, headers: Headers) -> Answer:
+def _with_headers(response: EmulatedResponse, headers: Headers) -> EmulatedResponse:
     if not headers:
-        return answer
-    return msgspec.structs.replace(answer, headers=answer.headers + headers)
+        return response
+    return msgspec.structs.replace(response, headers=response.headers + headers)

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Final
 
 from sidecar.emulator.faults import NO_BODY, Rule
-from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.messages import EmulatedResponse, json_response
 from sidecar.emulator.phrases import BODILESS, phrase
 from sidecar.emulator.reports import Reports, invalid_client, locked_out, oauth_error
 
 _HTML: Final = b"text/html; charset=utf-8"
 _PAGE: Final = b"<html><head><title>Maintenance</title></head><body>Please come back later.</body></html>"
-#: The default size of ``oversized``, in bytes: above what a token answer may have.
+#: The default size of ``oversized``, in bytes: above what a token response may have.
 _OVERSIZED: Final = 70_000
 _EDGE_HTML: Final = b"text/html; charset=UTF-8"
 _EDGE_PAGE: Final = """\
@@ -27,22 +27,22 @@ _EDGE_PAGE: Final = """\
 </html>
 """
 
-Canned = Callable[[Rule, Reports, str], Answer]
+Canned = Callable[[Rule, Reports, str], EmulatedResponse]
 
 
-def answer(rule: Rule, reports: Reports, unauthorized_type: str, *, for_token: bool) -> Answer:
-    """Return the answer of an answering rule; the token endpoint's errors are OAuth's."""
+def response(rule: Rule, reports: Reports, unauthorized_type: str, *, for_token: bool) -> EmulatedResponse:
+    """Return the response of an answering rule; the token endpoint's errors are OAuth's."""
     if rule.action == "status":
         return _status(rule, reports, for_token=for_token)
-    return _ANSWERS[rule.action](rule, reports, unauthorized_type)
+    return _RESPONSES[rule.action](rule, reports, unauthorized_type)
 
 
-def _status(rule: Rule, reports: Reports, *, for_token: bool) -> Answer:
+def _status(rule: Rule, reports: Reports, *, for_token: bool) -> EmulatedResponse:
     status = int(rule.number(500))
     if rule.body is not None:
-        return Answer(status, rule.body.encode())
+        return EmulatedResponse(status, rule.body.encode())
     if status in BODILESS:
-        return Answer(status)
+        return EmulatedResponse(status)
     words = phrase(status)
     if for_token:
         return oauth_error(status, _as_type(words))
@@ -55,39 +55,39 @@ def _as_type(words: str) -> str:
     return words.lower().replace(" ", "_")
 
 
-def _edge(rule: Rule, reports: Reports, unauthorized_type: str) -> Answer:
+def _edge(rule: Rule, reports: Reports, unauthorized_type: str) -> EmulatedResponse:
     """Return a page of what stands in front of Mangopay: HTML, and no error report or OAuth error."""
     del unauthorized_type
     status = int(rule.number(502))
     ray = reports.ray()
     headers = ((b"Server", b"cloudflare"), (b"CF-Ray", ray.encode()), (b"Cache-Control", b"no-store"))
     if status in BODILESS:
-        return Answer(status, headers=headers)
+        return EmulatedResponse(status, headers=headers)
     page = _EDGE_PAGE.format(status=status, phrase=phrase(status), ray=ray.partition("-")[0])
     body = page.encode() if rule.body is None else rule.body.encode()
-    return Answer(status, body, _EDGE_HTML, headers)
+    return EmulatedResponse(status, body, _EDGE_HTML, headers)
 
 
-def _redirect(rule: Rule, reports: Reports, unauthorized_type: str) -> Answer:
+def _redirect(rule: Rule, reports: Reports, unauthorized_type: str) -> EmulatedResponse:
     del reports, unauthorized_type
     location = str(rule.value or "https://example.com/elsewhere").encode()
-    return Answer(302, b"", _HTML, ((b"Location", location),))
+    return EmulatedResponse(302, b"", _HTML, ((b"Location", location),))
 
 
-def _oversized(rule: Rule, reports: Reports, unauthorized_type: str) -> Answer:
+def _oversized(rule: Rule, reports: Reports, unauthorized_type: str) -> EmulatedResponse:
     del reports, unauthorized_type
-    return json_answer(200, {"access_token": "x" * int(rule.number(_OVERSIZED)), "token_type": "Bearer"})
+    return json_response(200, {"access_token": "x" * int(rule.number(_OVERSIZED)), "token_type": "Bearer"})
 
 
-_ANSWERS: Final[dict[str, Canned]] = {
+_RESPONSES: Final[dict[str, Canned]] = {
     "unauthorized": lambda rule, reports, kind: reports.unauthorized(str(rule.value or kind)),
     "sca": lambda rule, reports, kind: reports.sca_required(body=rule.value != NO_BODY),
     "rate-limit": lambda rule, reports, kind: reports.rate_limit(),
     "forbidden": lambda rule, reports, kind: reports.forbidden(),
     "redirect": _redirect,
-    "not-json": lambda rule, reports, kind: Answer(200, _PAGE, _HTML),
+    "not-json": lambda rule, reports, kind: EmulatedResponse(200, _PAGE, _HTML),
     "oversized": _oversized,
-    "empty": lambda rule, reports, kind: Answer(200),
+    "empty": lambda rule, reports, kind: EmulatedResponse(200),
     "invalid-client": lambda rule, reports, kind: invalid_client(),
     "lockout": lambda rule, reports, kind: locked_out(),
     "edge": _edge,

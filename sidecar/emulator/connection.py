@@ -93,7 +93,7 @@ class Listener(web.Server):
 
 
 class Finished:
-    """What a handler returns once it has written the answer itself."""
+    """What a handler returns once it has written the response itself."""
 
     __slots__ = ("keep_alive",)
 

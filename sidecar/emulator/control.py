@@ -12,7 +12,7 @@ from sidecar.emulator import faults as faulting
 from sidecar.emulator import sca
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
-from sidecar.emulator.messages import Answer, Request, json_answer
+from sidecar.emulator.messages import EmulatedResponse, Request, json_response
 from sidecar.emulator.settings import Credentials
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Control:
     def __init__(self, state: State, faults: Faults) -> None:
         self._state = state
         self._faults = faults
-        self.routes: Final[Mapping[tuple[str, str], Callable[[Body], Answer]]] = {
+        self.routes: Final[Mapping[tuple[str, str], Callable[[Body], EmulatedResponse]]] = {
             ("POST", "reset"): self._reset,
             ("POST", "revoke"): self._revoke,
             ("POST", "token"): self._configure,
@@ -49,8 +49,8 @@ class Control:
             ("GET", "stats"): self._stats,
         }
 
-    def answer(self, request: Request, peer: str | None) -> Answer:
-        """Return the answer to a control request from the address ``peer``."""
+    def response(self, request: Request, peer: str | None) -> EmulatedResponse:
+        """Return the response to a control request from the address ``peer``."""
         if not is_loopback(peer) or request.header(b"origin") is not None:
             return _refused(403, "Control routes answer loopback peers only, and no browser.")
         action = self.routes.get((request.method, "/".join(request.segments[1:])))
@@ -64,38 +64,38 @@ class Control:
         except (msgspec.ValidationError, ValueError, TypeError) as error:
             return _refused(400, str(error))
 
-    def _reset(self, body: Body) -> Answer:
+    def _reset(self, body: Body) -> EmulatedResponse:
         client_id = _take(body, "client_id", str, None)
         _nothing_else(body)
         if client_id is None:
             self._faults.clear()
         self._state.reset(client_id)
-        return json_answer(200, {"reset": client_id or "everything"})
+        return json_response(200, {"reset": client_id or "everything"})
 
-    def _revoke(self, body: Body) -> Answer:
+    def _revoke(self, body: Body) -> EmulatedResponse:
         client_id = _take(body, "client_id", str, None)
         token = _take(body, "token", str, None)
         _nothing_else(body)
-        return json_answer(200, {"revoked": self._state.tokens.revoke(token, client_id=client_id)})
+        return json_response(200, {"revoked": self._state.tokens.revoke(token, client_id=client_id)})
 
-    def _configure(self, body: Body) -> Answer:
+    def _configure(self, body: Body) -> EmulatedResponse:
         self._state.configure(**body)
         return self._settings({})
 
-    def _settings(self, body: Body) -> Answer:
+    def _settings(self, body: Body) -> EmulatedResponse:
         _nothing_else(body)
-        return json_answer(200, self._state.settings)
+        return json_response(200, self._state.settings)
 
-    def _credentials(self, body: Body) -> Answer:
+    def _credentials(self, body: Body) -> EmulatedResponse:
         pairs = _take(body, "api_keys", dict[str, list[str]], {})
         embedded = _take(body, "embedded_keys", list[str], ["embedded-api-key"])
         permissions = _take(body, "permissions", dict[str, list[str]], {})
         any_client = _take(body, "any_client", bool, default=True)
         _nothing_else(body)
         self._state.credentials = Credentials(pairs, embedded, permissions=permissions, any_client=any_client)
-        return json_answer(200, {"client_ids": sorted(pairs), "any_client": any_client})
+        return json_response(200, {"client_ids": sorted(pairs), "any_client": any_client})
 
-    def _lockout(self, body: Body) -> Answer:
+    def _lockout(self, body: Body) -> EmulatedResponse:
         clear = _take(body, "clear", bool, default=False)
         seconds = _take(body, "seconds", float, math.inf)
         _nothing_else(body)
@@ -104,9 +104,9 @@ class Control:
             lockout.clear()
         else:
             lockout.lock(now + seconds)
-        return json_answer(200, {"locked": lockout.active(now)})
+        return json_response(200, {"locked": lockout.active(now)})
 
-    def _sca(self, body: Body) -> Answer:
+    def _sca(self, body: Body) -> EmulatedResponse:
         client_id = _take(body, "client_id", str)
         identifier = _take(body, "id", str)
         required = _take(body, "required", bool | None, default=True)
@@ -116,9 +116,9 @@ class Control:
             flags.pop(identifier, None)
         else:
             flags[identifier] = required
-        return json_answer(200, {"id": identifier, "required": required})
+        return json_response(200, {"id": identifier, "required": required})
 
-    def _authenticate(self, body: Body) -> Answer:
+    def _authenticate(self, body: Body) -> EmulatedResponse:
         client_id = _take(body, "client_id", str)
         identifier = _take(body, "id", str)
         seconds = _take(body, "seconds", float, sca.AUTHENTICATED_FOR)
@@ -129,9 +129,9 @@ class Control:
             raise ValueError(message)
         wall = self._state.clock.wall()
         sca.authenticate(client, identifier, wall, seconds)
-        return json_answer(200, {"id": identifier, "until": int(wall + seconds)})
+        return json_response(200, {"id": identifier, "until": int(wall + seconds)})
 
-    def _settle(self, body: Body) -> Answer:
+    def _settle(self, body: Body) -> EmulatedResponse:
         client_id = _take(body, "client_id", str)
         identifier = _take(body, "id", str)
         name = _take(body, "transition", str)
@@ -142,41 +142,41 @@ class Control:
             message = f"{client_id} has no resource {identifier}"
             raise ValueError(message)
         transitions.move(client, resource, name, int(self._state.clock.wall()))
-        return json_answer(200, resource)
+        return json_response(200, resource)
 
-    def _age(self, body: Body) -> Answer:
+    def _age(self, body: Body) -> EmulatedResponse:
         seconds = _take(body, "seconds", float)
         client_id = _take(body, "client_id", str, None)
         key = _take(body, "key", str, None)
         _nothing_else(body)
-        return json_answer(200, {"aged": self._state.age_stored_answers(seconds, client_id=client_id, key=key)})
+        return json_response(200, {"aged": self._state.age_stored_responses(seconds, client_id=client_id, key=key)})
 
-    def _add_fault(self, body: Body) -> Answer:
+    def _add_fault(self, body: Body) -> EmulatedResponse:
         text = _take(body, "rule", str, None)
         rule = faulting.parse(text) if text is not None and not body else faulting.from_mapping(body)
-        return json_answer(200, {"id": self._faults.add(rule)})
+        return json_response(200, {"id": self._faults.add(rule)})
 
-    def _list_faults(self, body: Body) -> Answer:
+    def _list_faults(self, body: Body) -> EmulatedResponse:
         _nothing_else(body)
-        return json_answer(200, self._faults.snapshot())
+        return json_response(200, self._faults.snapshot())
 
-    def _clear_faults(self, body: Body) -> Answer:
+    def _clear_faults(self, body: Body) -> EmulatedResponse:
         identifier = _take(body, "id", int, None)
         _nothing_else(body)
         if identifier is None:
             self._faults.clear()
-            return json_answer(200, {"removed": True})
-        return json_answer(200, {"removed": self._faults.remove(identifier)})
+            return json_response(200, {"removed": True})
+        return json_response(200, {"removed": self._faults.remove(identifier)})
 
-    def _ledger(self, body: Body) -> Answer:
+    def _ledger(self, body: Body) -> EmulatedResponse:
         _nothing_else(body)
         ledger = self._state.ledger
         totals = {name: getattr(ledger, name) for name in ("deliveries", "executions", "forgotten")}
-        return json_answer(200, {**totals, "entries": ledger.entries()})
+        return json_response(200, {**totals, "entries": ledger.entries()})
 
-    def _stats(self, body: Body) -> Answer:
+    def _stats(self, body: Body) -> EmulatedResponse:
         _nothing_else(body)
-        return json_answer(200, self._state.stats.snapshot())
+        return json_response(200, self._state.stats.snapshot())
 
 
 def is_loopback(peer: str | None) -> bool:
@@ -209,5 +209,5 @@ def _nothing_else(body: Body) -> None:
         raise ValueError(message)
 
 
-def _refused(status: int, message: str) -> Answer:
-    return json_answer(status, {"error": message})
+def _refused(status: int, message: str) -> EmulatedResponse:
+    return json_response(status, {"error": message})

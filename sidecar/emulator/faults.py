@@ -62,7 +62,7 @@ _DEFAULT_STAGE: Final = {
     Family.BYTES: Stage.DURING,
 }
 
-_ANSWERS: Final = (
+_RESPONSES: Final = (
     *("status", "unauthorized", "sca", "rate-limit", "forbidden", "redirect", "not-json", "oversized", "empty"),
     *("invalid-client", "lockout", "edge"),
 )
@@ -75,7 +75,7 @@ _BYTES: Final = (
 #: Every action there is.
 ACTIONS: Final[dict[str, Family]] = {
     "pass": Family.NOTHING,
-    **dict.fromkeys(_ANSWERS, Family.ANSWER),
+    **dict.fromkeys(_RESPONSES, Family.ANSWER),
     **dict.fromkeys(_CONNECTION, Family.CONNECTION),
     **dict.fromkeys(_BYTES, Family.BYTES),
 }

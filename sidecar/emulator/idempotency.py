@@ -1,4 +1,4 @@
-"""Idempotency keys and the answers kept under them (Mangopay: "Idempotency", "View an API Response")."""
+"""Idempotency keys and the responses kept under them (Mangopay: "Idempotency", "View an API Response")."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
-from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.messages import EmulatedResponse, json_response
 
-#: How long a key blocks repeats and its answer can be read, in seconds.
+#: How long a key blocks repeats and its response can be read, in seconds.
 KEPT: Final = 24 * 3600
 _ALLOWED: Final = frozenset(ascii_letters + digits + "-")
 
@@ -21,59 +21,59 @@ def well_formed(key: str) -> bool:
     return 16 <= len(key) <= 36 and _ALLOWED.issuperset(key)
 
 
-class StoredAnswer(msgspec.Struct):
-    """The answer to the first request that carried a key, and when it was given (Unix seconds)."""
+class StoredResponse(msgspec.Struct):
+    """The response to the first request that carried a key, and when it was given (Unix seconds)."""
 
     path: str
-    answer: Answer
+    response: EmulatedResponse
     at: float
 
 
-class StoredAnswers:
+class StoredResponses:
     """The keys that one ClientId has used."""
 
     def __init__(self, kept: int) -> None:
         self._kept = kept
-        self._answers: OrderedDict[str, StoredAnswer] = OrderedDict()
+        self._responses: OrderedDict[str, StoredResponse] = OrderedDict()
 
     def used(self, key: str, wall: float) -> bool:
         """Tell whether ``key`` was used in the last 24 hours."""
-        stored = self._answers.get(key)
+        stored = self._responses.get(key)
         if stored is not None and wall - stored.at >= KEPT:
-            del self._answers[key]
+            del self._responses[key]
             stored = None
         return stored is not None
 
-    def store(self, key: str, path: str, answer: Answer, wall: float) -> None:
-        """Keep ``answer`` as the one and only answer under ``key``."""
-        self._answers[key] = StoredAnswer(path, answer, wall)
-        if len(self._answers) > self._kept:
-            self._answers.popitem(last=False)
+    def store(self, key: str, path: str, response: EmulatedResponse, wall: float) -> None:
+        """Keep ``response`` as the one and only answer under ``key``."""
+        self._responses[key] = StoredResponse(path, response, wall)
+        if len(self._responses) > self._kept:
+            self._responses.popitem(last=False)
 
     def age(self, seconds: float, key: str | None = None) -> int:
         """Make answers (that of ``key``, or all) older by ``seconds``; return how many."""
-        chosen = [stored for known, stored in self._answers.items() if key in {None, known}]
+        chosen = [stored for known, stored in self._responses.items() if key in {None, known}]
         for stored in chosen:
             stored.at -= seconds
         return len(chosen)
 
-    def read(self, key: str, wall: float, delay: float) -> Answer | None:
+    def read(self, key: str, wall: float, delay: float) -> EmulatedResponse | None:
         """Return the API response object of ``key``; None if there is none, or none that is ``delay`` seconds old."""
         if not self.used(key, wall):
             return None
-        stored = self._answers[key]
+        stored = self._responses[key]
         if wall - stored.at < delay:
             return None
-        answer = stored.answer
+        received = stored.response
         response = {
-            "StatusCode": str(answer.status),
-            "ContentLength": str(len(answer.body)),
-            "ContentType": answer.content_type.decode(),
+            "StatusCode": str(received.status),
+            "ContentLength": str(len(received.body)),
+            "ContentType": received.content_type.decode(),
             "Date": formatdate(int(stored.at), usegmt=True),
             "RequestURL": "https://api.mangopay.com" + _as_logged(stored.path),
-            "Resource": msgspec.Raw(answer.body) if answer.body else None,
+            "Resource": msgspec.Raw(received.body) if received.body else None,
         }
-        return json_answer(200, response)
+        return json_response(200, response)
 
 
 def _as_logged(path: str) -> str:

@@ -44,8 +44,8 @@ class Request(msgspec.Struct, frozen=True):
         return None
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """One answer before it becomes bytes. ``generated`` bytes of pattern stand in for a large body."""
+class EmulatedResponse(msgspec.Struct, frozen=True):
+    """One response before it becomes bytes. ``generated`` bytes of pattern stand in for a large body."""
 
     status: int
     body: bytes = b""
@@ -55,9 +55,9 @@ class Answer(msgspec.Struct, frozen=True):
     chunked: bool = False
 
 
-def json_answer(status: int, value: object, headers: Headers = ()) -> Answer:
-    """Return ``value`` as a JSON answer."""
-    return Answer(status, msgspec.json.encode(value), JSON, headers)
+def json_response(status: int, value: object, headers: Headers = ()) -> EmulatedResponse:
+    """Return ``value`` as a JSON response."""
+    return EmulatedResponse(status, msgspec.json.encode(value), JSON, headers)
 
 
 def split_path(path: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
-from sidecar.emulator.messages import Answer
+from sidecar.emulator.messages import EmulatedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ button {{ font: inherit; padding: .5rem 1rem; margin: 0 .5rem .5rem 0; }}
 """
 
 
-def page(title: str, *paragraphs: str, choices: Mapping[str, str] | None = None, status: int = 200) -> Answer:
+def page(title: str, *paragraphs: str, choices: Mapping[str, str] | None = None, status: int = 200) -> EmulatedResponse:
     """Return a page.
 
     ``choices`` are buttons: what the form then sends as ``outcome``, and what is on
@@ -54,15 +54,15 @@ def page(title: str, *paragraphs: str, choices: Mapping[str, str] | None = None,
         )
         parts.append(f'<form method="post">\n{buttons}\n</form>')
     html = _PAGE.format(title=escape(title), content="\n".join(parts))
-    return Answer(status, html.encode(), _HTML, _HEADERS)
+    return EmulatedResponse(status, html.encode(), _HTML, _HEADERS)
 
 
-def redirect(url: str) -> Answer:
+def redirect(url: str) -> EmulatedResponse:
     """Return a redirect that is fetched with GET (RFC 9110 section 15.4.4)."""
-    return Answer(303, headers=((b"Location", url.encode("latin-1", "replace")), *_HEADERS))
+    return EmulatedResponse(303, headers=((b"Location", url.encode("latin-1", "replace")), *_HEADERS))
 
 
-def not_found() -> Answer:
+def not_found() -> EmulatedResponse:
     """Return the page for a URL that stands for nothing."""
     return page("Not found", "The emulator has no such page, or forgot what it was about.", status=404)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlencode
 
-from sidecar.emulator.messages import Answer, Headers, json_answer
+from sidecar.emulator.messages import EmulatedResponse, Headers, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ def parse_query(query: str) -> dict[str, str]:
 
 def page(
     resources: Iterable[dict[str, Any]], query: dict[str, str], base: str, date_field: str = "CreationDate"
-) -> Answer:
+) -> EmulatedResponse:
     """Return the page that ``query`` asks for, with the headers that tell how many there are.
 
     ``base`` is the absolute URL of the list without its query; ``date_field`` is what
@@ -44,7 +44,7 @@ def page(
         (b"X-Number-Of-Items", b"%d" % len(chosen)),
         (b"Link", _links(base, query, number, pages, size).encode()),
     )
-    return json_answer(200, chosen[start : start + size], headers)
+    return json_response(200, chosen[start : start + size], headers)
 
 
 def _passes(item: dict[str, Any], query: dict[str, str], date_field: str) -> bool:

@@ -6,13 +6,13 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator.engine.routes import Match, does
-from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.messages import EmulatedResponse, json_response
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
 
 
-def echo(call: Call) -> Answer:
+def echo(call: Call) -> EmulatedResponse:
     """Tell what arrived, but for the ``Authorization``."""
     request = call.request
     seen = {
@@ -26,16 +26,16 @@ def echo(call: Call) -> Answer:
         "body_length": len(request.body),
         "body_sha256": hashlib.sha256(request.body).hexdigest(),
     }
-    return json_answer(200, seen)
+    return json_response(200, seen)
 
 
-def send_bytes(call: Call) -> Answer:
+def send_bytes(call: Call) -> EmulatedResponse:
     """Send so many bytes."""
     size = call.query.get("size", "")
     if not size.isdecimal():
         raise call.incorrect("size", "The size must be a number of bytes.")
     kind = b"application/octet-stream"
-    return Answer(200, b"", kind, generated=int(size), chunked=call.query.get("chunked") == "1")
+    return EmulatedResponse(200, b"", kind, generated=int(size), chunked=call.query.get("chunked") == "1")
 
 
 #: By what follows ``/__emulator__/``.

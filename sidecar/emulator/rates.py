@@ -1,4 +1,4 @@
-"""Rate limits: calls counted in fixed windows, and told in every answer's headers (Mangopay: "Rate limiting")."""
+"""Rate limits: calls counted in fixed windows, and told in every response's headers (Mangopay: "Rate limiting")."""
 
 from __future__ import annotations
 

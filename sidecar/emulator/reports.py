@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
-from sidecar.emulator.messages import Answer, Headers, json_answer
+from sidecar.emulator.messages import EmulatedResponse, Headers, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,20 +20,20 @@ _INCORRECT: Final = (
 SCA_URL: Final = "https://sca.sandbox.mangopay.com/?token=sca_"
 
 
-def oauth_error(status: int, error: str, description: str | None = None) -> Answer:
+def oauth_error(status: int, error: str, description: str | None = None) -> EmulatedResponse:
     """Return an error of the token endpoint (RFC 6749 section 5.2)."""
     body = {"error": error}
     if description is not None:
         body["error_description"] = description
-    return json_answer(status, body)
+    return json_response(status, body)
 
 
-def locked_out() -> Answer:
+def locked_out() -> EmulatedResponse:
     """Return what an account gets that is locked after too many bad credentials."""
     return oauth_error(400, "unauthorized_client", LOCKED_OUT)
 
 
-def invalid_client() -> Answer:
+def invalid_client() -> EmulatedResponse:
     """Return what wrong credentials get."""
     return oauth_error(401, "invalid_client", "Client authentication failed.")
 
@@ -52,7 +52,7 @@ class Reports:
         message: str,
         errors: Mapping[str, str] | None = None,
         headers: Headers = (),
-    ) -> Answer:
+    ) -> EmulatedResponse:
         """Return an error report with ``Type`` ``kind``."""
         date = int(self._clock.wall())
         report = {
@@ -62,17 +62,17 @@ class Reports:
             "Date": date,
             "errors": errors,
         }
-        return json_answer(status, report, headers)
+        return json_response(status, report, headers)
 
-    def unauthorized(self, kind: str) -> Answer:
+    def unauthorized(self, kind: str) -> EmulatedResponse:
         """Return the 401 of a token that is not accepted; ``kind`` is its ``Type``.
 
         The documented body has neither ``Id`` nor ``errors``.
         """
         body = {"Message": "The authorization credentials are not valid", "Type": kind, "Date": int(self._clock.wall())}
-        return json_answer(401, body)
+        return json_response(401, body)
 
-    def sca_required(self, url: str | None = None, *, body: bool = True) -> Answer:
+    def sca_required(self, url: str | None = None, *, body: bool = True) -> EmulatedResponse:
         """Return the 401 that asks for strong customer authentication at ``url``: the token is fine.
 
         Mangopay sends it without a body as well: ``body``.
@@ -80,43 +80,43 @@ class Reports:
         redirect = f"PendingUserAction RedirectUrl={url or f'{SCA_URL}{next(self._serial):016x}'}"
         headers = ((b"WWW-Authenticate", redirect.encode()),)
         if not body:
-            return Answer(401, headers=headers)
+            return EmulatedResponse(401, headers=headers)
         return self.error(401, "sca_required", "SCA required to perform this action.", None, headers)
 
     def ray(self) -> str:
         """Return a new ``CF-Ray``: 16 hexadecimal digits and the airport of the edge."""
         return f"{0x8F2B_1C00_0000_0000 + next(self._serial):016x}-CDG"
 
-    def incorrect(self, errors: Mapping[str, str]) -> Answer:
+    def incorrect(self, errors: Mapping[str, str]) -> EmulatedResponse:
         """Return the 400 of a request that does not validate; ``errors`` are by field."""
         return self.error(400, "param_error", _INCORRECT, errors)
 
-    def no_stored_answer(self) -> Answer:
-        """Return the 400 of an ``Idempotency-Key`` under which no answer is kept."""
+    def no_stored_answer(self) -> EmulatedResponse:
+        """Return the 400 of an ``Idempotency-Key`` under which no response is kept."""
         return self.error(400, "correlationid_not_found", "There is no response for this Idempotency Key")
 
-    def not_found(self, name: str, identifier: str) -> Answer:
+    def not_found(self, name: str, identifier: str) -> EmulatedResponse:
         """Return the 404 of a resource, with Mangopay's own spelling of the type."""
         errors = {"RessourceNotFound": f"Cannot found the ressource {name} with the id={identifier}"}
         return self.error(404, "ressource_not_found", "The ressource does not exist", errors)
 
-    def conflict(self) -> Answer:
+    def conflict(self) -> EmulatedResponse:
         """Return the 409 of an ``Idempotency-Key`` that was used before."""
         message = "A resource has already been created with this Idempotency Key"
         return self.error(409, "idempotent_creation_conflict", message)
 
-    def rate_limit(self) -> Answer:
+    def rate_limit(self) -> EmulatedResponse:
         """Return the 429 of too many calls; as Mangopay often does, without ``Retry-After``."""
         return self.error(429, "rate_limit", "Rate limit exceeded. Please contact support for more assistance")
 
-    def forbidden(self) -> Answer:
+    def forbidden(self) -> EmulatedResponse:
         """Return the 403 of a missing permission or scope, or of an IP address that is not on the list."""
         return self.error(403, "forbidden_ressource", "This endpoint is not available for your account")
 
-    def server_error(self, status: int = 500) -> Answer:
+    def server_error(self, status: int = 500) -> EmulatedResponse:
         """Return a failure of Mangopay's own."""
         return self.error(status, "server_error", "An error occurred. Please try again later.")
 
-    def not_emulated(self, method: str) -> Answer:
+    def not_emulated(self, method: str) -> EmulatedResponse:
         """Return the 501 of a resource that Mangopay may have and the emulator has not."""
         return self.error(501, "not_emulated", f"The emulator has no {method} on this path: see docs/emulator.md")

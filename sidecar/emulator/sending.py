@@ -8,7 +8,7 @@ import msgspec
 
 from sidecar.emulator import wire
 from sidecar.emulator.connection import Connection, Finished
-from sidecar.emulator.messages import Answer, DateCache, Request
+from sidecar.emulator.messages import DateCache, EmulatedResponse, Request
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -39,23 +39,23 @@ class Sender:
         self._dates = DateCache()
 
     async def pause(self, seconds: float) -> None:
-        """Wait so many seconds of the emulator's clock."""
+        """Wait for this many seconds of the emulator's clock."""
         if seconds > 0:
             await self._clock.sleep_until(self._clock.now() + seconds)
 
-    def form(self, exchange: Exchange, answer: Answer) -> wire.Form:
-        """Return an answer that is about to be sent in its parts; a 401 goes into the ledger."""
-        if exchange.entry is not None and answer.status == 401:
+    def form(self, exchange: Exchange, response: EmulatedResponse) -> wire.Form:
+        """Return a response that is about to be sent in its parts; a 401 goes into the ledger."""
+        if exchange.entry is not None and response.status == 401:
             exchange.entry.unauthorized += 1
         date = self._dates.format(self._clock.wall())
         head_only = exchange.request.method == "HEAD"
-        return wire.form(answer, date, head_only=head_only, keep_alive=exchange.keep_alive)
+        return wire.form(response, date, head_only=head_only, keep_alive=exchange.keep_alive)
 
-    async def send(self, exchange: Exchange, answer: Answer) -> Finished:
-        """Send an answer undamaged."""
-        parts = self.form(exchange, answer)
-        if answer.generated is not None:
-            return await self._generate(exchange, parts, answer.generated, chunked=answer.chunked)
+    async def send(self, exchange: Exchange, response: EmulatedResponse) -> Finished:
+        """Send a response undamaged."""
+        parts = self.form(exchange, response)
+        if response.generated is not None:
+            return await self._generate(exchange, parts, response.generated, chunked=response.chunked)
         return await self.write(exchange, wire.whole(parts))
 
     async def write(self, exchange: Exchange, plan: wire.Plan, *, hang: bool = False) -> Finished:

@@ -171,11 +171,11 @@ class Emulator:
         exchange.request = request = msgspec.structs.replace(request, body=body)
         self._note(exchange, complete=True)
         if _is_control(request.segments):
-            return await self._sender.send(exchange, self.control.answer(request, web_request.remote))
+            return await self._sender.send(exchange, self.control.response(request, web_request.remote))
         exchange.entry = self.api.deliver(request)
         if rule is not None:
             return await self._faulty(exchange, rule)
-        return await self._sender.send(exchange, self.api.answer(request, exchange.entry))
+        return await self._sender.send(exchange, self.api.response(request, exchange.entry))
 
     def _begin(self, web_request: web.BaseRequest) -> Exchange:
         """Read the head, and see which fault the request falls under."""
@@ -220,38 +220,38 @@ class Emulator:
         await self._sender.pause(rule.delay)
         if rule.at is Stage.BEFORE and rule.family is not Family.NOTHING:
             return await self._fail(exchange, rule)
-        answer = self.api.answer(exchange.request, exchange.entry)
+        response = self.api.response(exchange.request, exchange.entry)
         await self._sender.pause(rule.answer_delay)
         if rule.at is Stage.AFTER:
             return await self._fail(exchange, rule)
         if rule.at is Stage.DURING:
-            if answer.generated is not None:
-                answer = msgspec.structs.replace(answer, body=pattern(answer.generated), generated=None)
-            parts = self._sender.form(exchange, answer)
+            if response.generated is not None:
+                response = msgspec.structs.replace(response, body=pattern(response.generated), generated=None)
+            parts = self._sender.form(exchange, response)
             if rule.family is Family.CONNECTION:
                 ends = {"reset": wire.End.RESET, "close": wire.End.CLOSE, "hang": wire.End.KEEP}
                 return await self._sender.write(
                     exchange, wire.started(parts, ends[rule.action]), hang=rule.action == "hang"
                 )
             return await self._sender.write(exchange, wire.DAMAGES[rule.action](parts, rule))
-        return await self._sender.send(exchange, answer)
+        return await self._sender.send(exchange, response)
 
     async def _fail(self, exchange: Exchange, rule: Rule) -> Finished:
-        """Break off here, or give the fault's own answer."""
+        """Break off here, or give the fault's own response."""
         for_token = is_token_endpoint(exchange.request.segments)
-        answer = None
+        response = None
         if rule.family is not Family.CONNECTION:
-            answer = canned.answer(rule, self._reports, self.state.settings.unauthorized_type, for_token=for_token)
+            response = canned.response(rule, self._reports, self.state.settings.unauthorized_type, for_token=for_token)
         if for_token and rule.at is not Stage.AFTER:
-            self.api.token_endpoint.note(exchange.request, 0 if answer is None else answer.status)
-        if answer is None:
+            self.api.token_endpoint.note(exchange.request, 0 if response is None else response.status)
+        if response is None:
             if rule.action == "hang":
                 await exchange.connection.gone()
             exchange.connection.end(reset=rule.action == "reset")
             return Finished(keep_alive=False)
         # A request whose body was not read leaves the connection in an unknown state.
         exchange.keep_alive = exchange.keep_alive and rule.at is not Stage.HEAD
-        return await self._sender.send(exchange, answer)
+        return await self._sender.send(exchange, response)
 
 
 def _is_control(segments: tuple[str, ...]) -> bool:

@@ -26,7 +26,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     invalidates_older: bool = False
     #: The ``Type`` of the 401 for a token that is not accepted.
     unauthorized_type: Literal["invalid_credentials", "not_authorized"] = "invalid_credentials"
-    #: After so many bad credentials running, lock out for ``lockout_seconds``; 0: never.
+    #: After this many consecutive bad credentials, lock out for ``lockout_seconds``; 0: never.
     lockout_after: int = 0
     lockout_seconds: float = 60
     #: A POST with an ``Idempotency-Key`` that gets a token 401 uses the key up.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from sidecar.emulator.idempotency import StoredAnswers
+from sidecar.emulator.idempotency import StoredResponses
 from sidecar.emulator.ledger import Ledger
 from sidecar.emulator.rates import Rates
 from sidecar.emulator.tokens import Lockout, Tokens
@@ -60,7 +60,7 @@ class ClientState:
         self.client_id: Final = client_id
         self.collections: Final[dict[str, Collection]] = {}
         self.events: Final[deque[dict[str, Any]]] = deque(maxlen=kept)
-        self.stored_answers: Final = StoredAnswers(kept)
+        self.stored_responses: Final = StoredResponses(kept)
         self.rates: Final = Rates()
         #: Whether viewing a resource, by Id, asks for SCA; one that is not here decides by ``ScaContext``.
         self.sca: Final[dict[str, bool]] = {}
@@ -189,10 +189,10 @@ class State:
         """Change settings; raises msgspec.ValidationError if one is unknown or of the wrong type."""
         self.settings = self.settings.changed(changes)
 
-    def age_stored_answers(self, seconds: float, *, client_id: str | None = None, key: str | None = None) -> int:
+    def age_stored_responses(self, seconds: float, *, client_id: str | None = None, key: str | None = None) -> int:
         """Make stored answers older by ``seconds``; return how many."""
         clients = [self.client(client_id)] if client_id is not None else list(self.clients.values())
-        return sum(client.stored_answers.age(seconds, key) for client in clients)
+        return sum(client.stored_responses.age(seconds, key) for client in clients)
 
     def reset(self, client_id: str | None = None) -> None:
         """Forget one ClientId's resources, keys and tokens; without one, everything, settings included."""

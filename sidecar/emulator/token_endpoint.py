@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from sidecar.emulator.messages import Answer, Request, json_answer
+from sidecar.emulator.messages import EmulatedResponse, Request, json_response
 from sidecar.emulator.reports import invalid_client, locked_out, oauth_error
 from sidecar.emulator.settings import KeyKind
 from sidecar.emulator.state import State, TokenRequest
@@ -24,21 +24,21 @@ class TokenEndpoint:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def answer(self, request: Request) -> Answer:
-        """Return the token answer or an OAuth error; count the call."""
-        answer = self._decide(request, _basic(request.header(b"authorization")))
-        self.note(request, answer.status)
-        return answer
+    def response(self, request: Request) -> EmulatedResponse:
+        """Return the token response or an OAuth error; count the call."""
+        response = self._decide(request, _basic(request.header(b"authorization")))
+        self.note(request, response.status)
+        return response
 
     def note(self, request: Request, status: int) -> None:
-        """Count a token request, also one that a fault answers; status 0: it got no answer."""
+        """Count a token request, also one that a fault answers; status 0: it got no response."""
         credentials = _basic(request.header(b"authorization"))
         client_id = None if credentials is None else credentials[0]
         stats = self._state.stats
         stats.token_requests += 1
         stats.token_calls.append(TokenRequest(self._state.clock.wall(), client_id, status))
 
-    def _decide(self, request: Request, credentials: tuple[str, str] | None) -> Answer:
+    def _decide(self, request: Request, credentials: tuple[str, str] | None) -> EmulatedResponse:
         state, settings = self._state, self._state.settings
         now = state.clock.now()
         if state.lockout.active(now):
@@ -56,7 +56,7 @@ class TokenEndpoint:
         state.lockout.succeeded()
         return self._issue(*credentials, embedded=kind is KeyKind.EMBEDDED, now=now)
 
-    def _issue(self, client_id: str, key: str, *, embedded: bool, now: float) -> Answer:
+    def _issue(self, client_id: str, key: str, *, embedded: bool, now: float) -> EmulatedResponse:
         tokens, settings = self._state.tokens, self._state.settings
         permissions = self._state.credentials.permissions(key)
         if settings.invalidates_older:
@@ -66,7 +66,7 @@ class TokenEndpoint:
         seconds = int(settings.expires_in) if settings.expires_in % 1 == 0 else settings.expires_in
         told: dict[str, Any] = {"access_token": value, "token_type": "Bearer", "expires_in": seconds}
         told.update(settings.token_answer)
-        return json_answer(200, {name: value for name, value in told.items() if value is not None}, _NO_STORE)
+        return json_response(200, {name: value for name, value in told.items() if value is not None}, _NO_STORE)
 
 
 def _basic(authorization: bytes | None) -> tuple[str, str] | None:

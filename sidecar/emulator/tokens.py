@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _REMEMBERED: Final = 10_000
 
 
-class Standing(enum.Enum):
+class TokenStanding(enum.Enum):
     """What became of a token."""
 
     VALID = "valid"
@@ -61,16 +61,16 @@ class Tokens:
             self._tokens.popitem(last=False)
         return value
 
-    def check(self, value: str, now: float) -> tuple[Standing, Token | None]:
+    def check(self, value: str, now: float) -> tuple[TokenStanding, Token | None]:
         """Return how the token ``value`` stands at ``now``, and the token if it is known."""
         token = self._tokens.get(value)
         if token is None:
-            return Standing.UNKNOWN, None
+            return TokenStanding.UNKNOWN, None
         if token.revoked:
-            return Standing.REVOKED, token
+            return TokenStanding.REVOKED, token
         if now >= token.expires_at:
-            return Standing.EXPIRED, token
-        return Standing.VALID, token
+            return TokenStanding.EXPIRED, token
+        return TokenStanding.VALID, token
 
     def revoke(self, value: str | None = None, *, client_id: str | None = None, embedded: bool | None = None) -> int:
         """Revoke the tokens that match all that is given; return how many were not revoked before."""

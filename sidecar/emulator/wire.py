@@ -1,4 +1,4 @@
-"""Answers as bytes, whole or damaged on purpose.
+"""Responses as bytes, whole or damaged on purpose.
 
 A :class:`Plan` is what the server writes: the pieces, the pause between them, and
 what becomes of the connection. :data:`DAMAGES` has one function for each action of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.emulator.faults import Rule
-    from sidecar.emulator.messages import Answer, Headers
+    from sidecar.emulator.messages import EmulatedResponse, Headers
 
 _TRICKLES: Final = 10
 
@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Form(msgspec.Struct, frozen=True):
-    """An answer in its parts, before framing."""
+    """A response in its parts, before framing."""
 
     status: int
     headers: Headers
@@ -65,16 +65,16 @@ class Form(msgspec.Struct, frozen=True):
         return b"" if self.head_only else self.body
 
 
-def form(answer: Answer, date: bytes, *, head_only: bool, keep_alive: bool) -> Form:
-    """Return ``answer`` in parts, with ``Date`` and ``Content-Type``."""
-    headers: Headers = ((b"Date", date), *answer.headers)
-    if answer.body or answer.generated is not None:
-        headers = ((b"Content-Type", answer.content_type), *headers)
-    return Form(answer.status, headers, answer.body, head_only, keep_alive)
+def form(response: EmulatedResponse, date: bytes, *, head_only: bool, keep_alive: bool) -> Form:
+    """Return ``response`` in parts, with ``Date`` and ``Content-Type``."""
+    headers: Headers = ((b"Date", date), *response.headers)
+    if response.body or response.generated is not None:
+        headers = ((b"Content-Type", response.content_type), *headers)
+    return Form(response.status, headers, response.body, head_only, keep_alive)
 
 
 def whole(parts: Form) -> Plan:
-    """Return the answer as it should be."""
+    """Return the response as it should be."""
     framing = () if parts.status in BODILESS else (_length(len(parts.body)),)
     end = End.KEEP if parts.keep_alive else End.CLOSE
     return Plan((parts.head(*framing) + parts.sent_body,), end)
@@ -190,7 +190,7 @@ def _header(parts: Form, rule: Rule) -> Plan:
 
 
 def _surplus(parts: Form, rule: Rule) -> Plan:
-    """Follow the answer with another one that nobody asked for."""
+    """Follow the response with another one that nobody asked for."""
     del rule
     return Plan(
         (parts.head(_length(len(parts.body))) + parts.sent_body + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",)
@@ -204,7 +204,7 @@ def _close_after(parts: Form, rule: Rule) -> Plan:
 
 
 def _reset_after(parts: Form, rule: Rule) -> Plan:
-    """Promise to keep the connection, then reset it once the answer is out."""
+    """Promise to keep the connection, then reset it once the response is out."""
     del rule
     return Plan((*whole(parts).pieces, b""), End.RESET)
 

@@ -13,7 +13,7 @@ import aiohappyeyeballs
 if TYPE_CHECKING:
     from sidecar.network.resolver import Addresses, Names
 
-#: Seconds after which the next address is tried besides (RFC 8305 section 5: 250 ms recommended).
+#: Seconds after which the next address is tried as well (RFC 8305 section 5: 250 ms recommended).
 _HAPPY_EYEBALLS_DELAY: Final = 0.25
 
 

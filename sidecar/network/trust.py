@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 from sidecar.config import ConfigError
-from sidecar.config.errors import Unfit, shown
+from sidecar.config.errors import InvalidValue, printable
 from sidecar.config.secret_file import read_bounded
 from sidecar.core.certificate import Defect
 
@@ -25,7 +25,7 @@ class TlsFileError(ConfigError):
     """A file that TLS needs is no good; ``str()`` is one line: the key and file, what is wrong, the mend."""
 
     def __init__(self, setting: str, path: Path, defect: Defect, what: str, mend: str) -> None:
-        super().__init__(f"tls.{setting}: {shown(path)}", what, mend)
+        super().__init__(f"tls.{setting}: {printable(path)}", what, mend)
         #: Without its section: ``client_cert_file``.
         self.setting: Final = setting
         self.defect: Final = defect
@@ -79,7 +79,7 @@ def read_file(setting: str, path: Path) -> tuple[bytes, bool]:
     """Return what is in a file that TLS needs, and whether everybody may read it. Raises TlsFileError."""
     try:
         content, world_readable = read_bounded(path, _MAX_FILE)
-    except Unfit as unfit:
+    except InvalidValue as unfit:
         raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit), "name a readable PEM file") from None
     if len(content) > _MAX_FILE:
         what = f"is larger than {_MAX_FILE} bytes"

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final, NoReturn
 import msgspec
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.resend import Failure, FailureKind, Verdict, decide, describe
+from sidecar.core.resend import AttemptFailure, FailureKind, Verdict, decide, describe_failure
 from sidecar.proxy.body import StreamingBody
-from sidecar.proxy.exchange import Exchanger, Request, Waiting
-from sidecar.upstream.errors import UpstreamFailure
+from sidecar.proxy.exchange import Exchanger, Request, WaitBudget
+from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
-    from sidecar.proxy.answer import UpstreamAnswer
     from sidecar.proxy.call import Call
+    from sidecar.proxy.upstream_response import UpstreamResponse
     from sidecar.tokens.manager import TokenManager
 
 #: Seconds that all token waits and connects of one call share: the .NET SDK gives up
@@ -25,14 +25,14 @@ WAITING_BUDGET: Final = 12.0
 _REJECTED: Final = "Mangopay answered the request with 401 and executed nothing: it may be sent again as it is."
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class ForwardRequest(msgspec.Struct, frozen=True):
     """A call that has been admitted and is ready to be sent."""
 
     request: Request
     tokens: TokenManager
     #: The target's path, without the query.
     path: str
-    #: The one that Mangopay would store the answer under; None if there is none to read back by.
+    #: The one that Mangopay would store the response under; None if there is none to read back by.
     idempotency_key: str | None
     #: The path names another ClientId: what Mangopay answers says nothing of our token.
     foreign: bool = False
@@ -43,22 +43,22 @@ class Outgoing(msgspec.Struct, frozen=True):
         return not isinstance(self.request.body, StreamingBody)
 
 
-class Unanswered(Exception):  # noqa: N818 - the end of the attempts, not a fault of the program
-    """A call got no answer and may not be sent again."""
+class NoResponse(Exception):  # noqa: N818 - the end of the attempts, not a fault of the program
+    """A call got no response and may not be sent again."""
 
-    def __init__(self, failure: UpstreamFailure, verdict: Verdict) -> None:
+    def __init__(self, failure: UpstreamError, verdict: Verdict) -> None:
         super().__init__(failure.detail)
         self.failure: Final = failure
         self.verdict: Final = verdict
 
-    def fail(self, advice: str = "") -> NoReturn:
+    def raise_for_caller(self, advice: str = "") -> NoReturn:
         """Raise the error that tells the caller what happened, what is known of its request, and ``advice``."""
         code = self.verdict.code
         if self.verdict.outcome is Outcome.REJECTED:
             advice = _REJECTED
         raise SidecarError(
             code,
-            f"{describe(self.failure.failure)} {advice}".rstrip(),
+            f"{describe_failure(self.failure.failure)} {advice}".rstrip(),
             outcome=self.verdict.outcome,
             retry_after=1.0 if code is ErrorCode.OVERLOADED else None,
             detail=self.failure.detail,
@@ -68,26 +68,28 @@ class Unanswered(Exception):  # noqa: N818 - the end of the attempts, not a faul
 class Attempts:
     """Sends one call until it is answered, or may not be sent again."""
 
-    def __init__(self, call: Call, outgoing: Outgoing, exchanger: Exchanger, *, timeout: float, clock: Clock) -> None:
+    def __init__(
+        self, call: Call, outgoing: ForwardRequest, exchanger: Exchanger, *, timeout: float, clock: Clock
+    ) -> None:
         self._call: Final = call
         self._outgoing: Final = outgoing
         self._exchanger: Final = exchanger
         self._timeout: Final = timeout
         #: What is left of the time that token waits and connects may take.
-        self.waiting: Final = Waiting(clock, WAITING_BUDGET)
+        self.waiting: Final = WaitBudget(clock, WAITING_BUDGET)
         self._retries = 0
 
-    async def answer(self, *, newer_than: int = 0) -> tuple[UpstreamAnswer, int]:
-        """Return upstream's answer and the generation of the token that the request carried.
+    async def response(self, *, newer_than: int = 0) -> tuple[UpstreamResponse, int]:
+        """Return upstream's response and the generation of the token that the request carried.
 
-        ``newer_than`` is a generation that a 401 burnt. Raises Unanswered, and
+        ``newer_than`` is a generation that a 401 burnt. Raises NoResponse, and
         SidecarError if there is no token to be had.
         """
         call = self._call
-        lost: Unanswered | None = None
+        lost: NoResponse | None = None
         while True:
             try:
-                answer, generation = await self._exchanger.exchange(
+                response, generation = await self._exchanger.exchange(
                     self._outgoing.request,
                     self._outgoing.tokens,
                     self.waiting,
@@ -96,10 +98,10 @@ class Attempts:
                     fresh=lost is not None,
                     sending=call,
                 )
-            except UpstreamFailure as error:
+            except UpstreamError as error:
                 self._ended(error.failure.kind.value)
                 verdict = self._verdict(error.failure)
-                lost = Unanswered(error, verdict)
+                lost = NoResponse(error, verdict)
                 if not verdict.resend or not self._outgoing.repeatable or call.gone:
                     raise lost from None
                 self._retries += 1
@@ -115,12 +117,12 @@ class Attempts:
                 self._ended("cut")
                 raise
             else:
-                self._ended(answer.status, status=answer.status)
+                self._ended(response.status, status=response.status)
                 if lost is not None:
                     call.record.add_recovered("connection")
-                return answer, generation
+                return response, generation
 
-    def _verdict(self, failure: Failure) -> Verdict:
+    def _verdict(self, failure: AttemptFailure) -> Verdict:
         call = self._call
         if call.outcome() is not Outcome.REJECTED:
             return decide(failure, call.method, call.deliveries, self._retries)
@@ -132,14 +134,14 @@ class Attempts:
         record = self._call.record
         before = record.upstream_seconds
         self._call.ended(status)
-        self.waiting.note(record, result, upstream=record.upstream_seconds - before)
+        self.waiting.record_attempt(record, result, upstream=record.upstream_seconds - before)
 
 
-def broken_answer(error: UpstreamFailure) -> Unanswered:
-    """Return the end of a call whose answer broke off before the caller got any of it."""
+def broken_response(error: UpstreamError) -> NoResponse:
+    """Return the end of a call whose response broke off before the caller got any of it."""
     late = error.failure.kind is FailureKind.TIMEOUT
     code = ErrorCode.UPSTREAM_TIMEOUT if late else ErrorCode.UPSTREAM_UNREACHABLE
-    return Unanswered(error, Verdict(False, code, Outcome.UNKNOWN))
+    return NoResponse(error, Verdict(False, code, Outcome.UNKNOWN))
 
 
 def _rejected(error: SidecarError) -> SidecarError:

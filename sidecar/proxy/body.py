@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidecar.core.errors import Outcome, SidecarError
 from sidecar.downstream.refusals import body_too_large, out_of_budget
-from sidecar.upstream.sending import WHOLE
+from sidecar.upstream.sending import ONE_WRITE_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sidecar.core.framing import BodyFraming
+    from sidecar.core.http.framing import BodyFraming
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.budget import ReplayBudget, Reservation
 
@@ -186,7 +186,7 @@ class BodyReader:
             pieces.add(piece)
             if not fits:
                 return StreamingBody(request, framing, limits.max_body, pieces, reservation)
-        return pieces.join() if pieces.size <= WHOLE else KeptBody(pieces)
+        return pieces.join() if pieces.size <= ONE_WRITE_LIMIT else KeptBody(pieces)
 
 
 class Pieces:

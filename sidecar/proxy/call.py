@@ -1,4 +1,4 @@
-"""One call, from its head to its last byte: what each step needs to know of the others."""
+"""The state of one call: its caller, its record, how often it was delivered, and what may still stop it."""
 
 from __future__ import annotations
 
@@ -75,12 +75,12 @@ class Call:
             self.first_sent_at = self.sent_at
 
     def ended(self, status: int) -> None:
-        """The attempt that began last is over: with an answer's head and its ``status``, or without one (0)."""
+        """The attempt that began last is over: with a response's head and its ``status``, or without one (0)."""
         connection, self._upstream = self._upstream, None
         if connection is None:
             return
         self.record.upstream_seconds += self._clock.now() - self.sent_at
-        # With its answer whole the connection is ready for another request, and knows nothing of this one any more.
+        # With its response whole the connection is ready for another request, and knows nothing of this one any more.
         if status or connection.sent is not Sent.NOTHING:
             self._answered = status
             self.deliveries += 1
@@ -136,6 +136,6 @@ class Call:
         if self.task is not None and self._cancelled:
             self.task.uncancel()
             if self.gone and not self.record.status:
-                # Nobody gets this answer, but it is what became of the call.
+                # Nobody gets this response, but it is what became of the call.
                 self.record.status = self._answered
         return self._cancelled

@@ -1,4 +1,4 @@
-"""One authenticated exchange with upstream: a connection, a token, the request, the answer.
+"""One authenticated exchange with upstream: a connection, a token, the request, the response.
 
 The token is taken last, just before writing, so that none grows old while a
 call waits for a connection.
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.proxy.answer import UpstreamAnswer
+from sidecar.proxy.upstream_response import UpstreamResponse
 from sidecar.telemetry.record import Attempt
-from sidecar.upstream.connection import Phase
+from sidecar.upstream.connection import ExchangePhase
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
-    from sidecar.core.headers import RequestTemplate
-    from sidecar.core.token_state import Token
+    from sidecar.core.http.headers import RequestTemplate
+    from sidecar.core.tokens.state import Token
     from sidecar.proxy.call import Call
     from sidecar.telemetry.record import CallRecord, Purpose
     from sidecar.tokens.manager import TokenManager
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sidecar.upstream.sending import BodySource
 
 
-class Waiting:
+class WaitBudget:
     """How long token waits and connects may still take, in all attempts of one call together."""
 
     __slots__ = ("_began", "_clock", "_connection_seconds", "_left", "_since", "token_seconds")
@@ -55,12 +55,12 @@ class Waiting:
         self._began = self._since
         self._connection_seconds = self.stop()
 
-    def connected_at_once(self) -> None:
+    def no_wait(self) -> None:
         """Begin an attempt that needs no wait for a connection."""
         self._began = self._clock.now()
         self._connection_seconds = 0.0
 
-    def note(
+    def record_attempt(
         self, record: CallRecord, result: int | str, *, upstream: float | None = None, purpose: Purpose = "call"
     ) -> None:
         """Add the attempt that is over now to the call's timeline; see :class:`Attempt`.
@@ -81,7 +81,7 @@ class Request(msgspec.Struct, frozen=True):
 
     template: RequestTemplate
     body: bytes | BodySource | None = None
-    #: The method is HEAD: the answer has no body.
+    #: The method is HEAD: the response has no body.
     head_only: bool = False
 
 
@@ -96,14 +96,14 @@ class Exchanger:
         self,
         request: Request,
         tokens: TokenManager,
-        waiting: Waiting,
+        waiting: WaitBudget,
         *,
         timeout: float,
         newer_than: int = 0,
         fresh: bool = False,
         sending: Call | None = None,
-    ) -> tuple[UpstreamAnswer, int]:
-        """Send ``request`` once; return the answer and the generation of the token that it carried.
+    ) -> tuple[UpstreamResponse, int]:
+        """Send ``request`` once; return the received and the generation of the token that it carried.
 
         ``newer_than`` is the generation that a 401 burnt; ``fresh`` asks for a
         new connection; ``sending`` is told when the request is about to be written, and on which one.
@@ -116,12 +116,12 @@ class Exchanger:
             finally:
                 waiting.connected()
         else:
-            waiting.connected_at_once()
+            waiting.no_wait()
         try:
             token = tokens.take_nowait(newer_than=newer_than)
             if token is None:
                 token = await _wait_for_token(tokens, waiting, newer_than)
-                await connection.look_again()
+                await connection.ensure_alive()
             head = request.template.render(token.value.reveal())
         except BaseException:
             connection.release()
@@ -129,13 +129,13 @@ class Exchanger:
         if sending is not None:
             sending.begins(connection)
         response = await connection.exchange(head, request.body, head_only=request.head_only, timeout=timeout)
-        answer = UpstreamAnswer.of(response)
-        if answer.rest is not None and connection.phase is Phase.CLOSED:
-            await answer.look_ahead()
-        return answer, token.generation
+        received = UpstreamResponse.of(response)
+        if received.rest is not None and connection.phase is ExchangePhase.CLOSED:
+            await received.look_ahead()
+        return received, token.generation
 
 
-async def _wait_for_token(tokens: TokenManager, waiting: Waiting, newer_than: int) -> Token:
+async def _wait_for_token(tokens: TokenManager, waiting: WaitBudget, newer_than: int) -> Token:
     try:
         return await tokens.take(waiting.start(), newer_than=newer_than)
     finally:

@@ -1,7 +1,7 @@
-"""Getting one call to Mangopay and its answer back.
+"""Getting one call to Mangopay and its response back.
 
 The rules are not here: :mod:`sidecar.core.resend` says what may be sent again
-after a failure, :mod:`sidecar.core.unauthorized` what a 401 means.
+after a failure, :mod:`sidecar.core.tokens.unauthorized` what a 401 means.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import Outcome
-from sidecar.core.stored_answer import is_conflict
-from sidecar.proxy.answer import UpstreamAnswer
-from sidecar.proxy.attempts import Attempts, Outgoing, Unanswered, broken_answer
-from sidecar.proxy.readback import LostAnswers, Question
+from sidecar.core.stored_response import is_conflict
+from sidecar.proxy.attempts import Attempts, ForwardRequest, NoResponse, broken_response
+from sidecar.proxy.readback import LostResponses, Question
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
-from sidecar.upstream.errors import UpstreamFailure
+from sidecar.proxy.upstream_response import UpstreamResponse
+from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
@@ -34,21 +34,21 @@ class Forwarder:
     def __init__(
         self,
         exchanger: Exchanger,
-        lost_answers: LostAnswers,
+        lost_responses: LostResponses,
         *,
         response_timeout: float,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._exchanger: Final = exchanger
-        self._lost_answers: Final = lost_answers
+        self._lost_responses: Final = lost_responses
         self._response_timeout: Final = response_timeout
         self._clock: Final = clock
         self._metrics: Final = metrics
         self._token_retry: Final = TokenRetry(metrics)
 
-    async def forward(self, call: Call, outgoing: Outgoing) -> UpstreamAnswer:
-        """Return the answer to the call; raise SidecarError if there is none to be had.
+    async def forward(self, call: Call, outgoing: ForwardRequest) -> UpstreamResponse:
+        """Return the response to the call; raise SidecarError if there is none to be had.
 
         The request is written at most twice: a second time only where the
         table of resends allows it, or after a complete token 401.
@@ -57,30 +57,30 @@ class Forwarder:
         call.record.idempotency_key = outgoing.idempotency_key
         attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
         try:
-            answer, generation = await attempts.answer()
+            response, generation = await attempts.response()
             if outgoing.foreign:
-                return answer
-            self._metrics.rate_limits.observe(answer.head.read_here)
-            if answer.status == 401:
-                answer = await self._settle(attempts, call, outgoing, answer, generation)
+                return response
+            self._metrics.rate_limits.observe(response.head.read_here)
+            if response.status == 401:
+                response = await self._settle(attempts, call, outgoing, response, generation)
             else:
                 outgoing.tokens.accepted(generation, outgoing.path)
             if outgoing.idempotency_key is not None and not call.gone:
-                # While nothing of it has been passed on, an answer that breaks off can still be read back.
-                await _is_whole(answer)
-        except Unanswered as lost:
+                # While nothing of it has been passed on, a response that breaks off can still be read back.
+                await _is_whole(response)
+        except NoResponse as lost:
             return await self._recover(attempts, call, outgoing, lost)
-        return answer
+        return response
 
     async def _settle(
-        self, attempts: Attempts, call: Call, outgoing: Outgoing, first: UpstreamAnswer, generation: int
-    ) -> UpstreamAnswer:
+        self, attempts: Attempts, call: Call, outgoing: ForwardRequest, first: UpstreamResponse, generation: int
+    ) -> UpstreamResponse:
         """Return what the caller gets in place of a 401, or the 401 itself if that is it."""
 
-        async def send(newer_than: int) -> tuple[UpstreamAnswer, int]:
-            return await attempts.answer(newer_than=newer_than)
+        async def send(newer_than: int) -> tuple[UpstreamResponse, int]:
+            return await attempts.response(newer_than=newer_than)
 
-        async def may_resend(refusal: UpstreamAnswer) -> bool:
+        async def may_resend(refusal: UpstreamResponse) -> bool:
             if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(refusal):
                 return False
             call.rejected()
@@ -92,43 +92,45 @@ class Forwarder:
         if settled.futile:
             call.record.futile = True
         elif settled.resent:
-            if await self._is_conflict_with_refusal(attempts, call, outgoing, settled.answer):
+            if await self._is_conflict_with_refusal(attempts, call, outgoing, settled.response):
                 return first
             call.record.add_recovered("token")
-        return settled.answer
+        return settled.response
 
-    async def _recover(self, attempts: Attempts, call: Call, outgoing: Outgoing, lost: Unanswered) -> UpstreamAnswer:
-        """Read a lost answer back by its key, or raise the error that tells the caller what is known."""
+    async def _recover(
+        self, attempts: Attempts, call: Call, outgoing: ForwardRequest, lost: NoResponse
+    ) -> UpstreamResponse:
+        """Read a lost response back by its key, or raise the error that tells the caller what is known."""
         key = outgoing.idempotency_key
         if key is None or call.gone or lost.verdict.outcome is not Outcome.UNKNOWN:
-            lost.fail()
+            lost.raise_for_caller()
         question = Question(key, outgoing.path, call.sent_at)
-        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record)
+        stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         if stored is None:
-            lost.fail(_KEYED_ADVICE)
+            lost.raise_for_caller(_KEYED_ADVICE)
         if call.deliveries > 1 and stored.status != 401:
             call.record.add_recovered("token")  # a POST is sent a second time after a 401 only
         call.record.add_recovered("idempotency")
-        return UpstreamAnswer.stored(stored)
+        return UpstreamResponse.stored(stored)
 
     async def _is_conflict_with_refusal(
-        self, attempts: Attempts, call: Call, outgoing: Outgoing, answer: UpstreamAnswer
+        self, attempts: Attempts, call: Call, outgoing: ForwardRequest, response: UpstreamResponse
     ) -> bool:
         """Whether Mangopay refuses the resend as a duplicate of the very request that it had answered with a 401."""
         key = outgoing.idempotency_key
-        if answer.status != 409 or key is None or not await _is_whole(answer) or not is_conflict(answer.body):
+        if response.status != 409 or key is None or not await _is_whole(response) or not is_conflict(response.body):
             return False
         question = Question(key, outgoing.path, call.first_sent_at)
-        stored = await self._lost_answers.read_back(question, outgoing.tokens, attempts.waiting, call.record)
+        stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         return stored is not None and stored.status == 401
 
 
-async def _is_whole(answer: UpstreamAnswer) -> bool:
-    """Read the answer's body if it is small; return whether all of it is in hand. Raises Unanswered if it breaks.
+async def _is_whole(response: UpstreamResponse) -> bool:
+    """Read the response's body if it is small; return whether all of it is in hand. Raises NoResponse if it breaks.
 
-    Mangopay's answers have a few KiB.
+    Mangopay's responses have a few KiB.
     """
     try:
-        return await answer.read_whole(BODY_LIMIT)
-    except UpstreamFailure as error:
-        raise broken_answer(error) from None
+        return await response.read_whole(BODY_LIMIT)
+    except UpstreamError as error:
+        raise broken_response(error) from None

@@ -6,7 +6,7 @@
                                 └─► caller ─► policy ─► ClientId ─► body ─► forward ─► relay
 
 Each step is a function of another module. One that refuses raises SidecarError,
-which becomes an answer in one place.
+which becomes a response in one place.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.admission.guard import GuardRules, check_guard
+from sidecar.core.admission.target import Route, Target, parse_target
 from sidecar.core.errors import Outcome, SidecarError
-from sidecar.core.framing import BodyFraming, check_request
-from sidecar.core.guard import GuardRules, check_guard
-from sidecar.core.headers import RequestTemplate, filter_request_headers
-from sidecar.core.layout import RawHeaders, layout_of
-from sidecar.core.stored_answer import idempotency_key
-from sidecar.core.target import Route, Target, parse_target
+from sidecar.core.http.framing import BodyFraming, check_request
+from sidecar.core.http.header_index import RawHeaders, index_of
+from sidecar.core.http.headers import RequestTemplate, filter_request_headers
+from sidecar.core.stored_response import idempotency_key
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.errors import CallerGoneError
-from sidecar.downstream.response import Finished, RawResponse
-from sidecar.proxy.attempts import Outgoing
+from sidecar.downstream.response import AlreadySent, RawResponse
+from sidecar.proxy.attempts import ForwardRequest
 from sidecar.proxy.body import NO_BODY, StreamingBody
 from sidecar.proxy.call import Call
 from sidecar.proxy.exchange import Request
@@ -34,11 +34,11 @@ from sidecar.proxy.relay import relay_stream, relay_whole
 from sidecar.tokens.failures import shutting_down
 
 if TYPE_CHECKING:
-    from sidecar.core.caller import Callers
+    from sidecar.core.admission.caller import Callers
+    from sidecar.core.admission.policy import Policy
     from sidecar.core.client_id import ClientIdRules
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
-    from sidecar.core.policy import Policy
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.about import About
     from sidecar.proxy.body import BodyReader, Content
@@ -98,8 +98,8 @@ class ProxyHandler:
         for call in list(self._calls):
             call.cut_short()
 
-    async def __call__(self, request: CallerRequest) -> RawResponse | Finished:
-        """Answer one request. Raises CallerGoneError if nobody waits for the answer any more."""
+    async def __call__(self, request: CallerRequest) -> RawResponse | AlreadySent:
+        """Answer one request. Raises CallerGoneError if nobody waits for the response any more."""
         connection = request.connection
         record = self._recorder.open(request.method, request.raw_path)
         call = Call(request.method, connection, record, self._clock)
@@ -124,13 +124,15 @@ class ProxyHandler:
             self._calls.discard(call)
             self._recorder.close(record)
 
-    async def _serve(self, call: Call, request: CallerRequest) -> RawResponse | Finished:
+    async def _serve(self, call: Call, request: CallerRequest) -> RawResponse | AlreadySent:
         admission = self._admission
         raw = request.raw_headers
-        layout = layout_of(raw)
-        call.record.correlate(raw, layout)
-        framing = check_request(request.method, request.version, raw, layout)
-        check_guard(raw, admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard, layout)
+        header_index = index_of(raw)
+        call.record.correlate(raw, header_index)
+        framing = check_request(request.method, request.version, raw, header_index)
+        check_guard(
+            raw, admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard, header_index
+        )
         target = parse_target(request.method, request.raw_path, admission.client_ids)
         call.record.path = target.path
         if self.draining:
@@ -145,32 +147,32 @@ class ProxyHandler:
         if target.foreign:
             call.record.foreign = True
             admission.client_ids.refuse_foreign()
-        headers = filter_request_headers(raw, layout)
+        headers = filter_request_headers(raw, header_index)
         tokens = self._credentials.for_route(target.route)
         tokens.check()
         body = await self._bodies.read(request, framing) if framing.has_body else NO_BODY
         try:
             method, content = request.method, body.content
-            outgoing = Outgoing(
+            outgoing = ForwardRequest(
                 Request(self._template(method, target, headers, content), content or None, method == "HEAD"),
                 tokens,
                 target.path,
                 # What another account has stored under a key cannot be read back.
-                idempotency_key(raw, layout) if method == "POST" and not target.foreign else None,
+                idempotency_key(raw, header_index) if method == "POST" and not target.foreign else None,
                 target.foreign,
             )
-            answer = await self._forwarder.forward(call, outgoing)
-            if answer.status >= 400:
-                call.record.report = answer.error_report()
+            response = await self._forwarder.forward(call, outgoing)
+            if response.status >= 400:
+                call.record.report = response.error_report()
             if call.gone:
-                answer.discard()
-                call.record.status = answer.status
+                response.discard()
+                call.record.status = response.status
                 raise CallerGoneError
             http10 = request.version == (1, 0)
             keep_alive = self._keep_alive(call, request, framing)
-            if answer.rest is None:
-                return relay_whole(call, answer, http10=http10, keep_alive=keep_alive)
-            return await relay_stream(call, answer, http10=http10, keep_alive=keep_alive)
+            if response.rest is None:
+                return relay_whole(call, response, http10=http10, keep_alive=keep_alive)
+            return await relay_stream(call, response, http10=http10, keep_alive=keep_alive)
         finally:
             if body is not NO_BODY:
                 call.record.bytes_in = body.received
@@ -187,7 +189,7 @@ class ProxyHandler:
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         self._admission.callers.check_token_call(request.raw_headers)
         keep_alive = await self._skip_body(call, request, framing)
-        return _answered_here(call, self._local_tokens.answer(wall=self._clock.wall(), keep_alive=keep_alive))
+        return _answered_here(call, self._local_tokens.response(wall=self._clock.wall(), keep_alive=keep_alive))
 
     async def _about_this_port(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         keep_alive = await self._skip_body(call, request, framing)
@@ -203,16 +205,16 @@ class ProxyHandler:
         usable = request.content.is_eof() and not call.connection.last_request
         return framing.keep_alive and usable and not self.draining
 
-    def _refuse(self, call: Call, request: CallerRequest, error: SidecarError) -> RawResponse | Finished:
-        """Answer with an error of our own, or cut the connection if an answer has begun."""
+    def _refuse(self, call: Call, request: CallerRequest, error: SidecarError) -> RawResponse | AlreadySent:
+        """Answer with an error of our own, or cut the connection if a response has begun."""
         record = call.record
         record.failed(error)
         if error.outcome is Outcome.UNKNOWN:
             record.idempotency_key = _shown_key(request)
         if call.connection.writer.started:
             call.connection.writer.cut()
-            return Finished(keep_alive=False)
-        answer = error_response(
+            return AlreadySent(keep_alive=False)
+        response = error_response(
             error,
             request_id=record.id,
             wall=self._clock.wall(),
@@ -222,11 +224,11 @@ class ProxyHandler:
             and request.version >= (1, 1)
             and not call.connection.last_request,
         )
-        record.bytes_out = len(answer.body)
-        return answer
+        record.bytes_out = len(response.body)
+        return response
 
     def _abandon(self, call: Call) -> None:
-        """Note the end of a call whose caller left before its answer."""
+        """Note the end of a call whose caller left before its response."""
         record = call.record
         record.caller = "gone"
         if not record.status:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.downstream.response import RawResponse
 
 if TYPE_CHECKING:
-    from sidecar.core.caller import Callers
+    from sidecar.core.admission.caller import Callers
 
 #: Seconds: suits every SDK (Node loops below 60, Java overflows above 2,147,483).
 EXPIRES_IN: Final = 3600
@@ -28,7 +28,7 @@ class LocalTokens:
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
 
-    def answer(self, *, wall: float, keep_alive: bool) -> RawResponse:
+    def response(self, *, wall: float, keep_alive: bool) -> RawResponse:
         """Return a fresh local token."""
         token = self._callers.issue(wall, secrets.token_urlsafe(24))
         body = _BODY % (token.encode("ascii"), EXPIRES_IN)

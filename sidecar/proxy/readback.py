@@ -1,4 +1,4 @@
-"""Reading back an answer that was lost on its way (contract section 6)."""
+"""Reading back a response that was lost on its way (contract section 6)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.core.dates import read_http_date
+from sidecar.advice.texts import READ_BACK_SCOPE
 from sidecar.core.errors import SidecarError
-from sidecar.core.headers import RequestTemplate
-from sidecar.core.remedies import READ_BACK_SCOPE
-from sidecar.core.stored_answer import StoredAnswer, read_stored_answer
-from sidecar.proxy.exchange import Exchanger, Request, Waiting
+from sidecar.core.http.dates import read_http_date
+from sidecar.core.http.headers import RequestTemplate
+from sidecar.core.stored_response import StoredResponse, read_stored_response
+from sidecar.proxy.exchange import Exchanger, Request, WaitBudget
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
-from sidecar.upstream.errors import UpstreamFailure
+from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
-    from sidecar.proxy.answer import UpstreamAnswer
+    from sidecar.proxy.upstream_response import UpstreamResponse
     from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.record import CallRecord
     from sidecar.tokens.manager import TokenManager
 
-#: Seconds before each try: Mangopay may need a moment to store an answer whose connection broke.
+#: Seconds before each try: Mangopay may need a moment to store a response whose connection broke.
 PAUSES: Final = (0.2, 0.5, 1.0)
-#: Bytes of a stored answer that are read at most; Mangopay's resources are a few KiB.
+#: Bytes of a stored response that are read at most; Mangopay's resources are a few KiB.
 DOCUMENT_LIMIT: Final = 1024 * 1024
-#: Seconds that one try may wait for its answer's head, and then for the rest of it.
+#: Seconds that one try may wait for its response's head, and then for the rest of it.
 TRY_TIMEOUT: Final = 5.0
 
 #: Statuses that say whether the key may read, success apart: 400 and 404 tell of an unknown Idempotency-Key.
@@ -40,7 +40,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which answer is looked for: the one under ``key`` to a request for ``path``, sent at ``sent_at`` or later."""
+    """Which response is looked for: the one under ``key`` to a request for ``path``, sent at ``sent_at`` or later."""
 
     key: str
     path: str
@@ -48,8 +48,8 @@ class Question:
     sent_at: float
 
 
-class LostAnswers:
-    """Asks Mangopay what it answered to a request whose answer never arrived."""
+class LostResponses:
+    """Asks Mangopay what it answered to a request whose response never arrived."""
 
     def __init__(
         self, exchanger: Exchanger, *, endpoint: Endpoint, client_id: str, clock: Clock, metrics: Metrics
@@ -63,9 +63,9 @@ class LostAnswers:
         self._token_retry: Final = TokenRetry(metrics)
 
     async def read_back(
-        self, question: Question, tokens: TokenManager, waiting: Waiting, record: CallRecord
-    ) -> StoredAnswer | None:
-        """Return the stored answer, for the call of ``record``, of whose waiting time ``waiting`` is left.
+        self, question: Question, tokens: TokenManager, waiting: WaitBudget, record: CallRecord
+    ) -> StoredResponse | None:
+        """Return the stored response, for the call of ``record``, of whose waiting time ``waiting`` is left.
 
         None if there is none after three tries, if what is stored answers another
         request (never somebody else's success), or if the API key may not read it.
@@ -75,28 +75,28 @@ class LostAnswers:
         for pause in PAUSES:
             await self._clock.sleep_until(self._clock.now() + pause)
             try:
-                answer, at = await self._ask(request, target, tokens, waiting, record)
-            except (UpstreamFailure, SidecarError, TimeoutError):
+                response, at = await self._ask(request, target, tokens, waiting, record)
+            except (UpstreamError, SidecarError, TimeoutError):
                 continue
-            stored = _match(answer, question, elapsed=at - question.sent_at)
-            _log.info("answer.read_back", id=record.id, found=stored is not None, upstream_status=answer.status)
-            forbidden = self._is_forbidden(answer, tokens, record)
+            stored = _match(response, question, elapsed=at - question.sent_at)
+            _log.info("answer.read_back", id=record.id, found=stored is not None, upstream_status=response.status)
+            forbidden = self._is_forbidden(response, tokens, record)
             if stored is not None or forbidden:
                 return stored
         return None
 
-    def _is_forbidden(self, answer: UpstreamAnswer, tokens: TokenManager, record: CallRecord) -> bool:
+    def _is_forbidden(self, response: UpstreamResponse, tokens: TokenManager, record: CallRecord) -> bool:
         """Whether the API key may not read stored responses, which is said once.
 
         Only a 403 of Mangopay's own says so. A page of the edge says nothing of the key, and the embedded key is not
         meant to read.
         """
-        if tokens.credential != "api" or not (200 <= answer.status < 300 or answer.status in _TELLING):
+        if tokens.credential != "api" or not (200 <= response.status < 300 or response.status in _TELLING):
             return False
-        report = answer.error_report()
-        if answer.status == 403 and report.is_page:
+        report = response.error_report()
+        if response.status == 403 and report.is_page:
             return False
-        before, self.forbidden = self.forbidden, answer.status == 403
+        before, self.forbidden = self.forbidden, response.status == 403
         if self.forbidden and not before:
             _log.warning(
                 "answer.read_back_forbidden",
@@ -122,63 +122,63 @@ class LostAnswers:
         return Request(template)
 
     async def _ask(
-        self, request: Request, path: str, tokens: TokenManager, waiting: Waiting, record: CallRecord
-    ) -> tuple[UpstreamAnswer, float]:
-        """Make one try, resent after a token 401; return the answer and when its head was there."""
-        answer, generation, at = await self._exchange(request, tokens, waiting, record)
-        if answer.status != 401:
+        self, request: Request, path: str, tokens: TokenManager, waiting: WaitBudget, record: CallRecord
+    ) -> tuple[UpstreamResponse, float]:
+        """Make one try, resent after a token 401; return the response and when its head was there."""
+        response, generation, at = await self._exchange(request, tokens, waiting, record)
+        if response.status != 401:
             tokens.accepted(generation, path)
-            return answer, at
+            return response, at
 
-        async def send(newer_than: int) -> tuple[UpstreamAnswer, int]:
+        async def send(newer_than: int) -> tuple[UpstreamResponse, int]:
             nonlocal at
-            answer, generation, at = await self._exchange(request, tokens, waiting, record, newer_than)
-            return answer, generation
+            response, generation, at = await self._exchange(request, tokens, waiting, record, newer_than)
+            return response, generation
 
-        settled = await self._token_retry.settle(answer, generation, tokens, path, send=send, may_resend=_is_whole)
-        return settled.answer, at
+        settled = await self._token_retry.settle(response, generation, tokens, path, send=send, may_resend=_is_whole)
+        return settled.response, at
 
     async def _exchange(
-        self, request: Request, tokens: TokenManager, waiting: Waiting, record: CallRecord, newer_than: int = 0
-    ) -> tuple[UpstreamAnswer, int, float]:
+        self, request: Request, tokens: TokenManager, waiting: WaitBudget, record: CallRecord, newer_than: int = 0
+    ) -> tuple[UpstreamResponse, int, float]:
         result: int | str = "cut"
         try:
-            answer, generation = await self._exchanger.exchange(
+            response, generation = await self._exchanger.exchange(
                 request, tokens, waiting, timeout=TRY_TIMEOUT, newer_than=newer_than
             )
-            result = answer.status
-        except UpstreamFailure as error:
+            result = response.status
+        except UpstreamError as error:
             result = error.failure.kind.value
             raise
         except SidecarError as error:
             result = error.code.value
             raise
         finally:
-            waiting.note(record, result, purpose="read_back")
+            waiting.record_attempt(record, result, purpose="read_back")
         at = self._clock.now()
         try:
             async with asyncio.timeout(TRY_TIMEOUT):
-                await answer.read_whole(DOCUMENT_LIMIT)
+                await response.read_whole(DOCUMENT_LIMIT)
         finally:
-            answer.discard()
-        return answer, generation, at
+            response.discard()
+        return response, generation, at
 
 
-async def _is_whole(answer: UpstreamAnswer) -> bool:
-    return await answer.read_whole(BODY_LIMIT)
+async def _is_whole(response: UpstreamResponse) -> bool:
+    return await response.read_whole(BODY_LIMIT)
 
 
-def _match(answer: UpstreamAnswer, question: Question, *, elapsed: float) -> StoredAnswer | None:
-    """Return the stored answer in ``answer``, which came ``elapsed`` seconds after the request that it is to answer."""
-    upstream_now = _date(answer)
-    if answer.status != 200 or upstream_now is None:
+def _match(response: UpstreamResponse, question: Question, *, elapsed: float) -> StoredResponse | None:
+    """Return the stored response in ``response``, which came ``elapsed`` seconds after the request in question."""
+    upstream_now = _date(response)
+    if response.status != 200 or upstream_now is None:
         return None
-    return read_stored_answer(answer.body, path=question.path, not_before=upstream_now - elapsed)
+    return read_stored_response(response.body, path=question.path, not_before=upstream_now - elapsed)
 
 
-def _date(answer: UpstreamAnswer) -> float | None:
+def _date(response: UpstreamResponse) -> float | None:
     """Return the ``Date`` header: what upstream's clock says (Unix seconds)."""
-    for name, value in answer.head.raw_headers:
+    for name, value in response.head.raw_headers:
         if name.lower() == b"date":
             return read_http_date(value.decode("latin-1"))
     return None

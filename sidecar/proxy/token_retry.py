@@ -1,6 +1,6 @@
 """Resending a request that was answered with a token 401, once (contract section 5.4).
 
-What a 401 means is decided in :mod:`sidecar.core.unauthorized`; here it is told
+What a 401 means is decided in :mod:`sidecar.core.tokens.unauthorized`; here it is told
 of every response, and does what it says. Calls and read-backs share it.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sidecar.core.challenge import is_sca_challenge
+from sidecar.core.http.challenge import is_sca_challenge
 
 if TYPE_CHECKING:
-    from sidecar.proxy.answer import UpstreamAnswer
+    from sidecar.proxy.upstream_response import UpstreamResponse
     from sidecar.telemetry.metrics import Metrics
     from sidecar.tokens.manager import TokenManager
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 BODY_LIMIT: Final = 64 * 1024
 
 #: Sends the request with a token newer than a generation; returns the response and the generation that it carried.
-Send = Callable[[int], Awaitable[tuple["UpstreamAnswer", int]]]
+Send = Callable[[int], Awaitable[tuple["UpstreamResponse", int]]]
 #: Whether the request may be resent after this 401.
-MayResend = Callable[["UpstreamAnswer"], Awaitable[bool]]
+MayResend = Callable[["UpstreamResponse"], Awaitable[bool]]
 
 
 class Settled(NamedTuple):
     """What becomes of a 401."""
 
     #: What is passed on: the first response, or that to the resend.
-    answer: UpstreamAnswer
+    response: UpstreamResponse
     #: The request was resent.
     resent: bool = False
-    #: ``answer`` is a token 401 that started no refresh, or came in spite of one.
+    #: ``response`` is a token 401 that started no refresh, or came in spite of one.
     futile: bool = False
 
 
@@ -44,7 +44,7 @@ class TokenRetry:
 
     async def settle(
         self,
-        first: UpstreamAnswer,
+        first: UpstreamResponse,
         generation: int,
         tokens: TokenManager,
         path: str,
@@ -65,22 +65,22 @@ class TokenRetry:
             self._metrics.unauthorized("futile")
             return Settled(first, futile=True)
         self._metrics.unauthorized("token")
-        answer: UpstreamAnswer | None = None
+        response: UpstreamResponse | None = None
         try:
             # The 401 counts even if this request cannot be resent: others need a new token all the same.
             if not await may_resend(first):
                 return Settled(first)
-            answer, generation = await send(burn.generation)
+            response, generation = await send(burn.generation)
         finally:
-            if answer is None:
+            if response is None:
                 tokens.resend_withdrawn(burn)
-        futile = answer.status == 401 and not self._is_sca(answer)
+        futile = response.status == 401 and not self._is_sca(response)
         tokens.resend_answered(burn, generation, unauthorized=futile)
         if futile:
             self._metrics.unauthorized("futile")
-        return Settled(answer, resent=True, futile=futile)
+        return Settled(response, resent=True, futile=futile)
 
-    def _is_sca(self, unauthorized: UpstreamAnswer) -> bool:
+    def _is_sca(self, unauthorized: UpstreamResponse) -> bool:
         """Whether a 401 asks for the user's own authentication."""
         sca = is_sca_challenge(unauthorized.head.raw_headers)
         if sca:

@@ -21,7 +21,7 @@ KEPT: Final = 600.0
 _MOST: Final = int(KEPT / INTERVAL)
 
 
-class Sample(NamedTuple):
+class HistoryEntry(NamedTuple):
     """The calls that ended within some seconds. Durations are seconds, None if there was no call."""
 
     #: The end of the sample (``Clock.now``), and its length: longer than usual after the machine slept.
@@ -43,13 +43,13 @@ class History:
     def __init__(self, metrics: Metrics, clock: Clock) -> None:
         self._metrics: Final = metrics
         self._clock: Final = clock
-        self._samples: Final[deque[Sample]] = deque(maxlen=_MOST)
+        self._samples: Final[deque[HistoryEntry]] = deque(maxlen=_MOST)
         self._last = metrics.reading()
         self._last_at = clock.now()
         #: Samples taken so far.
         self.taken = 0
 
-    def samples(self) -> list[Sample]:
+    def samples(self) -> list[HistoryEntry]:
         """Return the samples of the last ten minutes, oldest first."""
         since = self._clock.now() - KEPT
         return [sample for sample in self._samples if sample.at > since]
@@ -72,9 +72,9 @@ class History:
         self._samples.append(_difference(before, after, now, seconds))
 
 
-def _difference(before: Reading, after: Reading, at: float, seconds: float) -> Sample:
+def _difference(before: Reading, after: Reading, at: float, seconds: float) -> HistoryEntry:
     counts = [later - earlier for earlier, later in zip(before.durations, after.durations, strict=True)]
-    return Sample(
+    return HistoryEntry(
         at=at,
         seconds=seconds,
         calls=sum(counts),

@@ -92,7 +92,7 @@ class LogOutput:
             entry.update(exception_fields(error))
         self.emit(entry)
 
-    def event_from_anywhere(self, level: str, fields: Entry) -> None:
+    def event_threadsafe(self, level: str, fields: Entry) -> None:
         """Do as :meth:`event`, from any thread."""
         if threading.get_ident() == self._thread or self._loop is None:
             self.event(level, fields)
@@ -150,7 +150,7 @@ class _Libraries(logging.Handler):
         if record.exc_info:
             fields["exc_info"] = record.exc_info
         level = record.levelname.lower()
-        self._output.event_from_anywhere(level if level in LEVELS else "error", fields)
+        self._output.event_threadsafe(level if level in LEVELS else "error", fields)
 
 
 def configure_logging(level: str, form: str, clock: Clock, *, fd: int | None = None) -> LogOutput:

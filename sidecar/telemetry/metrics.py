@@ -113,7 +113,7 @@ class Metrics:
         )
         self.answers_401: Counter[tuple[Unauthorized]] = Counter(
             "unauthorized_total",
-            "Answers 401 from Mangopay to calls, each by what it meant.",
+            "Responses 401 from Mangopay to calls, each by what it meant.",
             ("kind",),
             [(kind,) for kind in get_args(Unauthorized)],
         )

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.dates import read_http_date
+from sidecar.core.http.dates import read_http_date
 from sidecar.core.rate_windows import RateWindow, name_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sidecar.core.response_head import Field
+    from sidecar.core.http.response_head import Field
 
 #: Windows read at most: whatever a response says, its cost is bounded.
 _MOST_WINDOWS: Final = 8
@@ -41,7 +41,7 @@ class RateLimits:
         self._learned: Mapping[int, str] = {}
 
     def observe(self, fields: Sequence[Field]) -> None:
-        """Remember the rate headers among a response's fields (``ResponseHead.read_here``); without any, do nothing."""
+        """Remember the rate headers among ``fields`` (``ResponseHead.read_here``), which are kept, not copied."""
         for field in fields:
             if field.key in _COLUMNS:
                 self._fields = fields

@@ -11,8 +11,8 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.errors import ErrorCode
-from sidecar.core.oauth import EDGE_PAGE
 from sidecar.core.resend import FailureKind
+from sidecar.core.tokens.oauth import EDGE_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ SERVER_ERROR: Final = "server_error"
 RATE_LIMITED: Final = "rate_limited"
 
 
-class Failure(NamedTuple):
+class FailedCall(NamedTuple):
     """A call that Mangopay did not answer as it should, and why: a word of FailureKind, or one of those above."""
 
     record: CallRecord
@@ -60,7 +60,7 @@ class UpstreamHealth(NamedTuple):
     answered_at: float | None
     #: Calls that failed since then, running.
     failures: int
-    last_failure: Failure | None
+    last_failure: FailedCall | None
     #: Failures of the last minute by kind; :data:`FAILURES` together at most.
     last_minute: Mapping[str, int]
 
@@ -73,7 +73,7 @@ class RecentCalls:
     def __init__(self, *, calls: int = CALLS, errors: int = ERRORS, failures: int = FAILURES) -> None:
         self._calls: deque[CallRecord] = deque(maxlen=calls)
         self._errors: deque[CallRecord] = deque(maxlen=errors)
-        self._failures: deque[Failure] = deque(maxlen=failures)
+        self._failures: deque[FailedCall] = deque(maxlen=failures)
         self._running = 0
         # Looked up when failures begin; until then the calls themselves tell.
         self._answered_at: float | None = None
@@ -109,7 +109,7 @@ class RecentCalls:
         """Judge upstream at ``now`` (``Clock.now``)."""
         recent = (failure.kind for failure in self._failures if _ended(failure.record) > now - _MINUTE)
         return UpstreamHealth(
-            answered_at=self._answered_at if self._running else self._last_answer(),
+            answered_at=self._answered_at if self._running else self._last_response(),
             failures=self._running,
             last_failure=self._failures[-1] if self._failures else None,
             last_minute=Counter(recent),
@@ -123,10 +123,10 @@ class RecentCalls:
         kind = failure_kind(record)
         if kind is not None:
             if not self._running:
-                self._answered_at = self._last_answer()
+                self._answered_at = self._last_response()
             self._running += 1
-            self._failures.append(Failure(record, kind))
-        elif self._running and _is_answer(record):
+            self._failures.append(FailedCall(record, kind))
+        elif self._running and _is_response(record):
             self._running = 0
 
     def _count_foreign(self, record: CallRecord) -> None:
@@ -136,8 +136,8 @@ class RecentCalls:
         else:
             self.foreign = ForeignCalls(known.calls + 1, known.since, record)
 
-    def _last_answer(self) -> float | None:
-        return next((_ended(record) for record in reversed(self._calls) if _is_answer(record)), self._answered_at)
+    def _last_response(self) -> float | None:
+        return next((_ended(record) for record in reversed(self._calls) if _is_response(record)), self._answered_at)
 
 
 #: What the caller sees of a failure that the timeline does not name: the answer broke off within its body.
@@ -166,7 +166,7 @@ def failure_kind(record: CallRecord) -> str | None:
     return last.result if last.result in _KINDS else None
 
 
-def _is_answer(record: CallRecord) -> bool:
+def _is_response(record: CallRecord) -> bool:
     """Whether Mangopay answered the call as it should."""
     return record.source == "upstream" and record.error is None and 0 < record.status < 500 and record.status != 429
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import msgspec
 
-from sidecar.core.layout import Layout, RawHeaders, layout_of, marked_by
+from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, select
 from sidecar.core.redact import mask_path
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 #: A correlation header longer than this is not kept: both known kinds are far shorter.
 _MAX_CORRELATION: Final = 128
 _CORRELATING: Final = frozenset((b"traceparent", b"x-request-id"))
-_CORRELATION: Final = marked_by(lambda name: name.lower() if name.lower() in _CORRELATING else b"")
+_CORRELATION: Final = select(lambda name: name.lower() if name.lower() in _CORRELATING else b"")
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -114,12 +114,12 @@ class CallRecord(msgspec.Struct, gc=False):
             self.status = error.status
             self.source = "sidecar"
 
-    def correlate(self, raw: RawHeaders, layout: Layout | None = None) -> None:
+    def correlate(self, raw: RawHeaders, header_index: HeaderIndex | None = None) -> None:
         """Keep the caller's ``traceparent`` and ``X-Request-Id``, if they are short printable ASCII.
 
-        ``raw`` is the request's raw headers, ``layout`` theirs, where the caller has it.
+        ``raw`` is the request's raw headers, ``header_index`` theirs, where the caller has it.
         """
-        for field, index in (layout_of(raw) if layout is None else layout)[_CORRELATION]:
+        for field, index in (index_of(raw) if header_index is None else header_index)[_CORRELATION]:
             value = _printable(raw[index][1])
             if field == b"traceparent":
                 self.traceparent = value

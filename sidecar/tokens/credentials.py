@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sidecar.core.admission.target import Route
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.target import Route
 
 if TYPE_CHECKING:
     from sidecar.tokens.manager import TokenManager

@@ -1,4 +1,4 @@
-"""Log events of the token's life. No value of a token or an answer is in them."""
+"""Log events of the token's life. No value of a token or a response is in them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.core import token_policy as policy
-from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
+from sidecar.core.tokens import policy
+from sidecar.core.tokens.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
 from sidecar.tokens.failures import mend
 
 if TYPE_CHECKING:
-    from sidecar.core.token_state import State
+    from sidecar.core.tokens.state import State
 
 _log = structlog.get_logger()
 
@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 OUTCOMES: Final = {Fetched: "ok", LockedOut: "locked_out", Refused: "refused", Transient: "transient"}
 
 
-def describe(result: FetchResult) -> str:
+def describe_result(result: FetchResult) -> str:
     """Return what went wrong with a fetch that brought no token to use."""
     return "the token had expired when it arrived" if isinstance(result, Fetched) else result.detail
 
@@ -50,5 +50,9 @@ def tell(credential: str, before: State, after: State, result: FetchResult, now:
         )
     else:
         _log.warning(
-            "token.fetch_failed", credential=credential, detail=describe(result), failures=after.failures, pause=pause
+            "token.fetch_failed",
+            credential=credential,
+            detail=describe_result(result),
+            failures=after.failures,
+            pause=pause,
         )

@@ -1,4 +1,4 @@
-"""Why there is no token, in words: for the caller's answer, the log and the status page."""
+"""Why there is no token, in words: for the caller's response, the log and the status page."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.oauth import Refusal
-from sidecar.core.token_state import LOCKOUT
+from sidecar.core.tokens.oauth import Refusal
+from sidecar.core.tokens.state import LOCKOUT
 
 if TYPE_CHECKING:
-    from sidecar.core.token_policy import Fail
-    from sidecar.core.token_state import Latch
+    from sidecar.core.tokens.policy import Fail
+    from sidecar.core.tokens.state import Latch
 
 _KEY_VARIABLES: Final = {
     "api": "SIDECAR_MANGOPAY_API_KEY",

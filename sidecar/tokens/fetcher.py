@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from sidecar.core.oauth import (
+from sidecar.core.resend import FailureKind, UpstreamError
+from sidecar.core.tls_alerts import is_about_our_certificate
+from sidecar.core.tokens.oauth import (
     BODY_LIMIT,
     REQUEST_BODY,
     TOKEN_PATH,
@@ -20,8 +22,6 @@ from sidecar.core.oauth import (
     read_response,
     request_headers,
 )
-from sidecar.core.resend import FailureKind, UpstreamFailure
-from sidecar.core.tls_alerts import is_about_our_certificate
 from sidecar.tokens.connector import DialedConnector
 from sidecar.version import __version__
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from sidecar.core.secret import Secret
     from sidecar.tokens.connector import Dialer
 
-#: Seconds from the connection to the end of the answer. A call waits for a token for 10.
-ANSWER_TIMEOUT: Final = 10.0
+#: Seconds from the connection to the end of the response. A call waits for a token for 10.
+RESPONSE_TIMEOUT: Final = 10.0
 
 
 class Fetcher:
@@ -56,7 +56,7 @@ class Fetcher:
         *,
         dialer: Dialer,
         connect_timeout: float = 5.0,
-        answer_timeout: float = ANSWER_TIMEOUT,
+        response_timeout: float = RESPONSE_TIMEOUT,
     ) -> None:
         """Make a fetcher; timeouts in seconds.
 
@@ -73,7 +73,7 @@ class Fetcher:
         self._clock: Final = clock
         # "encoded": the prefix is used as it was checked when the configuration was read.
         self._url: Final = URL(endpoint.origin + endpoint.prefix + TOKEN_PATH, encoded=True)
-        self._timeout: Final = aiohttp.ClientTimeout(total=connect_timeout + answer_timeout)
+        self._timeout: Final = aiohttp.ClientTimeout(total=connect_timeout + response_timeout)
 
     async def fetch(self) -> FetchResult:
         """Send one token request. Every failure of the network or of the other side is a result, not an exception."""
@@ -87,7 +87,7 @@ class Fetcher:
         return result
 
     def burnt(self) -> None:
-        """Nothing is remembered here that a burnt token would have to be taken out of."""
+        """Do nothing: a fetcher keeps no token."""
 
     async def _fetch(self, api_key: Secret) -> FetchResult:
         sent_at = self._clock.now()
@@ -100,7 +100,7 @@ class Fetcher:
         try:
             async with self._session(connector) as session:
                 return await self._ask(session, api_key)
-        except UpstreamFailure as failure:
+        except UpstreamError as failure:
             return _translate_dial(failure)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             return _translate(connector.tls_error or error)
@@ -147,7 +147,7 @@ async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     return bytes(body), True
 
 
-def _translate_dial(failure: UpstreamFailure) -> Refused | Transient:
+def _translate_dial(failure: UpstreamError) -> Refused | Transient:
     """Say what it means that there was no connection."""
     cause, kind = failure.__cause__, failure.failure.kind
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError):
@@ -168,7 +168,7 @@ def _translate(error: BaseException) -> Refused | Transient:
 
 
 def _translate_tls(error: ssl.SSLError) -> Refused | Transient:
-    # OpenSSL's own name for what happened; the error's text would name a line of its source besides.
+    # OpenSSL's own name for what happened; the error's text would also name a line of its source.
     reason = (error.reason or "no reason given").lower()
     if is_about_our_certificate(reason):
         return Refused(Refusal.CERTIFICATE, f"TLS: {reason}")

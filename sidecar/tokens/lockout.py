@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.token_state import Latch
+    from sidecar.core.tokens.state import Latch
 
 
 class AccountLockout:

@@ -1,6 +1,6 @@
 """One credential's access token: one task fetches it, every call uses it.
 
-What to do is decided in :mod:`sidecar.core.token_policy`; here is only the
+What to do is decided in :mod:`sidecar.core.tokens.policy`; here is only the
 waiting, the fetching and the telling. Calls never fetch. They note that a token
 is wanted and wait for the keeper, the one task that does; so there is one token
 request at a time whoever waits, and a call that goes away cancels nothing.
@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
-from sidecar.core import token_policy as policy
-from sidecar.core import token_state as states
-from sidecar.core.oauth import FetchResult, Transient
-from sidecar.core.token_policy import Decision, Fail, Use, UseAndRefresh, Wait
-from sidecar.core.token_state import Latch, State, Token
-from sidecar.core.unauthorized import Stage, is_news
-from sidecar.tokens.bell import Bell
-from sidecar.tokens.events import describe, tell
+from sidecar.core.tokens import policy
+from sidecar.core.tokens import state as states
+from sidecar.core.tokens.oauth import FetchResult, Transient
+from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
+from sidecar.core.tokens.state import Latch, State, Token
+from sidecar.core.tokens.unauthorized import Stage, is_news
+from sidecar.tokens.events import describe_result, tell
 from sidecar.tokens.failures import shutting_down, token_failure
 from sidecar.tokens.lockout import AccountLockout
+from sidecar.tokens.notifier import Notifier
 from sidecar.tokens.status import TokenStatus, token_status
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
-    from sidecar.core.unauthorized import Burn
+    from sidecar.core.tokens.unauthorized import ResendPermit
     from sidecar.runtime import Tasks
 
 _log = structlog.get_logger()
@@ -92,23 +92,23 @@ class TokenManager:
         self._last_error: str | None = None
         self._last_failure: str | None = None
         #: Rung when there may be something to fetch; only the keeper waits for it.
-        self._work: Final = Bell(clock, tasks, name=f"token.{credential}.keeper.timer")
+        self._work: Final = Notifier(clock, tasks, name=f"token.{credential}.keeper.timer")
         #: Rung when a fetch has ended, or a lockout begun: calls look again.
-        self._news: Final = Bell(clock, tasks, name=f"token.{credential}.waits.timer")
-        self._keeper: asyncio.Task[None] | None = None
+        self._news: Final = Notifier(clock, tasks, name=f"token.{credential}.waits.timer")
+        self._refresher: asyncio.Task[None] | None = None
         self._closed = False
 
     def start(self) -> None:
         """Begin to fetch what is wanted; at once if ``prefetch``."""
-        self._keeper = self._tasks.spawn(self._keep(), name=f"token.{self.credential}.keeper")
+        self._refresher = self._tasks.spawn(self._keep(), name=f"token.{self.credential}.keeper")
 
     async def close(self) -> None:
         """End the keeper, with the fetch it may be waiting for. Calls that still wait get ``shutting_down``."""
         self._closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-        self._news.ring()
+        if self._refresher is not None:
+            self._refresher.cancel()
+            await asyncio.gather(self._refresher, return_exceptions=True)
+        self._news.notify_all()
 
     # What calls use.
 
@@ -156,10 +156,10 @@ class TokenManager:
         if is_news(self._state.burns):
             self._state = states.accepted(self._state, generation, path, self._clock.now())
 
-    def unauthorized(self, generation: int, path: str) -> Burn | None:
+    def unauthorized(self, generation: int, path: str) -> ResendPermit | None:
         """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` (no query) got.
 
-        Returns leave to resend it with a token newer than ``generation``, or None
+        Returns a permit to resend it with a token newer than ``generation``, or None
         if the caller gets the 401. Also for calls that cannot be resent. Whoever
         has leave tells what became of it: :meth:`resend_answered` or :meth:`resend_withdrawn`.
         """
@@ -168,17 +168,17 @@ class TokenManager:
         if self._state.token is None and before.token is not None:
             _log.info("token.burnt", credential=self.credential, generation=generation)
             self._source.burnt()
-            self._work.ring()
+            self._work.notify_all()
         self._tell_futile(before)
         return burn
 
-    def resend_answered(self, burn: Burn, generation: int, *, unauthorized: bool) -> None:
+    def resend_answered(self, burn: ResendPermit, generation: int, *, unauthorized: bool) -> None:
         """Note the response to a resend that carried ``generation``: a token 401, or anything else."""
         before = self._state
         self._state = states.resent(before, burn, generation, self._clock.now(), unauthorized=unauthorized)
         self._tell_futile(before)
 
-    def resend_withdrawn(self, burn: Burn) -> None:
+    def resend_withdrawn(self, burn: ResendPermit) -> None:
         """Note that a call with leave to be resent got no response to a resend, or was not resent."""
         self._state = states.withdrawn(self._state, burn)
 
@@ -220,8 +220,8 @@ class TokenManager:
         self._state = states.key_changed(self._state)
         if refused:
             _log.info("token.unlatched", credential=self.credential, reason="key changed")
-        self._work.ring()
-        self._news.ring()
+        self._work.notify_all()
+        self._news.notify_all()
 
     # Inside.
 
@@ -234,14 +234,14 @@ class TokenManager:
         self._state = states.used(self._state, refresh=refresh)
         if first or refresh:
             # The keeper does not watch an unused token, and its timer may be late after the machine slept.
-            self._work.ring()
+            self._work.notify_all()
         return decision.token
 
     def _fetch_or_fail(self, decision: Decision) -> None:
         """Have a token fetched if ``decision`` is to wait for one; raise SidecarError if it is to fail."""
         if isinstance(decision, Wait | Fail):
             self._state = states.demanded(self._state)
-            self._work.ring()
+            self._work.notify_all()
         if isinstance(decision, Fail):
             raise self._failure(decision)
 
@@ -267,8 +267,8 @@ class TokenManager:
 
     def _on_lockout(self, latch: Latch | None) -> None:
         self._state = states.lockout_changed(self._state, latch)
-        self._work.ring()
-        self._news.ring()
+        self._work.notify_all()
+        self._news.notify_all()
 
     def _change(self, state: State) -> None:
         before, self._state = self._state, state
@@ -297,7 +297,7 @@ class TokenManager:
             result = Transient(f"internal error: {type(error).__name__}")
         before = self._state
         self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))
-        self._last_error = None if self._state.generation > before.generation else describe(result)
+        self._last_error = None if self._state.generation > before.generation else describe_result(result)
         self._last_failure = result.failure if isinstance(result, Transient) else None
         tell(self.credential, before, self._state, result, self._clock.now())
-        self._news.ring()
+        self._news.notify_all()

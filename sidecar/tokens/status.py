@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sidecar.core import token_policy as policy
-from sidecar.core.token_state import LOCKOUT
-from sidecar.core.unauthorized import paused_paths
+from sidecar.core.tokens import policy
+from sidecar.core.tokens.state import LOCKOUT
+from sidecar.core.tokens.unauthorized import paused_paths
 
 if TYPE_CHECKING:
-    from sidecar.core.token_state import State
+    from sidecar.core.tokens.state import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp.http import HttpResponseParser
 from aiohttp.http_exceptions import HttpProcessingError
 
-from sidecar.core.response_head import BadResponseError
+from sidecar.core.http.response_head import BadResponseError
 
 if TYPE_CHECKING:
     import asyncio

@@ -12,12 +12,12 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from sidecar.core.resend import Failure, FailureKind, Sent
-from sidecar.core.response_head import BadResponseError, HeadReader, ResponseHead, check_body_framing
-from sidecar.upstream.errors import UpstreamFailure, os_detail
-from sidecar.upstream.link import Link, wake
+from sidecar.core.http.response_head import BadResponseError, HeadReader, ResponseHead, check_body_framing
+from sidecar.core.resend import AttemptFailure, FailureKind, Sent
+from sidecar.upstream.byte_protocol import ByteProtocol, wake
+from sidecar.upstream.errors import UpstreamError, os_detail
 from sidecar.upstream.response import Response
-from sidecar.upstream.sending import WHOLE, BodySource, send, stop
+from sidecar.upstream.sending import ONE_WRITE_LIMIT, BodySource, send, stop
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _LOOP_PASSES: Final = 3
 
 
-class Phase(Enum):
+class ExchangePhase(Enum):
     """Where in its life a connection is."""
 
     READY = "ready"
@@ -39,7 +39,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-class Keeper(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection tells the pool that owns it."""
 
     def give_back(self, connection: Connection) -> None:
@@ -49,7 +49,7 @@ class Keeper(Protocol):
         """Strike off a connection that has just closed."""
 
 
-class Connection(Link):
+class Connection(ByteProtocol):
     """A connection that carries one exchange after another.
 
     Whoever acquired it must end with :meth:`Response.release`, :meth:`release`
@@ -63,7 +63,7 @@ class Connection(Link):
         "_head_arrived",
         "_head_only",
         "_heads",
-        "_keeper",
+        "_owner",
         "_persistent",
         "_response",
         "_response_started",
@@ -78,12 +78,12 @@ class Connection(Link):
         "sent",
     )
 
-    def __init__(self, keeper: Keeper, clock: Clock, tasks: Tasks, *, generation: int = 0) -> None:
+    def __init__(self, owner: ConnectionOwner, clock: Clock, tasks: Tasks, *, generation: int = 0) -> None:
         super().__init__()
-        self._keeper: Final = keeper
+        self._owner: Final = owner
         self._clock: Final = clock
         self._tasks: Final = tasks
-        self.phase = Phase.READY
+        self.phase = ExchangePhase.READY
         #: The pool's own: connections of an older one are not reused.
         self.generation: Final = generation
         #: It had been idle in the pool before this call got it.
@@ -92,7 +92,7 @@ class Connection(Link):
         self.sent = Sent.NOTHING
         #: When the pool's sweeper calls :meth:`expire` (seconds of the clock).
         self.deadline = math.inf
-        #: Kept by the pool: it is there, for the next call to take.
+        #: Idle in the pool.
         self.pooled = False
         #: For how long upstream said that it keeps an idle connection (seconds).
         self.keep_alive: int | None = None
@@ -122,18 +122,18 @@ class Connection(Link):
     ) -> Response:
         """Send a request and return its response as soon as the final head is there.
 
-        Whoever has waited since the pool gave the connection out calls :meth:`look_again` first.
+        Whoever has waited since the pool gave the connection out calls :meth:`ensure_alive` first.
         ``head_only`` says that the method is HEAD. ``timeout`` (seconds) is how
         long upstream may take to read what waits for it, to send the head once
         the request is sent, and to send more of the body. When the head comes
         before the request is sent, sending stops and the connection is not reused.
 
-        Raises UpstreamFailure, and whatever a BodySource raises. After either,
+        Raises UpstreamError, and whatever a BodySource raises. After either,
         and when it is cancelled, the connection is closed.
         """
-        if self.phase is not Phase.READY:
-            await self.look_again()
-        self.phase = Phase.HEAD
+        if self.phase is not ExchangePhase.READY:
+            await self.ensure_alive()
+        self.phase = ExchangePhase.HEAD
         self._head_only = head_only
         self._timeout = timeout
         sender = self._start_sending(head, body)
@@ -163,36 +163,36 @@ class Connection(Link):
     def is_alive(self) -> bool:
         """Whether a request can be sent now: open, idle, and nothing waits to be read.
 
-        After a handshake a part of a session ticket may have come; after an answer, only what nobody asked for.
+        After a handshake a part of a session ticket may have come; after a response, only what nobody asked for.
         """
-        if self.phase is not Phase.READY or not self.is_quiet():
+        if self.phase is not ExchangePhase.READY or not self.is_quiet():
             return False
         return self.is_between_records() or not (self.pooled or self.reused)
 
-    async def look_again(self) -> None:
-        """Raise UpstreamFailure, of kind DEAD_BEFORE_WRITE, unless the connection is alive.
+    async def ensure_alive(self) -> None:
+        """Raise UpstreamError, of kind DEAD_BEFORE_WRITE, unless the connection is alive.
 
         What waits on the socket may be harmless (a TLS 1.3 server sends session tickets right after the handshake), so
         the loop may read it first.
         """
         if self.is_alive():
             return
-        if self.phase not in {Phase.READY, Phase.CLOSED}:
+        if self.phase not in {ExchangePhase.READY, ExchangePhase.CLOSED}:
             raise RuntimeError("a connection carries one exchange at a time")
         try:
             for _ in range(_LOOP_PASSES):
-                await self.loop_pass()
+                await self.yield_to_loop()
                 if self.is_alive():
                     return
         except BaseException:
             self.abort()
             raise
         self.abort()
-        failure = Failure(FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, self.reused, response_started=False)
-        raise UpstreamFailure(failure, f"dead before use: {self._death}")
+        failure = AttemptFailure(FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, self.reused, response_started=False)
+        raise UpstreamError(failure, f"dead before use: {self._death}")
 
     def _start_sending(self, head: bytes, body: bytes | BodySource | None) -> asyncio.Task[None] | None:
-        if body is None or (isinstance(body, bytes) and len(body) <= WHOLE):
+        if body is None or (isinstance(body, bytes) and len(body) <= ONE_WRITE_LIMIT):
             self.write(head + body if body else head)
             self.sent_all()
             return None
@@ -203,7 +203,7 @@ class Connection(Link):
     @property
     def unanswered(self) -> bool:
         """Whether a request is on its way and no final head has come yet."""
-        return self.phase is Phase.HEAD
+        return self.phase is ExchangePhase.HEAD
 
     def sent_all(self) -> None:
         """Note that the request's last byte was written; from now on upstream is waited for."""
@@ -219,19 +219,19 @@ class Connection(Link):
 
     def finish(self) -> None:
         """Give the connection back after its response, or close it; called once, by :meth:`Response.release`."""
-        if self.phase is Phase.DONE and self._persistent and self.sent is Sent.ALL:
+        if self.phase is ExchangePhase.DONE and self._persistent and self.sent is Sent.ALL:
             self._response = None
             self._response_started = False
             self.sent = Sent.NOTHING
-            self.phase = Phase.READY
-            self._keeper.give_back(self)
+            self.phase = ExchangePhase.READY
+            self._owner.give_back(self)
         else:
             self.abort()
 
     def release(self) -> None:
         """Give back a connection on which nothing was sent."""
-        if self.phase is Phase.READY:
-            self._keeper.give_back(self)
+        if self.phase is ExchangePhase.READY:
+            self._owner.give_back(self)
 
     def abort(self) -> None:
         """Close at once, whatever goes on; an exchange or read under way fails. May be called again."""
@@ -239,9 +239,9 @@ class Connection(Link):
 
     def expire(self) -> None:
         """End what has passed its deadline."""
-        if self.phase is Phase.READY:
+        if self.phase is ExchangePhase.READY:
             detail = "it was idle for too long"
-        elif self.phase is Phase.BODY:
+        elif self.phase is ExchangePhase.BODY:
             detail = f"no more of the body within {self._timeout:g} s"
         elif self.sent is Sent.ALL:
             detail = f"no response within {self._timeout:g} s"
@@ -258,41 +258,41 @@ class Connection(Link):
         self.deadline = math.inf
 
     def _fail(self, kind: FailureKind, detail: str) -> None:
-        if self.phase in {Phase.HEAD, Phase.BODY}:
-            failure = UpstreamFailure(Failure(kind, self.sent, self.reused, self._response_started), detail)
+        if self.phase in {ExchangePhase.HEAD, ExchangePhase.BODY}:
+            failure = UpstreamError(AttemptFailure(kind, self.sent, self.reused, self._response_started), detail)
             if self._response is not None:
                 self._response.fail(failure)
             else:
                 self._error = failure
-        elif self.phase is Phase.READY:
+        elif self.phase is ExchangePhase.READY:
             self._death = detail
         self._close()
 
     def _close(self) -> None:
-        if self.phase is Phase.CLOSED:
+        if self.phase is ExchangePhase.CLOSED:
             return
-        self.phase = Phase.CLOSED
+        self.phase = ExchangePhase.CLOSED
         self.deadline = math.inf
-        self.cut()
+        self.abort_transport()
         wake(self._head_arrived)
-        self._keeper.forget(self)
+        self._owner.forget(self)
 
     # --- what comes in -----------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Take bytes from upstream."""
         try:
-            if self.phase is Phase.HEAD:
+            if self.phase is ExchangePhase.HEAD:
                 self._response_started = True
                 found = self._heads.feed(data)
                 if found is None:
                     return
                 self._begin_response(*found)
-            elif self.phase is Phase.BODY:
+            elif self.phase is ExchangePhase.BODY:
                 self._feed(data)
             elif data:
                 # Nothing was asked, or all of it was answered: whatever this is, it must not be taken for the
-                # answer to the next request.
+                # response to the next request.
                 self._close()
         except BadResponseError as error:
             self._fail(FailureKind.BROKEN, str(error))
@@ -303,12 +303,12 @@ class Connection(Link):
         self._persistent = framing.persistent
         self.keep_alive = framing.keep_alive
         self.deadline = math.inf
-        if len(data) == framing.length:  # nearly every answer comes in one piece
+        if len(data) == framing.length:  # nearly every response comes in one piece
             self._response = Response(self, head, framing, data)
-            self.phase = Phase.DONE
+            self.phase = ExchangePhase.DONE
         else:
             self._response = response = Response(self, head, framing)
-            self.phase = Phase.DONE if response.complete else Phase.BODY
+            self.phase = ExchangePhase.DONE if response.complete else ExchangePhase.BODY
             if data:
                 self._feed(data)
         wake(self._head_arrived)
@@ -317,7 +317,7 @@ class Connection(Link):
         response = cast("Response", self._response)
         surplus = response.feed(data)
         if response.complete:
-            self.phase = Phase.DONE
+            self.phase = ExchangePhase.DONE
             self.resume_reading()
             if surplus:
                 self._close()

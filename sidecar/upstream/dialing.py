@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from sidecar.core.http.tunnel import TunnelRefusedError
 from sidecar.core.resend import FailureKind
-from sidecar.core.tunnel import TunnelRefusedError
 from sidecar.network.connecting import connect
 from sidecar.network.resolver import AddressInfo, Resolver
 from sidecar.upstream.errors import before_a_byte, os_detail
-from sidecar.upstream.tls_layer import TlsLayer
+from sidecar.upstream.tls_transport import TlsLayer
 
 if TYPE_CHECKING:
     import socket
@@ -34,7 +34,7 @@ class Dialer:
         resolve ─► connect ─► tunnel ─► shake_hands
                               nothing without an egress proxy
 
-    The name's answer is kept for some seconds; one that led to no connection is
+    The name's response is kept for some seconds; one that led to no connection is
     not used again, so a change of DNS is followed. Proxies of the environment are
     not looked at.
     """

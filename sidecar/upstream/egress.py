@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.tunnel import TunnelAnswer, authority, connect_request
+from sidecar.core.http.tunnel import TunnelResponse, authority, connect_request
 
 if TYPE_CHECKING:
     import socket
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sidecar.config import EgressProxy
     from sidecar.core.endpoint import Endpoint
 
-#: Bytes read at once. A proxy's answer to CONNECT has some hundred.
+#: Bytes read at once. A proxy's response to CONNECT has some hundred.
 _PIECE: Final = 4096
 
 
@@ -50,6 +50,6 @@ class Egress:
 async def _ask(raw: socket.socket, request: bytes) -> None:
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(raw, request)
-    answer = TunnelAnswer()
-    while not answer.feed(await loop.sock_recv(raw, _PIECE)):
+    response = TunnelResponse()
+    while not response.feed(await loop.sock_recv(raw, _PIECE)):
         pass

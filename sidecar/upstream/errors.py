@@ -1,9 +1,9 @@
-"""Why upstream could not be asked, or gave no usable answer.
+"""Why upstream could not be asked, or gave no usable response.
 
 Everything foreign ends here: exceptions of sockets, TLS and parsers become
-one :class:`UpstreamFailure`::
+one :class:`UpstreamError`::
 
-    UpstreamFailure
+    UpstreamError
     ├── failure   what happened and what had been sent by then: input of core.resend.decide
     └── detail    for the log: the reason in plain words, never bytes of upstream or of the request
 """
@@ -13,15 +13,15 @@ from __future__ import annotations
 import os
 import ssl
 
-from sidecar.core.resend import Failure, FailureKind, Sent, UpstreamFailure
+from sidecar.core.resend import AttemptFailure, FailureKind, Sent, UpstreamError
 from sidecar.core.verification import Verdict, verdict_of
 
-__all__ = ["UpstreamFailure", "before_a_byte", "os_detail", "tls_detail", "verdict_on"]
+__all__ = ["UpstreamError", "before_a_byte", "os_detail", "tls_detail", "verdict_on"]
 
 
-def before_a_byte(kind: FailureKind, detail: str) -> UpstreamFailure:
+def before_a_byte(kind: FailureKind, detail: str) -> UpstreamError:
     """Make the failure of an attempt that never got as far as having a connection."""
-    return UpstreamFailure(Failure(kind, Sent.NOTHING, reused=False, response_started=False), detail)
+    return UpstreamError(AttemptFailure(kind, Sent.NOTHING, reused=False, response_started=False), detail)
 
 
 def verdict_on(error: ssl.SSLCertVerificationError) -> Verdict:

@@ -1,4 +1,4 @@
-"""The end of the client certificate, said in time: an app that finds out by itself finds out at once."""
+"""Warns before the client certificate expires: once it has, every call fails at once."""
 
 from __future__ import annotations
 

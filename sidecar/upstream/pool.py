@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.resend import FailureKind
-from sidecar.upstream.connection import Connection, Phase
+from sidecar.upstream.connection import Connection, ExchangePhase
 from sidecar.upstream.errors import before_a_byte
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Pool:
         else:
             granted = await self._wait(deadline, fresh)
             if granted is not None:
-                await granted.look_again()
+                await granted.ensure_alive()
                 return granted
         return await self._open(deadline)
 
@@ -190,7 +190,7 @@ class Pool:
         if self._closed:
             connection.abort()
             raise before_a_byte(FailureKind.NO_SLOT, "the pool is closed")
-        await connection.look_again()
+        await connection.ensure_alive()
         return connection
 
     async def _dial(self, deadline: float) -> Connection:
@@ -199,7 +199,7 @@ class Pool:
             raise before_a_byte(FailureKind.NO_SLOT, "a connection became free too late")
         connection, raw = await self._dialer.dial(self._make, limit)
         connection.watch(raw)
-        if connection.phase is Phase.CLOSED:
+        if connection.phase is ExchangePhase.CLOSED:
             raise before_a_byte(FailureKind.CONNECT, "upstream closed the new connection at once")
         return connection
 

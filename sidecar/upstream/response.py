@@ -9,8 +9,8 @@ from sidecar.upstream.chunks import ChunkedDecoder
 if TYPE_CHECKING:
     import asyncio
 
-    from sidecar.core.response_head import ResponseFraming, ResponseHead
-    from sidecar.upstream.errors import UpstreamFailure
+    from sidecar.core.http.response_head import ResponseFraming, ResponseHead
+    from sidecar.upstream.errors import UpstreamError
 
 #: Body bytes held for a slow reader before the socket is no longer read. One more read of the loop (256 KiB) may
 #: come on top.
@@ -50,7 +50,7 @@ class Exchange(Protocol):
 
 
 class Response:
-    """Status, headers and body of one answer.
+    """Status, headers and body of one response.
 
     Always end with :meth:`release`: it gives the connection back to the pool
     if all of the response was received and nothing speaks against reuse, and
@@ -84,13 +84,13 @@ class Response:
         self._left = length or 0
         self._pieces: list[bytes] = [whole] if whole else []
         self._size = len(whole)
-        self._failure: UpstreamFailure | None = None
+        self._failure: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     async def read(self) -> bytes:
         """Return the body bytes that have arrived, at least one; ``b""`` at the clean end.
 
-        Raises UpstreamFailure if the body was cut short, broke its framing or
+        Raises UpstreamError if the body was cut short, broke its framing or
         paused for longer than the timeout of the exchange; what had arrived by
         then is returned first. Cancelling this closes the connection.
         """
@@ -177,7 +177,7 @@ class Response:
         """Whether so much waits to be read that upstream has to pause."""
         return self._size > HIGH_WATER or len(self._pieces) >= _MAX_PIECES
 
-    def fail(self, failure: UpstreamFailure) -> None:
+    def fail(self, failure: UpstreamError) -> None:
         """End the body with ``failure`` instead of its clean end."""
         if not self.complete:
             self._failure = failure

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.core.chunks import LAST_CHUNK, chunk
+from sidecar.core.http.chunks import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
 #: Bytes. A body in hand that is no longer goes out with its head in one write; a longer one in pieces of this size,
 #: so that TLS neither encrypts nor holds it all at once.
-WHOLE: Final = 65_536
+ONE_WRITE_LIMIT: Final = 65_536
 
 
 class BodySource(Protocol):
@@ -45,7 +45,7 @@ class SendingConnection(Protocol):
         """Hand bytes to the transport; nothing happens once it is gone."""
         ...
 
-    async def room(self) -> None:
+    async def drain(self) -> None:
         """Wait until writing may go on, or something else happened: look again afterwards."""
         ...
 
@@ -73,8 +73,8 @@ class SendingConnection(Protocol):
 async def framed(body: bytes | BodySource) -> AsyncGenerator[bytes, None]:
     """Yield what to write, piece by piece, framed as RFC 9112 section 7.1 says if the body is chunked."""
     if isinstance(body, bytes):
-        for start in range(0, len(body), WHOLE):
-            yield body[start : start + WHOLE]
+        for start in range(0, len(body), ONE_WRITE_LIMIT):
+            yield body[start : start + ONE_WRITE_LIMIT]
     elif not body.chunked:
         async for piece in body:
             yield piece
@@ -111,7 +111,7 @@ async def send(connection: SendingConnection, body: bytes | BodySource) -> None:
 async def _drain(connection: SendingConnection) -> None:
     while connection.writing_paused and connection.unanswered:
         connection.start_timer()
-        await connection.room()
+        await connection.drain()
     if connection.unanswered:
         connection.stop_timer()  # from here on the caller is waited for
 

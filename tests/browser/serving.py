@@ -100,8 +100,8 @@ def _ask(base: str, method: str, target: str, body: bytes | None, headers: dict[
     connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
     try:
         connection.request(method, target, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        answer = connection.getresponse()
-        canary.record("answer", answer.read()[:100_000])
-        return answer.status
+        response = connection.getresponse()
+        canary.record("answer", response.read()[:100_000])
+        return response.status
     finally:
         connection.close()

@@ -61,8 +61,8 @@ def test_it_opens_during_demo_traffic_and_follows_it(open_tab: Callable[..., Tab
         (printed,) = re.findall(r"How it is doing: +(\S+)$", demo.stdout, re.MULTILINE)
 
         def call() -> None:
-            with urllib.request.urlopen(f"{proxy}/v2.01/_/users", timeout=30) as answer:
-                answer.read()
+            with urllib.request.urlopen(f"{proxy}/v2.01/_/users", timeout=30) as response:
+                response.read()
 
         call()
         tab = open_tab(printed)
@@ -217,7 +217,7 @@ def test_a_unix_socket_is_called_as_such(serving: Serving, tmp_path: Path, open_
     async def call() -> None:
         with await RawClient.connect(path) as client:
             await client.send(request_bytes("GET", "/v2.01/_/users"))
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
     tab = open_tab(serving.start(listen_port="off", listen_unix_socket=str(path)))
     serving.background.run(call())

@@ -54,11 +54,11 @@ def test_a_name_that_was_rebound_to_this_machine_reads_nothing(
     """The browser itself resolves the attacker's name to 127.0.0.1, and takes it for one origin with the page."""
     serving.start()
     tab = open_tab()
-    answer = tab.page.goto(f"http://rebound.example:{serving.app.admin_port}/{route}")
-    assert answer is not None
-    assert answer.status == 403
-    assert "host_not_allowed" in answer.text()
-    assert "acme" not in answer.text()
+    response = tab.page.goto(f"http://rebound.example:{serving.app.admin_port}/{route}")
+    assert response is not None
+    assert response.status == 403
+    assert "host_not_allowed" in response.text()
+    assert "acme" not in response.text()
     tab.forgive("403")
 
 

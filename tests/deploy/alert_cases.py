@@ -47,7 +47,7 @@ def error(code: str, outcome: str = "not-sent") -> str:
     return series("errors_total", code=code, outcome=outcome)
 
 
-def answers(status: str, method: str = "GET") -> str:
+def responses(status: str, method: str = "GET") -> str:
     return series("requests_total", method=method, source="upstream", status=status)
 
 
@@ -100,7 +100,7 @@ def healthy() -> dict[str, str]:
         for family in prometheus.parse(metrics.expose().decode()).values()
         for (name, labels), value in family.samples.items()
     }
-    return {UP: flat(1), **exposed, answers("200"): rising(30)}
+    return {UP: flat(1), **exposed, responses("200"): rising(30)}
 
 
 @dataclass(frozen=True)
@@ -221,15 +221,15 @@ _CALLS: Final = (
         {4: (), 20: ("UpstreamUnreachable",)},
     ),
     Case("a hundredth of the calls", {error("upstream_unreachable"): rising(0.3)}, {20: ()}),
-    Case("a fifth of the answers is 503", {answers("503", "POST"): rising(7.5)}, {4: (), 20: ("UpstreamFailing",)}),
-    Case("a hundredth of the answers", {answers("503", "POST"): rising(0.3)}, {20: ()}),
+    Case("a fifth of the answers is 503", {responses("503", "POST"): rising(7.5)}, {4: (), 20: ("UpstreamFailing",)}),
+    Case("a hundredth of the answers", {responses("503", "POST"): rising(0.3)}, {20: ()}),
     Case(
         "a fifth of the calls gets no answer in time",
         {error("upstream_timeout", "unknown"): rising(7.5)},
         {20: ("OutcomeUnknown", "UpstreamFailing")},
     ),
-    Case("a sidecar without a call", {answers("200"): flat(0)}, {20: ()}),
-    Case("a 429", {answers("429"): from_minute(10, flat(1))}, {10: (), 12: ("RateLimited",), 17: ()}),
+    Case("a sidecar without a call", {responses("200"): flat(0)}, {20: ()}),
+    Case("a 429", {responses("429"): from_minute(10, flat(1))}, {10: (), 12: ("RateLimited",), 17: ()}),
     Case(
         "a window that is nearly used",
         {remaining("30m"): from_minute(10, flat(449), before=4500)},

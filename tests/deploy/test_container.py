@@ -179,7 +179,7 @@ def test_a_port_that_cannot_be_known_is_told_with_the_mend() -> None:
     assert "set SIDECAR_ADMIN_PORT" in said
 
 
-def test_nobody_there_and_another_answer_than_200_are_unhealthy(unwell: str) -> None:
+def test_nobody_there_and_another_response_than_200_are_unhealthy(unwell: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         free = str(taken.getsockname()[1])
     for port in (free, unwell):

@@ -71,8 +71,8 @@ def status(probe: Probe) -> int:
 def metrics(pod: Pod) -> dict[str, Family]:
     """Do what Prometheus does."""
     admin = pod.probe(SIDECAR, "startupProbe")
-    with urllib.request.urlopen(f"http://{admin.host}:{admin.port}/metrics") as answer:
-        return parse(answer.read().decode())
+    with urllib.request.urlopen(f"http://{admin.host}:{admin.port}/metrics") as response:
+        return parse(response.read().decode())
 
 
 def running_app(pod: Pod, as_user: int | None = None) -> AbstractContextManager[int]:
@@ -187,5 +187,5 @@ def test_the_unix_socket_is_for_the_app_s_user_alone(render: Render, short_path:
             works(port)
         if as_root:
             with running_app(pod, user + 1) as port:
-                code, answer = ask(port)
-            assert (code, answer["Type"]) == (403, "sidecar_caller_not_allowed")
+                code, response = ask(port)
+            assert (code, response["Type"]) == (403, "sidecar_caller_not_allowed")

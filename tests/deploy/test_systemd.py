@@ -216,10 +216,10 @@ class Manager:
             caller.settimeout(30)
             caller.connect(str(self.path))
             caller.sendall(b"GET /v2.01/_/users?per_page=1 HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n")
-            answer = http.client.HTTPResponse(caller)
-            answer.begin()
-            with answer:
-                return answer.status
+            response = http.client.HTTPResponse(caller)
+            response.begin()
+            with response:
+                return response.status
 
 
 def _told(by: socket.socket, process: subprocess.Popen[str]) -> bytes:

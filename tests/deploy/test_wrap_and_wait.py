@@ -106,8 +106,8 @@ def test_an_app_behind_wait_starts_when_the_sidecar_has_a_token_and_not_before(u
 
 def faults(upstream: str, method: str, body: object) -> None:
     address, data = f"{upstream}/__emulator__/faults", json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(address, data, method=method)) as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(urllib.request.Request(address, data, method=method)) as response:
+        assert response.status == 200
 
 
 def test_an_app_behind_wait_is_not_started_without_a_sidecar() -> None:

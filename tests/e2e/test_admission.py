@@ -16,7 +16,7 @@ from tests.support import canary
 from tests.support.app import request_bytes
 from tests.support.canary import CANARY_CALLER_KEY
 from tests.support.emulator import running_emulator
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 from tests.support.sidecar import Command, Section, Sidecar
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Served:
     emulator: Emulator
     sidecar: Sidecar
 
-    async def call(self, method: str, target: str, *headers: tuple[str, str]) -> RawAnswer:
+    async def call(self, method: str, target: str, *headers: tuple[str, str]) -> ReceivedResponse:
         return await call(self.sidecar, method, target, *headers)
 
     @property
@@ -80,17 +80,17 @@ def sidecar(emulator_url: str) -> Iterator[Callable[..., Sidecar]]:
 
 def requests_so_far(emulator_url: str) -> int:
     """Return how many requests the emulator has got, this question included."""
-    with urllib.request.urlopen(f"{emulator_url}/__emulator__/stats") as answer:
-        number: int = json.load(answer)["requests"]
+    with urllib.request.urlopen(f"{emulator_url}/__emulator__/stats") as response:
+        number: int = json.load(response)["requests"]
         return number
 
 
-async def call(sidecar: Sidecar, method: str, target: str, *headers: tuple[str, str]) -> RawAnswer:
+async def call(sidecar: Sidecar, method: str, target: str, *headers: tuple[str, str]) -> ReceivedResponse:
     with await RawClient.connect(("127.0.0.1", sidecar.port)) as client:
         await client.send(request_bytes(method, target, b"" if method == "POST" else None, headers=headers))
-        answer = await client.answer()
-    canary.record(f"{method} {target}", answer.raw)
-    return answer
+        response = await client.response()
+    canary.record(f"{method} {target}", response.raw)
+    return response
 
 
 def basic(password: str, user: str = "acme") -> tuple[str, str]:
@@ -149,10 +149,10 @@ async def test_whoever_does_not_prove_the_key_is_refused_and_nothing_is_sent(
 ) -> None:
     asked = sidecar(listen=WITH_KEY)
     before = requests_so_far(emulator_url)
-    answer = await call(asked, method, target, *headers)
-    assert (answer.status, answer.header("X-Sidecar-Error")) == (403, b"caller_not_allowed")
-    assert answer.header("X-Sidecar-Outcome") == b"not-sent"
-    assert answer.header("WWW-Authenticate") is None
+    response = await call(asked, method, target, *headers)
+    assert (response.status, response.header("X-Sidecar-Error")) == (403, b"caller_not_allowed")
+    assert response.header("X-Sidecar-Outcome") == b"not-sent"
+    assert response.header("WWW-Authenticate") is None
     assert requests_so_far(emulator_url) == before + 1
 
 
@@ -189,8 +189,8 @@ PAYOUTS = "/v2.01/acme/payouts/bankwire"
 async def test_what_the_policy_allows_is_served(
     sidecar: Callable[..., Sidecar], policy: Section, method: str, target: str
 ) -> None:
-    answer = await call(sidecar(policy=policy), method, target)
-    assert answer.header("X-Sidecar-Error") is None
+    response = await call(sidecar(policy=policy), method, target)
+    assert response.header("X-Sidecar-Error") is None
 
 
 @pytest.mark.parametrize(
@@ -228,9 +228,9 @@ async def test_what_it_does_not_allow_is_denied_in_every_spelling(
 ) -> None:
     asked = sidecar(policy=policy)
     before = requests_so_far(emulator_url)
-    answer = await call(asked, method, target)
-    assert (answer.status, answer.header("X-Sidecar-Error")) == (403, b"policy_denied")
-    assert answer.header("X-Sidecar-Outcome") == b"not-sent"
+    response = await call(asked, method, target)
+    assert (response.status, response.header("X-Sidecar-Error")) == (403, b"policy_denied")
+    assert response.header("X-Sidecar-Outcome") == b"not-sent"
     assert requests_so_far(emulator_url) == before + 1
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class Responses(http.server.BaseHTTPRequestHandler):
     """What the benchmark's nginx does: a token, and small answers to whoever shows it."""
 
     protocol_version = "HTTP/1.1"
@@ -38,7 +38,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
         self.rfile.read(length)
-        body = upstream.small_answer().encode()
+        body = upstream.small_response().encode()
         if self.path == "/v2.01/oauth/token":
             body = f'{{"access_token": "{upstream.TOKEN}", "token_type": "Bearer", "expires_in": 3600}}'.encode()
         elif self.headers["Authorization"] != f"Bearer {upstream.TOKEN}":
@@ -57,7 +57,7 @@ def serving(directory: Path) -> Iterator[upstream.Upstream]:
     authority.cert_pem.write_to_path(directory / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Responses)
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
@@ -94,7 +94,7 @@ def test_a_round_with_the_sidecar_alone(tmp_path: Path) -> None:
     with bench(tmp_path) as there:
         Rounds(there, plan, [sidecar], random.Random(1), said.append, results).run()
     assert not results.failures(), said
-    assert not Answers.wrong, "a call without the Bearer"
+    assert not Responses.wrong, "a call without the Bearer"
     for each in some:
         assert results.figures(each.name, "sidecar", "cpu_us")[1] > 0
         assert results.figures(each.name, "sidecar", "calls")[1] >= 1

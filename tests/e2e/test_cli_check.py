@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.answering_mangopay import AnsweringMangopay, answer, answering
+from tests.support.answering_mangopay import AnsweringMangopay, answering, response
 from tests.support.canary import CANARY_API_KEY, CANARY_EMBEDDED_KEY
 from tests.support.checking import check
 from tests.support.sidecar import Sidecar
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STEPS = ["config", "files", "certificate", "sidecar", "dns", "tcp", "tls", "token", "clock", "call", "read_back"]
-REFUSED = answer(401, '{"error": "invalid_client"}')
-LOCKED = answer(400, '{"error": "unauthorized_client"}')
+REFUSED = response(401, '{"error": "invalid_client"}')
+LOCKED = response(400, '{"error": "unauthorized_client"}')
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_one_token_call_and_two_gets_with_its_token_are_made_even_with_an_
     assert all(b"\r\nAuthorization: Bearer " in each for each in (call, read_back))
 
 
-@pytest.mark.parametrize("said", [REFUSED, LOCKED, answer(403), answer(503), answer(200, "<html>"), b""])
+@pytest.mark.parametrize("said", [REFUSED, LOCKED, response(403), response(503), response(200, "<html>"), b""])
 async def test_a_token_call_that_failed_is_not_repeated(mangopay: AnsweringMangopay, said: bytes) -> None:
     mangopay.token = said
     checked = await check(url(mangopay), "--json")

@@ -21,8 +21,8 @@ def get(url: str) -> Any:
 def test_it_says_where_it_is_and_ends_with_0_on_a_signal(number: signal.Signals) -> None:
     with Command("emulator", "--port", "0") as command:
         url = command.wait_for(r"^ready emulator=(http://127\.0\.0\.1:\d+)$")[1]
-        with get(f"{url}/__emulator__/stats") as answer:
-            assert answer.status == 200
+        with get(f"{url}/__emulator__/stats") as response:
+            assert response.status == 200
         assert command.stop(number) == 0
         assert command.complaints == []
 

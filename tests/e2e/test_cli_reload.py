@@ -55,8 +55,8 @@ def test_sighup_reads_again_and_ends_nothing(upstream: str, key: Path) -> None:
         replace(key, "not a key")
         os.kill(sidecar.pid, signal.SIGHUP)
         sidecar.wait_for(r'"event":"config\.reload_failed"', stream="stderr")
-        with urllib.request.urlopen(f"{sidecar.url}/v2.01/_/users") as answer:
-            assert answer.status == 200
+        with urllib.request.urlopen(f"{sidecar.url}/v2.01/_/users") as response:
+            assert response.status == 200
         assert "mangopay_sidecar_config_last_reload_successful 0\n" in sidecar.admin("/metrics")[1]
         assert sidecar.stop() == 0
 

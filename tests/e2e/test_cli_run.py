@@ -45,10 +45,10 @@ def test_the_ready_line_is_all_of_stdout_and_true(upstream: str) -> None:
             r"ready proxy=http://127\.0\.0\.1:\d+ admin=http://127\.0\.0\.1:\d+ environment=emulator client_id=acme\n",
             sidecar.stdout,
         )
-        with urllib.request.urlopen(f"{sidecar.url}/v2.01/_/users") as answer:
-            assert answer.status == 200
-        with urllib.request.urlopen(f"{sidecar.admin_url}/healthz") as answer:
-            assert answer.status == 200
+        with urllib.request.urlopen(f"{sidecar.url}/v2.01/_/users") as response:
+            assert response.status == 200
+        with urllib.request.urlopen(f"{sidecar.admin_url}/healthz") as response:
+            assert response.status == 200
         assert sidecar.stop() == 0
         assert sidecar.stdout.count("\n") == 1
         assert sidecar.complaints == []
@@ -112,8 +112,8 @@ def test_a_second_signal_ends_a_drain_with_1(upstream: str) -> None:
 def _wait_for_call(sidecar: Sidecar) -> None:
     """Return once a call is in flight."""
     while True:
-        with urllib.request.urlopen(f"{sidecar.admin_url}/metrics") as answer:
-            if b"mangopay_sidecar_requests_in_flight 1\n" in answer.read():
+        with urllib.request.urlopen(f"{sidecar.admin_url}/metrics") as response:
+            if b"mangopay_sidecar_requests_in_flight 1\n" in response.read():
                 return
 
 
@@ -127,8 +127,8 @@ def _serves(upstream: str, redirection: str, tmp_path: Path) -> int:
     try:
         while True:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2.01/_/users") as answer:
-                    assert answer.status == 200
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2.01/_/users") as response:
+                    assert response.status == 200
                 break
             except OSError:
                 assert process.poll() is None
@@ -167,8 +167,8 @@ def test_it_serves_when_whoever_read_its_output_has_left(upstream: str) -> None:
         process.stderr.close()
         url = ready.split("proxy=")[1].split()[0]
         for _ in range(3):
-            with urllib.request.urlopen(f"{url}/v2.01/_/users") as answer:
-                assert answer.status == 200
+            with urllib.request.urlopen(f"{url}/v2.01/_/users") as response:
+                assert response.status == 200
         process.terminate()
         assert process.wait(30) == 0
     finally:

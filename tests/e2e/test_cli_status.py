@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.admin.server import AdminServer
-from sidecar.core.guard import GuardRules
+from sidecar.core.admission.guard import GuardRules
 from sidecar.runtime import SystemClock
 from tests.support.sidecar import Command
 from tests.wire.test_admin_server import STATUS, State
@@ -54,12 +54,12 @@ async def hostile_port() -> AsyncIterator[int]:
 async def other_server() -> AsyncIterator[int]:
     """A port of somebody else's, which answers every request with a page."""
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def response(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(response, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()

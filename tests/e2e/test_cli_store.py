@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.answering_mangopay import AnsweringMangopay, answer, answering
+from tests.support.answering_mangopay import AnsweringMangopay, answering, response
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY
 from tests.support.checking import check
 from tests.support.redis_server import RedisServer
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-LOCKED = answer(400, '{"error": "unauthorized_client"}')
-FORBIDDEN = answer(403)
+LOCKED = response(400, '{"error": "unauthorized_client"}')
+FORBIDDEN = response(403)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from tests.support.app import request_bytes
 from tests.support.canary import CANARY_API_KEY
 from tests.support.emulator import running_emulator
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 from tests.support.sidecar import COMMAND, Sidecar
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ KEY = ("Idempotency-Key", "drain-0123456789")
 async def opened(
     port: int, method: str, target: str, body: bytes | None = None, *headers: tuple[str, str]
 ) -> RawClient:
-    """Send a request on a connection of its own, and do not wait for the answer."""
+    """Send a request on a connection of its own, and do not wait for the response."""
     client = await RawClient.connect(("127.0.0.1", port))
     await client.send(request_bytes(method, target, body, headers=headers))
     return client
 
 
-async def call(port: int, method: str, target: str, body: bytes | None = None) -> RawAnswer:
+async def call(port: int, method: str, target: str, body: bytes | None = None) -> ReceivedResponse:
     with await opened(port, method, target, body) as client:
-        return await client.answer()
+        return await client.response()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -64,13 +64,13 @@ def outcomes(sidecar: Sidecar) -> list[tuple[object, ...]]:
     return [(line["status"], line["error"], line["outcome"]) for line in sidecar.log if "error" in line]
 
 
-def shutting_down(answer: RawAnswer) -> bool:
+def shutting_down(response: ReceivedResponse) -> bool:
     return (
-        answer.status,
-        answer.header("X-Sidecar-Error"),
-        answer.header("X-Sidecar-Outcome"),
-        answer.header("Retry-After"),
-        answer.header("Connection"),
+        response.status,
+        response.header("X-Sidecar-Error"),
+        response.header("X-Sidecar-Outcome"),
+        response.header("Retry-After"),
+        response.header("Connection"),
     ) == (503, b"shutting_down", b"not-sent", b"1", b"close")
 
 
@@ -82,7 +82,7 @@ async def test_fifty_calls_in_flight_are_all_finished_while_new_ones_are_told_to
         emulator.faults.add("pass POST api answer_delay=2")
         with Sidecar(emulator.url) as sidecar, ExitStack() as stack:
             idle = stack.enter_context(await opened(sidecar.port, "GET", "/v2.01/acme/users"))
-            assert (await idle.answer()).status == 200
+            assert (await idle.response()).status == 200
             calls = [
                 stack.enter_context(await opened(sidecar.port, "POST", ECHO, b"payment %d" % number))
                 for number in range(50)
@@ -96,9 +96,9 @@ async def test_fifty_calls_in_flight_are_all_finished_while_new_ones_are_told_to
             for _ in range(10):
                 assert shutting_down(await call(sidecar.port, "POST", ECHO, b"a late payment"))
 
-            answers = await asyncio.gather(*(client.answer() for client in calls))
-            assert [answer.status for answer in answers] == [200] * 50
-            assert {answer.header("Connection") for answer in answers} == {b"close"}
+            responses = await asyncio.gather(*(client.response() for client in calls))
+            assert [response.status for response in responses] == [200] * 50
+            assert {response.header("Connection") for response in responses} == {b"close"}
             assert await exit_code(sidecar) == 0
             assert sidecar.complaints == []
             assert sidecar.log[-1]["event"] == "shutdown.drained"
@@ -117,11 +117,11 @@ async def test_a_request_whose_body_is_still_arriving_is_in_flight_too() -> None
                 await until(lambda: "requests_in_flight 1" in sidecar.admin("/metrics")[1])
                 await told_to_stop(sidecar)
                 await client.send(request[-10:])
-                assert (await client.answer()).status == 200
+                assert (await client.response()).status == 200
             assert await exit_code(sidecar) == 0
 
 
-async def test_a_keep_alive_connection_gets_its_answer_and_no_further_request() -> None:
+async def test_a_keep_alive_connection_gets_its_response_and_no_further_request() -> None:
     async with running_emulator() as emulator:
         emulator.faults.add("pass GET api answer_delay=0.5")
         with Sidecar(emulator.url) as sidecar:
@@ -129,8 +129,8 @@ async def test_a_keep_alive_connection_gets_its_answer_and_no_further_request() 
                 await until(lambda: emulator.state.stats.requests == 2)
                 await told_to_stop(sidecar)
                 await client.send(request_bytes("GET", "/v2.01/acme/users"))
-                answer = await client.answer()
-                assert (answer.status, answer.header("Connection")) == (200, b"close")
+                response = await client.response()
+                assert (response.status, response.header("Connection")) == (200, b"close")
                 assert (await client.ending()) in {"end", "reset"}
             assert await exit_code(sidecar) == 0
         assert emulator.state.stats.requests == 2
@@ -148,8 +148,8 @@ async def test_during_the_delay_calls_are_served_but_readiness_is_gone() -> None
             assert (status, '"draining"' in body) == (503, True)
             assert (await call(sidecar.port, "GET", "/v2.01/acme/users")).status == 200
             with await opened(sidecar.port, "GET", "/v2.01/acme/users") as kept:
-                answer = await kept.answer()
-                assert (answer.status, answer.header("Connection")) == (200, None)
+                response = await kept.response()
+                assert (response.status, response.header("Connection")) == (200, None)
                 assert not sidecar_gone.done()
                 assert await kept.ending() == "end"
             assert await sidecar_gone == 0
@@ -191,10 +191,10 @@ async def test_calls_that_the_drain_cuts_off_are_told_whether_mangopay_may_have_
             await told_to_stop(sidecar)
 
             for client, outcome in zip([*sent, half], [b"unknown", b"unknown", b"not-sent"], strict=True):
-                answer = await client.answer()
-                assert (answer.status, answer.header("X-Sidecar-Error")) == (502, b"upstream_unreachable")
-                assert answer.header("X-Sidecar-Outcome") == outcome
-                assert b"shut down" in answer.body
+                response = await client.response()
+                assert (response.status, response.header("X-Sidecar-Error")) == (502, b"upstream_unreachable")
+                assert response.header("X-Sidecar-Outcome") == outcome
+                assert b"shut down" in response.body
             assert await exit_code(sidecar) == 0
             assert sorted(map(str, outcomes(sidecar))) == [
                 "(502, 'upstream_unreachable', 'not-sent')",
@@ -215,12 +215,12 @@ async def test_a_call_that_waits_for_a_token_when_the_drain_ends_was_not_sent() 
                 await until(lambda: "requests_in_flight 1" in sidecar.admin("/metrics")[1])
                 await until(lambda: emulator.state.stats.requests == 1)
                 await told_to_stop(sidecar)
-                answer = await client.answer()
-                assert (answer.status, answer.header("X-Sidecar-Outcome")) == (502, b"not-sent")
+                response = await client.response()
+                assert (response.status, response.header("X-Sidecar-Outcome")) == (502, b"not-sent")
             assert await exit_code(sidecar) == 0
 
 
-async def test_an_answer_that_the_drain_cuts_off_never_ends_cleanly() -> None:
+async def test_a_response_that_the_drain_cuts_off_never_ends_cleanly() -> None:
     async with running_emulator() as emulator:
         emulator.faults.add("trickle=60 api")
         with Sidecar(emulator.url, shutdown={"drain": 0.3}) as sidecar:
@@ -246,8 +246,8 @@ async def test_a_second_signal_cuts_calls_off_at_once_and_tells_them_too() -> No
                 await until(lambda: emulator.state.stats.requests == 2)
                 await told_to_stop(sidecar)
                 os.kill(sidecar.pid, signal.SIGTERM)
-                answer = await client.answer()
-                assert (answer.status, answer.header("X-Sidecar-Outcome")) == (502, b"unknown")
+                response = await client.response()
+                assert (response.status, response.header("X-Sidecar-Outcome")) == (502, b"unknown")
             assert await exit_code(sidecar) == 1
 
 
@@ -288,7 +288,7 @@ async def test_calls_are_finished_although_whoever_read_the_log_has_left_meanwhi
             process.stdout.close()
             process.stderr.close()
             process.terminate()
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
             assert await asyncio.to_thread(process.wait) == 0
 
 
@@ -299,7 +299,7 @@ async def test_nobody_waits_for_a_log_that_is_not_read() -> None:
             with await RawClient.connect(("127.0.0.1", port)) as client:
                 for _ in range(1000):
                     await client.send(request_bytes("GET", "/v2.01/acme/users"))
-                    assert (await client.answer()).status == 200
+                    assert (await client.response()).status == 200
             process.terminate()
             assert await asyncio.to_thread(process.wait) == 0
             assert process.stderr is not None

@@ -20,7 +20,7 @@ from tests.support.app import request_bytes
 from tests.support.canary import CANARY_API_KEY
 from tests.support.emulator import running_emulator
 from tests.support.forward_proxy import forward_proxy
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,10 +52,10 @@ class Process:
         self._process = process
         self.port = port
 
-    async def call(self) -> RawAnswer:
+    async def call(self) -> ReceivedResponse:
         with await RawClient.connect(("127.0.0.1", self.port)) as client:
             await client.send(request_bytes("GET", "/v2.01/acme/users"))
-            return await client.answer()
+            return await client.response()
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self._process.send_signal(number)
@@ -106,8 +106,8 @@ def running(base_url: str, **settings: str) -> Iterator[Process]:
 async def test_slow_lookups_cost_no_call_of_a_burst(lookup: float) -> None:
     async with running_emulator() as emulator:
         with running(f"http://slow.test:{emulator.port}", lookup=str(lookup)) as sidecar:
-            answers = await asyncio.gather(*(sidecar.call() for _ in range(60)))
-            assert [answer.status for answer in answers] == [200] * 60
+            responses = await asyncio.gather(*(sidecar.call() for _ in range(60)))
+            assert [response.status for response in responses] == [200] * 60
             sidecar.signal()
             assert await sidecar.exit_code() == 0
 
@@ -138,8 +138,8 @@ async def test_the_exit_waits_for_no_lookup(settings: dict[str, str], second: bo
 async def test_a_store_whose_name_hangs_costs_no_call() -> None:
     async with running_emulator() as emulator:
         with running(emulator.url, token_store="rediss://hangs.test") as sidecar:
-            answers = await asyncio.gather(*(sidecar.call() for _ in range(60)))
-            assert [answer.status for answer in answers] == [200] * 60
+            responses = await asyncio.gather(*(sidecar.call() for _ in range(60)))
+            assert [response.status for response in responses] == [200] * 60
             sidecar.signal()
             assert await sidecar.exit_code() == 0
 

@@ -12,17 +12,17 @@ import pytest
 
 from tests.support.app import request_bytes, running_pair
 from tests.support.emulator import running_emulator
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 from tests.support.sidecar import Sidecar
 
 MIB = 1024 * 1024
 CREDENTIAL_FAULTS = {"token_locked_out": ("lockout token", 503), "credentials_refused": ("invalid-client token", 502)}
 
 
-async def call(port: int, method: str, target: str, body: bytes | None = None) -> RawAnswer:
+async def call(port: int, method: str, target: str, body: bytes | None = None) -> ReceivedResponse:
     with await RawClient.connect(("127.0.0.1", port)) as client:
         await client.send(request_bytes(method, target, body))
-        return await client.answer()
+        return await client.response()
 
 
 def resident(pid: int) -> int:
@@ -43,7 +43,7 @@ async def test_tokens_of_five_seconds_under_load_for_fifteen() -> None:
                 with await RawClient.connect(("127.0.0.1", sidecar.port)) as client:
                     while loop.time() < end:
                         await client.send(request_bytes("GET", "/v2.01/acme/users"))
-                        statuses.append((await client.answer()).status)
+                        statuses.append((await client.response()).status)
                         await asyncio.sleep(0.02)
 
             await asyncio.gather(*(caller() for _ in range(8)))
@@ -66,9 +66,9 @@ async def test_a_locked_account_gets_one_token_request_however_many_calls_come(c
                 with await RawClient.connect(("127.0.0.1", sidecar.port)) as client:
                     for _ in range(100):
                         await client.send(request_bytes("GET", "/v2.01/acme/users"))
-                        answer = await client.answer()
-                        assert (answer.status, answer.header("X-Sidecar-Error")) == (status, code.encode())
-                        assert answer.header("X-Sidecar-Outcome") == b"not-sent"
+                        response = await client.response()
+                        assert (response.status, response.header("X-Sidecar-Error")) == (status, code.encode())
+                        assert response.header("X-Sidecar-Outcome") == b"not-sent"
 
             await asyncio.gather(*(caller() for _ in range(10)))
             assert emulator.state.stats.token_requests == 1
@@ -80,9 +80,9 @@ async def test_seven_megabytes_survive_a_401_byte_for_byte_and_are_executed_once
     async with running_pair() as pair:
         assert (await pair.call("GET", "/v2.01/acme/users")).status == 200
         pair.emulator.state.tokens.revoke()
-        answer = await pair.call("POST", "/__emulator__/echo", body)
-        assert answer.status == 200
-        assert answer.header("X-Sidecar-Recovered") == b"token"
+        response = await pair.call("POST", "/__emulator__/echo", body)
+        assert response.status == 200
+        assert response.header("X-Sidecar-Recovered") == b"token"
         deliveries = [each for each in pair.emulator.received if each.target == "/__emulator__/echo"]
         assert [hashlib.sha256(each.body).digest() for each in deliveries] == [hashlib.sha256(body).digest()] * 2
         (entry,) = pair.emulator.state.ledger.find(body)

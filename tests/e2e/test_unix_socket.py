@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.app import request_bytes
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 from tests.support.sidecar import Command, Sidecar
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def path() -> Iterator[Path]:
 
 async def call(
     address: tuple[str, int] | Path, target: str = USERS, *, host: str = "localhost", headers: str = ""
-) -> RawAnswer:
+) -> ReceivedResponse:
     with await RawClient.connect(address) as client:
         await client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode())
-        return await client.answer()
+        return await client.response()
 
 
 def called_as(uid: int, path: Path) -> str:
@@ -164,10 +164,10 @@ async def test_a_user_not_on_the_list_is_refused_with_the_mend(upstream: str, pa
     with Sidecar(
         upstream, environ={"SIDECAR_LISTEN_ALLOWED_UIDS": str(os.geteuid() + 1)}, listen={"unix_socket": str(path)}
     ) as sidecar:
-        answer = await call(path)
-        assert (answer.status, answer.header("X-Sidecar-Error")) == (403, b"caller_not_allowed")
-        assert answer.header("Connection") == b"close"
-        assert "SIDECAR_LISTEN_ALLOWED_UIDS" in answer.json["Message"]
+        response = await call(path)
+        assert (response.status, response.header("X-Sidecar-Error")) == (403, b"caller_not_allowed")
+        assert response.header("Connection") == b"close"
+        assert "SIDECAR_LISTEN_ALLOWED_UIDS" in response.json["Message"]
         # The list is about the socket.
         assert (await call(("127.0.0.1", sidecar.port))).status == 200
 

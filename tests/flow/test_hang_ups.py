@@ -29,7 +29,7 @@ class World:
         self.calls.append(what)
         self.called.set()
 
-    async def hang_up(self) -> None:
+    async def reload_now(self) -> None:
         self.called.clear()
         os.kill(os.getpid(), signal.SIGHUP)
         await self.called.wait()
@@ -46,8 +46,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 async def test_while_the_terminal_is_there_keys_are_read_again(world: World) -> None:
     with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
-        await world.hang_up()
-        await world.hang_up()
+        await world.reload_now()
+        await world.reload_now()
     assert world.calls == ["reload", "reload"]
 
 
@@ -55,7 +55,7 @@ async def test_a_terminal_that_is_gone_is_the_end_once(world: World) -> None:
     """A shell and the kernel each tell: a second signal would end the drain."""
     with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
         world.terminal = False
-        await world.hang_up()
+        await world.reload_now()
         os.kill(os.getpid(), signal.SIGHUP)
         received = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, received.set)
@@ -70,7 +70,7 @@ async def test_a_terminal_that_goes_just_after_the_signal_is_noticed(
 ) -> None:
     monkeypatch.setattr(terminal, "_SECOND_LOOK", 0.0)
     with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
-        await world.hang_up()
+        await world.reload_now()
         world.called.clear()
         world.terminal = False
         await world.called.wait()
@@ -80,7 +80,7 @@ async def test_a_terminal_that_goes_just_after_the_signal_is_noticed(
 async def test_without_a_terminal_at_the_start_sighup_never_ends(world: World) -> None:
     world.terminal = False
     with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
-        await world.hang_up()
+        await world.reload_now()
     assert world.calls == ["reload"]
 
 
@@ -88,5 +88,5 @@ async def test_under_nohup_a_closed_terminal_is_no_end(world: World) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
         world.terminal = False
-        await world.hang_up()
+        await world.reload_now()
     assert world.calls == ["reload"]

@@ -17,7 +17,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
 from sidecar.reload import INTERVAL, Reloader, RotatingKey, Swappable
 from sidecar.upstream.expiry import CertificateExpiry
-from sidecar.upstream.tls import load_trust
+from sidecar.upstream.trust import load_trust
 from tests.support import canary
 from tests.support.certificates import DAY, ClientFiles, leaf_pem, now
 from tests.support.clock import FakeClock
@@ -320,14 +320,14 @@ async def test_sighup_reads_at_once(tmp_path: Path) -> None:
     path = key_file(tmp_path)
     async with running(keyed(path)) as sidecar:
         in_place(path, NEW)
-        sidecar.reloader.hang_up()
+        sidecar.reloader.reload_now()
         await sidecar.clock.settle()
         assert sidecar.key() == NEW
 
 
 async def test_sighup_is_answered_in_the_log_even_if_nothing_changed(tmp_path: Path) -> None:
     async with running(keyed(key_file(tmp_path))) as sidecar:
-        sidecar.reloader.hang_up()
+        sidecar.reloader.reload_now()
         await sidecar.clock.settle()
         assert sidecar.changed == [[]]
 
@@ -336,7 +336,7 @@ async def test_sighup_tells_a_bad_value_at_once_and_once(tmp_path: Path) -> None
     path = key_file(tmp_path)
     async with running(keyed(path)) as sidecar:
         in_place(path, "")
-        sidecar.reloader.hang_up()
+        sidecar.reloader.reload_now()
         await sidecar.clock.settle()
         assert sidecar.events() == ["config.reload_failed"]
         await sidecar.looks(10)
@@ -345,7 +345,7 @@ async def test_sighup_tells_a_bad_value_at_once_and_once(tmp_path: Path) -> None
 
 async def test_sighup_works_without_a_file_to_watch() -> None:
     async with running({"SIDECAR_MANGOPAY_API_KEY": OLD}) as sidecar:
-        sidecar.reloader.hang_up()
+        sidecar.reloader.reload_now()
         await sidecar.clock.settle()
         assert sidecar.changed == [[]]
 
@@ -379,7 +379,7 @@ async def test_other_keys_are_named_as_waiting_for_a_restart_once(tmp_path: Path
     async with running(keyed(key), path) as sidecar:
         in_place(path, f'[listen]\nport = 8081\n[mangopay]\nembedded_api_key = "{EMBEDDED}"\n')
         for _ in range(2):
-            sidecar.reloader.hang_up()
+            sidecar.reloader.reload_now()
             await sidecar.clock.settle()
         (entry,) = (entry for entry in sidecar.logs if entry["event"] == "config.restart_needed")
         assert entry["changed"] == ["listen.port", "mangopay.embedded_api_key"]

@@ -11,9 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.oauth import Refusal, Refused
 from sidecar.core.secret import Secret
-from sidecar.core.shared_token import LEASE
+from sidecar.core.tokens.oauth import Refusal, Refused
+from sidecar.core.tokens.shared_token import LEASE
 from sidecar.tokens.stores.sealing import Encrypted
 from tests.support.canary import CANARY_API_KEY, record
 from tests.support.stores import NAME, Fleet, MemoryBackend, kill
@@ -32,9 +32,9 @@ async def fleet() -> AsyncIterator[Fleet]:
         await node.close()
 
 
-def code(answer: object) -> ErrorCode:
-    assert isinstance(answer, SidecarError)
-    return answer.code
+def code(response: object) -> ErrorCode:
+    assert isinstance(response, SidecarError)
+    return response.code
 
 
 # --- one token for all -----------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ async def test_a_token_is_burnt_for_all_also_while_no_new_one_may_be_asked_for(f
         await fleet.clock.advance(1)  # until it is refreshed ahead, in vain
     first.manager.unauthorized(1, "/a")
     await fleet.clock.advance(0.1)
-    assert [code(answer) for answer in await fleet.tokens(*fleet.start())] == [ErrorCode.TOKEN_LOCKED_OUT]
+    assert [code(response) for response in await fleet.tokens(*fleet.start())] == [ErrorCode.TOKEN_LOCKED_OUT]
     assert fleet.mangopay.requests == 2
 
 
@@ -190,7 +190,7 @@ async def test_who_burns_a_token_that_another_has_replaced_gets_the_new_one_for_
 async def test_a_latch_holds_for_all_and_lets_one_probe_through(fleet: Fleet, result: Any, said: ErrorCode) -> None:
     fleet.mangopay.then(*[result] * 4)
     fleet.start(20, prefetch=True)
-    assert {code(answer) for answer in await fleet.tokens()} == {said}
+    assert {code(response) for response in await fleet.tokens()} == {said}
     for probes in (1, 2, 3, 4):
         assert fleet.mangopay.requests == probes
         counts = {node.manager.status().latched_until for node in fleet.nodes}
@@ -207,7 +207,7 @@ async def test_a_latch_survives_a_restart_and_is_not_counted_twice(fleet: Fleet)
     until = first.manager.status().latched_until
     await first.close()
     (second,) = fleet.start()
-    assert [code(answer) for answer in await fleet.tokens(second)] == [ErrorCode.TOKEN_LOCKED_OUT]
+    assert [code(response) for response in await fleet.tokens(second)] == [ErrorCode.TOKEN_LOCKED_OUT]
     assert fleet.mangopay.requests == 1
     assert second.manager.status().latched_until == pytest.approx(until, abs=3.7)
     lockout = fleet.shelf.document.lockout
@@ -221,8 +221,8 @@ async def test_one_probe_serves_both_credentials_of_all(fleet: Fleet) -> None:
     nodes = fleet.start(5, embedded=fleet.embedded)
     embedded = [node.embedded for node in nodes if node.embedded is not None]
     await fleet.tokens()
-    answers = await fleet.finish(*(each.take(fleet.clock.now() + 60) for each in embedded))
-    assert {code(answer) for answer in answers} == {ErrorCode.TOKEN_LOCKED_OUT}
+    responses = await fleet.finish(*(each.take(fleet.clock.now() + 60) for each in embedded))
+    assert {code(response) for response in responses} == {ErrorCode.TOKEN_LOCKED_OUT}
     assert fleet.mangopay.requests + fleet.embedded.requests == 1
     await fleet.clock.advance(45)
     assert fleet.mangopay.requests + fleet.embedded.requests == 2
@@ -243,9 +243,9 @@ async def test_what_another_was_told_is_said_with_the_mend(fleet: Fleet) -> None
     first, second = fleet.start(2)
     await fleet.tokens(first)
     with capture_logs() as logs:
-        (answer,) = await fleet.tokens(second)
-    assert isinstance(answer, SidecarError)
-    assert "allow-list" in answer.message
+        (response,) = await fleet.tokens(second)
+    assert isinstance(response, SidecarError)
+    assert "allow-list" in response.message
     (latched,) = [entry for entry in logs if entry["event"] == "token.latched"]
     assert latched["reason"] == "forbidden"
     assert "token store" in latched["detail"]
@@ -281,7 +281,7 @@ async def test_the_latch_of_an_old_key_does_not_hold_a_new_one(fleet: Fleet) -> 
     assert fleet.mangopay.requests == 1
     first.replace_key(CANARY_API_KEY + "-new")
     assert await fleet.tokens(first) == ["-2"]
-    assert [code(answer) for answer in await fleet.tokens(second)] == [ErrorCode.CREDENTIALS_REFUSED]
+    assert [code(response) for response in await fleet.tokens(second)] == [ErrorCode.CREDENTIALS_REFUSED]
     second.replace_key(CANARY_API_KEY + "-new")
     assert await fleet.tokens(second) == ["-2"]
 
@@ -363,7 +363,7 @@ async def test_one_that_ends_before_it_could_tell_leaves_no_lease_behind(fleet: 
     first = fleet.node(backend, prefetch=True)
     await fleet.clock.advance(0.1)
     backend.thawed.clear()
-    await fleet.clock.advance(0.2)  # the answer is there, and cannot be told
+    await fleet.clock.advance(0.2)  # the response is there, and cannot be told
     closing = asyncio.ensure_future(first.close())
     await fleet.clock.settle()
     backend.thawed.set()

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.core.errors import ErrorCode
-from sidecar.core.shared_document import Document
+from sidecar.core.tokens.shared_document import SharedDocument
 from sidecar.tokens.stores.store import StoreDownError
 from tests.support.stores import NAME, Fleet, MemoryBackend
 from tests.support.tokens import LOCKED_OUT, REFUSED
@@ -135,12 +135,12 @@ async def test_a_refusal_that_the_store_forgets_is_not_asked_for_again(
     backend = MemoryBackend(fleet.shelf)
     backend.forgets = True
     node = fleet.node(backend)
-    assert [answer.code for answer in await fleet.tokens(node)] == [said]
+    assert [response.code for response in await fleet.tokens(node)] == [said]
     await fleet.clock.advance(20)
     assert fleet.mangopay.requests == 1
 
 
-async def test_a_store_whose_every_answer_is_slow_is_given_up_in_time(
+async def test_a_store_whose_every_response_is_slow_is_given_up_in_time(
     fleet: Fleet, logs: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each operation alone is within its time; but others are always faster."""
@@ -214,8 +214,8 @@ async def test_who_waits_for_another_s_token_when_the_store_goes_asks_itself(fle
 async def test_latches_are_each_sidecar_s_own_meanwhile(fleet: Fleet) -> None:
     fleet.mangopay.then(LOCKED_OUT)
     node = fleet.node(down(fleet))
-    (answer,) = await fleet.tokens(node)
-    assert answer.code is ErrorCode.TOKEN_LOCKED_OUT
+    (response,) = await fleet.tokens(node)
+    assert response.code is ErrorCode.TOKEN_LOCKED_OUT
     await fleet.clock.advance(20)
     assert fleet.mangopay.requests == 1
 
@@ -248,8 +248,8 @@ async def test_in_a_long_outage_they_ask_for_themselves_one_after_the_other_and_
     backend = MemoryBackend(fleet.shelf)
     await used_up(fleet, backend)
     for _ in range(150):
-        for answer in await fleet.tokens():
-            assert isinstance(answer, str)
+        for response in await fleet.tokens():
+            assert isinstance(response, str)
         await fleet.clock.advance(1)
     assert fleet.mangopay.requests == 21
     asked = fleet.mangopay.sent_at[1:]
@@ -309,7 +309,7 @@ async def test_while_it_is_down_nobody_is_asked(fleet: Fleet) -> None:
     node = fleet.node(down(fleet))
     await fleet.tokens(node)
     with pytest.raises(StoreDownError):
-        await node.store.change(lambda _, __: (Document(), None))
+        await node.store.change(lambda _, __: (SharedDocument(), None))
 
 
 async def test_closing_leaves_nothing_of_a_store_that_is_down(fleet: Fleet) -> None:

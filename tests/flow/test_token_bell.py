@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.runtime import Tasks
-from sidecar.tokens.bell import Bell
+from sidecar.tokens.notifier import Notifier
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 
 
 class Ring:
-    """A bell, and who waits for it."""
+    """A notifier, and who waits for it."""
 
     def __init__(self) -> None:
         self.clock = FakeClock(now=100.0)
         self.tasks = Tasks()
-        self.bell = Bell(self.clock, self.tasks, name="timer")
+        self.notifier = Notifier(self.clock, self.tasks, name="timer")
 
     def wait(self, deadline: float | None) -> asyncio.Task[None]:
-        return asyncio.create_task(self.bell.wait(deadline))
+        return asyncio.create_task(self.notifier.wait(deadline))
 
 
 @pytest.fixture
 async def ring() -> AsyncIterator[Ring]:
     made = Ring()
     yield made
-    assert len(made.bell) == 0, "a waiter was left behind"
+    assert len(made.notifier) == 0, "a waiter was left behind"
     await made.clock.settle()
     assert len(made.tasks) == 0, "a timer was left behind"
 
@@ -39,7 +39,7 @@ async def ring() -> AsyncIterator[Ring]:
 async def test_ringing_wakes_everybody(ring: Ring) -> None:
     waiters = [ring.wait(deadline) for deadline in (None, 110.0, 105.0)]
     await ring.clock.settle()
-    ring.bell.ring()
+    ring.notifier.notify_all()
     await asyncio.gather(*waiters)
 
 
@@ -50,7 +50,7 @@ async def test_each_waiter_wakes_at_its_own_deadline_whatever_their_order(ring: 
         await ring.clock.advance(1)
         woken.append({name for name, task in deadlines.items() if task.done()})
     assert woken == [{"a"}, {"a", "b"}, {"a", "b", "c"}]
-    ring.bell.ring()
+    ring.notifier.notify_all()
     await deadlines["never"]
 
 
@@ -64,7 +64,7 @@ async def test_many_waiters_share_one_timer(ring: Ring) -> None:
     waiters = [ring.wait(110.0 + index) for index in range(50)]
     await ring.clock.settle()
     assert len(ring.tasks) == 1
-    ring.bell.ring()
+    ring.notifier.notify_all()
     await asyncio.gather(*waiters)
 
 
@@ -74,7 +74,7 @@ async def test_a_waiter_that_is_cancelled_leaves_nothing_behind(ring: Ring, mome
     if moment != "before it waits":
         await ring.clock.settle()
     if moment == "after it was woken":
-        ring.bell.ring()
+        ring.notifier.notify_all()
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
@@ -91,10 +91,10 @@ async def test_a_cancelled_waiter_does_not_stop_the_timer_of_another(ring: Ring)
 async def test_who_waits_again_waits_for_the_next_ring(ring: Ring) -> None:
     first = ring.wait(None)
     await ring.clock.settle()
-    ring.bell.ring()
+    ring.notifier.notify_all()
     again = ring.wait(None)
     await first
     await ring.clock.settle()
     assert not again.done()
-    ring.bell.ring()
+    ring.notifier.notify_all()
     await again

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.oauth import FetchResult, LockedOut, Refusal, Refused
+from sidecar.core.tokens.oauth import FetchResult, LockedOut, Refusal, Refused
 from sidecar.tokens.lockout import AccountLockout
 from tests.support.canary import record
 from tests.support.clock import FakeClock
@@ -143,7 +143,7 @@ async def test_after_an_idle_latch_the_next_call_probes_and_waits_for_it(clock: 
 
 
 @both
-async def test_a_probe_that_gets_no_answer_keeps_the_latch(
+async def test_a_probe_that_gets_no_response_keeps_the_latch(
     clock: FakeClock, managers: Managers, result: FetchResult, code: ErrorCode, status: int
 ) -> None:
     source = FakeSource(clock, result, TRANSIENT, TRANSIENT)

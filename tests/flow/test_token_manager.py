@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.oauth import Fetched
 from sidecar.core.secret import Secret
+from sidecar.core.tokens.oauth import Fetched
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
 from tests.support.tokens import TRANSIENT, FakeSource, Managers
@@ -18,7 +18,7 @@ from tests.support.tokens import TRANSIENT, FakeSource, Managers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sidecar.core.token_state import Token
+    from sidecar.core.tokens.state import Token
     from sidecar.tokens.manager import TokenManager
 
 LATE = float("inf")

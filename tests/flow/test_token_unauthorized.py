@@ -16,7 +16,7 @@ from tests.support.tokens import LOCKED_OUT, REFUSED, TRANSIENT, FakeSource, Man
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sidecar.core.oauth import FetchResult
+    from sidecar.core.tokens.oauth import FetchResult
     from sidecar.tokens.manager import TokenManager
 
 LATE = float("inf")
@@ -100,7 +100,7 @@ async def api(clock: FakeClock, managers: Managers, source: FakeSource) -> Api:
     return api
 
 
-async def answers(clock: FakeClock, *calls: asyncio.Task[int | str], within: float = 1.0) -> list[int | str]:
+async def responses(clock: FakeClock, *calls: asyncio.Task[int | str], within: float = 1.0) -> list[int | str]:
     await clock.advance(within)
     return await asyncio.gather(*calls)
 
@@ -109,7 +109,7 @@ async def test_two_hundred_calls_on_a_revoked_token_are_mended_by_one_token_requ
     clock: FakeClock, api: Api, source: FakeSource
 ) -> None:
     api.revoked.add(1)
-    statuses = await answers(clock, *[asyncio.create_task(api.call(f"/users/{n}")) for n in range(200)])
+    statuses = await responses(clock, *[asyncio.create_task(api.call(f"/users/{n}")) for n in range(200)])
     assert statuses == [200] * 200
     assert source.requests == 2
     assert set(api.deliveries.values()) == {2}
@@ -124,7 +124,7 @@ async def test_401s_that_trickle_in_after_the_refresh_are_resent_without_another
         api.latency = 0.05 + number / 10
         slow.append(asyncio.create_task(api.call(f"/users/{number}")))
         await clock.settle()
-    assert await answers(clock, *slow, within=10) == [200] * 20
+    assert await responses(clock, *slow, within=10) == [200] * 20
     assert source.requests == 2
 
 
@@ -140,8 +140,8 @@ async def test_a_resource_that_always_says_401_costs_three_token_requests_in_twe
         bad.append(asyncio.create_task(api.call("/bad")))
         good.append(asyncio.create_task(api.call("/good")))
         await clock.advance(0.2)
-    assert await answers(clock, *bad) == [401] * 100
-    assert await answers(clock, *good) == [200] * 100
+    assert await responses(clock, *bad) == [401] * 100
+    assert await responses(clock, *good) == [200] * 100
     assert source.requests <= 3
     assert max(api.deliveries.values()) <= 2
 
@@ -151,18 +151,18 @@ async def test_a_real_revocation_during_a_pause_is_mended_at_once_for_an_app_tha
 ) -> None:
     api.forbidden.add("/bad")
     for _ in range(5):  # each time longer, until the pause is a minute
-        assert await answers(clock, asyncio.create_task(api.call("/bad"))) == [401]
+        assert await responses(clock, asyncio.create_task(api.call("/bad"))) == [401]
         paused_until = api.manager.status().paused_until
         assert paused_until is not None
-        assert await answers(clock, asyncio.create_task(api.call("/good"))) == [200]
+        assert await responses(clock, asyncio.create_task(api.call("/good"))) == [200]
         await clock.advance(paused_until - clock.wall())
-    assert await answers(clock, asyncio.create_task(api.call("/bad"))) == [401]
+    assert await responses(clock, asyncio.create_task(api.call("/bad"))) == [401]
     paused_until = api.manager.status().paused_until
     assert paused_until is not None
     assert paused_until - clock.wall() > 50
     for _ in range(10):
         api.revoked.add(source.requests)
-        assert await answers(clock, asyncio.create_task(api.call("/good")), within=0.5) == [200]
+        assert await responses(clock, asyncio.create_task(api.call("/good")), within=0.5) == [200]
 
 
 @pytest.mark.parametrize("phase", range(3))
@@ -194,7 +194,7 @@ async def test_tokens_that_are_revoked_twice_a_second_cost_no_call_its_second_de
 async def test_two_revocations_in_a_row_are_both_mended_at_once(clock: FakeClock, api: Api, source: FakeSource) -> None:
     for generation in (1, 2, 3):
         api.revoked.add(generation)
-        assert await answers(clock, asyncio.create_task(api.call("/good"))) == [200]
+        assert await responses(clock, asyncio.create_task(api.call("/good"))) == [200]
     assert source.requests == 4
 
 
@@ -202,9 +202,9 @@ async def test_a_call_that_cannot_be_resent_burns_the_token_for_the_others(
     clock: FakeClock, api: Api, source: FakeSource
 ) -> None:
     api.revoked.add(1)
-    assert await answers(clock, asyncio.create_task(api.call("/upload", resendable=False))) == [401]
+    assert await responses(clock, asyncio.create_task(api.call("/upload", resendable=False))) == [401]
     assert source.requests == 2
-    assert await answers(clock, asyncio.create_task(api.call("/good"))) == [200]
+    assert await responses(clock, asyncio.create_task(api.call("/good"))) == [200]
     assert api.deliveries[2] == 1
 
 
@@ -224,14 +224,14 @@ async def test_if_the_refresh_fails_every_caller_gets_the_error_and_not_the_401(
     api.revoked.add(1)
     source.then(*[result] * 5)
     calls = [asyncio.create_task(api.call(f"/{path}")) for path in ("good", "fine", "good")]
-    assert await answers(clock, *calls, within=10.5) == [error] * 3
+    assert await responses(clock, *calls, within=10.5) == [error] * 3
     assert set(api.deliveries.values()) == {1}
-    assert await answers(clock, asyncio.create_task(api.call("/good"))) == [error]
+    assert await responses(clock, asyncio.create_task(api.call("/good"))) == [error]
     source.forget_results()
     await clock.advance(recovery)
     for _ in range(3):
-        assert await answers(clock, asyncio.create_task(api.call("/good"))) == [200]
-        assert await answers(clock, asyncio.create_task(api.call("/fine"))) == [200]
+        assert await responses(clock, asyncio.create_task(api.call("/good"))) == [200]
+        assert await responses(clock, asyncio.create_task(api.call("/fine"))) == [200]
         api.revoked.add(api.manager.status().generation)
 
 
@@ -254,7 +254,7 @@ async def test_during_a_pause_calls_are_mended_by_a_refresh_that_is_on_its_way(
     bad = asyncio.create_task(api.call("/bad"))
     await clock.advance(1.5)
     assert await bad == 401
-    await answers(clock, asyncio.create_task(api.call("/good")))
+    await responses(clock, asyncio.create_task(api.call("/good")))
     await clock.advance(10)
     bad = asyncio.create_task(api.call("/bad"))
     await clock.advance(1.5)
@@ -264,7 +264,7 @@ async def test_during_a_pause_calls_are_mended_by_a_refresh_that_is_on_its_way(
     await clock.advance(token.soft_at - clock.now())
     assert source.in_flight == 1
     assert api.manager.status().paused_paths == ("/bad",)
-    assert await answers(clock, *[asyncio.create_task(api.call("/good")) for _ in range(9)], within=2) == [200] * 9
+    assert await responses(clock, *[asyncio.create_task(api.call("/good")) for _ in range(9)], within=2) == [200] * 9
 
 
 async def test_a_call_with_a_401_can_be_cancelled_at_every_moment(clock: FakeClock, managers: Managers) -> None:
@@ -278,7 +278,7 @@ async def test_a_call_with_a_401_can_be_cancelled_at_every_moment(clock: FakeClo
         for _ in range(turns):
             await clock.advance(0.005)
         doomed.cancel()
-        assert await answers(clock, spared) == [200]
+        assert await responses(clock, spared) == [200]
         assert source.requests == 2
         await asyncio.gather(doomed, return_exceptions=True)
     assert not any("waits.timer" in task.get_name() for task in asyncio.all_tasks())
@@ -289,7 +289,7 @@ async def test_a_futile_refresh_is_logged_once_however_many_calls_it_failed(
 ) -> None:
     api.forbidden.add("/bad")
     with capture_logs() as logs:
-        await answers(clock, *[asyncio.create_task(api.call("/bad")) for _ in range(20)])
+        await responses(clock, *[asyncio.create_task(api.call("/bad")) for _ in range(20)])
     assert [entry["event"] for entry in logs] == ["token.burnt", "token.refreshed", "token.futile"]
     assert (logs[-1]["path"], logs[-1]["pause"]) == ("/bad", 10)
 
@@ -297,16 +297,16 @@ async def test_a_futile_refresh_is_logged_once_however_many_calls_it_failed(
 async def test_status_shows_the_pause(clock: FakeClock, api: Api) -> None:
     api.forbidden.add("/bad")
     called_at = clock.wall()
-    await answers(clock, asyncio.create_task(api.call("/bad")))
+    await responses(clock, asyncio.create_task(api.call("/bad")))
     status = api.manager.status()
     assert status.paused_paths == ("/bad",)
     assert status.paused_until == pytest.approx(called_at + 2 * api.latency + api.source.delay + 10)
 
 
 async def test_a_new_token_that_no_call_has_tried_yet_is_not_called_futile(clock: FakeClock, api: Api) -> None:
-    await answers(clock, asyncio.create_task(api.call("/a")))
+    await responses(clock, asyncio.create_task(api.call("/a")))
     api.revoked.add(1)
-    await answers(clock, asyncio.create_task(api.call("/a", resendable=False)))
+    await responses(clock, asyncio.create_task(api.call("/a", resendable=False)))
     await clock.advance(1)
     status = api.manager.status()
     assert status.generation == 2
@@ -318,6 +318,6 @@ async def test_an_upload_that_always_gets_401_and_cannot_be_resent_is_no_storm(
 ) -> None:
     api.forbidden.add("/upload")
     for _ in range(100):
-        assert await answers(clock, asyncio.create_task(api.call("/upload", resendable=False)), within=0.1) == [401]
-        assert await answers(clock, asyncio.create_task(api.call("/good")), within=0.1) == [200]
+        assert await responses(clock, asyncio.create_task(api.call("/upload", resendable=False)), within=0.1) == [401]
+        assert await responses(clock, asyncio.create_task(api.call("/good")), within=0.1) == [200]
     assert source.requests <= 4

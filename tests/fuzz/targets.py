@@ -12,20 +12,21 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
-from sidecar.core import framing, guard, headers, target
+from sidecar.core.admission import guard, target
+from sidecar.core.admission.guard import GuardRules, check_guard
+from sidecar.core.admission.policy import Policy
+from sidecar.core.admission.target import Route, Target, parse_target
 from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.framing import BodyFraming, check_request
-from sidecar.core.guard import GuardRules, check_guard
-from sidecar.core.headers import (
+from sidecar.core.http import framing, headers
+from sidecar.core.http.framing import BodyFraming, check_request
+from sidecar.core.http.headers import (
     RequestTemplate,
     filter_request_headers,
     render_response_head,
 )
-from sidecar.core.policy import Policy
+from sidecar.core.http.response_head import MAX_HEAD, BadResponseError, HeadReader, check_body_framing
 from sidecar.core.redact import mask_path, scrub
-from sidecar.core.response_head import MAX_HEAD, BadResponseError, HeadReader, check_body_framing
-from sidecar.core.target import Route, Target, parse_target
 from tests.wire.threats.bare import lenient_head
 from tests.wire.threats.reference import read_requests
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from sidecar.core.layout import RawHeaders
+    from sidecar.core.http.header_index import RawHeaders
 
 CLIENT_ID: Final = "acme"
 TOKEN: Final = "the-access-token"
@@ -222,13 +223,13 @@ def _check_masked(parsed: Target) -> None:
 
 def response(data: bytes) -> None:
     """Read ``data`` as what upstream sends, whole and cut in two, and check what goes down."""
-    whole = _read_answer(data, len(data))
+    whole = _read_response(data, len(data))
     for cut in {1, len(data) // 2, len(data) - 1}:
         if 0 < cut < len(data):
-            _must(_read_answer(data, cut) == whole, "it does not matter how the bytes are cut up")
+            _must(_read_response(data, cut) == whole, "it does not matter how the bytes are cut up")
 
 
-def _read_answer(data: bytes, cut: int) -> object:
+def _read_response(data: bytes, cut: int) -> object:
     reader = HeadReader()
     try:
         found = reader.feed(data[:cut])
@@ -246,11 +247,11 @@ def _read_answer(data: bytes, cut: int) -> object:
         down = render_response_head(head.status, head.reason, head.lines_down)
     except SidecarError as error:
         raise Broken("what was read can be written") from error
-    _check_answer(down, head.status, framed.length, framed.declared)
+    _check_response(down, head.status, framed.length, framed.declared)
     return head.status, head.reason, head.raw_headers, framed, surplus + rest
 
 
-def _check_answer(down: bytes, status: int, length: int | None, declared: int | None) -> None:
+def _check_response(down: bytes, status: int, length: int | None, declared: int | None) -> None:
     _must(len(down) <= MAX_HEAD + 64, "a head does not grow")
     _must(200 <= status <= 999, "a final answer comes down")
     lines = down[:-4].split(b"\r\n")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core import framing, guard, headers, policy, response_head, target
+from sidecar.core.admission import guard, policy, target
+from sidecar.core.http import framing, headers, response_head
 from tests.fuzz.seeds import chosen, from_cases
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.undirected import breaks, search

@@ -1,4 +1,4 @@
-"""A Mangopay of two answers, one to token requests and one to all others, which counts what reaches it."""
+"""A Mangopay of two responses, one to token requests and one to all others, which counts what reaches it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 TOKEN: Final = f'{{"access_token": "{CANARY_TOKEN}-1", "token_type": "bearer", "expires_in": 1200}}'
 
 
-def answer(status: int, body: str = "{}", *lines: str, clock: int = 0) -> bytes:
-    """Write an answer; its ``Date`` will be ``clock`` seconds from the moment at which it is sent."""
+def response(status: int, body: str = "{}", *lines: str, clock: int = 0) -> bytes:
+    """Write a response; its ``Date`` will be ``clock`` seconds from the moment at which it is sent."""
     fields = (f"HTTP/1.1 {status} Words", f"Date: now {clock:+}", f"Content-Length: {len(body)}", *lines)
     return "\r\n".join((*fields, "", body)).encode()
 
@@ -35,10 +35,10 @@ def _dated(template: bytes) -> bytes:
 
 @dataclass
 class AnsweringMangopay:
-    """Answers; an empty answer is a connection closed without one."""
+    """Answers; an empty response is a connection closed without one."""
 
-    token: bytes = field(default_factory=lambda: answer(200, TOKEN))
-    api: bytes = field(default_factory=lambda: answer(200))
+    token: bytes = field(default_factory=lambda: response(200, TOKEN))
+    api: bytes = field(default_factory=lambda: response(200))
     #: Accept connections, and then say nothing.
     silent: bool = False
     port: int = 0

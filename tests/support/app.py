@@ -18,7 +18,7 @@ from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import LogOutput
 from tests.support import canary
 from tests.support.emulator import running_emulator
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -62,13 +62,13 @@ class App:
 
     async def call(
         self, method: str, target: str, body: bytes | None = None, *, headers: tuple[tuple[str, str], ...] = ()
-    ) -> RawAnswer:
+    ) -> ReceivedResponse:
         """Make one call on a connection of its own."""
         with await self.connect() as client:
             await client.send(request_bytes(method, target, body, headers=headers))
-            answer = await client.answer(head_only=method == "HEAD")
-        canary.record("answer", answer.raw[:100_000])
-        return answer
+            response = await client.response(head_only=method == "HEAD")
+        canary.record("answer", response.raw[:100_000])
+        return response
 
 
 def request_bytes(
@@ -121,7 +121,7 @@ class Pair:
 
     async def call(
         self, method: str, target: str, body: bytes | None = None, *, headers: tuple[tuple[str, str], ...] = ()
-    ) -> RawAnswer:
+    ) -> ReceivedResponse:
         return await self.app.call(method, target, body, headers=headers)
 
     @property
@@ -139,7 +139,7 @@ async def running_pair(*, emulator_settings: dict[str, Any] | None = None, **set
         yield Pair(app, emulator)
 
 
-def error_code(answer: RawAnswer) -> ErrorCode | None:
-    """The code of an answer that the sidecar made itself."""
-    value = answer.header("X-Sidecar-Error")
+def error_code(response: ReceivedResponse) -> ErrorCode | None:
+    """The code of a response that the sidecar made itself."""
+    value = response.header("X-Sidecar-Error")
     return None if value is None else ErrorCode(value.decode())

@@ -3,7 +3,7 @@
 A test that needs an API key, an embedded key, a caller key or a token takes it
 from here. After every test the outer ``conftest`` looks for them in all that
 was captured: output, logs, child processes' output, and what a test itself
-hands to :func:`record` (the sidecar's own answers, a status page, metrics).
+hands to :func:`record` (the sidecar's own responses, a status page, metrics).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def leaks(text: str) -> list[str]:
     return sorted({name for needle, name in _NEEDLES if needle in text})
 
 
-def record(where: str, answer: str | bytes) -> None:
+def record(where: str, response: str | bytes) -> None:
     """Remember something that a caller, a log or a dashboard got to see; it is searched when the test ends."""
-    _recorded.append((where, answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer))
+    _recorded.append((where, response.decode("utf-8", "replace") if isinstance(response, bytes) else response))
 
 
 def watch(where: str, read: Callable[[], str]) -> int:

@@ -9,12 +9,12 @@ import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.emulator.messages import Answer, Headers, Request, split_path
+from sidecar.emulator.messages import EmulatedResponse, Headers, Request, split_path
 from sidecar.emulator.server import Emulator
 from sidecar.emulator.settings import Credentials, Settings
 from sidecar.runtime import SystemClock
 from tests.support import canary
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -107,10 +107,10 @@ async def connect(emulator: Emulator) -> RawClient:
 
 async def exchange(
     client: RawClient, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes | None = None
-) -> RawAnswer:
-    """Send a request and receive its answer."""
+) -> ReceivedResponse:
+    """Send a request and receive its response."""
     await client.send(request(method, target, headers, body))
-    return await client.answer(head_only=method == "HEAD")
+    return await client.response(head_only=method == "HEAD")
 
 
 async def call(
@@ -121,7 +121,7 @@ async def call(
     body: object = None,
     *,
     headers: tuple[tuple[str, str], ...] = (),
-) -> RawAnswer:
+) -> ReceivedResponse:
     """Make an API call over a connection with a token of its own; ``body`` is sent as JSON."""
     authorization = ("Authorization", f"Bearer {issue_token(emulator)}")
     data = None if body is None else json.dumps(body).encode()
@@ -139,8 +139,8 @@ class Direct:
 
     def call(
         self, method: str, path: str, body: object = None, *, key: str | None = None, headers: Headers = ()
-    ) -> Answer:
-        """Return the answer to a call; ``path`` follows the ClientId unless it starts with a slash."""
+    ) -> EmulatedResponse:
+        """Return the response to a call; ``path`` follows the ClientId unless it starts with a slash."""
         if self.token is not None:
             headers = (*headers, (b"Authorization", b"Bearer " + self.token.encode()))
         if key is not None:
@@ -149,25 +149,25 @@ class Direct:
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(method, target, headers, data)
 
-    def send(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> Answer:
-        """Return the answer to a request as it is."""
+    def send(self, method: str, target: str, headers: Headers = (), body: bytes = b"") -> EmulatedResponse:
+        """Return the response to a request as it is."""
         path, _, query = target.partition("?")
         arrived = self.state.clock.now()
         request = Request(method, target, split_path(path), query, headers, body, arrived)
         api = self.emulator.api
-        return api.answer(request, api.deliver(request))
+        return api.response(request, api.deliver(request))
 
-    def control(self, method: str, route: str, body: object = None) -> Answer:
-        """Return the answer of a control route."""
+    def control(self, method: str, route: str, body: object = None) -> EmulatedResponse:
+        """Return the response of a control route."""
         path = f"/__emulator__/{route}"
         data = b"" if body is None else json.dumps(body).encode()
-        return self.emulator.control.answer(Request(method, path, split_path(path), "", (), data, 0.0), "127.0.0.1")
+        return self.emulator.control.response(Request(method, path, split_path(path), "", (), data, 0.0), "127.0.0.1")
 
     def create(self, path: str, body: object) -> dict[str, Any]:
         """Create a resource that must be accepted, and return it."""
-        answer = self.call("POST", path, body)
-        assert answer.status == 200, answer.body
-        resource: dict[str, Any] = read(answer)
+        response = self.call("POST", path, body)
+        assert response.status == 200, response.body
+        resource: dict[str, Any] = read(response)
         return resource
 
 
@@ -244,9 +244,9 @@ class Platform(Direct):
     def settle(self, identifier: str, transition: str) -> dict[str, Any]:
         """Let happen what a resource waits for, and return it."""
         told = {"client_id": self.client_id, "id": identifier, "transition": transition}
-        answer = self.control("POST", "settle", told)
-        assert answer.status == 200, answer.body
-        resource: dict[str, Any] = read(answer)
+        response = self.control("POST", "settle", told)
+        assert response.status == 200, response.body
+        resource: dict[str, Any] = read(response)
         return resource
 
     def events(self) -> list[dict[str, Any]]:
@@ -262,14 +262,14 @@ class Platform(Direct):
         return [item["Id"] for item in read(self.call("GET", path))]
 
 
-def read(answer: Answer | RawAnswer) -> Any:
-    """Return an answer's JSON."""
-    return json.loads(answer.body)
+def read(response: EmulatedResponse | ReceivedResponse) -> Any:
+    """Return a response's JSON."""
+    return json.loads(response.body)
 
 
-def header(answer: Answer | RawAnswer, name: str) -> list[str]:
-    """Return the values of an answer's header, in order."""
-    return [value.decode("latin-1") for key, value in answer.headers if key.decode().lower() == name.lower()]
+def header(response: EmulatedResponse | ReceivedResponse, name: str) -> list[str]:
+    """Return the values of a response's header, in order."""
+    return [value.decode("latin-1") for key, value in response.headers if key.decode().lower() == name.lower()]
 
 
 def authorized(emulator: Emulator, method: str, target: str, body: bytes | None = None) -> bytes:

@@ -22,11 +22,11 @@ class ForwardProxy:
     #: ``user:password`` that it demands.
     credentials: str | None = None
     #: Sent instead of opening a tunnel; then the connection is closed, or held open.
-    answer: bytes | None = None
+    response: bytes | None = None
     hold: bool = False
-    #: Written right behind the answer that opens a tunnel.
+    #: Written right behind the response that opens a tunnel.
     extra: bytes = b""
-    #: Cut the answer into pieces of this many bytes.
+    #: Cut the response into pieces of this many bytes.
     piece: int | None = None
     port: int = 0
     #: The head of every request.
@@ -59,8 +59,8 @@ class ForwardProxy:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         self.heads.append(head)
-        if self.answer is not None:
-            await self._send(writer, self.answer)
+        if self.response is not None:
+            await self._send(writer, self.response)
         elif self.credentials is not None and not self._is_known(head):
             await self._send(writer, UNKNOWN)
         elif not self.hold:

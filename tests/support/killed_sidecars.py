@@ -24,8 +24,8 @@ import structlog
 
 from sidecar.cli.process import die_with_parent
 from sidecar.config import Config, load
-from sidecar.core.oauth import Fetched, FetchResult
-from sidecar.core.shared_document import Document, read_document
+from sidecar.core.tokens.oauth import Fetched, FetchResult
+from sidecar.core.tokens.shared_document import SharedDocument, read_document
 from sidecar.runtime import SystemClock
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.tokens.stores import source as sources
@@ -142,7 +142,7 @@ def fork(config: Config, diary: Diary, lease: float, seed: int, times: int | Non
         os._exit(1)
 
 
-def look(config: Config) -> Document:
+def look(config: Config) -> SharedDocument:
     """Read the document as it lies there, in one thread; fail if it is none."""
     place, name = config.token.store, name_of(config)
     if place.path is not None:

@@ -73,11 +73,11 @@ class NaiveProxy:
         upstream = await self._connection(url)
         upstream[1].write("\r\n".join(lines).encode("latin-1") + body)
         status_line = (await upstream[0].readline()).decode("latin-1")
-        answer = await _headers(upstream[0])
+        response = await _headers(upstream[0])
         content = b""
         if method != "HEAD" and status_line.split()[1] not in {"204", "304"}:
-            content = await _body(answer, upstream[0], to_the_end=True)
-        head = [status_line.strip(), *(f"{name}: {value}" for name, value in answer), "", ""]
+            content = await _body(response, upstream[0], to_the_end=True)
+        head = [status_line.strip(), *(f"{name}: {value}" for name, value in response), "", ""]
         writer.write("\r\n".join(head).encode("latin-1") + content)
         await writer.drain()
         self._idle.setdefault((url.host, url.port), []).append(upstream)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sidecar.config.model import Listen
-from sidecar.core.framing import check_request
-from sidecar.downstream.connection import CallerConnection, Phase
+from sidecar.core.http.framing import check_request
+from sidecar.downstream.connection import CallerConnection, ConnectionPhase
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.listener import Listeners
 from sidecar.downstream.request import CallerRequest
-from sidecar.downstream.response import Answer, Finished, RawResponse
+from sidecar.downstream.response import AlreadySent, CallerResponse, RawResponse
 from sidecar.downstream.server import ProxyServer
 from sidecar.proxy.body import BodyLimits, BodyReader, RequestBody
 from sidecar.proxy.budget import ReplayBudget
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.errors import SidecarError
 
-Handler = Callable[[CallerRequest], Awaitable[Answer]]
+Handler = Callable[[CallerRequest], Awaitable[CallerResponse]]
 
 #: A request that is answered at once.
 GET = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -97,7 +97,7 @@ class Port:
         """Connect."""
         return await RawClient.connect(self.address, **options)
 
-    async def phase(self, phase: Phase) -> None:
+    async def phase(self, phase: ConnectionPhase) -> None:
         """Wait until the only connection is in a phase."""
         await until(lambda: len(self.server.connections) == 1 and self.connection.phase is phase)
 
@@ -105,7 +105,7 @@ class Port:
         """Read a request's body under the real rules."""
         return await self.bodies.read(request, check_request(request.method, request.version, request.raw_headers))
 
-    async def echo(self, request: CallerRequest) -> Answer:
+    async def echo(self, request: CallerRequest) -> CallerResponse:
         """Answer with method, target and the body."""
         body = await self.read(request)
         try:
@@ -144,9 +144,9 @@ async def serve(
     replay_budget = ReplayBudget(budget)
     bodies = BodyReader(BodyLimits(limits.max_body, replay_max_body), replay_budget)
 
-    async def handle(request: CallerRequest) -> Answer:
+    async def handle(request: CallerRequest) -> CallerResponse:
         port.seen.append(f"{request.method} {request.raw_path}")
-        return await answer(request)
+        return await response(request)
 
     def report(error: SidecarError) -> str:
         port.reported.append(error.code)
@@ -154,7 +154,7 @@ async def serve(
 
     server = ProxyServer(handle, limits=limits, clock=clock, report=report)
     port = Port(server, clock, bodies, replay_budget, listeners)
-    answer = handler(port) if handler is not None else port.echo
+    response = handler(port) if handler is not None else port.echo
     server.run(tasks)
     if unix_socket is not None:
         await listeners.open_unix(unix_socket, unix_socket_mode, server.unix_factory(allowed_uids))
@@ -168,4 +168,4 @@ async def serve(
         await tasks.close()
 
 
-__all__ = ["GET", "Finished", "Handler", "Port", "chunked", "get", "listen_limits", "ok", "post", "serve", "until"]
+__all__ = ["GET", "AlreadySent", "Handler", "Port", "chunked", "get", "listen_limits", "ok", "post", "serve", "until"]

@@ -19,7 +19,7 @@ _PIECE: Final = 64 * 1024
 
 
 @dataclass(frozen=True)
-class RawAnswer:
+class ReceivedResponse:
     """One response, its body free of chunk framing. ``raw`` is every byte of it as it came."""
 
     version: bytes
@@ -97,7 +97,7 @@ class RawClient:
         except BlockingIOError:
             return 0
 
-    async def answer(self, *, head_only: bool = False) -> RawAnswer:
+    async def response(self, *, head_only: bool = False) -> ReceivedResponse:
         """Receive one response. ``head_only`` is for a response to HEAD. Raises EOFError if the connection ends."""
         start = await self._until(b"\r\n\r\n")
         status_line, *lines = start[:-4].split(b"\r\n")
@@ -113,7 +113,7 @@ class RawClient:
             body = raw_body = await self._exactly(int(fields[b"content-length"]))
         else:
             body = raw_body = await self.rest()
-        return RawAnswer(version, int(status), reason, headers, body, start + raw_body)
+        return ReceivedResponse(version, int(status), reason, headers, body, start + raw_body)
 
     async def rest(self) -> bytes:
         """Receive everything until the other end closes. Raises ConnectionResetError if it resets."""

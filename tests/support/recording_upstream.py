@@ -56,7 +56,7 @@ class Reply:
 
 
 def echo(received: Received) -> bytes:
-    """Return the answer that says which request it belongs to."""
+    """Return the response that says which request it belongs to."""
     method, target = (*received.head.split(b" ", 2), b"")[:2]
     content = b"%b %b, %d bytes of body" % (method, target, len(received.body))
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(content)
@@ -64,7 +64,7 @@ def echo(received: Received) -> bytes:
 
 
 def token_answer(value: bytes) -> bytes:
-    """Return the token endpoint's answer."""
+    """Return the token endpoint's response."""
     content = b'{"access_token": "%b", "token_type": "bearer", "expires_in": 86400}' % value
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
         len(content),
@@ -125,7 +125,7 @@ class RecordingUpstream:
     def closed(self, connection: _Connection) -> None:
         self._connections.discard(connection)
 
-    def answer(self, request: Received) -> Reply:
+    def response(self, request: Received) -> Reply:
         """Write a request down and return what to say."""
         if _TOKEN_REQUEST.match(request.head) and b"\r\nauthorization: basic " in request.head.lower():
             credentials = base64.b64decode(re.split(rb"(?i)authorization: basic ", request.head)[1].split(b"\r\n")[0])
@@ -160,7 +160,7 @@ class _Connection(asyncio.Protocol):
         while self._transport is not None and (found := _read(self.held)) is not None:
             request, size = found
             del self.held[:size]
-            reply = self._upstream.answer(replace(request, connection=self.number))
+            reply = self._upstream.response(replace(request, connection=self.number))
             self.write(reply.data)
             if reply.close:
                 self._transport.close()

@@ -214,12 +214,12 @@ class Sidecar(Command):
         connection = http.client.HTTPConnection(urlsplit(self.admin_url).netloc, timeout=_READY)
         try:
             connection.request("GET", path)
-            answer = connection.getresponse()
-            body = answer.read().decode()
+            response = connection.getresponse()
+            body = response.read().decode()
         finally:
             connection.close()
         canary.record(f"{path} of the admin port", body)
-        return answer.status, body
+        return response.status, body
 
     def wait_until_ready(self) -> None:
         """Return once the first token is there: the ready line only says that calls are served."""

@@ -6,12 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sidecar.core.secret import Secret
-from sidecar.core.shared_document import Document, document_name, read_document
-from sidecar.core.shared_token import LEASE
+from sidecar.core.tokens.shared_document import SharedDocument, document_name, read_document
+from sidecar.core.tokens.shared_token import LEASE
 from sidecar.runtime import Tasks
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.manager import TokenManager
-from sidecar.tokens.stores.backend import Snapshot, StoreError
+from sidecar.tokens.stores.backend import StoredContent, StoreError
 from sidecar.tokens.stores.sealing import Plain, Sealing
 from sidecar.tokens.stores.source import SharedSource
 from sidecar.tokens.stores.store import Store
@@ -22,7 +22,7 @@ from tests.support.tokens import CountingMetrics, FakeSource
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from sidecar.core.oauth import FetchResult
+    from sidecar.core.tokens.oauth import FetchResult
     from sidecar.tokens.stores.backend import Backend
 
 NAME = document_name("acme", "https://api.example.com")
@@ -42,7 +42,7 @@ class Shelf:
         return self.clock.now() + self.ahead
 
     @property
-    def document(self) -> Document:
+    def document(self) -> SharedDocument:
         return read_document(self.contents.get(NAME))
 
 
@@ -65,21 +65,21 @@ class MemoryBackend:
         #: It says that it has written, and keeps nothing.
         self.forgets = False
 
-    async def read(self, name: str) -> Snapshot:
+    async def read(self, name: str) -> StoredContent:
         await self._operate()
         self.shelf.reads += 1
-        return Snapshot(self.shelf.contents.get(name), self.shelf.now())
+        return StoredContent(self.shelf.contents.get(name), self.shelf.now())
 
-    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
+    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, StoredContent]:
         assert keep > 0
         await self._operate(writes=True)
         found = self.shelf.contents.get(name)
         if found != before:
-            return False, Snapshot(found, self.shelf.now())
+            return False, StoredContent(found, self.shelf.now())
         self.shelf.writes += 1
         if not self.forgets:
             self.shelf.contents[name] = after
-        return True, Snapshot(after, self.shelf.now())
+        return True, StoredContent(after, self.shelf.now())
 
     async def probe(self) -> None:
         await self._operate(writes=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from sidecar.core.oauth import Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
 from sidecar.core.secret import Secret
+from sidecar.core.tokens.oauth import Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
 from sidecar.runtime import Tasks
 from sidecar.tokens.manager import TokenManager
 from tests.support.canary import CANARY_TOKEN

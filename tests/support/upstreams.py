@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Script = Callable[["Peer"], Awaitable[None]]
 Resolve = Callable[[str, int], "Awaitable[Addresses]"]
 
-#: An answer like most of those that Mangopay gives.
+#: A response like most of those that Mangopay gives.
 OK: Final = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{"Id": "42"}'
 
 
@@ -346,7 +346,7 @@ class Client:
         if connection is None:
             connection = await self.acquire()
         else:
-            await connection.look_again()
+            await connection.ensure_alive()
         head = request_head(method, target, body)
         return await connection.exchange(head, body, head_only=method == "HEAD", timeout=timeout)
 

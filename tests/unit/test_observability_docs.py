@@ -111,7 +111,7 @@ def test_every_field_of_the_request_line_is_documented() -> None:
 
 
 def test_every_finding_is_documented_with_its_area() -> None:
-    from tests.unit.test_findings import ROWS
+    from tests.unit.admin.test_findings import ROWS
 
     rows = table("Findings")
     assert set(rows) == set(FindingKind)

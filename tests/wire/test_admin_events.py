@@ -12,7 +12,7 @@ import pytest
 from sidecar.admin.events import MOST_STREAMS, MOST_UNREAD, EventStreams, Feed
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status import HistorySample
-from sidecar.core.guard import GuardRules
+from sidecar.core.admission.guard import GuardRules
 from sidecar.runtime import Tasks
 from tests.support import canary
 from tests.support.clock import FakeClock
@@ -251,7 +251,7 @@ async def test_a_clock_that_leaps_costs_one_tick(admin: Admin) -> None:
 # --- who may listen, and how many ------------------------------------------------------------------------------------
 
 
-async def test_the_answer_s_head_is_that_of_a_stream_which_nobody_may_keep(admin: Admin) -> None:
+async def test_the_response_s_head_is_that_of_a_stream_which_nobody_may_keep(admin: Admin) -> None:
     listener = await admin.listen()
     head = listener.head.decode().split("\r\n")
     assert head[0] == "HTTP/1.1 200 OK"
@@ -264,18 +264,18 @@ async def test_the_answer_s_head_is_that_of_a_stream_which_nobody_may_keep(admin
 
 async def test_head_gets_the_head_alone_and_becomes_no_listener(admin: Admin) -> None:
     with await admin.client(REQUEST.replace(b"GET", b"HEAD")) as client:
-        answer = await client.rest()
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert answer.endswith(b"\r\n\r\n")
+        response = await client.rest()
+    assert response.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert response.endswith(b"\r\n\r\n")
     assert len(admin.streams) == 0
 
 
 async def test_one_listener_too_many_is_told_when_to_come_again(admin: Admin) -> None:
     listeners = [await admin.listen() for _ in range(MOST_STREAMS)]
     with await admin.client() as client:
-        answer = await client.answer()
-    assert (answer.status, answer.header("Retry-After")) == (503, b"5")
-    assert answer.json["error"] == "overloaded"
+        response = await client.response()
+    assert (response.status, response.header("Retry-After")) == (503, b"5")
+    assert response.json["error"] == "overloaded"
     listeners.pop().close()
     await admin.until(MOST_STREAMS - 1)
     listeners.append(await admin.listen())
@@ -349,7 +349,7 @@ async def test_probes_are_answered_beside_full_streams_and_a_flood_of_idle_conne
     listeners = [await admin.listen() for _ in range(MOST_STREAMS)]
     idle = [socket.create_connection(("127.0.0.1", admin.port)) for _ in range(80)]
     with await admin.client(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as probe:
-        assert (await probe.answer()).status == 200
+        assert (await probe.response()).status == 200
     assert len(admin.streams) == MOST_STREAMS
     for each in idle:
         each.close()
@@ -366,6 +366,6 @@ async def test_probes_are_answered_whoever_does_not_read_what_was_asked_for(admi
     while not all(each._request_in_progress for each in admin.server.connections):
         await asyncio.sleep(0.001)
     with await admin.client(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as probe:
-        assert (await probe.answer()).status == 200
+        assert (await probe.response()).status == 200
     for each in greedy:
         each.close()

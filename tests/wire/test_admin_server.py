@@ -16,7 +16,7 @@ import pytest
 
 from sidecar.admin.server import AdminServer
 from sidecar.admin.status import HistorySample, Readiness, RecentCall, Snapshot, Status
-from sidecar.core.guard import GuardRules
+from sidecar.core.admission.guard import GuardRules
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.metrics import Metrics
 from tests.support import canary, prometheus
@@ -89,12 +89,12 @@ class Admin:
         reader, writer = await asyncio.open_connection(host, self.port)
         try:
             writer.write(request)
-            answer = await reader.read()
+            response = await reader.read()
         finally:
             writer.close()
             await writer.wait_closed()
-        canary.record("an answer of the admin port", answer)
-        return answer
+        canary.record("an answer of the admin port", response)
+        return response
 
     async def ask(self, path: str, *headers: str, method: str = "GET", host: str = "localhost") -> Answer:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *headers]
@@ -114,40 +114,40 @@ async def admin() -> AsyncIterator[Admin]:
 
 
 async def test_healthz_says_200(admin: Admin) -> None:
-    answer = await admin.ask("/healthz")
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
-    assert json.loads(answer.body) == {"status": "ok"}
+    response = await admin.ask("/healthz")
+    assert (response.status, response.headers["content-type"]) == (200, "application/json")
+    assert json.loads(response.body) == {"status": "ok"}
 
 
 async def test_readyz_says_200_when_ready(admin: Admin) -> None:
-    answer = await admin.ask("/readyz")
-    assert answer.status == 200
-    assert json.loads(answer.body)["ready"] is True
+    response = await admin.ask("/readyz")
+    assert response.status == 200
+    assert json.loads(response.body)["ready"] is True
 
 
 async def test_readyz_says_503_and_why_when_not(admin: Admin) -> None:
     admin.state.ready = Readiness(ready=False, reason="token_locked_out", message="locked")
-    answer = await admin.ask("/readyz")
-    assert answer.status == 503
-    assert json.loads(answer.body) == {"ready": False, "reason": "token_locked_out", "message": "locked"}
+    response = await admin.ask("/readyz")
+    assert response.status == 503
+    assert json.loads(response.body) == {"ready": False, "reason": "token_locked_out", "message": "locked"}
 
 
 async def test_metrics_are_prometheus_text(admin: Admin) -> None:
-    answer = await admin.ask("/metrics")
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert "mangopay_sidecar_build_info" in prometheus.parse(answer.body.decode())
+    response = await admin.ask("/metrics")
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "mangopay_sidecar_build_info" in prometheus.parse(response.body.decode())
 
 
 async def test_status_is_the_document(admin: Admin) -> None:
-    answer = await admin.ask("/status")
-    assert answer.headers["content-type"] == "application/json"
-    assert msgspec.json.decode(answer.body, type=Status) == STATUS
+    response = await admin.ask("/status")
+    assert response.headers["content-type"] == "application/json"
+    assert msgspec.json.decode(response.body, type=Status) == STATUS
 
 
 async def test_the_root_is_the_page(admin: Admin) -> None:
-    answer = await admin.ask("/")
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.body.startswith(b"<!doctype html>")
+    response = await admin.ask("/")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert response.body.startswith(b"<!doctype html>")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/status", "/"])
@@ -160,17 +160,17 @@ async def test_head_answers_like_get_without_a_body(admin: Admin, path: str) -> 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/status", "/events", "/"])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 async def test_other_methods_are_405_on_every_route(admin: Admin, method: str, path: str) -> None:
-    answer = await admin.ask(path, "Content-Length: 0", method=method)
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    response = await admin.ask(path, "Content-Length: 0", method=method)
+    assert (response.status, response.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize(
     "path", ["/nothing", "/healthz/", "/STATUS", "//status", "/%73tatus", "http://localhost/status"]
 )
 async def test_other_paths_are_404_in_json(admin: Admin, path: str) -> None:
-    answer = await admin.ask(path)
-    assert answer.status == 404
-    assert json.loads(answer.body)["error"] == "not_found"
+    response = await admin.ask(path)
+    assert response.status == 404
+    assert json.loads(response.body)["error"] == "not_found"
 
 
 async def test_a_query_makes_no_difference(admin: Admin) -> None:
@@ -180,9 +180,9 @@ async def test_a_query_makes_no_difference(admin: Admin) -> None:
 @pytest.mark.parametrize("path", ["/status", "/events", "/"])
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "10.0.0.7:9090", ""])
 async def test_a_rebound_name_reads_no_status(admin: Admin, path: str, host: str) -> None:
-    answer = await admin.ask(path, host=host)
-    assert answer.status == 403
-    assert json.loads(answer.body)["error"] == "host_not_allowed"
+    response = await admin.ask(path, host=host)
+    assert response.status == 403
+    assert json.loads(response.body)["error"] == "host_not_allowed"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
@@ -201,9 +201,9 @@ async def test_known_names_read_the_status(admin: Admin, host: str) -> None:
     ["Origin: http://localhost:3000", "Origin: null", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site"],
 )
 async def test_a_page_of_another_origin_reads_no_status(admin: Admin, path: str, header: str) -> None:
-    answer = await admin.ask(path, header)
-    assert answer.status == 403
-    assert json.loads(answer.body)["error"] == "browser_not_allowed"
+    response = await admin.ask(path, header)
+    assert response.status == 403
+    assert json.loads(response.body)["error"] == "browser_not_allowed"
 
 
 @pytest.mark.parametrize("site", ["none", "same-origin"])
@@ -225,20 +225,20 @@ async def test_answers_may_not_be_cached_framed_or_sniffed(admin: Admin) -> None
 
 
 async def test_the_page_s_policy_lets_its_own_style_and_script_run_and_nothing_else(admin: Admin) -> None:
-    answer = await admin.ask("/")
+    response = await admin.ask("/")
     style, script = (
         base64.b64encode(hashlib.sha256(found).digest()).decode()
         for found in (
-            *re.findall(rb"<style>(.*?)</style>", answer.body, re.DOTALL),
-            *re.findall(rb"<script[^>]*>(.*?)</script>", answer.body, re.DOTALL),
+            *re.findall(rb"<style>(.*?)</style>", response.body, re.DOTALL),
+            *re.findall(rb"<script[^>]*>(.*?)</script>", response.body, re.DOTALL),
         )
     )
-    assert answer.headers["content-security-policy"] == (
+    assert response.headers["content-security-policy"] == (
         f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["referrer-policy"] == "no-referrer"
 
 
 async def test_everything_but_the_page_may_load_nothing_at_all(admin: Admin) -> None:
@@ -248,16 +248,16 @@ async def test_everything_but_the_page_may_load_nothing_at_all(admin: Admin) -> 
 
 
 async def test_a_bad_request_is_answered_without_a_word_of_it(admin: Admin) -> None:
-    answer = await admin.raw(b"GET /status SECRET-IN-REQUEST HTTP/1.1\r\n\r\n")
-    assert b" 400 " in answer.partition(b"\r\n")[0]
-    assert b"SECRET" not in answer
+    response = await admin.raw(b"GET /status SECRET-IN-REQUEST HTTP/1.1\r\n\r\n")
+    assert b" 400 " in response.partition(b"\r\n")[0]
+    assert b"SECRET" not in response
 
 
 async def test_a_fault_of_our_own_is_a_500_without_its_text(admin: Admin) -> None:
-    """The exception's text holds a canary, which the suite would find in the answer or in the log."""
+    """The exception's text holds a canary, which the suite would find in the response or in the log."""
     admin.state.broken = True
-    answer = await admin.ask("/status")
-    assert (answer.status, json.loads(answer.body)["error"]) == (500, "internal_error")
+    response = await admin.ask("/status")
+    assert (response.status, json.loads(response.body)["error"]) == (500, "internal_error")
 
 
 async def test_connections_are_kept_and_bounded(admin: Admin) -> None:
@@ -279,8 +279,8 @@ async def test_connections_are_kept_and_bounded(admin: Admin) -> None:
 async def test_peers_of_other_machines_read_no_status(admin: Admin, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The peer's address is the machine's word, not the request's."""
     monkeypatch.setattr(asyncio.selector_events._SelectorSocketTransport, "get_extra_info", _elsewhere)  # type: ignore[attr-defined]
-    answer = await admin.ask(path, "X-Forwarded-For: 127.0.0.1")
-    assert (answer.status, json.loads(answer.body)["error"]) == (403, "not_local")
+    response = await admin.ask(path, "X-Forwarded-For: 127.0.0.1")
+    assert (response.status, json.loads(response.body)["error"]) == (403, "not_local")
     assert (await admin.ask("/healthz")).status == 200
 
 

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.response_head import BadResponseError, check_body_framing, parse_head
+from sidecar.core.http.response_head import BadResponseError, check_body_framing, parse_head
 from sidecar.upstream import chunks
 from sidecar.upstream.chunks import ChunkedDecoder
 from tests.support.upstreams import OK, answering, client_of, serve

@@ -1,12 +1,12 @@
-"""The usual mistakes of callers, each told apart in the answer and in the log."""
+"""The usual mistakes of callers, each told apart in the response and in the log."""
 
 from __future__ import annotations
 
 import pytest
 
+from sidecar.core.admission.target import Rule
 from sidecar.core.errors import ErrorCode
 from sidecar.core.malformed import Malformed
-from sidecar.core.target import Rule
 from tests.support.app import error_code, running_app
 
 HOST = b"Host: localhost\r\n\r\n"
@@ -38,9 +38,9 @@ async def test_a_mistake_is_named_to_the_caller_and_in_the_log(sent: bytes, what
     async with running_app("http://127.0.0.1:1", token_prefetch="false") as app:
         with await app.connect() as client:
             await client.send(sent)
-            answer = await client.answer()
-        assert (answer.status, error_code(answer)) == (400, ErrorCode.BAD_REQUEST)
-        assert answer.json["Message"] == what.message
+            response = await client.response()
+        assert (response.status, error_code(response)) == (400, ErrorCode.BAD_REQUEST)
+        assert response.json["Message"] == what.message
         (line,) = app.log.requests
         kind = "malformed" if isinstance(what, Malformed) else "target"
         assert (line["error"], line["detail"]) == ("bad_request", f"{kind}: {what.detail}")
@@ -53,4 +53,4 @@ async def test_it_is_named_too_if_it_comes_in_pieces(cut: int) -> None:
         with await app.connect() as client:
             await client.send(sent[:cut])
             await client.send(sent[cut:])
-            assert (await client.answer()).json["Message"] == what.message
+            assert (await client.response()).json["Message"] == what.message

@@ -15,14 +15,14 @@ from benchmarks.load.errors import LoadError
 from benchmarks.load.exchange import Tally, Work
 
 CORE = min(os.sched_getaffinity(0))
-Answers = Callable[[bytes, bytes, asyncio.StreamWriter], Awaitable[None]]
+Responses = Callable[[bytes, bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:
     """Reads requests with a length, and lets the test answer them."""
 
-    def __init__(self, answer: Answers) -> None:
-        self._answer = answer
+    def __init__(self, response: Responses) -> None:
+        self._answer = response
         self.port = 0
         self.connections = 0
         self.bodies: list[bytes] = []
@@ -44,8 +44,8 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(answer: Answers) -> AsyncIterator[Server]:
-    server = Server(answer)
+async def serving(response: Responses) -> AsyncIterator[Server]:
+    server = Server(response)
     listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, limit=2**24)
     server.port = listener.sockets[0].getsockname()[1]
     try:
@@ -56,7 +56,7 @@ async def serving(answer: Answers) -> AsyncIterator[Server]:
 
 
 async def make_calls(server: Server, **work: Any) -> Tally:
-    values: dict[str, Any] = {"target": "/a", "answer": 5, "seconds": 0.2, "warm_up": 0.05, **work}
+    values: dict[str, Any] = {"target": "/a", "response": 5, "seconds": 0.2, "warm_up": 0.05, **work}
     return await asyncio.to_thread(own.make_calls, Work(server.port, **values), core=CORE)
 
 
@@ -106,29 +106,29 @@ async def test_large_bodies_go_both_ways() -> None:
         writer.write(body)
 
     async with serving(echo) as server:
-        tally = await make_calls(server, method="POST", body=size, answer=size, warm_up=0.0)
+        tally = await make_calls(server, method="POST", body=size, response=size, warm_up=0.0)
     assert {len(body) for body in server.bodies} == {size}
     assert tally.answered == len(server.bodies)
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("response", "said"),
     [
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 5\r\n\r\nhello", "status 502"),
         (b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", "status 401"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello!", "the answer's length is wrong"),
     ],
 )
-async def test_a_wrong_answer_fails_the_run(answer: bytes, said: str) -> None:
+async def test_a_wrong_response_fails_the_run(response: bytes, said: str) -> None:
     async def wrong(_head: bytes, _body: bytes, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
+        writer.write(response)
 
     async with serving(wrong) as server:
         with pytest.raises(LoadError, match=said):
             await make_calls(server)
 
 
-async def test_an_answer_that_is_cut_off_fails_the_run() -> None:
+async def test_a_response_that_is_cut_off_fails_the_run() -> None:
     async def cut(_head: bytes, _body: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel")
         writer.close()
@@ -138,7 +138,7 @@ async def test_an_answer_that_is_cut_off_fails_the_run() -> None:
             await make_calls(server)
 
 
-async def test_an_answer_before_the_whole_request_fails_the_run() -> None:
+async def test_a_response_before_the_whole_request_fails_the_run() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await ok(b"", b"", writer)

@@ -55,7 +55,7 @@ async def test_bytes_arrive_whole_and_in_order_and_the_end_after_them() -> None:
         assert await reader.read(-1) == sent
 
 
-async def test_the_first_answer_takes_two_round_trips_and_each_further_one_takes_one() -> None:
+async def test_the_first_response_takes_two_round_trips_and_each_further_one_takes_one() -> None:
     loop = asyncio.get_running_loop()
     async with relayed(0.05) as (reader, writer):
         took = []

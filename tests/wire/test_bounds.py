@@ -23,7 +23,7 @@ import pytest
 from benchmarks import soak
 from sidecar.app import Sidecar
 from sidecar.config import load
-from sidecar.core import response_head
+from sidecar.core.http import response_head
 from sidecar.downstream.connection import CallerConnection
 from sidecar.lifecycle import Lifecycle
 from sidecar.proxy.call import Call
@@ -115,7 +115,7 @@ async def misuse(port: int, count: int, chosen: random.Random) -> None:
                         client.reset()
                 elif await client.send_all(data):
                     with suppress(EOFError, ConnectionError):  # it may be cut by one of the faults
-                        await client.answer()
+                        await client.response()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(10):
@@ -138,7 +138,7 @@ async def settle(port: int) -> None:
     await asyncio.sleep(0.2)
     with await RawClient.connect(("127.0.0.1", port)) as client:
         await client.send(request_bytes("GET", ECHO))
-        assert (await client.answer()).status == 200
+        assert (await client.response()).status == 200
 
 
 def descriptors_open() -> int:
@@ -247,10 +247,10 @@ def upload(port: int, *, chunked: bool = False) -> int:
             connection.request("POST", ECHO, pieces, encode_chunked=True, headers={"Transfer-Encoding": "chunked"})
         else:
             connection.request("POST", ECHO, body)
-        answer = connection.getresponse()
-        received = json.loads(answer.read())
+        response = connection.getresponse()
+        received = json.loads(response.read())
         assert received["body_length"] == LARGEST
-        return answer.status
+        return response.status
     finally:
         connection.close()
 
@@ -280,7 +280,7 @@ async def test_no_callback_takes_long_on_a_large_request(
 
 
 @pytest.mark.parametrize("query", ["", "&chunked=1"])
-async def test_no_callback_takes_long_on_a_large_answer(
+async def test_no_callback_takes_long_on_a_large_response(
     query: str, emulator: str, slowest: Callable[[], tuple[float, str]]
 ) -> None:
     async with running(emulator) as port:
@@ -288,7 +288,7 @@ async def test_no_callback_takes_long_on_a_large_answer(
     assert slowest()[0] < LONGEST, slowest()
 
 
-async def test_no_callback_takes_long_when_a_caller_of_a_large_answer_leaves(
+async def test_no_callback_takes_long_when_a_caller_of_a_large_response_leaves(
     emulator: str, slowest: Callable[[], tuple[float, str]]
 ) -> None:
     async with running(emulator) as port:

@@ -1,6 +1,6 @@
-"""Every error that the sidecar makes itself, with secrets planted everywhere: the answer's exact shape, and no secret.
+"""Every error that the sidecar makes itself, with secrets planted everywhere: the exact response, and no secret.
 
-What is looked at: the answer, the whole log (calls, events and libraries' lines), and every page of the admin port.
+What is looked at: the response, the whole log (calls, events and libraries' lines), and every page of the admin port.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support import canary
 from tests.support.app import App, request_bytes, running_app
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
 from tests.support.emulator import basic, running_emulator
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -64,11 +64,11 @@ class Here:
     app: App
     emulator: Emulator
 
-    async def ask(self, data: bytes) -> RawAnswer:
-        """Send bytes on a connection of their own, and return the answer."""
+    async def ask(self, data: bytes) -> ReceivedResponse:
+        """Send bytes on a connection of their own, and return the response."""
         with await self.app.connect() as client:
             await client.send(data)
-            return await client.answer()
+            return await client.response()
 
 
 @dataclass
@@ -208,9 +208,9 @@ async def admin_pages(app: App) -> dict[str, str]:
     return pages
 
 
-async def assert_nothing_shows(app: App, log_file: Path, answer: RawAnswer) -> None:
+async def assert_nothing_shows(app: App, log_file: Path, response: ReceivedResponse) -> None:
     places = {
-        "the answer": answer.raw.decode("latin-1"),
+        "the answer": response.raw.decode("latin-1"),
         "the calls' log": b"".join(map(json_line, app.log.entries)).decode(),
         "the log": log_file.read_text(),
         **await admin_pages(app),
@@ -236,25 +236,25 @@ def test_every_code_has_a_way() -> None:
     assert {way.code for way in WAYS.values()} == set(ErrorCode)
 
 
-def assert_shape(answer: RawAnswer, code: ErrorCode, outcome: str, wall: float) -> None:
+def assert_shape(response: ReceivedResponse, code: ErrorCode, outcome: str, wall: float) -> None:
     """Check what contract section 7 says of every error of the sidecar's own."""
-    assert answer.version == b"HTTP/1.1"
-    assert (answer.status, answer.reason) == (STATUS[code], HTTPStatus(STATUS[code]).phrase.encode())
-    retry = [b"Retry-After"] if answer.status == 503 else []
-    assert [name for name, _ in answer.headers if name != b"Connection"] == [
+    assert response.version == b"HTTP/1.1"
+    assert (response.status, response.reason) == (STATUS[code], HTTPStatus(STATUS[code]).phrase.encode())
+    retry = [b"Retry-After"] if response.status == 503 else []
+    assert [name for name, _ in response.headers if name != b"Connection"] == [
         b"Content-Type",
         b"X-Sidecar-Error",
         b"X-Sidecar-Outcome",
         b"Content-Length",
         *retry,
     ]
-    assert answer.header("Content-Type") == b"application/json"
-    assert answer.header("X-Sidecar-Error") == code.value.encode()
-    assert answer.header("X-Sidecar-Outcome") == outcome.encode()
-    assert answer.header("Connection") in (None, b"close")
+    assert response.header("Content-Type") == b"application/json"
+    assert response.header("X-Sidecar-Error") == code.value.encode()
+    assert response.header("X-Sidecar-Outcome") == outcome.encode()
+    assert response.header("Connection") in (None, b"close")
     if retry:
-        assert int(answer.header("Retry-After") or b"") >= 1
-    report = answer.json
+        assert int(response.header("Retry-After") or b"") >= 1
+    report = response.json
     assert list(report) == ["Message", "Type", "Id", "Date", "errors"]
     assert report["Type"] == f"sidecar_{code}"
     assert type(report["Date"]) is int
@@ -276,14 +276,14 @@ async def test_an_error_has_its_shape_and_shows_no_secret(name: str, log_file: P
                 await first.send(call_bytes())
                 while not here.emulator.state.stats.requests > 1:
                     await asyncio.sleep(0.001)
-                answer = await here.ask(way.request)
+                response = await here.ask(way.request)
         else:
-            answer = await here.ask(way.request)
-        assert_shape(answer, way.code, way.outcome, SystemClock().wall())
-        (line,) = [each for each in here.app.log.requests if each["id"] == answer.json["Id"]]
-        assert (line["level"], line["status"]) == ("warning", answer.status)
+            response = await here.ask(way.request)
+        assert_shape(response, way.code, way.outcome, SystemClock().wall())
+        (line,) = [each for each in here.app.log.requests if each["id"] == response.json["Id"]]
+        assert (line["level"], line["status"]) == ("warning", response.status)
         assert (line["error"], line["outcome"]) == (way.code, way.outcome)
-        await assert_nothing_shows(here.app, log_file, answer)
+        await assert_nothing_shows(here.app, log_file, response)
 
 
 # --- crashes ---------------------------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ CRASHES: Final[dict[str, tuple[Callable[[App], object], str, Callable[..., Any]]
     "the body reader": (lambda app: type(app.sidecar._handler._bodies), "read", broken),
     "the token manager's check": (lambda app: app.sidecar._credentials.api, "check", broken_at_once),
     "the token manager": (lambda app: app.sidecar._credentials.api, "take_nowait", broken_at_once),
-    "the pool": (lambda app: app.sidecar._outward.pool, "take_idle", broken_at_once),
+    "the pool": (lambda app: app.sidecar._upstream.pool, "take_idle", broken_at_once),
     "the forwarder": (lambda app: app.sidecar._handler._forwarder, "forward", broken),
 }
 
@@ -325,14 +325,14 @@ async def test_a_crash_is_answered_in_shape_shows_no_secret_and_hurts_no_other_c
         await has_a_token(here)
         with monkeypatch.context() as patch:
             patch.setattr(part(here.app), method, replacement)
-            answer = await here.ask(call_bytes())
-        assert_shape(answer, ErrorCode.UPSTREAM_UNREACHABLE, "unknown", SystemClock().wall())
-        assert answer.header("Connection") == b"close"
+            response = await here.ask(call_bytes())
+        assert_shape(response, ErrorCode.UPSTREAM_UNREACHABLE, "unknown", SystemClock().wall())
+        assert response.header("Connection") == b"close"
         (event,) = [
             line for line in map(json.loads, log_file.read_text().splitlines()) if line["event"] == "request.failed"
         ]
         assert (event["level"], event["error"]) == ("error", "BugError")
-        await assert_nothing_shows(here.app, log_file, answer)
+        await assert_nothing_shows(here.app, log_file, response)
         await has_a_token(here)
 
 
@@ -341,9 +341,9 @@ async def test_a_crash_of_the_token_fetch_shows_no_secret_and_counts_as_no_token
     async with running(way) as here:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(here.app.sidecar._credentials.api._source, "fetch", broken)
-            answer = await here.ask(call_bytes())
-            assert_shape(answer, way.code, way.outcome, SystemClock().wall())
-            await assert_nothing_shows(here.app, log_file, answer)
+            response = await here.ask(call_bytes())
+            assert_shape(response, way.code, way.outcome, SystemClock().wall())
+            await assert_nothing_shows(here.app, log_file, response)
 
 
 async def test_a_crash_of_a_background_task_shows_no_secret(log_file: Path) -> None:
@@ -355,18 +355,18 @@ async def test_a_crash_of_a_background_task_shows_no_secret(log_file: Path) -> N
         ]
         assert event["error"] == "BugError"
         await has_a_token(here)
-        answer = await here.ask(WAYS["a traversal"].request)
-        await assert_nothing_shows(here.app, log_file, answer)
+        response = await here.ask(WAYS["a traversal"].request)
+        await assert_nothing_shows(here.app, log_file, response)
 
 
 async def test_a_crash_of_an_admin_page_shows_no_secret(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(Way(ErrorCode.BAD_REQUEST)) as here:
-        monkeypatch.setattr(type(here.app.sidecar._outward.pool), "open", property(broken_at_once))
-        answer = await here.ask(WAYS["a traversal"].request)
+        monkeypatch.setattr(type(here.app.sidecar._upstream.pool), "open", property(broken_at_once))
+        response = await here.ask(WAYS["a traversal"].request)
         pages = await admin_pages(here.app)
         assert pages["/status"].startswith("HTTP/1.1 500 ")
         assert pages["/events"].startswith("HTTP/1.1 500 ")
-        await assert_nothing_shows(here.app, log_file, answer)
+        await assert_nothing_shows(here.app, log_file, response)
 
 
 def test_the_look_finds_each_secret() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.emulator.settings import Credentials
-from tests.support.answering_mangopay import AnsweringMangopay, answer, answering
+from tests.support.answering_mangopay import AnsweringMangopay, answering, response
 from tests.support.canary import CANARY_API_KEY
 from tests.support.checking import examined
 from tests.support.emulator import running_emulator
@@ -82,34 +82,34 @@ RAY: Final = "8f3c2a1b4d5e6f70-CDG"
 NGINX: Final = "<html><title>400 No required SSL certificate was sent</title></html>"
 ANSWERED: Final = {
     "wrong key": Answered(
-        [("token", "wrong_key")], answer(401, '{"error": "invalid_client"}'), words="environment emulator"
+        [("token", "wrong_key")], response(401, '{"error": "invalid_client"}'), words="environment emulator"
     ),
     "locked out": Answered(
         [("token", "locked_out")],
-        answer(400, '{"error": "unauthorized_client"}', "Retry-After: 90"),
+        response(400, '{"error": "unauthorized_client"}', "Retry-After: 90"),
         words="wait 90 s",
     ),
-    "address not listed": Answered([("token", "address_not_allowed")], answer(403), words="127.0.0.1"),
-    "no certificate, says nginx": Answered([("token", "client_certificate_required")], answer(400, NGINX)),
+    "address not listed": Answered([("token", "address_not_allowed")], response(403), words="127.0.0.1"),
+    "no certificate, says nginx": Answered([("token", "client_certificate_required")], response(400, NGINX)),
     "a page of the edge": Answered(
-        [("token", "edge_page")], answer(403, PAGE, "Content-Type: text/html", f"CF-RAY: {RAY}"), words=RAY
+        [("token", "edge_page")], response(403, PAGE, "Content-Type: text/html", f"CF-RAY: {RAY}"), words=RAY
     ),
-    "a page for a 401": Answered([("token", "edge_page")], answer(401, PAGE)),
-    "a 403 with an error": Answered([("token", "address_not_allowed")], answer(403, '{"error": "access_denied"}')),
-    "no token endpoint": Answered([("token", "token_not_understood")], answer(404)),
-    "no such grant": Answered([("token", "token_request_refused")], answer(400, '{"error": "invalid_grant"}')),
-    "not JSON": Answered([("token", "token_not_understood")], answer(200, "<html>Please log in</html>")),
-    "redirect": Answered([("token", "redirected")], answer(302, "", "Location: https://elsewhere.test/")),
-    "rate limit": Answered([("token", "rate_limited")], answer(429)),
-    "server error": Answered([("token", "server_error")], answer(502)),
+    "a page for a 401": Answered([("token", "edge_page")], response(401, PAGE)),
+    "a 403 with an error": Answered([("token", "address_not_allowed")], response(403, '{"error": "access_denied"}')),
+    "no token endpoint": Answered([("token", "token_not_understood")], response(404)),
+    "no such grant": Answered([("token", "token_request_refused")], response(400, '{"error": "invalid_grant"}')),
+    "not JSON": Answered([("token", "token_not_understood")], response(200, "<html>Please log in</html>")),
+    "redirect": Answered([("token", "redirected")], response(302, "", "Location: https://elsewhere.test/")),
+    "rate limit": Answered([("token", "rate_limited")], response(429)),
+    "server error": Answered([("token", "server_error")], response(502)),
     "closed": Answered([("token", "connection_lost")], b""),
     "no HTTP": Answered([("token", "answer_broken")], b"220 smtp.test ESMTP\r\n"),
-    "GET 401": Answered([("call", "call_unauthorized")], api=answer(401)),
-    "GET 403": Answered([("call", "call_forbidden")], api=answer(403), words="127.0.0.1"),
-    "GET with a page": Answered([("call", "edge_page")], api=answer(403, PAGE, f"CF-RAY: {RAY}"), words=RAY),
-    "GET 404": Answered([("call", "call_not_found")], api=answer(404)),
-    "GET 409": Answered([("call", "call_refused")], api=answer(409)),
-    "GET 500": Answered([("call", "server_error")], api=answer(500)),
+    "GET 401": Answered([("call", "call_unauthorized")], api=response(401)),
+    "GET 403": Answered([("call", "call_forbidden")], api=response(403), words="127.0.0.1"),
+    "GET with a page": Answered([("call", "edge_page")], api=response(403, PAGE, f"CF-RAY: {RAY}"), words=RAY),
+    "GET 404": Answered([("call", "call_not_found")], api=response(404)),
+    "GET 409": Answered([("call", "call_refused")], api=response(409)),
+    "GET 500": Answered([("call", "server_error")], api=response(500)),
 }
 
 
@@ -137,7 +137,7 @@ async def test_what_mangopay_answers_is_explained(case: Answered) -> None:
     ],
 )
 async def test_a_clock_that_is_wrong_is_told(clock: int, mark: str, words: str) -> None:
-    mangopay = AnsweringMangopay(answer(401, '{"error": "invalid_client"}', clock=clock))
+    mangopay = AnsweringMangopay(response(401, '{"error": "invalid_client"}', clock=clock))
     async with answering(mangopay) as base_url:
         checked = await examined(base_url)
     step = checked.step("clock")
@@ -154,7 +154,7 @@ async def test_a_clock_that_is_wrong_is_told(clock: int, mark: str, words: str) 
         (["Client.Details:READ"], "warning", "read_back_forbidden", "status 403, forbidden_ressource, Id e"),
     ],
 )
-async def test_a_key_that_may_not_read_back_is_found_before_an_answer_is_lost(
+async def test_a_key_that_may_not_read_back_is_found_before_a_response_is_lost(
     permissions: list[str] | None, mark: str, code: str | None, words: str
 ) -> None:
     credentials = Credentials(permissions={} if permissions is None else {CANARY_API_KEY: permissions})
@@ -220,13 +220,13 @@ def refusal(status: int, headers: bytes = b"") -> bytes:
     ("proxy", "code"),
     [
         (ForwardProxy(credentials="me:secret-of-the-proxy"), "egress_credentials"),
-        (ForwardProxy(answer=refusal(401)), "egress_credentials"),
-        (ForwardProxy(answer=refusal(407, b"Proxy-Authenticate: NTLM\r\n")), "egress_authentication"),
-        (ForwardProxy(answer=refusal(403)), "egress_forbidden"),
-        (ForwardProxy(answer=refusal(504)), "egress_cannot_reach"),
-        (ForwardProxy(answer=refusal(405)), "egress_no_proxy"),
-        (ForwardProxy(answer=b"SSH-2.0-OpenSSH_9.9\r\n"), "egress_no_proxy"),
-        (ForwardProxy(answer=refusal(418)), "egress_refused"),
+        (ForwardProxy(response=refusal(401)), "egress_credentials"),
+        (ForwardProxy(response=refusal(407, b"Proxy-Authenticate: NTLM\r\n")), "egress_authentication"),
+        (ForwardProxy(response=refusal(403)), "egress_forbidden"),
+        (ForwardProxy(response=refusal(504)), "egress_cannot_reach"),
+        (ForwardProxy(response=refusal(405)), "egress_no_proxy"),
+        (ForwardProxy(response=b"SSH-2.0-OpenSSH_9.9\r\n"), "egress_no_proxy"),
+        (ForwardProxy(response=refusal(418)), "egress_refused"),
         (ForwardProxy(hold=True), "egress_refused"),
     ],
 )
@@ -254,7 +254,7 @@ async def test_an_egress_proxy_with_an_unknown_name() -> None:
 
 
 async def test_a_403_behind_an_egress_proxy_names_the_proxy_as_the_address() -> None:
-    async with answering(AnsweringMangopay(answer(403))) as base_url, forward_proxy() as proxy:
+    async with answering(AnsweringMangopay(response(403))) as base_url, forward_proxy() as proxy:
         checked = await examined(base_url, upstream_egress_proxy=proxy.url)
     assert checked.failures == [("token", "address_not_allowed")]
     assert f"calls leave by the egress proxy {ADDRESS}:{proxy.port}" in checked.detail("token")

@@ -16,13 +16,13 @@ from tests.support import canary
 from tests.support.app import running_app, running_pair
 from tests.support.raw_client import RawClient
 from tests.support.upstreams import Peer, Script, serve
-from tests.wire.faults.support import KEYED, NATURAL, USER, meet, timed_pair, until, warm
+from tests.wire.faults.support import KEYED, NATURAL, USER, call_and_observe, timed_pair, until, warm
 
 if TYPE_CHECKING:
     from structlog.typing import EventDict
 
     from tests.support.app import App, Pair
-    from tests.wire.faults.support import Fate, TimedPair
+    from tests.wire.faults.support import Outcome, TimedPair
 
 RAY: Final = re.compile(r"[0-9a-f]{16}-CDG")
 WALLET: Final = "/v2.01/acme/wallets/1"
@@ -38,7 +38,7 @@ async def document(app: App) -> dict[str, Any]:
     """Return what ``/status`` says."""
     with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
         await client.send(b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        found: dict[str, Any] = (await client.answer()).json
+        found: dict[str, Any] = (await client.response()).json
     return found
 
 
@@ -67,7 +67,7 @@ async def test_a_page_at_the_token_endpoint_latches_nothing_and_is_told_as_the_e
     async with timed_pair(token_prefetch="false") as pair:
         pair.emulator.faults.add(f"edge={status} token")
         with capture_logs() as logs:
-            call = asyncio.ensure_future(meet(pair, "POST"))
+            call = asyncio.ensure_future(call_and_observe(pair, "POST"))
             await pair.advance_until(call.done)
         fate = await call
         fate.check()
@@ -88,7 +88,7 @@ async def test_twelve_seconds_of_pages_cost_six_token_requests_at_most_however_m
         pair.emulator.faults.add("edge=403 token")
         began = pair.clock.now()
         while pair.clock.now() < began + 12:
-            calls = asyncio.gather(*(meet(pair, "GET") for _ in range(3)))
+            calls = asyncio.gather(*(call_and_observe(pair, "GET") for _ in range(3)))
             await pair.advance_until(calls.done)
             assert {fate.error for fate in await calls} == {"token_unavailable"}
         assert 2 <= pair.token_requests <= 6
@@ -97,7 +97,7 @@ async def test_twelve_seconds_of_pages_cost_six_token_requests_at_most_however_m
 async def test_calls_go_on_once_the_page_is_gone() -> None:
     async with timed_pair(token_prefetch="false") as pair:
         pair.emulator.faults.add("edge=403 token times=1")
-        call = asyncio.ensure_future(meet(pair, "POST"))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST"))
         await pair.advance_until(call.done)
         assert (await call).status == 200
         assert pair.token_requests == 2
@@ -106,7 +106,7 @@ async def test_calls_go_on_once_the_page_is_gone() -> None:
 async def test_a_403_of_mangopays_own_latches() -> None:
     async with timed_pair(token_prefetch="false") as pair:
         pair.emulator.faults.add("forbidden token")
-        fate = await meet(pair, "POST")
+        fate = await call_and_observe(pair, "POST")
         assert (fate.status, fate.error) == (502, "credentials_refused")
         assert "address_refused" in await kinds(pair.app)
 
@@ -118,12 +118,12 @@ async def test_a_403_of_mangopays_own_latches() -> None:
 async def test_a_page_in_place_of_an_api_response_passes_as_it_is_and_its_ray_is_logged(status: int) -> None:
     async with running_pair() as pair:
         pair.emulator.faults.add(f"edge={status} api")
-        answer = await pair.call("GET", "/v2.01/acme/users")
-        assert answer.status == status
-        assert answer.header("Content-Type") == b"text/html; charset=UTF-8"
-        assert answer.body.startswith(b"<!DOCTYPE html>")
+        response = await pair.call("GET", "/v2.01/acme/users")
+        assert response.status == status
+        assert response.header("Content-Type") == b"text/html; charset=UTF-8"
+        assert response.body.startswith(b"<!DOCTYPE html>")
         (line,) = pair.app.log.requests
-        assert line["cf_ray"] == (answer.header("CF-Ray") or b"").decode()
+        assert line["cf_ray"] == (response.header("CF-Ray") or b"").decode()
         assert "mangopay_id" not in line
         assert pair.token_requests == 1
         assert ("edge_pages" in await kinds(pair.app)) == (status != 403)
@@ -131,13 +131,13 @@ async def test_a_page_in_place_of_an_api_response_passes_as_it_is_and_its_ray_is
 
 async def test_mangopays_own_id_and_type_are_in_the_log_and_on_the_page() -> None:
     async with running_pair() as pair:
-        answer = await pair.call("POST", NATURAL, b'{"FirstName": "only"}')
-        assert answer.status == 400
+        response = await pair.call("POST", NATURAL, b'{"FirstName": "only"}')
+        assert response.status == 400
         (line,) = pair.app.log.requests
-        assert (line["mangopay_id"], line["mangopay_type"]) == (answer.json["Id"], answer.json["Type"])
+        assert (line["mangopay_id"], line["mangopay_type"]) == (response.json["Id"], response.json["Type"])
         assert "cf_ray" not in line
         (call,) = (await document(pair.app))["recent_calls"]
-        assert (call["mangopay_id"], call["mangopay_type"]) == (answer.json["Id"], "param_error")
+        assert (call["mangopay_id"], call["mangopay_type"]) == (response.json["Id"], "param_error")
         assert (await pair.call("POST", NATURAL, USER)).status == 200
         assert "mangopay_id" not in pair.app.log.requests[-1]
 
@@ -152,7 +152,7 @@ async def test_what_is_logged_of_foreign_text_is_short_and_looks_like_an_id(comp
     async with serve(scripted(head + body)) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
         with await app.connect() as client:
             await client.send(b"GET /v2.01/acme/users HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert (await client.answer()).body == body
+            assert (await client.response()).body == body
         (line,) = app.log.requests
         assert not {"mangopay_id", "mangopay_type", "cf_ray"} & set(line)
 
@@ -205,15 +205,15 @@ async def test_an_sca_challenge_passes_as_it_is_and_refreshes_nothing(method: st
     async with running_pair(emulator_settings={"sca_body": body}) as pair:
         wallet = await user_with_wallet(pair)
         for _ in range(5):
-            answer = await pair.call(method, wallet)
-            assert answer.status == 401
-            challenge = answer.header("WWW-Authenticate") or b""
+            response = await pair.call(method, wallet)
+            assert response.status == 401
+            challenge = response.header("WWW-Authenticate") or b""
             assert challenge.startswith(b"PendingUserAction RedirectUrl=")
-            assert answer.header("X-Sidecar-Error") is None
+            assert response.header("X-Sidecar-Error") is None
             if method == "GET":
-                assert bool(answer.body) is body
+                assert bool(response.body) is body
             if not body:
-                assert answer.header("Content-Length") == b"0"
+                assert response.header("Content-Length") == b"0"
         assert pair.token_requests == 1
         assert all(line["attempts"] == 1 for line in pair.app.log.requests)
         assert (await pair.call("GET", "/v2.01/acme/users")).status == 200
@@ -239,10 +239,10 @@ async def test_an_sca_challenge_without_a_body_however_it_is_framed(method: str,
         with await app.connect() as client:
             for _ in range(2):
                 await client.send(f"{method} {WALLET} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-                answer = await client.answer(head_only=method == "HEAD")
-                assert answer.status == 401
-                assert answer.header("WWW-Authenticate") == SCA.split(b"WWW-Authenticate: ")[1].rstrip()
-                assert answer.body == (b"" if method == "HEAD" else body)
+                received = await client.response(head_only=method == "HEAD")
+                assert received.status == 401
+                assert received.header("WWW-Authenticate") == SCA.split(b"WWW-Authenticate: ")[1].rstrip()
+                assert received.body == (b"" if method == "HEAD" else body)
         targets = [request.target for request in upstream.requests]
         assert targets.count(WALLET) == 2
         assert sum(target.endswith("/oauth/token") for target in targets) == 1
@@ -251,15 +251,17 @@ async def test_an_sca_challenge_without_a_body_however_it_is_framed(method: str,
 async def test_a_401_without_a_length_that_is_no_sca_challenge_is_broken() -> None:
     response = b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n"
     async with serve(scripted(response)) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
-        answer = await app.call("GET", WALLET)
-        assert (answer.status, answer.header("X-Sidecar-Error")) == (502, b"upstream_unreachable")
+        received = await app.call("GET", WALLET)
+        assert (received.status, received.header("X-Sidecar-Error")) == (502, b"upstream_unreachable")
 
 
 # --- reading back ----------------------------------------------------------------------------------------------------
 
 
-async def keyed(pair: TimedPair, number: int) -> Fate:
-    call = asyncio.ensure_future(meet(pair, "POST", headers=(("Idempotency-Key", f"a-key-of-this-test-{number:02}"),)))
+async def keyed(pair: TimedPair, number: int) -> Outcome:
+    call = asyncio.ensure_future(
+        call_and_observe(pair, "POST", headers=(("Idempotency-Key", f"a-key-of-this-test-{number:02}"),))
+    )
     await pair.advance_until(call.done, step=0.1)
     return await call
 
@@ -330,7 +332,7 @@ async def test_an_embedded_key_is_not_meant_to_read_back() -> None:
             await warm(pair)
             pair.emulator.faults.add("reset=after POST api")
             target = "/v2.01/oauth/token/embedded/recipient"
-            call = asyncio.ensure_future(meet(pair, "POST", target=target, headers=KEYED, body=b"{}"))
+            call = asyncio.ensure_future(call_and_observe(pair, "POST", target=target, headers=KEYED, body=b"{}"))
             await pair.advance_until(call.done, step=0.1)
             assert (await call).status == 502
             assert not warnings(logs)
@@ -362,6 +364,6 @@ async def test_rate_windows_are_told_by_their_limit_or_reset(
         assert [window["window"] for window in (await document(pair.app))["rate_limits"]] == names
         with await RawClient.connect(("127.0.0.1", pair.app.admin_port)) as client:
             await client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            text = (await client.answer()).body.decode()
+            text = (await client.response()).body.decode()
         labels = re.findall(r'^mangopay_sidecar_rate_limit_remaining\{window="(.*?)"\}', text, re.MULTILINE)
         assert labels == [name for name in names if name is not None]

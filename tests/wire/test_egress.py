@@ -11,11 +11,11 @@ import trustme
 
 from sidecar.config import EgressProxy
 from sidecar.core.errors import ErrorCode
-from sidecar.core.resend import Failure, FailureKind, Sent
+from sidecar.core.resend import AttemptFailure, FailureKind, Sent
 from sidecar.core.secret import Secret
 from sidecar.upstream.egress import Egress
-from sidecar.upstream.errors import UpstreamFailure
-from sidecar.upstream.tls import client_context
+from sidecar.upstream.errors import UpstreamError
+from sidecar.upstream.trust import client_context
 from tests.support import canary
 from tests.support.app import App, error_code, running_app
 from tests.support.certificates import ADDRESS, ClientFiles, ServerContext, tls_emulator
@@ -50,15 +50,15 @@ async def through(
         yield client
 
 
-async def failure_of(client: Client) -> UpstreamFailure:
-    with pytest.raises(UpstreamFailure) as caught:
+async def failure_of(client: Client) -> UpstreamError:
+    with pytest.raises(UpstreamError) as caught:
         await client.ask("POST", body=b"{}")
     canary.record("a failure's detail", caught.value.detail)
     assert client.pool.open == 0
     return caught.value
 
 
-BEFORE_A_BYTE = Failure(FailureKind.EGRESS, Sent.NOTHING, reused=False, response_started=False)
+BEFORE_A_BYTE = AttemptFailure(FailureKind.EGRESS, Sent.NOTHING, reused=False, response_started=False)
 
 
 # --- the way ---------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ async def test_calls_go_through_one_tunnel_for_each_connection() -> None:
 async def test_upstreams_name_is_left_to_the_proxy_to_resolve() -> None:
     """The machine may have no DNS for names of the outside."""
     async with (
-        forward_proxy(ForwardProxy(answer=b"HTTP/1.1 502 No\r\n\r\n")) as proxy,
+        forward_proxy(ForwardProxy(response=b"HTTP/1.1 502 No\r\n\r\n")) as proxy,
         serve(answering(OK)) as upstream,
     ):
         upstream.address = "api.mangopay.test"
@@ -116,7 +116,7 @@ async def test_credentials_go_to_the_proxy_and_no_further() -> None:
     assert b"roxy" not in upstream.requests[0].head
 
 
-async def test_an_answer_in_small_pieces_is_an_answer() -> None:
+async def test_a_response_in_small_pieces_is_a_response() -> None:
     async with forward_proxy(ForwardProxy(piece=1)) as proxy, serve(answering(OK)) as upstream:
         async with through(proxy, upstream) as client:
             assert await client.call() == OK[-12:]
@@ -126,7 +126,7 @@ async def test_an_answer_in_small_pieces_is_an_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("response", "words"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "answered 407: it wants other credentials"),
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nforbidden", "answered 403: it does not allow this dest"),
@@ -139,8 +139,8 @@ async def test_an_answer_in_small_pieces_is_an_answer() -> None:
     ],
     ids=["407", "403", "502", "unknown status", "end", "not HTTP", "endless head", "bytes behind the head"],
 )
-async def test_a_proxy_that_opens_no_tunnel_is_named_with_its_answer(answer: bytes, words: str) -> None:
-    async with forward_proxy(ForwardProxy(answer=answer)) as proxy, serve(answering(OK)) as upstream:
+async def test_a_proxy_that_opens_no_tunnel_is_named_with_its_response(response: bytes, words: str) -> None:
+    async with forward_proxy(ForwardProxy(response=response)) as proxy, serve(answering(OK)) as upstream:
         async with through(proxy, upstream) as client:
             failed = await failure_of(client)
         assert failed.failure == BEFORE_A_BYTE
@@ -148,7 +148,7 @@ async def test_a_proxy_that_opens_no_tunnel_is_named_with_its_answer(answer: byt
         assert upstream.peers == []
 
 
-async def test_bytes_behind_the_proxys_answer_never_reach_tls(authority: trustme.CA) -> None:
+async def test_bytes_behind_the_proxys_response_never_reach_tls(authority: trustme.CA) -> None:
     """They would be taken for upstream's, although nobody has proved who he is."""
     server = ServerContext.make(authority.issue_cert("localhost"))
     context = client_context()
@@ -226,27 +226,30 @@ async def test_a_plain_http_upstream_is_reached_by_connect_too() -> None:
         assert emulator.state.stats.connections == 2
 
 
-async def test_a_refusing_proxy_shows_in_the_callers_answer_and_in_the_log_and_not_as_mangopay() -> None:
+async def test_a_refusing_proxy_shows_in_the_callers_response_and_in_the_log_and_not_as_mangopay() -> None:
     async with forward_proxy() as proxy, running_emulator() as emulator:
         async with running_app(emulator.url, **egress(proxy)) as app:
             await until_ready(app)
-            proxy.answer = b"HTTP/1.1 403 Forbidden\r\n\r\n"
+            proxy.response = b"HTTP/1.1 403 Forbidden\r\n\r\n"
             emulator.close_connections()
-            answer = await app.call("POST", "/v2.01/acme/users/natural", b"{}")
-            assert (answer.status, error_code(answer)) == (502, ErrorCode.UPSTREAM_UNREACHABLE)
-            assert answer.header("X-Sidecar-Outcome") == b"not-sent"
-            assert "egress proxy" in answer.json["Message"]
+            response = await app.call("POST", "/v2.01/acme/users/natural", b"{}")
+            assert (response.status, error_code(response)) == (502, ErrorCode.UPSTREAM_UNREACHABLE)
+            assert response.header("X-Sidecar-Outcome") == b"not-sent"
+            assert "egress proxy" in response.json["Message"]
             line = app.log.requests[-1]
             assert str(line["detail"]).startswith(f"egress proxy 127.0.0.1:{proxy.port}: answered 403")
 
 
 async def test_a_token_call_that_the_proxy_refuses_is_transient_and_says_so() -> None:
     """Nothing is known about the credentials: they must not be latched."""
-    async with forward_proxy(ForwardProxy(answer=b"HTTP/1.1 407 No\r\n\r\n")) as proxy, running_emulator() as emulator:
+    async with (
+        forward_proxy(ForwardProxy(response=b"HTTP/1.1 407 No\r\n\r\n")) as proxy,
+        running_emulator() as emulator,
+    ):
         async with running_app(emulator.url, token_prefetch="false", **egress(proxy)) as app:
-            answer = await app.call("GET", "/v2.01/acme/users")
-            assert error_code(answer) in {ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.TOKEN_UNAVAILABLE}
-            manager = app.sidecar._outward.managers[0]
+            response = await app.call("GET", "/v2.01/acme/users")
+            assert error_code(response) in {ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.TOKEN_UNAVAILABLE}
+            manager = app.sidecar._upstream.managers[0]
             while manager.status().last_error is None:
                 await asyncio.sleep(0.001)
             status = manager.status()

@@ -117,10 +117,12 @@ async def test_stopping_ends_what_hangs(stage: str) -> None:
             assert data.startswith(b"HTTP/1.1 200 OK") is (stage == "during")
 
 
-async def test_an_answer_that_was_finished_may_still_lose_its_connection(emulator: Emulator, client: RawClient) -> None:
+async def test_a_response_that_was_finished_may_still_lose_its_connection(
+    emulator: Emulator, client: RawClient
+) -> None:
     emulator.faults.add("close-after times=1")
-    answer = await call(client, emulator, "GET", "/v2.01/acme/users")
-    assert (answer.status, header(answer, "Connection")) == (200, [])
+    response = await call(client, emulator, "GET", "/v2.01/acme/users")
+    assert (response.status, header(response, "Connection")) == (200, [])
     assert await client.rest() == b""
 
 
@@ -141,25 +143,25 @@ async def test_connections_without_a_request_time_out() -> None:
 # --- faults: answers, delays, bytes ---
 
 
-async def test_an_answer_of_its_own_leaves_the_state_alone(emulator: Emulator, client: RawClient) -> None:
+async def test_a_response_of_its_own_leaves_the_state_alone(emulator: Emulator, client: RawClient) -> None:
     emulator.faults.add("status=503 POST times=1")
     statuses = [(await call(client, emulator, "POST", USERS, NATURAL_USER)).status for _ in range(2)]
     assert statuses == [503, 200]
     assert (emulator.ledger.deliveries, emulator.ledger.executions) == (2, 1)
 
 
-async def test_an_answer_of_its_own_may_come_after_the_execution(emulator: Emulator, client: RawClient) -> None:
+async def test_a_response_of_its_own_may_come_after_the_execution(emulator: Emulator, client: RawClient) -> None:
     emulator.faults.add("unauthorized stage=after times=1")
     assert (await call(client, emulator, "POST", USERS, NATURAL_USER)).status == 401
     entry = emulator.ledger.entries()[0]
     assert (entry.executions, entry.unauthorized) == (1, 1)
 
 
-async def test_an_early_answer_comes_before_the_body_and_closes(emulator: Emulator, client: RawClient) -> None:
+async def test_an_early_response_comes_before_the_body_and_closes(emulator: Emulator, client: RawClient) -> None:
     emulator.faults.add("status=503 stage=head")
     await client.send(request("POST", ECHO, [("Content-Length", "1000")]))
-    answer = await client.answer()
-    assert (answer.status, header(answer, "Connection")) == (503, ["close"])
+    response = await client.response()
+    assert (response.status, header(response, "Connection")) == (503, ["close"])
     assert not emulator.received[0].complete
 
 
@@ -199,7 +201,7 @@ async def test_a_delay_passes_on_the_clock(condition: str, executed: int) -> Non
             await clock.settle()
             assert emulator.ledger.executions == executed
             await clock.advance(2)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 async def test_a_client_that_leaves_during_a_delay_is_served_all_the_same() -> None:
@@ -217,14 +219,14 @@ async def test_a_client_that_leaves_during_a_delay_is_served_all_the_same() -> N
 @pytest.mark.parametrize("fault", ["chunked", "no-length", "http10", "trickle=0", "long-header=9000", "header=X-A:1"])
 async def test_answers_in_odd_but_legal_form_are_complete(emulator: Emulator, client: RawClient, fault: str) -> None:
     emulator.faults.add(fault)
-    answer = await call(client, emulator, "POST", USERS, NATURAL_USER)
-    assert (answer.status, read(answer)["FirstName"]) == (200, "Victor")
+    response = await call(client, emulator, "POST", USERS, NATURAL_USER)
+    assert (response.status, read(response)["FirstName"]) == (200, "Victor")
 
 
 async def test_interim_answers_come_before_the_final_one(emulator: Emulator, client: RawClient) -> None:
     emulator.faults.add("interim=3")
     await client.send(authorized(emulator, "GET", "/v2.01/acme/users"))
-    assert [(await client.answer()).status for _ in range(4)] == [103, 103, 103, 200]
+    assert [(await client.response()).status for _ in range(4)] == [103, 103, 103, 200]
 
 
 async def test_trailers_come_after_the_last_chunk(emulator: Emulator, client: RawClient) -> None:
@@ -241,7 +243,7 @@ async def test_answers_that_are_cut_end_too_soon(emulator: Emulator, client: Raw
         await call(client, emulator, "GET", "/v2.01/acme/users")
 
 
-async def test_a_generated_answer_can_be_cut_too(emulator: Emulator, client: RawClient) -> None:
+async def test_a_generated_response_can_be_cut_too(emulator: Emulator, client: RawClient) -> None:
     emulator.faults.add("truncate=1000")
     await client.send(authorized(emulator, "GET", "/__emulator__/bytes?size=100000"))
     data = await client.rest()
@@ -262,17 +264,17 @@ async def test_faults_are_counted(emulator: Emulator, client: RawClient) -> None
 async def test_a_page_of_the_edge_at_the_token_endpoint(emulator: Emulator, client: RawClient, status: int) -> None:
     emulator.faults.add(f"edge={status} token times=1")
     headers = [("Authorization", basic())]
-    answer = await exchange(client, "POST", TOKEN, headers, FORM)
-    assert (answer.status, header(answer, "Content-Type")) == (status, ["text/html; charset=UTF-8"])
-    assert len(header(answer, "CF-Ray")) == 1
-    assert header(answer, "X-RateLimit") == []
+    response = await exchange(client, "POST", TOKEN, headers, FORM)
+    assert (response.status, header(response, "Content-Type")) == (status, ["text/html; charset=UTF-8"])
+    assert len(header(response, "CF-Ray")) == 1
+    assert header(response, "X-RateLimit") == []
     assert emulator.stats.token_calls[-1].status == status
     assert (await exchange(client, "POST", TOKEN, headers, FORM)).status == 200
 
 
 async def test_an_sca_401_without_a_body_keeps_the_connection(emulator: Emulator, client: RawClient) -> None:
     emulator.faults.add("sca=no-body api times=1")
-    answer = await call(client, emulator, "GET", USERS)
-    assert (answer.status, answer.body, header(answer, "Content-Type")) == (401, b"", [])
-    assert (header(answer, "Content-Length"), len(header(answer, "WWW-Authenticate"))) == (["0"], 1)
+    response = await call(client, emulator, "GET", USERS)
+    assert (response.status, response.body, header(response, "Content-Type")) == (401, b"", [])
+    assert (header(response, "Content-Length"), len(header(response, "WWW-Authenticate"))) == (["0"], 1)
     assert (await call(client, emulator, "GET", "/v2.01/acme/users")).status == 200

@@ -55,14 +55,14 @@ async def client(emulator: Emulator) -> AsyncIterator[RawClient]:
 @pytest.mark.any_loop
 async def test_a_token_call_and_an_api_call_on_one_connection(emulator: Emulator, client: RawClient) -> None:
     token = read(await exchange(client, "POST", TOKEN, [("Authorization", basic())], FORM))["access_token"]
-    answer = await exchange(client, "POST", USERS, [("Authorization", f"Bearer {token}")], user())
-    assert (answer.status, read(answer)["Id"]) == (200, "user_m_00001001")
+    response = await exchange(client, "POST", USERS, [("Authorization", f"Bearer {token}")], user())
+    assert (response.status, read(response)["Id"]) == (200, "user_m_00001001")
     assert (emulator.stats.connections, emulator.stats.requests) == (1, 2)
 
 
 async def test_repeated_headers_reach_the_client_as_lines_of_their_own(emulator: Emulator, client: RawClient) -> None:
-    answer = await call(client, emulator, "GET", "/v2.01/acme/users")
-    assert len(header(answer, "X-RateLimit")) == len(header(answer, "X-RateLimit-Reset")) == 4
+    response = await call(client, emulator, "GET", "/v2.01/acme/users")
+    assert len(header(response, "X-RateLimit")) == len(header(response, "X-RateLimit-Reset")) == 4
 
 
 async def test_a_request_is_kept_as_it_came(emulator: Emulator, client: RawClient) -> None:
@@ -70,7 +70,7 @@ async def test_a_request_is_kept_as_it_came(emulator: Emulator, client: RawClien
         b"POST /%7Ex/?a=;+%zz HTTP/1.1\r\nHost: h\r\nX-Odd: \xe9\r\nx-odd: 2\r\nX_Under: 3\r\nContent-Length: 4\r\n\r\n"
     )
     await client.send(head + b"\x00\xff{}")
-    await client.answer()
+    await client.response()
     kept = emulator.received[0]
     assert (kept.method, kept.target, kept.body, kept.complete) == ("POST", "/%7Ex/?a=;+%zz", b"\x00\xff{}", True)
     assert kept.headers[1:4] == ((b"X-Odd", b"\xe9"), (b"x-odd", b"2"), (b"X_Under", b"3"))
@@ -78,7 +78,7 @@ async def test_a_request_is_kept_as_it_came(emulator: Emulator, client: RawClien
 
 async def test_a_chunked_body_is_put_together(emulator: Emulator, client: RawClient) -> None:
     await client.send(request("POST", ECHO, [("Transfer-Encoding", "chunked")]) + b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n")
-    await client.answer()
+    await client.response()
     assert emulator.received[0].body == b"abcde"
 
 
@@ -96,27 +96,27 @@ async def test_a_client_that_waits_for_it_is_told_to_continue(emulator: Emulator
         ("Content-Length", str(len(body))),
     ]
     await client.send(request("POST", USERS, headers))
-    assert (await client.answer()).raw == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert (await client.response()).raw == b"HTTP/1.1 100 Continue\r\n\r\n"
     await client.send(body)
-    assert (await client.answer()).status == 200
+    assert (await client.response()).status == 200
 
 
 async def test_head_gets_the_length_and_no_body(emulator: Emulator, client: RawClient) -> None:
-    answer = await call(client, emulator, "HEAD", "/v2.01/acme/users")
-    assert (answer.status, header(answer, "Content-Length"), answer.body) == (200, ["2"], b"")
+    response = await call(client, emulator, "HEAD", "/v2.01/acme/users")
+    assert (response.status, header(response, "Content-Length"), response.body) == (200, ["2"], b"")
     assert (await call(client, emulator, "GET", "/v2.01/acme/users")).body == b"[]"
 
 
 async def test_a_client_that_asks_for_it_gets_the_connection_closed(emulator: Emulator, client: RawClient) -> None:
-    answer = await call(client, emulator, "GET", "/v2.01/acme/users", headers=(("Connection", "close"),))
-    assert header(answer, "Connection") == ["close"]
+    response = await call(client, emulator, "GET", "/v2.01/acme/users", headers=(("Connection", "close"),))
+    assert header(response, "Connection") == ["close"]
     assert await client.rest() == b""
 
 
 async def test_a_body_announced_too_large_is_not_read(emulator: Emulator, client: RawClient) -> None:
     await client.send(request("POST", ECHO, [("Content-Length", str(65 * 1024 * 1024))]))
-    answer = await client.answer()
-    assert (answer.status, header(answer, "Connection")) == (413, ["close"])
+    response = await client.response()
+    assert (response.status, header(response, "Connection")) == (413, ["close"])
 
 
 async def test_a_request_cut_off_in_its_body_is_not_delivered(emulator: Emulator) -> None:
@@ -131,15 +131,15 @@ async def test_a_request_cut_off_in_its_body_is_not_delivered(emulator: Emulator
 
 async def test_what_is_no_http_gets_a_400(client: RawClient) -> None:
     await client.send(b"nonsense\r\n\r\n")
-    assert (await client.answer()).status == 400
+    assert (await client.response()).status == 400
 
 
 @pytest.mark.parametrize("chunked", ["", "&chunked=1"])
 @pytest.mark.parametrize("size", [0, 1000, 200_000, 65_536])
 async def test_generated_bytes_are_the_pattern(emulator: Emulator, client: RawClient, size: int, chunked: str) -> None:
     for _ in range(2):
-        answer = await call(client, emulator, "GET", f"/__emulator__/bytes?size={size}{chunked}")
-        assert answer.body == pattern(size)
+        response = await call(client, emulator, "GET", f"/__emulator__/bytes?size={size}{chunked}")
+        assert response.body == pattern(size)
 
 
 # --- control ---
@@ -151,7 +151,7 @@ async def test_a_token_revoked_over_the_wire_is_refused_and_the_ledger_knows_why
     data = authorized(emulator, "POST", USERS, user())
     assert read(await exchange(client, "POST", "/__emulator__/revoke")) == {"revoked": 1}
     await client.send(data)
-    assert (await client.answer()).status == 401
+    assert (await client.response()).status == 401
     entry = emulator.ledger.entries()[0]
     assert (entry.deliveries, entry.executions, entry.unauthorized) == (1, 0, 1)
 

@@ -24,7 +24,7 @@ HEALTHY = {
 async def admin(app: App, target: str) -> bytes:
     with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
         await client.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        return (await client.answer()).body
+        return (await client.response()).body
 
 
 async def foreign_finding(app: App) -> dict[str, object] | None:
@@ -35,9 +35,9 @@ async def foreign_finding(app: App) -> dict[str, object] | None:
 async def in_time(pair: TimedPair, target: str) -> tuple[int, str | None]:
     call = asyncio.ensure_future(pair.app.call("GET", target))
     await pair.advance_until(call.done)
-    answer = await call
-    code = error_code(answer)
-    return answer.status, None if code is None else code.value
+    response = await call
+    code = error_code(response)
+    return response.status, None if code is None else code.value
 
 
 @pytest.mark.parametrize("paths", HEALTHY.values(), ids=HEALTHY)
@@ -66,13 +66,13 @@ async def test_twice_a_second_for_a_minute_harms_nobody(
 
 async def test_the_refusal_reaches_nobody_and_is_told_everywhere() -> None:
     async with running_pair() as pair:
-        answers = [await pair.call("POST", FOREIGN, b"{}") for _ in range(20)]
-        assert {error_code(answer) for answer in answers} == {ErrorCode.CLIENT_ID_MISMATCH}
-        answer = answers[-1]
-        assert (answer.status, error_code(answer)) == (403, ErrorCode.CLIENT_ID_MISMATCH)
-        assert answer.header("X-Sidecar-Outcome") == b"not-sent"
-        assert "acme" in answer.json["Message"]
-        assert "another-client" not in answer.body.decode()
+        responses = [await pair.call("POST", FOREIGN, b"{}") for _ in range(20)]
+        assert {error_code(response) for response in responses} == {ErrorCode.CLIENT_ID_MISMATCH}
+        response = responses[-1]
+        assert (response.status, error_code(response)) == (403, ErrorCode.CLIENT_ID_MISMATCH)
+        assert response.header("X-Sidecar-Outcome") == b"not-sent"
+        assert "acme" in response.json["Message"]
+        assert "another-client" not in response.body.decode()
         assert [each.target for each in pair.emulator.received if "another" in each.target] == []
         line = pair.app.log.requests[-1]
         assert (line["error"], line["client_id_ours"], line["path"]) == (
@@ -91,9 +91,9 @@ async def test_one_that_is_forwarded_comes_back_as_mangopay_sent_it_and_counts_n
     async with running_pair(mangopay_foreign_client_ids="forward") as pair:
         pair.emulator.faults.add(f"unauthorized {FOREIGN}")
         for method, body in (("GET", None), ("POST", b"{}")):
-            answer = await pair.call(method, FOREIGN, body, headers=(("Idempotency-Key", "0123456789abcdef"),))
-            assert (answer.status, error_code(answer)) == (401, None)
-            assert answer.header("X-Sidecar-Recovered") is None
+            response = await pair.call(method, FOREIGN, body, headers=(("Idempotency-Key", "0123456789abcdef"),))
+            assert (response.status, error_code(response)) == (401, None)
+            assert response.header("X-Sidecar-Recovered") is None
         assert [each.target for each in pair.emulator.received if "another" in each.target] == [FOREIGN] * 2
         assert pair.token_requests == 1
         assert [line["client_id_ours"] for line in pair.app.log.requests] == [False, False]
@@ -120,9 +120,9 @@ async def test_the_alias_for_any_makes_it_ours() -> None:
 
 async def test_a_caller_without_the_caller_key_does_not_learn_our_client_id() -> None:
     async with running_app("http://127.0.0.1:1", listen_caller_key=CANARY_CALLER_KEY) as app:
-        answer = await app.call("GET", FOREIGN)
-        assert error_code(answer) is ErrorCode.CALLER_NOT_ALLOWED
-        assert b"acme" not in answer.raw
+        response = await app.call("GET", FOREIGN)
+        assert error_code(response) is ErrorCode.CALLER_NOT_ALLOWED
+        assert b"acme" not in response.raw
         assert await foreign_finding(app) is None
 
 
@@ -132,16 +132,16 @@ async def test_a_caller_without_the_caller_key_does_not_learn_our_client_id() ->
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_root_says_what_this_port_is_and_asks_nobody(method: str) -> None:
     async with running_pair(token_prefetch="false", policy_deny="* /**") as pair:
-        answer = await pair.call(method, "/")
-        assert (answer.status, answer.header("Content-Type")) == (200, b"application/json")
+        response = await pair.call(method, "/")
+        assert (response.status, response.header("Content-Type")) == (200, b"application/json")
         if method == "GET":
-            told = answer.json
+            told = response.json
             assert (told["name"], told["environment"]) == ("mangopay-sidecar", "emulator")
             assert told["page"] == f"http://127.0.0.1:{pair.app.admin_port}/"
             assert "/v2.01/_/users" in told["call"]
-            assert "acme" not in answer.body.decode()
+            assert "acme" not in response.body.decode()
         else:
-            assert answer.body == b""
+            assert response.body == b""
         assert not pair.emulator.received
         (line,) = pair.app.log.requests
         assert (line["path"], line["status"], line["attempts"]) == ("/", 200, 0)
@@ -149,26 +149,26 @@ async def test_the_root_says_what_this_port_is_and_asks_nobody(method: str) -> N
 
 async def test_the_root_is_guarded_as_every_path_is() -> None:
     async with running_app("http://127.0.0.1:1", token_prefetch="false") as app:
-        answer = await app.call("GET", "/", headers=(("Origin", "http://localhost"),))
-        assert error_code(answer) is ErrorCode.BROWSER_NOT_ALLOWED
+        response = await app.call("GET", "/", headers=(("Origin", "http://localhost"),))
+        assert error_code(response) is ErrorCode.BROWSER_NOT_ALLOWED
         with await app.connect() as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
-            assert error_code(await client.answer()) is ErrorCode.HOST_NOT_ALLOWED
+            assert error_code(await client.response()) is ErrorCode.HOST_NOT_ALLOWED
 
 
 async def test_with_a_caller_key_the_root_tells_no_more_than_that() -> None:
     settings = {"listen_caller_key": CANARY_CALLER_KEY, "token_prefetch": "false"}
     async with running_app("http://127.0.0.1:1", **settings) as app:
-        answer = await app.call("GET", "/")
-        assert answer.status == 200
-        assert set(answer.json) == {"name", "what", "call"}
-        assert "listen.caller_key" in answer.json["what"]
+        response = await app.call("GET", "/")
+        assert response.status == 200
+        assert set(response.json) == {"name", "what", "call"}
+        assert "listen.caller_key" in response.json["what"]
 
 
 async def test_a_connection_goes_on_behind_the_root_and_its_body() -> None:
     async with running_pair() as pair:
         with await pair.app.connect() as client:
             await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc")
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
             await client.send(b"GET /v2.01/_/users HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200

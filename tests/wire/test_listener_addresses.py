@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.downstream.request import CallerRequest
-    from sidecar.downstream.response import Answer
+    from sidecar.downstream.response import CallerResponse
 
 pytestmark = pytest.mark.any_loop
 
@@ -231,7 +231,7 @@ async def test_the_socket_has_its_mode(tmp_path: Path, mode: int) -> None:
         assert port.listeners.bound[0].url == f"unix:{path}"
         with await RawClient.connect(path) as client:
             await client.send(GET)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
     assert not path.exists()
 
 
@@ -311,14 +311,14 @@ async def test_the_handler_can_tell_the_unix_socket(tmp_path: Path) -> None:
     async with serve(unix_socket=tmp_path / "s") as port:
         echo = port.server.handler
 
-        async def handler(request: CallerRequest) -> Answer:
+        async def handler(request: CallerRequest) -> CallerResponse:
             told.append(request.connection.writer.on_unix_socket)
             return await echo(request)
 
         port.server.handler = handler
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
-            await client.answer()
+            await client.response()
     assert told == [True]
 
 
@@ -326,15 +326,15 @@ async def test_a_user_on_the_list_is_served(tmp_path: Path) -> None:
     async with serve(unix_socket=tmp_path / "s", allowed_uids=frozenset({os.getuid(), 4321})):
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 async def test_a_user_who_is_not_on_the_list_gets_403(tmp_path: Path) -> None:
     async with serve(unix_socket=tmp_path / "s", allowed_uids=frozenset({os.getuid() + 1})) as port:
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
-            answer = await client.answer()
-            assert (answer.status, answer.header("X-Sidecar-Error")) == (403, b"caller_not_allowed")
+            response = await client.response()
+            assert (response.status, response.header("X-Sidecar-Error")) == (403, b"caller_not_allowed")
             assert await client.ending() == "end"
         assert port.seen == []
 
@@ -346,7 +346,7 @@ async def test_the_overflow_uid_is_refused_though_it_is_on_the_list(
     async with serve(unix_socket=tmp_path / "s", allowed_uids=frozenset({os.getuid()})):
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
-            assert (await client.answer()).status == 403
+            assert (await client.response()).status == 403
 
 
 async def test_a_peer_that_cannot_be_told_is_refused() -> None:
@@ -364,19 +364,19 @@ async def test_a_caller_that_leaves_the_unix_socket_is_noticed(tmp_path: Path) -
         await until(lambda: not port.server.busy)
 
 
-async def test_a_cut_answer_on_the_unix_socket_ends_without_its_last_chunk(tmp_path: Path) -> None:
-    from sidecar.downstream.response import Finished, ResponseStream
+async def test_a_cut_response_on_the_unix_socket_ends_without_its_last_chunk(tmp_path: Path) -> None:
+    from sidecar.downstream.response import AlreadySent, ResponseStream
 
     async with serve(unix_socket=tmp_path / "s") as port:
 
-        async def handler(request: CallerRequest) -> Answer:
+        async def handler(request: CallerRequest) -> CallerResponse:
             ResponseStream(request.connection.writer, chunked=True).start(
                 b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"part"
             )
-            return Finished(keep_alive=True)
+            return AlreadySent(keep_alive=True)
 
         port.server.handler = handler
         with await RawClient.connect(tmp_path / "s") as client:
             await client.send(GET)
             with pytest.raises((EOFError, ConnectionResetError)):
-                await client.answer()
+                await client.response()

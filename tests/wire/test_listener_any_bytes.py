@@ -9,7 +9,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.core.framing import check_request
+from sidecar.core.http.framing import check_request
 from sidecar.downstream.server import ProxyServer
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
@@ -19,7 +19,7 @@ from tests.support.proxy_port import GET, chunked, get, listen_limits, ok, post
 if TYPE_CHECKING:
     from sidecar.core.errors import SidecarError
     from sidecar.downstream.request import CallerRequest
-    from sidecar.downstream.response import Answer
+    from sidecar.downstream.response import CallerResponse
 
 _CANARY = b"cAnArY"
 
@@ -62,7 +62,7 @@ class _Transport(asyncio.Transport):
     abort = close
 
     def write_eof(self) -> None:
-        """End the answers."""
+        """End the responses."""
 
     def pause_reading(self) -> None:
         """Stop."""
@@ -75,7 +75,7 @@ async def _feed(pieces: list[bytes], pauses: list[bool]) -> None:
     budget = ReplayBudget(5000)
     bodies = BodyReader(BodyLimits(1000, 500), budget)
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         framing = check_request(request.method, request.version, request.raw_headers)
         body = await bodies.read(request, framing)
         body.release()

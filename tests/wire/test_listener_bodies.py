@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.downstream.errors import CallerGoneError
-from sidecar.downstream.response import Finished
+from sidecar.downstream.response import AlreadySent
 from sidecar.downstream.server import TICK
 from sidecar.proxy.body import StreamingBody
 from tests.support.proxy_port import GET, Handler, Port, chunked, listen_limits, ok, post, serve, until
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.downstream.request import CallerRequest
-    from sidecar.downstream.response import Answer
+    from sidecar.downstream.response import CallerResponse
     from sidecar.proxy.body import RequestBody
 
 pytestmark = pytest.mark.any_loop
@@ -36,7 +36,7 @@ class _Held:
         self.errors: list[BaseException] = []
         self.go = asyncio.Event()
 
-    async def __call__(self, request: CallerRequest) -> Answer:
+    async def __call__(self, request: CallerRequest) -> CallerResponse:
         try:
             body = await self.port.read(request)
         except BaseException as error:
@@ -71,7 +71,7 @@ async def test_a_body_is_in_the_budget_until_the_call_is_over() -> None:
             assert held[0].bodies[0].content == b"x" * 5000
             assert port.budget.used == 5000
             held[0].go.set()
-            await client.answer()
+            await client.response()
             assert port.budget.used == 0
 
 
@@ -104,7 +104,7 @@ async def test_no_body_is_no_work() -> None:
             await until(lambda: len(held[0].bodies) == 1)
             assert held[0].bodies[0].content == b""
             held[0].go.set()
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 async def test_an_empty_chunked_body_is_whole() -> None:
@@ -121,8 +121,8 @@ async def test_a_body_that_says_it_is_too_large_is_refused_at_once(length: int) 
     async with serve(limits=_LIMITS) as port:
         with await port.client() as client:
             await client.send(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % length)
-            answer = await client.answer()
-            assert answer.status in {413, 400}  # beyond 18 digits it is no length at all
+            response = await client.response()
+            assert response.status in {413, 400}  # beyond 18 digits it is no length at all
             assert await client.ending() == "end"
 
 
@@ -130,8 +130,8 @@ async def test_a_chunked_body_that_grows_too_large_is_refused() -> None:
     async with serve(limits=listen_limits(max_body=100_000), replay_max_body=_MIB) as port:
         with await port.client() as client:
             await client.send(chunked("/a") + _chunk(b"x" * 60_000) + _chunk(b"x" * 60_000))
-            answer = await client.answer()
-            assert (answer.status, answer.header("X-Sidecar-Error")) == (413, b"body_too_large")
+            response = await client.response()
+            assert (response.status, response.header("X-Sidecar-Error")) == (413, b"body_too_large")
             assert await client.ending() == "end"
         assert port.budget.used == 0
 
@@ -158,7 +158,7 @@ async def test_a_long_body_with_a_length_streams_and_takes_no_budget() -> None:
             assert (body.started, body.received) == (True, 3 * _MIB)
             await sending
             held[0].go.set()
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 async def test_a_chunked_body_that_outgrows_the_replay_limit_streams_on() -> None:
@@ -281,9 +281,9 @@ async def test_a_chunked_body_that_waited_in_vain_gets_503() -> None:
             await second.send(chunked("/2") + _chunk(b"y" * 2_000) + b"0\r\n\r\n")
             await until(lambda: any(c._budget_wait is not None for c in port.server.busy))
             await port.clock.advance(30.0 + 2 * TICK)
-            answer = await second.answer()
-            assert (answer.status, answer.header("X-Sidecar-Error")) == (503, b"overloaded")
-            assert (answer.header("Retry-After"), answer.header("X-Sidecar-Outcome")) == (b"1", b"not-sent")
+            response = await second.response()
+            assert (response.status, response.header("X-Sidecar-Error")) == (503, b"overloaded")
+            assert (response.header("Retry-After"), response.header("X-Sidecar-Outcome")) == (b"1", b"not-sent")
             assert port.budget.used == 9_000
             held[0].bodies[0].release()
             assert port.budget.used == 0
@@ -293,7 +293,7 @@ async def test_a_chunked_body_larger_than_the_whole_budget_gets_503_at_once() ->
     async with serve(limits=_LIMITS, budget=1_000) as port:
         with await port.client() as client:
             await client.send(chunked("/2") + _chunk(b"y" * 2_000) + b"0\r\n\r\n")
-            assert (await client.answer()).status == 503
+            assert (await client.response()).status == 503
 
 
 async def test_a_caller_that_leaves_while_it_waits_for_budget_leaves_the_line() -> None:
@@ -321,13 +321,13 @@ async def test_100_continue_is_sent_once_the_body_is_wanted() -> None:
         with await port.client() as client:
             request = post("/a", b"abc", _EXPECT)
             await client.send(request[:-3])
-            answer = await client.answer()
-            assert answer.raw == b"HTTP/1.1 100 Continue\r\n\r\n"
+            response = await client.response()
+            assert response.raw == b"HTTP/1.1 100 Continue\r\n\r\n"
             await client.send(request[-3:-2])
             await client.send(request[-2:])
-            assert (await client.answer()).body == b"POST /a abc"
+            assert (await client.response()).body == b"POST /a abc"
             await client.send(GET)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 async def test_100_continue_is_sent_before_a_streamed_body_too() -> None:
@@ -335,40 +335,40 @@ async def test_100_continue_is_sent_before_a_streamed_body_too() -> None:
         with await port.client() as client:
             request = post("/a", b"x" * 100, _EXPECT)
             await client.send(request[:-100])
-            assert (await client.answer()).status == 100
+            assert (await client.response()).status == 100
             await client.send(request[-100:])
-            assert (await client.answer()).body == b"POST /a " + b"x" * 100
+            assert (await client.response()).body == b"POST /a " + b"x" * 100
 
 
 async def test_100_continue_is_not_sent_to_a_caller_that_did_not_wait() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(post("/a", b"abc", _EXPECT))
-            assert (await client.answer()).body == b"POST /a abc"
+            assert (await client.response()).body == b"POST /a abc"
 
 
 async def test_100_continue_is_not_sent_for_a_body_that_is_refused() -> None:
     async with serve(limits=listen_limits(max_body=10)) as port:
         with await port.client() as client:
             await client.send(post("/a", b"x" * 100, _EXPECT)[:-100])
-            assert (await client.answer()).status == 413
+            assert (await client.response()).status == 413
             assert await client.ending() == "end"
 
 
-async def test_100_continue_is_sent_once_and_never_behind_an_answer() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+async def test_100_continue_is_sent_once_and_never_behind_a_response() -> None:
+    async def handler(request: CallerRequest) -> CallerResponse:
         writer = request.connection.writer
         writer.send_continue()
         writer.send_continue()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         writer.send_continue()
-        return Finished(keep_alive=False)
+        return AlreadySent(keep_alive=False)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             await client.send(post("/a", b"abc", _EXPECT)[:-3])
-            assert (await client.answer()).status == 100
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 100
+            assert (await client.response()).status == 200
             assert await client.ending() == "end"
 
 
@@ -376,5 +376,5 @@ async def test_another_expectation_gets_417() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(post("/a", b"abc", "Expect: a-miracle"))
-            assert (await client.answer()).status == 417
+            assert (await client.response()).status == 417
             assert await client.ending() == "end"

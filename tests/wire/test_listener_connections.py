@@ -11,9 +11,9 @@ import pytest
 import structlog
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.downstream.connection import Phase
+from sidecar.downstream.connection import ConnectionPhase
 from sidecar.downstream.errors import CallerGoneError
-from sidecar.downstream.response import Finished, RawResponse, ResponseStream
+from sidecar.downstream.response import AlreadySent, RawResponse, ResponseStream
 from sidecar.downstream.server import TICK
 from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, ok, post, serve, until
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.downstream.request import CallerRequest
-    from sidecar.downstream.response import Answer
+    from sidecar.downstream.response import CallerResponse
 
 pytestmark = pytest.mark.any_loop
 
@@ -36,7 +36,7 @@ class _Gate:
         self.gone = 0
         self.cancelled = 0
 
-    async def __call__(self, request: CallerRequest) -> Answer:
+    async def __call__(self, request: CallerRequest) -> CallerResponse:
         request.connection.on_caller_gone = self.caller_gone
         try:
             await self.go.wait()
@@ -61,14 +61,14 @@ async def test_at_the_cap_the_oldest_connection_without_a_head_gives_way() -> No
             await until(lambda: len(port.server.connections) == 3)
             with await port.client() as new:
                 await new.send(GET)
-                assert (await new.answer()).status == 200
+                assert (await new.response()).status == 200
                 assert await silent.ending() in {"end", "reset"}
                 with await port.client() as newer:
                     await newer.send(GET)
-                    assert (await newer.answer()).status == 200
+                    assert (await newer.response()).status == 200
                     assert await slow.ending() in {"end", "reset"}
                     await third.send(GET)
-                    assert (await third.answer()).status == 200
+                    assert (await third.response()).status == 200
         assert port.reported == []
 
 
@@ -76,11 +76,11 @@ async def test_at_the_cap_an_idle_connection_gives_way_to_a_new_one() -> None:
     async with serve(limits=listen_limits(max_connections=1)) as port:
         with await port.client() as idle:
             await idle.send(GET)
-            await idle.answer()
-            await port.phase(Phase.IDLE)
+            await idle.response()
+            await port.phase(ConnectionPhase.IDLE)
             with await port.client() as new:
                 await new.send(GET)
-                assert (await new.answer()).status == 200
+                assert (await new.response()).status == 200
                 assert await idle.ending() in {"end", "reset"}
 
 
@@ -90,14 +90,14 @@ async def test_a_connection_that_waited_less_long_outlives_an_older_one() -> Non
         with await port.client() as first, await port.client() as second:
             await until(lambda: len(port.server.waiting) == 2)
             await first.send(GET)
-            await first.answer()
+            await first.response()
             await until(lambda: len(port.server.waiting) == 2)
             with await port.client() as new:
                 await new.send(GET)
-                assert (await new.answer()).status == 200
+                assert (await new.response()).status == 200
             assert await second.ending() in {"end", "reset"}
             await first.send(GET)
-            assert (await first.answer()).status == 200
+            assert (await first.response()).status == 200
 
 
 async def test_with_every_connection_busy_a_new_one_gets_503() -> None:
@@ -108,13 +108,13 @@ async def test_with_every_connection_busy_a_new_one_gets_503() -> None:
             await until(lambda: len(port.server.busy) == 1)
             with await port.client() as new:
                 await new.send(post("/pay", b"{}"))
-                answer = await new.answer()
-                assert (answer.status, answer.header("X-Sidecar-Error")) == (503, b"overloaded")
-                assert (answer.header("Retry-After"), answer.header("X-Sidecar-Outcome")) == (b"1", b"not-sent")
+                response = await new.response()
+                assert (response.status, response.header("X-Sidecar-Error")) == (503, b"overloaded")
+                assert (response.header("Retry-After"), response.header("X-Sidecar-Outcome")) == (b"1", b"not-sent")
                 assert await new.ending() == "end"
             assert port.seen == ["GET /a"]
             gate.go.set()
-            assert (await busy.answer()).status == 200
+            assert (await busy.response()).status == 200
 
 
 async def test_a_refused_connection_that_sends_nothing_is_closed() -> None:
@@ -138,7 +138,7 @@ async def test_refused_connections_do_not_pile_up() -> None:
             clients = [await port.client() for _ in range(200)]
             try:
                 await clients[-1].send(GET)
-                assert (await clients[-1].answer()).status == 503
+                assert (await clients[-1].response()).status == 503
                 await until(lambda: port.server.open_connections <= 66)
             finally:
                 for client in clients:
@@ -155,7 +155,7 @@ async def test_slow_connections_at_the_cap_keep_nobody_out() -> None:
             for _ in range(20):
                 with await port.client() as client:
                     await client.send(GET)
-                    assert (await client.answer()).status == 200
+                    assert (await client.response()).status == 200
             await port.clock.advance(10.0 + 2 * TICK)
             await port.clock.advance(2.0 + 2 * TICK)
             await until(lambda: not port.server.connections)
@@ -213,7 +213,7 @@ async def test_a_caller_that_leaves_before_its_request_was_looked_at_gets_nothin
 async def test_writing_to_a_caller_that_left_raises() -> None:
     ended: list[BaseException] = []
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD)
         try:
@@ -236,17 +236,17 @@ async def test_writing_to_a_caller_that_left_raises() -> None:
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_streamed_answer_arrives_piece_by_piece() -> None:
+async def test_a_streamed_response_arrives_piece_by_piece() -> None:
     go = asyncio.Event()
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD, b"first")
         await writer.write(b"")
         await go.wait()
         await writer.write(b"second")
         writer.finish()
-        return Finished(keep_alive=True)
+        return AlreadySent(keep_alive=True)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
@@ -255,59 +255,59 @@ async def test_a_streamed_answer_arrives_piece_by_piece() -> None:
             go.set()
             assert await client.receive() == b"6\r\nsecond\r\n0\r\n\r\n"
             await client.send(GET)
-            assert (await client.answer()).body == b"firstsecond"
+            assert (await client.response()).body == b"firstsecond"
 
 
 async def test_a_streamed_answer_with_a_length_is_not_framed() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         writer = ResponseStream(request.connection.writer, chunked=False)
         writer.start(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", b"abc")
         await writer.write(b"def")
         writer.finish()
-        return Finished(keep_alive=True)
+        return AlreadySent(keep_alive=True)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             await client.send(GET)
-            assert (await client.answer()).body == b"abcdef"
+            assert (await client.response()).body == b"abcdef"
 
 
 async def test_a_large_whole_answer_arrives_whole() -> None:
     body = bytes(range(256)) * 20_000
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         return RawResponse(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body, True)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             for _ in range(2):
                 await client.send(GET)
-                assert (await client.answer()).body == body
+                assert (await client.response()).body == body
 
 
-async def test_an_answer_that_was_started_and_not_finished_never_ends_cleanly() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+async def test_a_response_that_was_started_and_not_finished_never_ends_cleanly() -> None:
+    async def handler(request: CallerRequest) -> CallerResponse:
         writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD, b"part")
-        return Finished(keep_alive=True)
+        return AlreadySent(keep_alive=True)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             await client.send(GET)
             with pytest.raises((EOFError, ConnectionResetError)):
-                await client.answer()
+                await client.response()
 
 
-async def test_a_cut_answer_ends_in_a_reset() -> None:
+async def test_a_cut_response_ends_in_a_reset() -> None:
     """An HTTP/1.0 response ends with its connection: only a reset tells the caller that it is not whole."""
     go = asyncio.Event()
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         writer = ResponseStream(request.connection.writer, chunked=False)
         writer.start(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"part")
         await go.wait()
         request.connection.writer.cut()
-        return Finished(keep_alive=False)
+        return AlreadySent(keep_alive=False)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
@@ -318,31 +318,31 @@ async def test_a_cut_answer_ends_in_a_reset() -> None:
 
 
 async def test_a_handler_may_raise_an_error_of_ours() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         raise SidecarError(ErrorCode.TOKEN_UNAVAILABLE, "no token", retry_after=2.5)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             await client.send(GET)
-            answer = await client.answer()
-            assert (answer.status, answer.header("Retry-After")) == (503, b"3")
-            assert answer.json["Type"] == "sidecar_token_unavailable"
+            response = await client.response()
+            assert (response.status, response.header("Retry-After")) == (503, b"3")
+            assert response.json["Type"] == "sidecar_token_unavailable"
             assert await client.ending() == "end"
         assert port.reported == ["token_unavailable"]
 
 
 async def test_a_handler_that_breaks_is_answered_502_and_logged_without_its_words() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         raise ValueError("a secret")
 
     with structlog.testing.capture_logs() as logs:
         async with serve(lambda _: handler) as port:
             with await port.client() as client:
                 await client.send(GET)
-                answer = await client.answer()
-                assert (answer.status, answer.header("X-Sidecar-Error")) == (502, b"upstream_unreachable")
-                assert answer.header("X-Sidecar-Outcome") == b"unknown"
-                assert b"secret" not in answer.raw
+                response = await client.response()
+                assert (response.status, response.header("X-Sidecar-Error")) == (502, b"upstream_unreachable")
+                assert response.header("X-Sidecar-Outcome") == b"unknown"
+                assert b"secret" not in response.raw
                 assert await client.ending() == "end"
     (line,) = logs
     assert (line["event"], line["error"]) == ("request.failed", "ValueError")
@@ -350,8 +350,8 @@ async def test_a_handler_that_breaks_is_answered_502_and_logged_without_its_word
     assert "secret" not in str(line)
 
 
-async def test_a_handler_that_breaks_within_its_answer_has_it_cut() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+async def test_a_handler_that_breaks_within_its_response_has_it_cut() -> None:
+    async def handler(request: CallerRequest) -> CallerResponse:
         writer = ResponseStream(request.connection.writer, chunked=True)
         writer.start(_CHUNKED_HEAD, b"part")
         raise ValueError("a secret")
@@ -361,7 +361,7 @@ async def test_a_handler_that_breaks_within_its_answer_has_it_cut() -> None:
             with await port.client() as client:
                 await client.send(GET)
                 with pytest.raises((EOFError, ConnectionResetError)):
-                    await client.answer()
+                    await client.response()
 
 
 async def test_nothing_is_logged_through_aiohttp(caplog: pytest.LogCaptureFixture) -> None:
@@ -385,29 +385,29 @@ async def test_nothing_is_logged_through_aiohttp(caplog: pytest.LogCaptureFixtur
 async def test_the_handler_can_tell_that_the_connection_will_end(request_bytes: bytes, last: bool) -> None:
     told: list[bool] = []
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         told.append(request.connection.last_request)
         return ok()
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             await client.send(request_bytes)
-            await client.answer()
+            await client.response()
     assert told == [last]
 
 
 async def test_only_the_last_of_pipelined_requests_is_the_last() -> None:
     told: list[bool] = []
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         told.append(request.connection.last_request)
         return ok()
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             await client.send(get("/1") + chunked("/2") + b"0\r\n\r\n")
-            await client.answer()
-            await client.answer()
+            await client.response()
+            await client.response()
             assert await client.ending() == "end"
     assert told == [False, True]
 
@@ -416,7 +416,7 @@ async def test_only_the_last_of_pipelined_requests_is_the_last() -> None:
 
 
 def _refusing(port: Port) -> Handler:
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         if port.server.draining:
             raise SidecarError(ErrorCode.SHUTTING_DOWN, "going", close=True)
         return await port.echo(request)
@@ -428,8 +428,8 @@ async def test_a_drain_closes_idle_connections() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(GET)
-            await client.answer()
-            await port.phase(Phase.IDLE)
+            await client.response()
+            await port.phase(ConnectionPhase.IDLE)
             port.server.begin_drain()
             assert await client.ending() == "end"
 
@@ -437,13 +437,13 @@ async def test_a_drain_closes_idle_connections() -> None:
 async def test_within_a_drain_new_connections_are_accepted_and_answered() -> None:
     async with serve(_refusing) as port:
         with await port.client() as fresh:
-            await port.phase(Phase.FRESH)
+            await port.phase(ConnectionPhase.FRESH)
             port.server.begin_drain()
             with await port.client() as new:
                 for client in (fresh, new):
                     await client.send(GET)
-                    answer = await client.answer()
-                    assert (answer.status, answer.header("Connection")) == (503, b"close")
+                    response = await client.response()
+                    assert (response.status, response.header("Connection")) == (503, b"close")
                     assert await client.ending() == "end"
 
 
@@ -459,7 +459,7 @@ async def test_a_drain_waits_for_what_is_running() -> None:
             assert not drained.done()
             gate.go.set()
             assert await drained
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
             assert await client.ending() == "end"
 
 
@@ -487,15 +487,15 @@ async def test_closing_answers_what_still_runs() -> None:
             await client.send(GET)
             await until(lambda: len(port.server.busy) == 1)
             await port.server.close()
-            answer = await client.answer()
-            assert (answer.status, answer.header("X-Sidecar-Outcome")) == (502, b"unknown")
+            response = await client.response()
+            assert (response.status, response.header("X-Sidecar-Outcome")) == (502, b"unknown")
             assert await client.ending() == "end"
         assert gate.cancelled == 1
         assert port.server.open_connections == 0
 
 
 async def test_a_handler_may_say_itself_how_a_cancelled_call_ends() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         raise SidecarError(ErrorCode.UPSTREAM_UNREACHABLE, "not sent", outcome=Outcome.NOT_SENT, close=True)
@@ -505,11 +505,11 @@ async def test_a_handler_may_say_itself_how_a_cancelled_call_ends() -> None:
             await client.send(GET)
             await until(lambda: len(port.server.busy) == 1)
             await port.server.close()
-            assert (await client.answer()).header("X-Sidecar-Outcome") == b"not-sent"
+            assert (await client.response()).header("X-Sidecar-Outcome") == b"not-sent"
 
 
 async def test_closing_cuts_what_is_half_answered() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         ResponseStream(request.connection.writer, chunked=True).start(_CHUNKED_HEAD, b"part")
         await asyncio.Event().wait()
         return ok()
@@ -528,7 +528,7 @@ async def test_closing_closes_every_connection(sent: bytes) -> None:
         with await port.client() as client:
             await client.send(sent)
             if sent == GET:
-                await client.answer()
+                await client.response()
             await until(lambda: len(port.server.connections) == 1)
             await port.server.close()
             assert await client.ending() in {"end", "reset"}
@@ -537,7 +537,7 @@ async def test_closing_closes_every_connection(sent: bytes) -> None:
 
 def _cancelling(how: Callable[[asyncio.Task[None]], object]) -> Callable[[Port], Handler]:
     def make(port: Port) -> Handler:
-        async def handler(request: CallerRequest) -> Answer:
+        async def handler(request: CallerRequest) -> CallerResponse:
             task = request.connection.task
             assert task is not None
             asyncio.get_running_loop().call_soon(how, task)
@@ -557,4 +557,4 @@ async def test_a_handler_that_was_cancelled_and_answers_does_not_end_its_connect
         with await port.client() as client:
             for _ in range(2):
                 await client.send(GET)
-                assert (await client.answer()).status == 200
+                assert (await client.response()).status == 200

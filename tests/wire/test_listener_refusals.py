@@ -1,4 +1,4 @@
-"""Bytes that are no well-formed request never reach the handler; the answer is ours, and the connection ends."""
+"""Bytes that are no well-formed request never reach the handler; the response is ours, and the connection ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.proxy_port import GET, Port, chunked, get, ok, post, serve, u
 
 if TYPE_CHECKING:
     from sidecar.downstream.request import CallerRequest
-    from sidecar.downstream.response import Answer
+    from sidecar.downstream.response import CallerResponse
 
 pytestmark = pytest.mark.any_loop
 
@@ -69,12 +69,12 @@ TOO_LARGE = {
 async def _answer_once(port: Port, data: bytes) -> None:
     with await port.client() as client:
         await client.send_all(data)
-        answer = await client.answer()
-        assert answer.version == b"HTTP/1.1"
-        assert answer.header("Connection") == b"close"
-        assert answer.header("X-Sidecar-Error") == port.reported[-1].encode()
-        assert answer.header("X-Sidecar-Outcome") == b"not-sent"
-        assert answer.json["Id"] == f"id-{len(port.reported)}"
+        response = await client.response()
+        assert response.version == b"HTTP/1.1"
+        assert response.header("Connection") == b"close"
+        assert response.header("X-Sidecar-Error") == port.reported[-1].encode()
+        assert response.header("X-Sidecar-Outcome") == b"not-sent"
+        assert response.json["Id"] == f"id-{len(port.reported)}"
         assert await client.ending() == "end"
 
 
@@ -99,7 +99,7 @@ async def test_a_head_within_the_limits_is_served() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(request)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 async def test_an_endless_head_is_refused_while_it_comes() -> None:
@@ -107,31 +107,31 @@ async def test_an_endless_head_is_refused_while_it_comes() -> None:
         with await port.client() as client:
             await client.send(b"GET /a HTTP/1.1\r\n")
             await client.send_all(b"".join(b"X-%03d: %b\r\n" % (number, b"a" * 5000) for number in range(20)))
-            assert (await client.answer()).status == 431
+            assert (await client.response()).status == 431
 
 
 async def test_an_endless_head_behind_another_request_is_refused() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(GET)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
             await client.send_all(get("/a", *(f"X-{number:03}: {'a' * 5000}" for number in range(20)))[:-2])
-            assert (await client.answer()).status == 431
+            assert (await client.response()).status == 431
         assert port.seen == ["GET /a"]
 
 
-async def test_nothing_of_the_request_is_in_the_answer() -> None:
+async def test_nothing_of_the_request_is_in_the_response() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(b"GET /cAnArY HTTP/1.1\r\nAuthorization: cAnArY\r\ncAnArY : cAnArY\r\n\r\n")
-            assert b"canary" not in (await client.answer()).raw.lower()
+            assert b"canary" not in (await client.response()).raw.lower()
 
 
 async def test_tls_on_the_plain_port_is_told_to_use_http() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500))
-            assert "use an http://" in (await client.answer()).json["Message"]
+            assert "use an http://" in (await client.response()).json["Message"]
 
 
 async def test_a_refusal_arrives_though_the_caller_has_stopped_sending() -> None:
@@ -139,14 +139,14 @@ async def test_a_refusal_arrives_though_the_caller_has_stopped_sending() -> None
         with await port.client() as client:
             await client.send(b"nonsense\r\n\r\n")
             client.half_close()
-            assert (await client.answer()).status == 400
+            assert (await client.response()).status == 400
 
 
 @pytest.mark.parametrize("behind", [b"\x00garbage", b"GET /b RTSP/1.0\r\n\r\n", b"GET /b HTTP/1.1\r\n: \r\n\r\n"])
 async def test_what_is_malformed_behind_a_running_request_is_answered_after_it(behind: bytes) -> None:
     go = asyncio.Event()
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         await go.wait()
         return ok()
 
@@ -157,8 +157,8 @@ async def test_what_is_malformed_behind_a_running_request_is_answered_after_it(b
             await client.send(behind)
             await until(lambda: port.connection._reader._broken)
             go.set()
-            assert (await client.answer()).status == 200
-            assert (await client.answer()).status == 400
+            assert (await client.response()).status == 200
+            assert (await client.response()).status == 400
             assert await client.ending() == "end"
         assert port.seen == ["GET /a"]
 
@@ -168,7 +168,7 @@ async def test_a_request_in_front_of_what_only_we_find_malformed_is_answered_as_
     async with serve() as port:
         with await port.client() as client:
             await client.send(GET + b"GET /b RTSP/1.0\r\n\r\n")
-            response = await client.answer()
+            response = await client.response()
             assert (response.status, response.header("Connection")) == (200, b"close")
             assert await client.ending() == "end"
         assert port.seen == ["GET /a"]
@@ -179,7 +179,7 @@ async def test_a_request_in_front_of_garbage_in_one_packet_is_not_executed() -> 
     async with serve() as port:
         with await port.client() as client:
             await client.send(post("/pay", b"{}") + b"\x00garbage")
-            assert (await client.answer()).header("X-Sidecar-Outcome") == b"not-sent"
+            assert (await client.response()).header("X-Sidecar-Outcome") == b"not-sent"
             assert await client.ending() == "end"
         assert port.seen == []
 
@@ -188,7 +188,7 @@ async def test_garbage_behind_a_running_request_is_not_kept() -> None:
     """It is thrown away, and when there is much of it reading stops: the sender feels it, our memory does not."""
     go = asyncio.Event()
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         await go.wait()
         return ok()
 
@@ -209,14 +209,14 @@ async def test_garbage_behind_a_running_request_is_not_kept() -> None:
             assert not reader.requests
             assert reader.surplus < 1_000_000
             go.set()
-            assert (await client.answer()).status == 200
-            assert (await client.answer()).status == 400
+            assert (await client.response()).status == 200
+            assert (await client.response()).status == 400
 
 
 async def test_pipelined_requests_behind_a_running_one_are_not_read_without_end() -> None:
     go = asyncio.Event()
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         await go.wait()
         return ok()
 
@@ -236,7 +236,7 @@ async def test_pipelined_requests_behind_a_running_one_are_not_read_without_end(
             assert len(reader.heads.pending) <= 300_000
             go.set()
             for _ in range(sent // len(GET)):
-                assert (await client.answer()).status == 200
+                assert (await client.response()).status == 200
 
 
 # --- chunked requests ------------------------------------------------------------------------------------------------
@@ -248,8 +248,8 @@ async def test_nothing_behind_a_chunked_request_is_executed(trailer: bytes) -> N
     async with serve() as port:
         with await port.client() as client:
             await client.send(chunked("/a") + b"2\r\nab\r\n0\r\n" + trailer + b"\r\n" + get("/smuggled"))
-            answer = await client.answer()
-            assert (answer.body, answer.header("Connection")) == (b"POST /a ab", b"close")
+            response = await client.response()
+            assert (response.body, response.header("Connection")) == (b"POST /a ab", b"close")
             assert await client.ending() == "end"
         assert port.seen == ["POST /a"]
 
@@ -259,7 +259,7 @@ async def test_a_trailer_that_clashes_with_the_next_head_gets_nothing_executed(t
     async with serve() as port:
         with await port.client() as client:
             await client.send(chunked("/a") + b"2\r\nab\r\n0\r\n" + trailer + b"\r\n" + get("/smuggled"))
-            await client.answer()
+            await client.response()
             assert await client.ending() == "end"
         assert "GET /smuggled" not in port.seen
 
@@ -270,7 +270,7 @@ async def test_nothing_behind_a_chunked_request_is_executed_in_a_later_packet_ei
             await client.send(chunked("/a") + b"2\r\nab\r\n")
             await until(lambda: port.seen == ["POST /a"])
             await client.send(b"0\r\n\r\n" + get("/smuggled"))
-            assert (await client.answer()).body == b"POST /a ab"
+            assert (await client.response()).body == b"POST /a ab"
             await client.send_all(get("/smuggled"))
             assert await client.ending() in {"end", "reset"}
         assert port.seen == ["POST /a"]
@@ -282,7 +282,7 @@ async def test_garbage_behind_a_chunked_request_changes_nothing() -> None:
             await client.send(chunked("/a") + b"2\r\nab\r\n")
             await until(lambda: port.seen == ["POST /a"])
             await client.send(b"0\r\n\r\n\x00garbage")
-            assert (await client.answer()).body == b"POST /a ab"
+            assert (await client.response()).body == b"POST /a ab"
             assert await client.ending() == "end"
         assert port.reported == []
 
@@ -306,8 +306,8 @@ async def test_a_bad_chunk_in_the_middle_of_a_body_ends_the_call_at_once(rest: b
             await client.send(chunked("/a") + b"2\r\nab\r\n")
             await until(lambda: port.seen == ["POST /a"])
             await client.send_all(rest)
-            answer = await client.answer()
-            assert (answer.status, answer.header("X-Sidecar-Error")) == (400, b"bad_request")
+            response = await client.response()
+            assert (response.status, response.header("X-Sidecar-Error")) == (400, b"bad_request")
             assert await client.ending() == "end"
 
 
@@ -315,7 +315,7 @@ async def test_tiny_chunks_with_long_extensions_are_refused() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send_all(chunked("/a") + (b"1;" + b"e" * 100 + b"\r\nx\r\n") * 20_000 + b"0\r\n\r\n")
-            assert (await client.answer()).status == 400
+            assert (await client.response()).status == 400
 
 
 async def test_trailers_without_end_are_refused() -> None:
@@ -324,4 +324,4 @@ async def test_trailers_without_end_are_refused() -> None:
             await client.send(chunked("/a") + b"2\r\nab\r\n")
             await until(lambda: port.seen == ["POST /a"])
             await client.send_all(b"0\r\n" + b"".join(b"X-%d: 1\r\n" % number for number in range(10_000)))
-            assert (await client.answer()).status == 431
+            assert (await client.response()).status == 431

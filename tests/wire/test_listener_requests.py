@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.downstream.connection import Phase
+from sidecar.downstream.connection import ConnectionPhase
 from tests.support.proxy_port import GET, chunked, get, ok, post, serve
 
 if TYPE_CHECKING:
     from sidecar.downstream.request import CallerRequest
-    from sidecar.downstream.response import Answer
+    from sidecar.downstream.response import CallerResponse
 
 pytestmark = pytest.mark.any_loop
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.any_loop
 async def test_the_handler_gets_the_target_and_the_headers_byte_for_byte() -> None:
     seen: list[CallerRequest] = []
 
-    async def handler(request: CallerRequest) -> Answer:
+    async def handler(request: CallerRequest) -> CallerResponse:
         seen.append(request)
         return ok()
 
@@ -29,7 +29,7 @@ async def test_the_handler_gets_the_target_and_the_headers_byte_for_byte() -> No
                 b"GET /a%2Fb;x=1/?q=+&q=%zz&? HTTP/1.1\r\nHost: localhost\r\n"
                 b"X-Odd_cAsE:  v\xe9 \xff\t\r\nx-odd_case: 2\r\n\r\n"
             )
-            await client.answer()
+            await client.response()
     (request,) = seen
     assert (request.method, request.raw_path) == ("GET", "/a%2Fb;x=1/?q=+&q=%zz&?")
     assert tuple(request.version) == (1, 1)
@@ -40,12 +40,12 @@ async def test_the_handler_gets_the_target_and_the_headers_byte_for_byte() -> No
     )
 
 
-async def test_nothing_is_added_to_the_answer() -> None:
+async def test_nothing_is_added_to_the_response() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(GET)
-            answer = await client.answer()
-    assert answer.raw == b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nGET /a "
+            response = await client.response()
+    assert response.raw == b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nGET /a "
 
 
 async def test_requests_on_one_connection_are_answered_one_after_another() -> None:
@@ -53,7 +53,7 @@ async def test_requests_on_one_connection_are_answered_one_after_another() -> No
         with await port.client() as client:
             for number in range(5):
                 await client.send(get(f"/{number}"))
-                assert (await client.answer()).body == f"GET /{number} ".encode()
+                assert (await client.response()).body == f"GET /{number} ".encode()
         assert port.seen == [f"GET /{number}" for number in range(5)]
 
 
@@ -61,15 +61,15 @@ async def test_two_pipelined_requests_are_answered_in_order() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(get("/1") + get("/2"))
-            assert (await client.answer()).body == b"GET /1 "
-            assert (await client.answer()).body == b"GET /2 "
+            assert (await client.response()).body == b"GET /1 "
+            assert (await client.response()).body == b"GET /2 "
 
 
 async def test_pipelined_requests_with_bodies_are_answered_in_order() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(post("/1", b"one") + post("/2", b"two") + get("/3"))
-            assert [(await client.answer()).body for _ in range(3)] == [b"POST /1 one", b"POST /2 two", b"GET /3 "]
+            assert [(await client.response()).body for _ in range(3)] == [b"POST /1 one", b"POST /2 two", b"GET /3 "]
 
 
 async def test_many_pipelined_requests_are_all_answered() -> None:
@@ -79,7 +79,7 @@ async def test_many_pipelined_requests_are_all_answered() -> None:
         with await port.client() as client:
             await client.send(b"".join(get(f"/{number}") for number in range(count)))
             for number in range(count):
-                assert (await client.answer()).body == f"GET /{number} ".encode()
+                assert (await client.response()).body == f"GET /{number} ".encode()
 
 
 async def test_a_request_may_come_byte_by_byte() -> None:
@@ -87,9 +87,9 @@ async def test_a_request_may_come_byte_by_byte() -> None:
         with await port.client() as client:
             for byte in post("/a", b"xyz"):
                 await client.send(bytes([byte]))
-            assert (await client.answer()).body == b"POST /a xyz"
+            assert (await client.response()).body == b"POST /a xyz"
             await client.send(GET)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 @pytest.mark.parametrize("size", [1, 65_535, 65_536, 131_072, 131_073, 262_144, 1_000_000, 14_000_000])
@@ -99,8 +99,8 @@ async def test_a_body_of_any_size_arrives_whole(size: int) -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(post("/a", body) + GET)
-            assert (await client.answer()).body == b"POST /a " + body
-            assert (await client.answer()).status == 200
+            assert (await client.response()).body == b"POST /a " + body
+            assert (await client.response()).status == 200
 
 
 async def test_a_chunked_body_arrives_whole_whatever_its_chunks() -> None:
@@ -109,41 +109,41 @@ async def test_a_chunked_body_arrives_whole_whatever_its_chunks() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(chunked("/a") + b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n")
-            assert (await client.answer()).body == b"POST /a " + body
+            assert (await client.response()).body == b"POST /a " + body
 
 
 async def test_a_body_in_chunks_of_one_byte_is_legal() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(chunked("/a") + b"1\r\nx\r\n" * 100_000 + b"0\r\n\r\n")
-            assert (await client.answer()).body == b"POST /a " + b"x" * 100_000
+            assert (await client.response()).body == b"POST /a " + b"x" * 100_000
 
 
 async def test_a_get_may_have_a_body() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(b"GET /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab" + GET)
-            assert (await client.answer()).body == b"GET /a ab"
-            assert (await client.answer()).status == 200
+            assert (await client.response()).body == b"GET /a ab"
+            assert (await client.response()).status == 200
 
 
 async def test_empty_lines_between_requests_are_ignored() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(b"\r\n" + post("/a", b"ab") + b"\r\n\r\n" + GET)
-            assert (await client.answer()).body == b"POST /a ab"
-            assert (await client.answer()).status == 200
+            assert (await client.response()).body == b"POST /a ab"
+            assert (await client.response()).status == 200
             await client.send(b"\r\n")
             await client.send(GET)
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
 
 
 async def test_an_empty_line_behind_a_request_does_not_count_as_the_next_head() -> None:
     async with serve() as port:
         with await port.client() as client:
             await client.send(post("/a", b"ab") + b"\r\n")
-            await client.answer()
-            await port.phase(Phase.IDLE)
+            await client.response()
+            await port.phase(ConnectionPhase.IDLE)
 
 
 async def test_http_1_0_with_keep_alive_keeps_the_connection() -> None:
@@ -151,7 +151,7 @@ async def test_http_1_0_with_keep_alive_keeps_the_connection() -> None:
         with await port.client() as client:
             for _ in range(2):
                 await client.send(b"GET /a HTTP/1.0\r\nConnection: keep-alive\r\nHost: localhost\r\n\r\n")
-                assert (await client.answer()).status == 200
+                assert (await client.response()).status == 200
 
 
 @pytest.mark.parametrize(
@@ -167,19 +167,19 @@ async def test_the_connection_ends_when_the_request_says_so(request_bytes: bytes
     async with serve() as port:
         with await port.client() as client:
             await client.send(request_bytes)
-            answer = await client.answer()
-            assert (answer.status, answer.header("Connection")) == (200, b"close")
+            response = await client.response()
+            assert (response.status, response.header("Connection")) == (200, b"close")
             assert await client.ending() == "end"
 
 
-async def test_the_connection_ends_when_the_answer_says_so() -> None:
-    async def handler(request: CallerRequest) -> Answer:
+async def test_the_connection_ends_when_the_response_says_so() -> None:
+    async def handler(request: CallerRequest) -> CallerResponse:
         return ok(keep_alive=False)
 
     async with serve(lambda _: handler) as port:
         with await port.client() as client:
             await client.send(GET)
-            await client.answer()
+            await client.response()
             assert await client.ending() == "end"
 
 
@@ -189,8 +189,8 @@ async def test_an_upgrade_is_declined_and_ends_the_connection(protocol: str) -> 
     async with serve() as port:
         with await port.client() as client:
             await client.send(get("/a", "Connection: Upgrade", f"Upgrade: {protocol}") + get("/smuggled"))
-            answer = await client.answer()
-            assert (answer.status, answer.header("Connection")) == (200, b"close")
+            response = await client.response()
+            assert (response.status, response.header("Connection")) == (200, b"close")
             assert await client.ending() == "end"
         assert port.seen == ["GET /a"]
 
@@ -199,7 +199,7 @@ async def test_what_follows_an_upgrade_in_a_later_packet_is_no_request_either() 
     async with serve() as port:
         with await port.client() as client:
             await client.send(get("/a", "Connection: Upgrade", "Upgrade: h2c"))
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
             await client.send_all(get("/smuggled"))
             assert await client.ending() in {"end", "reset"}
         assert port.seen == ["GET /a"]
@@ -211,16 +211,16 @@ async def test_a_post_that_offers_an_upgrade_keeps_its_body() -> None:
             head, body = post("/a", b"abcdef", "Connection: Upgrade", "Upgrade: h2c")[:-6], b"abcdef"
             await client.send(head + body[:2])
             await client.send(body[2:])
-            assert (await client.answer()).body == b"POST /a abcdef"
+            assert (await client.response()).body == b"POST /a abcdef"
 
 
 async def test_a_connection_is_idle_between_requests_and_in_a_head_within_one() -> None:
     async with serve() as port:
         with await port.client() as client:
-            await port.phase(Phase.FRESH)
+            await port.phase(ConnectionPhase.FRESH)
             await client.send(GET + GET[:9])
-            await client.answer()
-            await port.phase(Phase.HEAD)
+            await client.response()
+            await port.phase(ConnectionPhase.HEAD)
             await client.send(GET[9:])
-            await client.answer()
-            await port.phase(Phase.IDLE)
+            await client.response()
+            await port.phase(ConnectionPhase.IDLE)

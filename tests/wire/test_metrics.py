@@ -11,7 +11,7 @@ from tests.support import prometheus
 from tests.support.app import running_pair
 from tests.support.metrics import METRICS
 from tests.support.promtool import run_promtool
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
     from tests.support.app import App, Pair
@@ -24,12 +24,12 @@ CONDITIONAL = {
 }
 
 
-async def scrape(app: App) -> RawAnswer:
+async def scrape(app: App) -> ReceivedResponse:
     with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
         await client.send(
             b"GET /metrics HTTP/1.1\r\nHost: sidecar.internal\r\nAccept: text/plain;version=0.0.4\r\n\r\n"
         )
-        return await client.answer()
+        return await client.response()
 
 
 async def families(app: App) -> dict[str, prometheus.Family]:
@@ -57,12 +57,12 @@ async def test_prometheus_finds_no_fault_with_the_exposition() -> None:
     async with running_pair() as pair:
         assert (await pair.call("GET", USERS)).status == 200
         assert (await pair.call("GET", "/v2.01/acme/../x")).status == 400
-        answer = await scrape(pair.app)
-        assert answer.header("Content-Type") == CONTENT_TYPE.encode()
-        assert set(prometheus.parse(answer.body.decode())) == {
+        response = await scrape(pair.app)
+        assert response.header("Content-Type") == CONTENT_TYPE.encode()
+        assert set(prometheus.parse(response.body.decode())) == {
             PREFIX + name for name in set(METRICS) - {"client_certificate_expiry_timestamp_seconds", "store_up"}
         }
-        assert run_promtool("check", "metrics", stdin=answer.body) == ""
+        assert run_promtool("check", "metrics", stdin=response.body) == ""
 
 
 @pytest.mark.parametrize(

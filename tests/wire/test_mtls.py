@@ -18,7 +18,7 @@ from sidecar.core.secret import Secret
 from sidecar.lifecycle import EXIT_BAD_CONFIG, StartError
 from sidecar.network.trust import TlsFileError
 from sidecar.runtime import SystemClock
-from sidecar.upstream.tls import load_trust
+from sidecar.upstream.trust import load_trust
 from tests.support.app import App, request_bytes, running_app
 from tests.support.certificates import (
     ADDRESS,
@@ -32,7 +32,7 @@ from tests.support.certificates import (
     tls_emulator,
 )
 from tests.support.prometheus import parse
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,17 +61,17 @@ def files(tmp_path: Path, authority: trustme.CA, client: trustme.LeafCert) -> Cl
 
 async def failed_fetch(app: App) -> str:
     """Return why the first token could not be fetched, once it is known."""
-    manager = app.sidecar._outward.managers[0]
+    manager = app.sidecar._upstream.managers[0]
     while (why := manager.status().last_error) is None:
         await asyncio.sleep(0.001)
     return why
 
 
-async def admin(app: App, path: str) -> RawAnswer:
+async def admin(app: App, path: str) -> ReceivedResponse:
     """Ask the admin port."""
     with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
         await client.send(request_bytes("GET", path))
-        return await client.answer()
+        return await client.response()
 
 
 # --- shown -----------------------------------------------------------------------------------------------------------
@@ -159,8 +159,8 @@ async def test_who_cannot_prove_itself_receives_not_one_request_byte(
             port, before = emulator.port, emulator.state.stats.requests
             await emulator.stop()
             await emulator.start(ADDRESS, port, ssl_context=bad)
-            answer = await app.call("POST", f"{USERS}/natural", b"{}")
-            assert (answer.status, answer.header("X-Sidecar-Outcome")) == (502, b"not-sent")
+            response = await app.call("POST", f"{USERS}/natural", b"{}")
+            assert (response.status, response.header("X-Sidecar-Outcome")) == (502, b"not-sent")
             assert words in str(app.log.requests[-1]["detail"])
         async with running_app(url, **files.settings) as app:
             assert words in await failed_fetch(app)

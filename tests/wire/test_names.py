@@ -16,9 +16,9 @@ from sidecar.core.name_record import KEPT, MOST, PATIENCE
 from sidecar.core.resend import FailureKind
 from sidecar.network.connecting import connect, reach
 from sidecar.network.resolver import Resolver, look_up
+from sidecar.upstream.byte_protocol import ByteProtocol
 from sidecar.upstream.dialing import Dialer
-from sidecar.upstream.errors import UpstreamFailure
-from sidecar.upstream.link import Link
+from sidecar.upstream.errors import UpstreamError
 from tests.support.clock import FakeClock
 from tests.support.upstreams import OK, ScriptedNames, answering, hang, serve
 
@@ -38,7 +38,7 @@ class Lookups:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.hosts: list[str] = []
-        self.answers: list[Addresses | Exception] = []
+        self.responses: list[Addresses | Exception] = []
         self._begun = threading.Semaphore(0)
         self._gates: list[threading.Event] = []
 
@@ -48,10 +48,10 @@ class Lookups:
         self._gates.append(gate)
         self._begun.release()
         assert gate.wait(60)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = self.responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     async def begun(self, count: int = 1) -> None:
         """Wait until so many more lookups are under way."""
@@ -59,10 +59,10 @@ class Lookups:
             while not self._begun.acquire(blocking=False):
                 await asyncio.sleep(0.001)
 
-    def let_go(self, *answers: Addresses | Exception) -> None:
-        """Let the oldest lookups come back, with these answers."""
-        for answer in answers:
-            self.answers.append(answer)
+    def let_go(self, *responses: Addresses | Exception) -> None:
+        """Let the oldest lookups come back, with these responses."""
+        for response in responses:
+            self.responses.append(response)
             self._gates.pop(0).set()
 
     def resolver(self) -> Resolver:
@@ -107,7 +107,7 @@ async def test_one_lookup_serves_all_who_wait_and_late_comers(lookups: Lookups) 
     assert lookups.hosts == [NAME]
 
 
-async def test_an_answer_that_comes_after_all_have_given_up_is_kept(lookups: Lookups) -> None:
+async def test_a_response_that_comes_after_all_have_given_up_is_kept(lookups: Lookups) -> None:
     names = lookups.resolver()
     waiting = [asyncio.ensure_future(names.resolve(NAME, 1)) for _ in range(3)]
     await lookups.begun()
@@ -118,13 +118,13 @@ async def test_an_answer_that_comes_after_all_have_given_up_is_kept(lookups: Loo
     await asyncio.sleep(0)
     joined.cancel()
     lookups.let_go(at(1))
-    while names._names[NAME, 1].record.answer is None:
+    while names._names[NAME, 1].record.response is None:
         await asyncio.sleep(0.001)
     assert await names.resolve(NAME, 1) == at(1)
     assert lookups.hosts == [NAME]
 
 
-async def test_an_old_answer_is_not_used(lookups: Lookups) -> None:
+async def test_an_old_response_is_not_used(lookups: Lookups) -> None:
     names = lookups.resolver()
     for port in (1, 2):
         waiting = asyncio.ensure_future(names.resolve(NAME, 0))
@@ -157,7 +157,7 @@ async def test_beside_a_lookup_that_hangs_another_serves_everybody(lookups: Look
     hanging = lookups._gates.pop(0)
     lookups.let_go(at(1))
     assert await first == await second == at(1)
-    lookups.answers.append(OSError("late"))
+    lookups.responses.append(OSError("late"))
     hanging.set()
 
 
@@ -256,36 +256,38 @@ async def test_a_lookup_later_than_the_connect_timeout_serves_the_next_dial(look
     async with serve(hang) as upstream:
         upstream.address = NAME
         dialer = Dialer(upstream.endpoint, connect_timeout=0.01, ssl_context=None, names=(names := lookups.resolver()))
-        with pytest.raises(UpstreamFailure) as caught:
-            await dialer.dial(Link, 60)
+        with pytest.raises(UpstreamError) as caught:
+            await dialer.dial(ByteProtocol, 60)
         assert caught.value.failure.kind is FailureKind.RESOLVE
         await lookups.begun()
         lookups.let_go(at(upstream.port))
-        while names._names[NAME, upstream.port].record.answer is None:
+        while names._names[NAME, upstream.port].record.response is None:
             await asyncio.sleep(0.001)
-        link, _ = await Dialer(upstream.endpoint, connect_timeout=5, ssl_context=None, names=names).dial(Link, 60)
-        link.cut()
+        link, _ = await Dialer(upstream.endpoint, connect_timeout=5, ssl_context=None, names=names).dial(
+            ByteProtocol, 60
+        )
+        link.abort_transport()
     assert lookups.hosts == [NAME]
 
 
-async def test_an_answer_that_leads_nowhere_is_asked_for_again(lookups: Lookups) -> None:
+async def test_a_response_that_leads_nowhere_is_asked_for_again(lookups: Lookups) -> None:
     """Mangopay moved to another address a moment ago."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
     async with serve(hang) as upstream:
         upstream.address = NAME
         dialer = Dialer(upstream.endpoint, connect_timeout=5, ssl_context=None, names=lookups.resolver())
-        first = asyncio.ensure_future(dialer.dial(Link, 60))
+        first = asyncio.ensure_future(dialer.dial(ByteProtocol, 60))
         await lookups.begun()
         lookups.let_go(at(closed))
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await first
         assert caught.value.failure.kind is FailureKind.CONNECT
-        second = asyncio.ensure_future(dialer.dial(Link, 60))
+        second = asyncio.ensure_future(dialer.dial(ByteProtocol, 60))
         await lookups.begun()
         lookups.let_go(at(upstream.port))
         link, _ = await second
-        link.cut()
+        link.abort_transport()
     assert lookups.hosts == [NAME] * 2
 
 
@@ -320,8 +322,8 @@ async def test_an_address_that_does_not_answer_is_doubted_unless_the_lookup_took
         async with serve(hang) as upstream:
             names = ScriptedNames(resolve)
             dialer = Dialer(upstream.endpoint, connect_timeout=limit, ssl_context=None, names=names)
-            with pytest.raises(UpstreamFailure):
-                await dialer.dial(Link, 60)
+            with pytest.raises(UpstreamError):
+                await dialer.dial(ByteProtocol, 60)
         assert names.doubted == ([] if slow else [hole])
 
 

@@ -126,7 +126,7 @@ async def test_idle_connections_are_closed_and_opened_again(store: RedisBackend,
     assert (await store.read(NAME)).content is None
 
 
-async def test_an_operation_that_is_given_up_leaves_no_answer_for_the_next_one(
+async def test_an_operation_that_is_given_up_leaves_no_response_for_the_next_one(
     store: RedisBackend, server: RedisServer
 ) -> None:
     await store.swap(NAME, None, b"mine", KEEP)
@@ -320,7 +320,7 @@ async def test_a_server_that_goes_costs_no_call_and_is_used_again_when_it_is_bac
                 server.go_on()
             else:
                 assert server.start()
-            while not (one.sidecar._outward.store.up and two.sidecar._outward.store.up):  # type: ignore[union-attr]
+            while not (one.sidecar._upstream.store.up and two.sidecar._upstream.store.up):  # type: ignore[union-attr]
                 await asyncio.sleep(0.02)
             emulator.state.tokens.revoke()
             for app in (one, two, one, two):

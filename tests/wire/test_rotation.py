@@ -17,7 +17,7 @@ from sidecar import reload
 from sidecar.core.errors import ErrorCode
 from sidecar.emulator.settings import Credentials
 from sidecar.upstream.pool import Pool
-from sidecar.upstream.tls import client_context
+from sidecar.upstream.trust import client_context
 from tests.support import canary
 from tests.support.app import App, error_code, request_bytes, running_app
 from tests.support.certificates import ADDRESS, ClientFiles, ServerContext, leaf_pem, serial, tls_emulator
@@ -136,8 +136,8 @@ class Load:
 
     async def _call(self, number: int) -> None:
         method, body = ("POST", USER) if number % 2 else ("GET", None)
-        answer = await self.app.call(method, f"{USERS}/natural" if body else USERS, body)
-        self.statuses.append(answer.status)
+        response = await self.app.call(method, f"{USERS}/natural" if body else USERS, body)
+        self.statuses.append(response.status)
 
     async def finish(self) -> None:
         await asyncio.gather(*self._calls)
@@ -301,8 +301,8 @@ async def test_a_refused_key_that_is_put_right_serves_at_once(authority: trustme
     """The latch lasts 30 s at least: nobody waits for it."""
     async with rotating(tmp_path, authority, token_prefetch="false") as sidecar:
         sidecar.emulator.state.credentials = Credentials({"acme": (f"{canary.CANARY_API_KEY}-right",)})
-        answer = await sidecar.app.call("GET", USERS)
-        assert error_code(answer) is ErrorCode.CREDENTIALS_REFUSED
+        response = await sidecar.app.call("GET", USERS)
+        assert error_code(response) is ErrorCode.CREDENTIALS_REFUSED
         replace(sidecar.key, f"{canary.CANARY_API_KEY}-right".encode())
         await sidecar.reloaded("mangopay.api_key", 1)
         assert (await sidecar.app.call("GET", USERS)).status == 200
@@ -329,5 +329,5 @@ async def test_a_bad_certificate_changes_nothing_and_shows_in_the_metric(authori
 async def successful(app: App) -> float:
     with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
         await client.send(request_bytes("GET", "/metrics"))
-        metrics = parse((await client.answer()).body.decode())
+        metrics = parse((await client.response()).body.decode())
     return metrics["mangopay_sidecar_config_last_reload_successful"].value()

@@ -1,4 +1,4 @@
-"""What eight builds of the official SDKs send goes up as they sent it, and they get the answers that Mangopay gives.
+"""What eight builds of the official SDKs send goes up as they sent it, and they get the responses that Mangopay gives.
 
 This stands in for the SDKs that cannot be run here: Java, PHP, Ruby, and older majors.
 """
@@ -96,7 +96,7 @@ class Replayed:
     #: Whether Mangopay noticed the token call.
     token_call_seen: bool
     calls: list[RecordedRequest]
-    #: The answers that came through the sidecar, and those that Mangopay gives without it.
+    #: The responses that came through the sidecar, and those that Mangopay gives without it.
     through: list[Got]
     direct: list[Got]
     #: What Mangopay got from the sidecar.
@@ -148,10 +148,10 @@ def values(request: Received, name: bytes) -> list[bytes]:
 
 
 def test_a_token_call_is_answered_here_whatever_its_path_and_body_look_like(sdk: str) -> None:
-    answer = replayed(sdk).token_call
-    token = json.loads(answer.body)
+    response = replayed(sdk).token_call
+    token = json.loads(response.body)
 
-    assert answer.status == 200
+    assert response.status == 200
     assert token["access_token"].startswith("sidecar_")
     assert (token["token_type"], token["expires_in"]) == ("Bearer", 3600)
     assert not replayed(sdk).token_call_seen
@@ -176,10 +176,10 @@ def test_mangopay_sees_one_length_and_the_real_token(sdk: str) -> None:
     assert replayed(sdk).token_requests == 1
 
 
-def test_every_answer_is_what_mangopay_itself_would_give(sdk: str) -> None:
+def test_every_response_is_what_mangopay_itself_would_give(sdk: str) -> None:
     through, direct = replayed(sdk).through, replayed(sdk).direct
 
-    assert {answer.status for answer in direct} >= {200, 204, 400, 401, 404, 409, 429, 500}
-    assert [answer.status for answer in through] == [answer.status for answer in direct]
-    assert [answer.names for answer in through] == [answer.names for answer in direct]
-    assert [answer.kind for answer in through] == [answer.kind for answer in direct]
+    assert {response.status for response in direct} >= {200, 204, 400, 401, 404, 409, 429, 500}
+    assert [response.status for response in through] == [response.status for response in direct]
+    assert [response.names for response in through] == [response.names for response in direct]
+    assert [response.kind for response in through] == [response.kind for response in direct]

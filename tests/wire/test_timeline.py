@@ -77,12 +77,12 @@ async def test_a_connection_that_broke_is_told_before_the_one_that_held() -> Non
     assert_in_order(record)
 
 
-async def test_reading_back_shows_after_the_attempt_whose_answer_was_lost() -> None:
+async def test_reading_back_shows_after_the_attempt_whose_response_was_lost() -> None:
     async with running_pair(emulator_settings={"stored_answer_delay": 0.5}) as pair:
         pair.emulator.faults.add("reset=after POST api times=1")
-        answer = await pair.call("POST", NATURAL, BODY, headers=(KEY,))
+        response = await pair.call("POST", NATURAL, BODY, headers=(KEY,))
         record = last(pair.app)
-    assert answer.status == 200
+    assert response.status == 200
     assert told(record) == [("call", "lost"), ("read_back", 400), ("read_back", 200)]
     assert record.timeline[1].at >= 0.2
     assert_in_order(record)

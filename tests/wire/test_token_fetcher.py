@@ -1,4 +1,4 @@
-"""The token request and every odd answer to it, on real sockets."""
+"""The token request and every odd response to it, on real sockets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 import trustme
 
 from sidecar.core.endpoint import Endpoint
-from sidecar.core.oauth import EDGE_PAGE, Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
 from sidecar.core.resend import FailureKind
 from sidecar.core.secret import Secret
+from sidecar.core.tokens.oauth import EDGE_PAGE, Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
 from sidecar.network.resolver import look_up
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
-from sidecar.upstream.tls_layer import TlsLayer
+from sidecar.upstream.tls_transport import TlsLayer
 from tests.support.canary import CANARY_API_KEY as KEY
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
@@ -40,11 +40,11 @@ TOKEN = CANARY_TOKEN + "-55aa"
 GOOD_BODY = b'{"access_token": "%b", "token_type": "bearer", "expires_in": 3600}' % TOKEN.encode()
 
 
-def answer(status: bytes, body: bytes = b"", *headers: bytes) -> bytes:
+def response(status: bytes, body: bytes = b"", *headers: bytes) -> bytes:
     return b"\r\n".join((b"HTTP/1.1 " + status, b"Content-Length: %d" % len(body), *headers, b"", body))
 
 
-GOOD = answer(b"200 OK", GOOD_BODY, b"Content-Type: application/json")
+GOOD = response(b"200 OK", GOOD_BODY, b"Content-Type: application/json")
 
 
 @dataclass
@@ -164,13 +164,13 @@ async def test_a_token_comes_back_with_its_life_counted_from_before_the_request_
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        pytest.param(answer(b"401 Unauthorized", b'{"error":"invalid_client"}'), Refusal.CREDENTIALS, id="401"),
-        pytest.param(answer(b"403 Forbidden"), Refusal.FORBIDDEN, id="403"),
-        pytest.param(answer(b"404 Not Found", b'{"error":"not_found"}'), Refusal.REQUEST, id="404 with an error"),
+        pytest.param(response(b"401 Unauthorized", b'{"error":"invalid_client"}'), Refusal.CREDENTIALS, id="401"),
+        pytest.param(response(b"403 Forbidden"), Refusal.FORBIDDEN, id="403"),
+        pytest.param(response(b"404 Not Found", b'{"error":"not_found"}'), Refusal.REQUEST, id="404 with an error"),
         pytest.param(
             b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 500\r\n\r\n{", Refusal.CREDENTIALS, id="401 cut short"
         ),
-        pytest.param(answer(b"403 Forbidden", b"x" * 70_000), Refusal.FORBIDDEN, id="403 over-long"),
+        pytest.param(response(b"403 Forbidden", b"x" * 70_000), Refusal.FORBIDDEN, id="403 over-long"),
     ],
 )
 async def test_refused_credentials_are_told_by_their_status(reply: bytes, expected: Refusal) -> None:
@@ -181,13 +181,13 @@ async def test_refused_credentials_are_told_by_their_status(reply: bytes, expect
 
 async def test_a_lockout_is_told_by_its_error_code() -> None:
     body = b'{"error":"unauthorized_client","error_description":"This account has been temporarily locked"}'
-    result = await fetch_from(answer(b"400 Bad Request", body, b"Retry-After: 90"))
+    result = await fetch_from(response(b"400 Bad Request", body, b"Retry-After: 90"))
     assert isinstance(result, LockedOut)
     assert result.retry_after == 90
 
 
-async def test_a_retry_after_date_is_compared_with_the_answers_own_date() -> None:
-    reply = answer(
+async def test_a_retry_after_date_is_compared_with_the_responses_own_date() -> None:
+    reply = response(
         b"503 Service Unavailable",
         b"",
         b"Date: Sun, 06 Nov 1994 08:49:37 GMT",
@@ -199,31 +199,33 @@ async def test_a_retry_after_date_is_compared_with_the_answers_own_date() -> Non
 @pytest.mark.parametrize(
     "reply",
     [
-        pytest.param(answer(b"302 Found", b"", b"Location: /v2.01/oauth/token"), id="redirect"),
-        pytest.param(answer(b"307 Temporary Redirect", b"", b"Location: /v2.01/oauth/token"), id="redirect of a POST"),
-        pytest.param(answer(b"408 Request Timeout"), id="408"),
-        pytest.param(answer(b"429 Too Many Requests"), id="429"),
-        pytest.param(answer(b"500 Internal Server Error", GOOD_BODY), id="500 with a token"),
-        pytest.param(answer(b"204 No Content"), id="no body"),
-        pytest.param(answer(b"200 OK", b"<html>all well</html>"), id="not JSON"),
-        pytest.param(answer(b"200 OK", b"[" * 60_000), id="nested without end"),
-        pytest.param(answer(b"200 OK", b"\x0b\x02", b"Content-Encoding: br"), id="in a coding that is not ours"),
-        pytest.param(answer(b"200 OK", gzip.compress(GOOD_BODY)[:-4], b"Content-Encoding: gzip"), id="broken gzip"),
-        pytest.param(answer(b"200 OK", gzip.compress(b" " * 9_000_000), b"Content-Encoding: gzip"), id="a gzip bomb"),
-        pytest.param(answer(b"404 Not Found"), id="404"),
-        pytest.param(answer(b"200 OK", GOOD_BODY + b" " * 70_000), id="over 64 KiB"),
+        pytest.param(response(b"302 Found", b"", b"Location: /v2.01/oauth/token"), id="redirect"),
+        pytest.param(
+            response(b"307 Temporary Redirect", b"", b"Location: /v2.01/oauth/token"), id="redirect of a POST"
+        ),
+        pytest.param(response(b"408 Request Timeout"), id="408"),
+        pytest.param(response(b"429 Too Many Requests"), id="429"),
+        pytest.param(response(b"500 Internal Server Error", GOOD_BODY), id="500 with a token"),
+        pytest.param(response(b"204 No Content"), id="no body"),
+        pytest.param(response(b"200 OK", b"<html>all well</html>"), id="not JSON"),
+        pytest.param(response(b"200 OK", b"[" * 60_000), id="nested without end"),
+        pytest.param(response(b"200 OK", b"\x0b\x02", b"Content-Encoding: br"), id="in a coding that is not ours"),
+        pytest.param(response(b"200 OK", gzip.compress(GOOD_BODY)[:-4], b"Content-Encoding: gzip"), id="broken gzip"),
+        pytest.param(response(b"200 OK", gzip.compress(b" " * 9_000_000), b"Content-Encoding: gzip"), id="a gzip bomb"),
+        pytest.param(response(b"404 Not Found"), id="404"),
+        pytest.param(response(b"200 OK", GOOD_BODY + b" " * 70_000), id="over 64 KiB"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + GOOD_BODY, id="cut short"),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n" + GOOD_BODY, id="broken chunks"),
         pytest.param(b"", id="closed without an answer"),
         pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", id="endless header"),
         pytest.param(b"SSH-2.0-OpenSSH_9.7\r\n", id="another protocol"),
         pytest.param(
-            answer(b"200 OK", b'{"access_token": "a\\nb", "token_type": "Bearer"}'),
+            response(b"200 OK", b'{"access_token": "a\\nb", "token_type": "Bearer"}'),
             id="a control character",
         ),
     ],
 )
-async def test_an_answer_that_is_no_token_is_transient_and_the_request_is_sent_once(reply: bytes) -> None:
+async def test_a_response_that_is_no_token_is_transient_and_the_request_is_sent_once(reply: bytes) -> None:
     async with serving(reply) as endpoint:
         result = await fetcher(endpoint.url).fetch()
         assert isinstance(result, Transient)
@@ -237,9 +239,9 @@ PAGE = b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>"
 @pytest.mark.parametrize(
     "reply",
     [
-        pytest.param(answer(b"403 Forbidden", PAGE, b"CF-RAY: 8f3c2a1b4d5e6f70-CDG"), id="403"),
+        pytest.param(response(b"403 Forbidden", PAGE, b"CF-RAY: 8f3c2a1b4d5e6f70-CDG"), id="403"),
         pytest.param(
-            answer(b"403 Forbidden", gzip.compress(PAGE), b"Content-Encoding: gzip", b"CF-RAY: 8f3c2a1b4d5e6f70-CDG"),
+            response(b"403 Forbidden", gzip.compress(PAGE), b"Content-Encoding: gzip", b"CF-RAY: 8f3c2a1b4d5e6f70-CDG"),
             id="compressed",
         ),
         pytest.param(
@@ -259,10 +261,10 @@ async def test_a_page_of_the_edge_is_no_refusal_and_told_with_its_ray(reply: byt
 @pytest.mark.parametrize(
     "reply",
     [
-        pytest.param(answer(b"200 OK", b"\xef\xbb\xbf" + GOOD_BODY), id="a BOM"),
-        pytest.param(answer(b"200 OK", gzip.compress(GOOD_BODY), b"Content-Encoding: gzip"), id="gzip"),
+        pytest.param(response(b"200 OK", b"\xef\xbb\xbf" + GOOD_BODY), id="a BOM"),
+        pytest.param(response(b"200 OK", gzip.compress(GOOD_BODY), b"Content-Encoding: gzip"), id="gzip"),
         pytest.param(
-            answer(b"200 OK", gzip.compress(b"\xef\xbb\xbf" + GOOD_BODY), b"content-encoding: X-GZIP"), id="both"
+            response(b"200 OK", gzip.compress(b"\xef\xbb\xbf" + GOOD_BODY), b"content-encoding: X-GZIP"), id="both"
         ),
     ],
 )
@@ -273,7 +275,7 @@ async def test_a_bom_and_gzip_are_undone(reply: bytes) -> None:
 
 
 async def test_the_first_of_repeated_headers_counts() -> None:
-    reply = answer(b"503 Service Unavailable", b"", b"Retry-After: 60", b"Retry-After: 7")
+    reply = response(b"503 Service Unavailable", b"", b"Retry-After: 60", b"Retry-After: 7")
     assert await fetch_from(reply) == Transient("status 503", 60.0)
 
 
@@ -301,7 +303,7 @@ async def test_an_endless_body_is_read_no_further_than_the_limit() -> None:
     assert sent < 32 * 1024 * 1024  # what the socket buffers of both sides may hold, generously
 
 
-async def test_no_answer_in_time_is_transient() -> None:
+async def test_no_response_in_time_is_transient() -> None:
     async with serving(GOOD) as endpoint:
         gate = asyncio.Event()
 
@@ -316,7 +318,7 @@ async def test_no_answer_in_time_is_transient() -> None:
             FakeClock(),
             dialer=dialer(endpoint.url),
             connect_timeout=0.05,
-            answer_timeout=0.05,
+            response_timeout=0.05,
         )
         assert await patient.fetch() == Transient("no answer in time", failure=FailureKind.TIMEOUT)
         gate.set()
@@ -340,7 +342,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
     netrc.write_text("default login eve password wrong\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    async with serving(answer(b"500 No")) as proxy, serving(GOOD) as endpoint:
+    async with serving(response(b"500 No")) as proxy, serving(GOOD) as endpoint:
         for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
         assert isinstance(await fetcher(endpoint.url).fetch(), Fetched)
@@ -348,7 +350,7 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
 
 
 async def test_cookies_are_not_kept_and_each_request_has_a_connection_of_its_own() -> None:
-    async with serving(answer(b"200 OK", GOOD_BODY, b"Set-Cookie: a=b; Path=/")) as endpoint:
+    async with serving(response(b"200 OK", GOOD_BODY, b"Set-Cookie: a=b; Path=/")) as endpoint:
         source = fetcher(endpoint.url)
         await source.fetch()
         await source.fetch()
@@ -445,7 +447,7 @@ async def test_an_untrusted_server_gets_no_byte_of_the_request(server_tls: ssl.S
 def refuse_handshake(listener: socket.socket, tls: ssl.SSLContext) -> None:
     """Answer one connection as OpenSSL's own server does: with an alert, and only then the end.
 
-    asyncio's servers drop the connection before the alert is out. Each answer
+    asyncio's servers drop the connection before the alert is out. Each response
     comes a moment late, as over a network: so the client has sent its request.
     """
     connection, _ = listener.accept()

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.emulator.server import Emulator
-    from tests.support.raw_client import RawAnswer
+    from tests.support.raw_client import ReceivedResponse
 
 pytestmark = pytest.mark.any_loop
 
@@ -89,16 +89,16 @@ every = pytest.mark.parametrize("deployment", KINDS, indirect=True)
 shared = pytest.mark.parametrize("deployment", SHARED, indirect=True)
 
 
-async def view(app: App) -> RawAnswer:
+async def view(app: App) -> ReceivedResponse:
     return await app.call("GET", VIEW)
 
 
 async def admin(app: App, path: str) -> bytes:
     with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
         await client.send(request_bytes("GET", path))
-        answer = await client.answer()
-    canary.record(path, answer.raw)
-    return answer.body
+        response = await client.response()
+    canary.record(path, response.raw)
+    return response.body
 
 
 # --- one sidecar -----------------------------------------------------------------------------------------------------
@@ -107,8 +107,8 @@ async def admin(app: App, path: str) -> bytes:
 @every
 async def test_calls_are_served_with_one_token(deployment: Deployment) -> None:
     async with deployment.sidecar() as app:
-        answers = await asyncio.gather(*(view(app) for _ in range(20)))
-        assert {answer.status for answer in answers} == {200}
+        responses = await asyncio.gather(*(view(app) for _ in range(20)))
+        assert {response.status for response in responses} == {200}
         assert (await view(app)).status == 200
         assert deployment.token_requests == 1
 
@@ -118,9 +118,9 @@ async def test_a_revoked_token_is_mended_for_all_calls_by_one_request(deployment
     async with deployment.sidecar() as app:
         await view(app)
         deployment.emulator.state.tokens.revoke()
-        answers = await asyncio.gather(*(view(app) for _ in range(20)))
-        assert {answer.status for answer in answers} == {200}
-        assert b"token" in {answer.header("X-Sidecar-Recovered") for answer in answers}
+        responses = await asyncio.gather(*(view(app) for _ in range(20)))
+        assert {response.status for response in responses} == {200}
+        assert b"token" in {response.header("X-Sidecar-Recovered") for response in responses}
         assert deployment.token_requests == 2
 
 
@@ -139,8 +139,8 @@ async def test_an_expired_token_is_followed_by_another(deployment: Deployment) -
 async def test_a_lockout_is_answered_here_and_asked_about_once(deployment: Deployment) -> None:
     deployment.emulator.faults.add("lockout token")
     async with deployment.sidecar() as app:
-        answers = await asyncio.gather(*(view(app) for _ in range(10)))
-        assert {error_code(answer) for answer in answers} == {ErrorCode.TOKEN_LOCKED_OUT}
+        responses = await asyncio.gather(*(view(app) for _ in range(10)))
+        assert {error_code(response) for response in responses} == {ErrorCode.TOKEN_LOCKED_OUT}
         assert error_code(await view(app)) is ErrorCode.TOKEN_LOCKED_OUT
         assert deployment.token_requests == 1
 
@@ -166,9 +166,9 @@ async def test_a_transient_failure_is_tried_again(deployment: Deployment) -> Non
 async def test_each_credential_has_its_own_token(deployment: Deployment) -> None:
     async with deployment.sidecar(mangopay_embedded_api_key=canary.CANARY_EMBEDDED_KEY) as app:
         body = json.dumps({"clientId": "acme", "claims": {"userId": "1"}}).encode()
-        with await app.connect() as client:  # the answer is a token for the caller, so it is not to be recorded
+        with await app.connect() as client:  # the response is a token for the caller, so it is not to be recorded
             await client.send(request_bytes("POST", EMBEDDED, body))
-            assert (await client.answer()).status == 200
+            assert (await client.response()).status == 200
         assert (await view(app)).status == 200
         assert deployment.token_requests == 2
 
@@ -217,8 +217,8 @@ async def test_a_sidecar_ends_in_the_middle_of_a_token_request(deployment: Deplo
 async def test_all_start_at_once_and_ask_once(deployment: Deployment) -> None:
     deployment.emulator.faults.add("pass delay=0.2 token")
     async with deployment.sidecar() as one, deployment.sidecar() as two, deployment.sidecar() as three:
-        answers = await asyncio.gather(*(view(app) for app in (one, two, three) for _ in range(5)))
-        assert {answer.status for answer in answers} == {200}
+        responses = await asyncio.gather(*(view(app) for app in (one, two, three) for _ in range(5)))
+        assert {response.status for response in responses} == {200}
         assert deployment.token_requests == 1
 
 
@@ -235,8 +235,8 @@ async def test_a_revocation_is_one_request_for_all(deployment: Deployment) -> No
     async with deployment.sidecar() as one, deployment.sidecar() as two:
         await asyncio.gather(view(one), view(two))
         deployment.emulator.state.tokens.revoke()
-        answers = await asyncio.gather(*(view(app) for app in (one, two) for _ in range(5)))
-        assert {answer.status for answer in answers} == {200}
+        responses = await asyncio.gather(*(view(app) for app in (one, two) for _ in range(5)))
+        assert {response.status for response in responses} == {200}
         assert deployment.token_requests == 2
 
 
@@ -247,8 +247,8 @@ async def test_who_starts_later_gets_no_burnt_token(deployment: Deployment) -> N
         deployment.emulator.state.tokens.revoke()
         await view(one)
     async with deployment.sidecar() as two:
-        answer = await view(two)
-        assert (answer.status, answer.header("X-Sidecar-Recovered")) == (200, None)
+        response = await view(two)
+        assert (response.status, response.header("X-Sidecar-Recovered")) == (200, None)
 
 
 @shared

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.resend import Failure, FailureKind, Sent
+from sidecar.core.resend import AttemptFailure, FailureKind, Sent
+from sidecar.upstream.byte_protocol import ByteProtocol
 from sidecar.upstream.connection import Connection
-from sidecar.upstream.errors import UpstreamFailure
-from sidecar.upstream.link import Link
+from sidecar.upstream.errors import UpstreamError
 from sidecar.upstream.response import HIGH_WATER
-from sidecar.upstream.sending import WHOLE
+from sidecar.upstream.sending import ONE_WRITE_LIMIT
 from tests.support.upstreams import OK, Peer, Source, answering, client_of, read_all, serve
 
 if TYPE_CHECKING:
-    from sidecar.core.response_head import ResponseHead
+    from sidecar.core.http.response_head import ResponseHead
 
 pytestmark = pytest.mark.any_loop
 
@@ -28,7 +28,7 @@ LARGE = bytes(range(256)) * (14_000_000 // 256)
 ONE_READ = 262_144
 
 
-def paused(link: Link) -> bool:
+def paused(link: ByteProtocol) -> bool:
     return link._reading_paused
 
 
@@ -36,7 +36,10 @@ def paused(link: Link) -> bool:
 
 
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
-@pytest.mark.parametrize("body", [None, b"", b"{}", b"x" * (WHOLE - 1), b"y" * WHOLE, b"z" * (WHOLE + 1), LARGE])
+@pytest.mark.parametrize(
+    "body",
+    [None, b"", b"{}", b"x" * (ONE_WRITE_LIMIT - 1), b"y" * ONE_WRITE_LIMIT, b"z" * (ONE_WRITE_LIMIT + 1), LARGE],
+)
 async def test_a_body_in_hand_arrives_byte_identical(method: str, body: bytes | None) -> None:
     async with serve(answering(OK)) as upstream, client_of(upstream) as client:
         for _ in range(2):
@@ -47,13 +50,13 @@ async def test_a_body_in_hand_arrives_byte_identical(method: str, body: bytes | 
 
 async def test_head_and_small_body_go_out_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
     writes: list[bytes] = []
-    write = Link.write
+    write = ByteProtocol.write
 
-    def spy(self: Link, data: bytes) -> None:
+    def spy(self: ByteProtocol, data: bytes) -> None:
         writes.append(data)
         write(self, data)
 
-    monkeypatch.setattr(Link, "write", spy)
+    monkeypatch.setattr(ByteProtocol, "write", spy)
     async with serve(answering(OK)) as upstream, client_of(upstream) as client:
         await client.call("POST", body=b"{}")
     assert len(writes) == 1
@@ -74,7 +77,7 @@ async def test_a_large_body_is_written_no_faster_than_upstream_takes_it() -> Non
         assert connection.sent is Sent.PART
         transport = connection._transport
         assert transport is not None
-        assert transport.get_write_buffer_size() <= 4 * WHOLE
+        assert transport.get_write_buffer_size() <= 4 * ONE_WRITE_LIMIT
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -139,12 +142,12 @@ async def test_a_stream_is_read_no_faster_than_upstream_takes_it() -> None:
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_an_early_answer_ends_the_upload_and_the_connection(chunked: bool) -> None:
-    answer = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\n\r\ntoo big"
+async def test_an_early_response_ends_the_upload_and_the_connection(chunked: bool) -> None:
+    received = b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\n\r\ntoo big"
 
     async def script(peer: Peer) -> None:
         await peer.head()
-        await peer.send(answer)
+        await peer.send(received)
         await peer.gone()
 
     never = asyncio.Event()
@@ -162,8 +165,8 @@ async def test_an_early_answer_ends_the_upload_and_the_connection(chunked: bool)
         assert b"two" not in upstream.peers[0].received
 
 
-async def test_nothing_is_written_once_the_answer_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller's next piece and the answer come in the same moment."""
+async def test_nothing_is_written_once_the_response_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's next piece and the response come in the same moment."""
     gate = asyncio.Event()
     begin = Connection._begin_response
 
@@ -188,7 +191,7 @@ async def test_nothing_is_written_once_the_answer_has_begun(monkeypatch: pytest.
         assert upstream.peers[0].received.endswith(b"one")
 
 
-async def test_an_early_answer_to_a_large_body_in_hand_is_read() -> None:
+async def test_an_early_response_to_a_large_body_in_hand_is_read() -> None:
     async def script(peer: Peer) -> None:
         await peer.head()
         peer.stop_reading()
@@ -227,9 +230,9 @@ async def test_a_connection_that_breaks_while_the_caller_is_waited_for_ends_the_
 
     source = Source(b"one", b"two", gate=asyncio.Event())
     async with serve(script) as upstream, client_of(upstream) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.ask("POST", body=source)
-        assert caught.value.failure == Failure(FailureKind.LOST, Sent.PART, reused=False, response_started=False)
+        assert caught.value.failure == AttemptFailure(FailureKind.LOST, Sent.PART, reused=False, response_started=False)
         assert not source.is_waited_for()
 
 
@@ -240,7 +243,7 @@ async def test_the_end_of_the_pools_tasks_ends_an_upload() -> None:
         call = asyncio.create_task(client.ask("POST", body=source))
         await upstream.until(lambda: any(peer.received.endswith(b"one") for peer in upstream.peers))
         await client.tasks.close()
-        with pytest.raises(UpstreamFailure):
+        with pytest.raises(UpstreamError):
             await call
 
 
@@ -254,14 +257,14 @@ BLOCK = bytes(range(256)) * 256  # 64 KiB
 async def test_fifty_megabytes_stream_in_bounded_memory(chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader is slower than upstream: reading pauses, and what waits stays small."""
     pauses = 0
-    pause = Link.pause_reading
+    pause = ByteProtocol.pause_reading
 
-    def spy(self: Link) -> None:
+    def spy(self: ByteProtocol) -> None:
         nonlocal pauses
         pauses += 1
         pause(self)
 
-    monkeypatch.setattr(Link, "pause_reading", spy)
+    monkeypatch.setattr(ByteProtocol, "pause_reading", spy)
 
     async def script(peer: Peer) -> None:
         await peer.request()

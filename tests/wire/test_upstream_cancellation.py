@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
-from sidecar.upstream.link import Link
-from sidecar.upstream.tls import client_context
+from sidecar.upstream.byte_protocol import ByteProtocol
+from sidecar.upstream.trust import client_context
 from tests.support.upstreams import OK, Client, Peer, Source, answering, client_of, hang, serve
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def test_while_waiting_for_the_head() -> None:
 async def test_while_looking_again_at_a_suspicious_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve(hang) as upstream, client_of(upstream) as client:
         connection = await client.acquire()
-        monkeypatch.setattr(Link, "is_quiet", lambda self: False)
+        monkeypatch.setattr(ByteProtocol, "is_quiet", lambda self: False)
         call = asyncio.create_task(client.ask(connection=connection))
         await asyncio.sleep(0)
         await cancel(call)
@@ -179,7 +179,7 @@ async def streamed(client: Client) -> None:
     await client.call("POST", body=Source(b"one", b"two", b"x" * 100_000, chunked=True))
 
 
-async def answer(peer: Peer) -> None:
+async def response(peer: Peer) -> None:
     """Answer in pieces, so that there is something to wait for in the head, the body and at its end."""
     while True:
         await peer.request()
@@ -201,7 +201,7 @@ async def test_after_any_number_of_loop_passes(
     authority.issue_cert("localhost").configure_cert(server)
     trusting = client_context()
     authority.configure_trust(trusting)
-    async with serve(answer, ssl_context=server if tls else None) as upstream:
+    async with serve(response, ssl_context=server if tls else None) as upstream:
 
         async def resolve(host: str, port: int) -> Sequence[AddressInfo]:
             await asyncio.sleep(0)  # a real look-up takes a thread, and so any number of passes

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.resend import Event, Failure, FailureKind, Sent, classify, decide
+from sidecar.core.resend import AttemptFailure, Event, FailureKind, Sent, classify, decide
+from sidecar.upstream.byte_protocol import ByteProtocol
 from sidecar.upstream.dialing import Dialer
-from sidecar.upstream.errors import UpstreamFailure
-from sidecar.upstream.link import Link
+from sidecar.upstream.errors import UpstreamError
 from tests.support.upstreams import (
     OK,
     Client,
@@ -50,8 +50,8 @@ async def close_after_request(peer: Peer) -> None:
 
 async def failure_of(
     client: Client, method: str = "POST", body: bytes | Source | None = None, connection: Connection | None = None
-) -> Failure:
-    with pytest.raises(UpstreamFailure) as caught:
+) -> AttemptFailure:
+    with pytest.raises(UpstreamError) as caught:
         await client.ask(method, body=body, connection=connection)
     return caught.value.failure
 
@@ -65,7 +65,7 @@ async def test_a_request_that_broke_is_received_exactly_once(method: str, script
     """No silent resend, for any method, on a fresh connection."""
     async with serve(script) as upstream, client_of(upstream) as client:
         failure = await failure_of(client, method)
-        assert failure == Failure(FailureKind.LOST, Sent.ALL, reused=False, response_started=False)
+        assert failure == AttemptFailure(FailureKind.LOST, Sent.ALL, reused=False, response_started=False)
         assert [request.method for request in upstream.requests] == [method]
         assert len(upstream.peers) == 1
         assert not decide(failure, method, 1, 0).resend
@@ -82,7 +82,7 @@ async def test_a_request_that_broke_on_a_reused_connection_is_received_exactly_o
     async with serve(script) as upstream, client_of(upstream) as client:
         await client.call("GET", "/first")
         failure = await failure_of(client, method)
-        assert failure == Failure(FailureKind.LOST, Sent.ALL, reused=True, response_started=False)
+        assert failure == AttemptFailure(FailureKind.LOST, Sent.ALL, reused=True, response_started=False)
         assert [request.method for request in upstream.requests] == ["GET", method]
         assert decide(failure, method, 1, 0).resend is (method in {"GET", "HEAD"})
 
@@ -94,7 +94,7 @@ async def test_a_break_within_the_head_counts_as_a_started_response() -> None:
 
     async with serve(script) as upstream, client_of(upstream) as client:
         failure = await failure_of(client, "GET")
-        assert failure == Failure(FailureKind.LOST, Sent.ALL, reused=False, response_started=True)
+        assert failure == AttemptFailure(FailureKind.LOST, Sent.ALL, reused=False, response_started=True)
         assert classify(failure) is Event.BROKEN
 
 
@@ -117,7 +117,7 @@ async def test_a_break_during_an_upload_says_that_a_part_was_sent() -> None:
     source = Source(b"x" * 100_000, b"y" * 100_000, gate=gate)
     async with serve(script) as upstream, client_of(upstream) as client:
         failure = await failure_of(client, body=source)
-        assert failure == Failure(FailureKind.LOST, Sent.PART, reused=False, response_started=False)
+        assert failure == AttemptFailure(FailureKind.LOST, Sent.PART, reused=False, response_started=False)
         assert not source.is_waited_for()
         assert upstream.requests == []
 
@@ -145,17 +145,17 @@ async def test_a_truncated_body_never_ends_cleanly(response: bytes, reset: bool)
             peer.reset()
 
     async with serve(script) as upstream, client_of(upstream) as client:
-        answer = await client.ask()
-        assert await answer.read() == b"12345"
+        received = await client.ask()
+        assert await received.read() == b"12345"
         read.set()
-        with pytest.raises(UpstreamFailure) as caught:
-            await answer.read()
-        assert caught.value.failure == Failure(FailureKind.LOST, Sent.ALL, reused=False, response_started=True)
-        assert not answer.complete
-        assert answer.take_whole() is None
-        with pytest.raises(UpstreamFailure):  # and not the second time either
-            await answer.read()
-        answer.release()
+        with pytest.raises(UpstreamError) as caught:
+            await received.read()
+        assert caught.value.failure == AttemptFailure(FailureKind.LOST, Sent.ALL, reused=False, response_started=True)
+        assert not received.complete
+        assert received.take_whole() is None
+        with pytest.raises(UpstreamError):  # and not the second time either
+            await received.read()
+        received.release()
         assert client.pool.open == 0
 
 
@@ -165,13 +165,13 @@ async def test_what_arrived_before_a_cut_is_read_first() -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
 
     async with serve(script) as upstream, client_of(upstream) as client:
-        answer = await client.ask()
+        response = await client.ask()
         await upstream.peers[0].lost.wait()
         while client.pool.open:
             await asyncio.sleep(0)
-        assert await answer.read() == b"12345"
-        with pytest.raises(UpstreamFailure):
-            await answer.read()
+        assert await response.read() == b"12345"
+        with pytest.raises(UpstreamError):
+            await response.read()
 
 
 # --- dead before a byte was written ----------------------------------------------------------------------------------
@@ -204,7 +204,9 @@ async def test_a_connection_that_died_between_acquiring_and_sending_is_told_apar
         close.set()
         await upstream.peers[0].lost.wait()
         failure = await failure_of(client, "POST", connection=connection)
-        assert failure == Failure(FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, reused=True, response_started=False)
+        assert failure == AttemptFailure(
+            FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, reused=True, response_started=False
+        )
         assert decide(failure, "POST", 0, 0).resend
         assert [request.method for request in upstream.requests] == ["GET"]
 
@@ -231,7 +233,9 @@ async def test_an_end_that_the_loop_has_not_seen_is_noticed_before_writing() -> 
             accepted, _ = listener.socket.accept()
             accepted.close()
             failure = await failure_of(client, "POST", connection=connection)
-            assert failure == Failure(FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, reused=False, response_started=False)
+            assert failure == AttemptFailure(
+                FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, reused=False, response_started=False
+            )
             assert client.pool.open == 0
 
 
@@ -248,7 +252,7 @@ async def test_a_pooled_connection_whose_end_the_loop_has_not_seen_is_replaced()
             replacement.abort()
 
 
-async def test_bytes_that_nobody_asked_for_are_never_taken_for_an_answer() -> None:
+async def test_bytes_that_nobody_asked_for_are_never_taken_for_a_response() -> None:
     """An upstream (or whoever broke into it) answers before it is asked: the request is not sent on that connection."""
     with Listener() as listener:
         async with client_of(listener.upstream) as client:
@@ -268,7 +272,7 @@ async def test_what_waits_on_a_socket_may_be_harmless(monkeypatch: pytest.Monkey
     looks = iter([False, False, True])
     async with serve(answering(OK)) as upstream, client_of(upstream) as client:
         connection = await client.acquire()
-        monkeypatch.setattr(Link, "is_quiet", lambda self: next(looks))
+        monkeypatch.setattr(ByteProtocol, "is_quiet", lambda self: next(looks))
         response = await client.ask(connection=connection)
         monkeypatch.undo()
         assert response.status == 200
@@ -295,9 +299,11 @@ async def test_a_refused_connection_sends_nothing() -> None:
     with Listener() as listener:
         pass
     async with client_of(listener.upstream) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.acquire()
-        assert caught.value.failure == Failure(FailureKind.CONNECT, Sent.NOTHING, reused=False, response_started=False)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.CONNECT, Sent.NOTHING, reused=False, response_started=False
+        )
         assert caught.value.detail == os.strerror(errno.ECONNREFUSED).lower()
         assert client.pool.open == 0
 
@@ -308,7 +314,7 @@ async def test_a_name_that_does_not_resolve_sends_nothing(error: Exception) -> N
         raise error
 
     async with serve(hang) as upstream, client_of(upstream, resolve=resolve) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.acquire()
         assert caught.value.failure.kind is FailureKind.RESOLVE
         assert client.pool.open == 0
@@ -320,7 +326,7 @@ async def test_a_name_without_an_address_is_a_failure_to_connect() -> None:
         return []
 
     async with serve(hang) as upstream, client_of(upstream, resolve=resolve) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.acquire()
         assert caught.value.failure.kind is FailureKind.CONNECT
 
@@ -331,7 +337,7 @@ async def test_a_resolver_that_hangs_is_given_up_after_the_connect_timeout() -> 
         return []
 
     async with serve(hang) as upstream, client_of(upstream, resolve=resolve, connect_timeout=0.01) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.acquire()
         assert caught.value.failure.kind is FailureKind.RESOLVE
         assert caught.value.detail == "not done within 0.01 s"
@@ -343,7 +349,7 @@ async def test_the_deadline_of_the_call_bounds_connecting_too() -> None:
         return []
 
     async with serve(hang) as upstream, client_of(upstream, resolve=resolve, connect_timeout=1000) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.acquire(within=0.01)
         assert caught.value.failure.kind is FailureKind.RESOLVE
 
@@ -359,9 +365,11 @@ async def test_a_connection_that_is_lost_as_soon_as_it_is_made_sends_nothing(mon
 
     monkeypatch.setattr(Dialer, "dial", lose)
     async with serve(hang) as upstream, client_of(upstream) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.ask("POST")
-        assert caught.value.failure == Failure(FailureKind.CONNECT, Sent.NOTHING, reused=False, response_started=False)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.CONNECT, Sent.NOTHING, reused=False, response_started=False
+        )
         assert client.pool.open == 0
         assert upstream.requests == []
 
@@ -378,14 +386,14 @@ async def test_a_server_that_takes_connections_only_to_close_them_gets_no_reques
 
     async with serve(script) as upstream, client_of(upstream) as client:
         for number in range(20):
-            with pytest.raises(UpstreamFailure) as caught:
+            with pytest.raises(UpstreamError) as caught:
                 await attempt(client, upstream, number)
             assert classify(caught.value.failure) in {Event.UNREACHABLE, Event.DEAD_POOLED}
         assert b"".join(bytes(peer.received) for peer in upstream.peers) == b""
         assert client.pool.open == 0
 
 
-# --- no answer in time -----------------------------------------------------------------------------------------------
+# --- no response in time ----------------------------------------------------------------------------------------------
 
 
 async def test_a_hung_upstream_times_out_and_hurts_no_other_call() -> None:
@@ -396,9 +404,11 @@ async def test_a_hung_upstream_times_out_and_hurts_no_other_call() -> None:
         assert not hung.done()
         await client.call()
         await client.clock.advance(2)
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await hung
-        assert caught.value.failure == Failure(FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=False)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=False
+        )
         assert caught.value.detail == "no response within 60 s"
         await client.call()
         assert [request.connection for request in upstream.requests] == [0, 1, 1]
@@ -420,9 +430,11 @@ async def test_a_trickled_head_does_not_put_the_timeout_off() -> None:
         for _ in range(13):
             await client.clock.advance(5)
             step.set()
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await call
-        assert caught.value.failure == Failure(FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=True)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=True
+        )
 
 
 async def test_interim_responses_do_not_put_the_timeout_off() -> None:
@@ -435,7 +447,7 @@ async def test_interim_responses_do_not_put_the_timeout_off() -> None:
         call = asyncio.create_task(client.ask("POST", timeout=60))
         await upstream.has_requests(1)
         await client.clock.advance(61)
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await call
         assert caught.value.failure.kind is FailureKind.TIMEOUT
 
@@ -465,9 +477,11 @@ async def test_a_body_may_take_longer_than_the_timeout_but_not_pause_longer() ->
         await client.clock.advance(59)
         assert not read.done()
         await client.clock.advance(2)
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await read
-        assert caught.value.failure == Failure(FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=True)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=True
+        )
         assert caught.value.detail == "no more of the body within 60 s"
         response.release()
 
@@ -481,9 +495,11 @@ async def test_an_upstream_that_does_not_read_a_large_body_times_out() -> None:
         call = asyncio.create_task(client.ask("POST", body=bytes(14_000_000), timeout=60))
         await upstream.until(lambda: len(upstream.peers) == 1)
         await client.clock.advance(61)
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await call
-        assert caught.value.failure == Failure(FailureKind.TIMEOUT, Sent.PART, reused=False, response_started=False)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.TIMEOUT, Sent.PART, reused=False, response_started=False
+        )
         assert "took nothing" in caught.value.detail
 
 
@@ -499,9 +515,11 @@ async def test_a_streamed_request_is_timed_from_its_last_byte() -> None:
         await client.clock.advance(59)
         assert not call.done()
         await client.clock.advance(2)
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await call
-        assert caught.value.failure == Failure(FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=False)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.TIMEOUT, Sent.ALL, reused=False, response_started=False
+        )
 
 
 async def test_a_caller_may_take_its_time_after_upstream_took_its_own() -> None:

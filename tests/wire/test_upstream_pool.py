@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.core.resend import Failure, FailureKind, Sent
-from sidecar.upstream.errors import UpstreamFailure
+from sidecar.core.resend import AttemptFailure, FailureKind, Sent
+from sidecar.upstream.errors import UpstreamError
 from sidecar.upstream.pool import IDLE_TIMEOUT
 from tests.support.upstreams import OK, Client, Peer, answering, client_of, hang, serve
 
@@ -76,7 +76,7 @@ async def test_pool_and_connections_say_what_they_are_doing() -> None:
         first.abort()
         assert repr(first) == "<Connection [CLOSED, new, sent ALL]>"
         await asyncio.wait([call])
-        assert isinstance(call.exception(), UpstreamFailure)
+        assert isinstance(call.exception(), UpstreamError)
         (await waiting).abort()
         second.abort()
 
@@ -182,9 +182,11 @@ async def test_a_wait_ends_with_its_deadline() -> None:
         await client.clock.advance(11)
         assert not short.done()
         await client.clock.advance(1.5)
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await short
-        assert caught.value.failure == Failure(FailureKind.NO_SLOT, Sent.NOTHING, reused=False, response_started=False)
+        assert caught.value.failure == AttemptFailure(
+            FailureKind.NO_SLOT, Sent.NOTHING, reused=False, response_started=False
+        )
         assert not long.done()
         held.release()
         (await long).release()
@@ -198,7 +200,7 @@ async def test_a_slot_that_becomes_free_at_the_deadline_is_not_used_to_connect()
         await waits(client, 1)
         client.clock._now += 12  # the sweeper has not looked yet
         held.abort()
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await waiter
         assert caught.value.failure.kind is FailureKind.NO_SLOT
         assert client.pool.open == 0
@@ -245,7 +247,7 @@ async def test_a_failed_connect_leaves_its_slot_to_whoever_waits() -> None:
         second = asyncio.create_task(client.acquire())
         await waits(client, 1)
         held.set()
-        with pytest.raises(UpstreamFailure):
+        with pytest.raises(UpstreamError):
             await first
         (await second).release()
 
@@ -332,7 +334,7 @@ async def test_an_idle_connection_that_upstream_closes_leaves_the_pool() -> None
 
 
 async def test_a_half_closed_connection_is_not_reused() -> None:
-    """Upstream sends its end along with the response and still reads: another request might get no answer."""
+    """Upstream sends its end along with the response and still reads: another request might get no response."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -435,7 +437,7 @@ async def test_a_connect_that_hangs_ends_with_the_connect_timeout() -> None:
                 return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", hole)]
 
             async with client_of(upstream, resolve=resolve, connect_timeout=0.05) as client:
-                with pytest.raises(UpstreamFailure) as caught:
+                with pytest.raises(UpstreamError) as caught:
                     await client.acquire()
                 assert caught.value.failure.kind is FailureKind.CONNECT
                 assert caught.value.detail == "not done within 0.05 s"
@@ -460,13 +462,13 @@ async def test_closing_ends_everything_at_once() -> None:
         waiter = asyncio.create_task(client.acquire())
         await waits(client, 1)
         await client.pool.close()
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await in_use
-        assert caught.value.failure == Failure(FailureKind.LOST, Sent.ALL, reused=False, response_started=False)
-        with pytest.raises(UpstreamFailure) as caught:
+        assert caught.value.failure == AttemptFailure(FailureKind.LOST, Sent.ALL, reused=False, response_started=False)
+        with pytest.raises(UpstreamError) as caught:
             await waiter
         assert caught.value.failure.kind is FailureKind.NO_SLOT
-        with pytest.raises(UpstreamFailure):
+        with pytest.raises(UpstreamError):
             await client.acquire()
         holder.release()
         assert (client.pool.open, client.pool.idle) == (0, 0)
@@ -487,7 +489,7 @@ async def test_a_connection_that_opens_while_the_pool_closes_is_closed() -> None
         await resolving.wait()
         await client.pool.close()
         go_on.set()
-        with pytest.raises(UpstreamFailure):
+        with pytest.raises(UpstreamError):
             await acquiring
         assert client.pool.open == 0
 

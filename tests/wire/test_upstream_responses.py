@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from sidecar.core.http.response_head import MAX_HEAD, MAX_INTERIM
 from sidecar.core.resend import Event, FailureKind, Sent, classify
-from sidecar.core.response_head import MAX_HEAD, MAX_INTERIM
-from sidecar.upstream.errors import UpstreamFailure
+from sidecar.upstream.errors import UpstreamError
 from tests.support.upstreams import OK, Peer, Script, Source, answering, client_of, read_all, serve
 
 pytestmark = pytest.mark.any_loop
@@ -134,47 +134,47 @@ def piecewise(wire: bytes, size: int) -> Script:
 
 
 def cases(table: dict[str, Answer]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("answer", table.values(), ids=table)
+    return pytest.mark.parametrize("received", table.values(), ids=table)
 
 
 @cases(WELL_FORMED)
 @pytest.mark.parametrize("size", [1, 7, 10**6])
-async def test_a_well_formed_response_is_read_and_its_connection_reused(answer: Answer, size: int) -> None:
-    if size == 1 and len(answer.wire) > 2000:
+async def test_a_well_formed_response_is_read_and_its_connection_reused(received: Answer, size: int) -> None:
+    if size == 1 and len(received.wire) > 2000:
         size = 97
-    async with serve(piecewise(answer.wire, size)) as upstream, client_of(upstream) as client:
+    async with serve(piecewise(received.wire, size)) as upstream, client_of(upstream) as client:
         for _ in range(2):
-            response = await client.ask(answer.method)
-            assert response.status == answer.status
-            assert await read_all(response) == answer.body
+            response = await client.ask(received.method)
+            assert response.status == received.status
+            assert await read_all(response) == received.body
             assert response.complete
             response.release()
-            assert client.pool.idle == int(answer.reused)
-        assert len(upstream.peers) == (1 if answer.reused else 2)
+            assert client.pool.idle == int(received.reused)
+        assert len(upstream.peers) == (1 if received.reused else 2)
 
 
-@pytest.mark.parametrize(("answer", "surplus"), SURPLUS.values(), ids=SURPLUS)
+@pytest.mark.parametrize(("received", "surplus"), SURPLUS.values(), ids=SURPLUS)
 @pytest.mark.parametrize("apart", [False, True])
 async def test_a_byte_after_the_response_ends_the_connection_but_not_the_response(
-    answer: Answer, surplus: bytes, apart: bool
+    received: Answer, surplus: bytes, apart: bool
 ) -> None:
-    """Whether it comes along with the response or later, it is never taken for the answer to the next request."""
+    """Whether it comes along with the response or later, it is never taken for the response to the next request."""
     go_on = asyncio.Event()
 
     async def script(peer: Peer) -> None:
         await peer.request()
         if apart:
-            await peer.send(answer.wire)
+            await peer.send(received.wire)
             await go_on.wait()
             await peer.send(surplus)
         else:
-            await peer.send(answer.wire + surplus)
+            await peer.send(received.wire + surplus)
         await peer.gone()
 
     async with serve(script) as upstream, client_of(upstream) as client:
         for number in (1, 2):
-            response = await client.ask(answer.method)
-            assert await read_all(response) == answer.body
+            response = await client.ask(received.method)
+            assert await read_all(response) == received.body
             go_on.set()
             if apart:
                 await upstream.peers[-1].ended.wait()
@@ -189,7 +189,7 @@ async def test_a_byte_after_the_response_ends_the_connection_but_not_the_respons
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_broken_head_is_a_failure_of_unknown_outcome(wire: bytes, method: str) -> None:
     async with serve(answering(wire)) as upstream, client_of(upstream) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await client.ask(method)
         failure = caught.value.failure
         assert (failure.kind, failure.sent, failure.response_started) == (FailureKind.BROKEN, Sent.ALL, True)
@@ -204,7 +204,7 @@ async def test_a_broken_body_never_ends_cleanly(wire: bytes, size: int) -> None:
     size = max(size, len(wire) // 500)
     async with serve(piecewise(wire, size)) as upstream, client_of(upstream) as client:
         response = await client.ask()
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await read_all(response)
         assert caught.value.failure.kind is FailureKind.BROKEN
         assert not response.complete
@@ -235,7 +235,7 @@ async def test_a_failure_repeats_nothing_of_what_upstream_sent(wire: bytes) -> N
         await peer.send(wire)
 
     async with serve(script) as upstream, client_of(upstream) as client:
-        with pytest.raises(UpstreamFailure) as caught:
+        with pytest.raises(UpstreamError) as caught:
             await read_all(await client.ask())
     assert CARD.decode() not in "".join(traceback.format_exception(caught.value))
     assert CARD.decode() not in caught.value.detail
@@ -357,7 +357,7 @@ async def test_a_released_response_that_was_not_complete_cannot_be_read_on() -> 
         response.release()
         assert client.pool.open == 0
         assert await response.read() == OK[-12:-3]
-        with pytest.raises(UpstreamFailure):
+        with pytest.raises(UpstreamError):
             await response.read()
         await upstream.peers[0].ended.wait()
 

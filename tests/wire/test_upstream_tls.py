@@ -16,11 +16,11 @@ import trustme
 from msgspec.structs import replace
 
 from sidecar.config import Tls
-from sidecar.core.resend import Failure, FailureKind, Sent
+from sidecar.core.resend import AttemptFailure, FailureKind, Sent
 from sidecar.network.resolver import look_up
-from sidecar.upstream.errors import UpstreamFailure
-from sidecar.upstream.tls import client_context, load_trust
-from sidecar.upstream.tls_layer import TlsLayer
+from sidecar.upstream.errors import UpstreamError
+from sidecar.upstream.tls_transport import TlsLayer
+from sidecar.upstream.trust import client_context, load_trust
 from tests.support.upstreams import OK, Peer, Upstream, answering, client_of, serve
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def test_a_certificate_that_a_file_names_is_trusted_whoever_signed_it(
             await client.call()
     async with serve(answering(OK), ssl_context=proving(trustme.CA().issue_cert("localhost"))) as stranger:
         async with client_of(stranger, ssl_context=trust.context) as client:
-            with pytest.raises(UpstreamFailure):
+            with pytest.raises(UpstreamError):
                 await client.call()
         assert stranger.requests == []
 
@@ -103,7 +103,7 @@ async def test_calls_go_over_verified_tls(authority: trustme.CA, version: ssl.TL
 
 
 async def test_many_new_connections_at_once_are_all_usable(authority: trustme.CA) -> None:
-    """A TLS 1.3 server sends session tickets after the handshake: they must not pass for an answer, nor for an end."""
+    """A TLS 1.3 server sends session tickets after the handshake: they must not pass for a response, nor for an end."""
     async with serve(answering(OK), ssl_context=proving(authority.issue_cert("localhost"))) as upstream:
         async with client_of(upstream, ssl_context=trusting(authority), size=30) as client:
             await asyncio.gather(*(client.call("POST") for _ in range(30)))
@@ -154,9 +154,11 @@ async def test_who_is_not_trusted_receives_not_one_byte(
 ) -> None:
     async with serve(answering(OK), ssl_context=proving(issue(authority))) as upstream:
         async with client_of(upstream, ssl_context=trusting(authority)) as client:
-            with pytest.raises(UpstreamFailure) as caught:
+            with pytest.raises(UpstreamError) as caught:
                 await client.ask("POST", body=b"{}")
-            assert caught.value.failure == Failure(FailureKind.TLS, Sent.NOTHING, reused=False, response_started=False)
+            assert caught.value.failure == AttemptFailure(
+                FailureKind.TLS, Sent.NOTHING, reused=False, response_started=False
+            )
             assert words in caught.value.detail
             assert client.pool.open == 0
         assert upstream.requests == []
@@ -167,7 +169,7 @@ async def test_an_address_is_verified_too(authority: trustme.CA) -> None:
     async with serve(answering(OK), ssl_context=proving(authority.issue_cert("127.0.0.2"))) as upstream:
         upstream.address = "127.0.0.1"
         async with client_of(upstream, ssl_context=trusting(authority)) as client:
-            with pytest.raises(UpstreamFailure) as caught:
+            with pytest.raises(UpstreamError) as caught:
                 await client.call()
             assert "another IP address" in caught.value.detail
 
@@ -180,7 +182,7 @@ async def test_an_upstream_that_speaks_no_tls_receives_no_request(authority: tru
     async with serve(script) as upstream:
         upstream.scheme = "https"
         async with client_of(upstream, ssl_context=trusting(authority)) as client:
-            with pytest.raises(UpstreamFailure) as caught:
+            with pytest.raises(UpstreamError) as caught:
                 await client.ask("POST", body=b"canary")
             assert caught.value.failure.kind is FailureKind.TLS
             assert caught.value.detail == "TLS failed: wrong version number"
@@ -195,9 +197,11 @@ async def test_a_connection_that_breaks_during_the_handshake_sends_nothing(autho
     async with serve(script) as upstream:
         upstream.scheme = "https"
         async with client_of(upstream, ssl_context=trusting(authority)) as client:
-            with pytest.raises(UpstreamFailure) as caught:
+            with pytest.raises(UpstreamError) as caught:
                 await client.ask("POST")
-            assert caught.value.failure == Failure(FailureKind.TLS, Sent.NOTHING, reused=False, response_started=False)
+            assert caught.value.failure == AttemptFailure(
+                FailureKind.TLS, Sent.NOTHING, reused=False, response_started=False
+            )
             assert client.pool.open == 0
 
 
@@ -208,7 +212,7 @@ async def test_a_handshake_that_hangs_ends_with_the_connect_timeout(authority: t
     async with serve(script) as upstream:
         upstream.scheme = "https"
         async with client_of(upstream, ssl_context=trusting(authority), connect_timeout=0.1) as client:
-            with pytest.raises(UpstreamFailure) as caught:
+            with pytest.raises(UpstreamError) as caught:
                 await client.ask("POST")
             assert caught.value.failure.kind is FailureKind.TLS
             assert caught.value.detail == "not done within 0.1 s"
@@ -240,9 +244,11 @@ async def test_an_alert_about_our_certificate_is_named(authority: trustme.CA) ->
         upstream.scheme, upstream.address = "https", "localhost"
         async with client_of(upstream, ssl_context=trusting(authority)) as client:
             connection = await client.acquire()
-            with pytest.raises(UpstreamFailure) as caught:
+            with pytest.raises(UpstreamError) as caught:
                 await client.ask("POST", connection=connection)
-            assert caught.value.failure == Failure(FailureKind.LOST, Sent.ALL, reused=False, response_started=False)
+            assert caught.value.failure == AttemptFailure(
+                FailureKind.LOST, Sent.ALL, reused=False, response_started=False
+            )
             assert caught.value.detail == "TLS failed: tlsv13 alert certificate required"
 
 
@@ -255,7 +261,7 @@ async def test_a_body_that_tls_cuts_short_is_cut_short_here(authority: trustme.C
         async with client_of(upstream, ssl_context=trusting(authority)) as client:
             response = await client.ask()
             assert await response.read() == OK[-12:-2]
-            with pytest.raises(UpstreamFailure):
+            with pytest.raises(UpstreamError):
                 await response.read()
             response.release()
 
@@ -351,7 +357,7 @@ class Cutting(asyncio.Protocol):
         self.lost.set()
 
     def say_unasked(self, size: int) -> None:
-        """Send the first ``size`` bytes of an answer's record."""
+        """Send the first ``size`` bytes of a response's record."""
         self._object.write(OK)
         self.transport.write(self._outgoing.read()[:size])
 
@@ -360,7 +366,7 @@ class Cutting(asyncio.Protocol):
 async def test_a_part_of_a_record_that_nobody_asked_for_ends_a_connection_before_its_next_request(
     authority: trustme.CA, size: int
 ) -> None:
-    """OpenSSL keeps such a part to itself: the rest of it would be the answer to the next request."""
+    """OpenSSL keeps such a part to itself: the rest of it would be the response to the next request."""
     loop, made = asyncio.get_running_loop(), list[Cutting]()
     context = proving(authority.issue_cert("localhost"))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.findings.upstream import pool_exhausted
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.words import sentence
+from sidecar.admin.status_text import sentence
 from sidecar.core.certificate import WARNING_DAYS
 from sidecar.upstream.expiry import MEND as CERTIFICATE_MEND
 

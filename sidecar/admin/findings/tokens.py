@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.findings.upstream import failure
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.words import count
+from sidecar.admin.status_text import count
 from sidecar.telemetry.recent import SERVER_ERROR
 from sidecar.tokens.failures import explain
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.words import count, sentence
-from sidecar.core.diagnosis import Cause
-from sidecar.core.oauth import EDGE_PAGE
-from sidecar.core.remedies import DIAGNOSES
+from sidecar.admin.status_text import count, sentence
+from sidecar.advice.texts import DIAGNOSES
+from sidecar.core.causes import Cause
 from sidecar.core.resend import FailureKind
+from sidecar.core.tokens.oauth import EDGE_PAGE
 from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR
 
 if TYPE_CHECKING:

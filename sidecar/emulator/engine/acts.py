@@ -10,7 +10,7 @@ from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import find_errors, find_missing, given_fields
 from sidecar.emulator.engine.calls import Call, RefusalError
 from sidecar.emulator.engine.kinds import TRANSACTIONS, Kind
-from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.messages import EmulatedResponse, json_response
 from sidecar.emulator.state import Resource
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sidecar.emulator.state import ClientState
 
 
-def execute(call: Call) -> Answer:
-    """Return the answer; a success of a write has changed the state."""
+def execute(call: Call) -> EmulatedResponse:
+    """Return the response; a success of a write has changed the state."""
     try:
         for name, identifier in call.parameters.items():
             collection = call.catalogue.parents.get(name)
@@ -28,12 +28,12 @@ def execute(call: Call) -> Answer:
                 call.found(collection, identifier)
         return call.route.act(call)
     except RefusalError as refusal:
-        return refusal.answer
+        return refusal.response
 
 
-def create(call: Call) -> Answer:
+def create(call: Call) -> EmulatedResponse:
     """Make a resource of the body."""
-    return json_answer(200, add(call, given(call, creating=True)))
+    return json_response(200, add(call, given(call, creating=True)))
 
 
 def given(call: Call, *, creating: bool) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def find(call: Call) -> Resource:
     return resource
 
 
-def view(call: Call) -> Answer:
+def view(call: Call) -> EmulatedResponse:
     """Show a resource, unless the user has to authenticate first."""
     resource = find(call)
     if call.route.sca:
@@ -100,10 +100,10 @@ def view(call: Call) -> Answer:
     due, resource.due = resource.due, None
     if due is not None:
         transitions.move(call.client, resource, due, call.at)
-    return json_answer(200, resource)
+    return json_response(200, resource)
 
 
-def update(call: Call) -> Answer:
+def update(call: Call) -> EmulatedResponse:
     """Change what the body names."""
     resource = find(call)
     # What is refused half-way must have changed nothing: the change is made to a copy.
@@ -112,10 +112,10 @@ def update(call: Call) -> Answer:
     if call.route.effect is not None:
         call.route.effect(call, changed)
     resource.update(changed)
-    return json_answer(200, resource)
+    return json_response(200, resource)
 
 
-def move(call: Call) -> Answer:
+def move(call: Call) -> EmulatedResponse:
     """Carry out the row's transition, with what else the body names."""
     resource = find(call)
     name = call.route.transition
@@ -127,10 +127,10 @@ def move(call: Call) -> Answer:
         kind, message = refused.transition.refusal
         raise RefusalError(call.reports.error(400, kind, message)) from None
     resource.update(fields)
-    return json_answer(200, resource)
+    return json_response(200, resource)
 
 
-def listed(call: Call) -> Answer:
+def listed(call: Call) -> EmulatedResponse:
     """Show a page of a collection, unless the user has to authenticate first."""
     route, client, parameters = call.route, call.client, call.parameters
     if route.sca:
@@ -144,7 +144,7 @@ def listed(call: Call) -> Answer:
     return page(call, items)
 
 
-def page(call: Call, items: Iterable[dict[str, Any]], date_field: str = "CreationDate") -> Answer:
+def page(call: Call, items: Iterable[dict[str, Any]], date_field: str = "CreationDate") -> EmulatedResponse:
     """Return the page of ``items`` that the query asks for."""
     return paging.page(items, call.query, call.here + call.request.path, date_field)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sidecar.emulator.engine.bodies import parse_object
-from sidecar.emulator.messages import Answer, Request
+from sidecar.emulator.messages import EmulatedResponse, Request
 from sidecar.emulator.paging import parse_query
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sidecar.emulator.state import ClientState, Resource, State
 
 #: Answers a call.
-Act = Callable[["Call"], Answer]
+Act = Callable[["Call"], EmulatedResponse]
 #: Completes a resource that was just made or changed, before it is shown.
 Effect = Callable[["Call", "Resource"], None]
 
@@ -26,9 +26,9 @@ Effect = Callable[["Call", "Resource"], None]
 class RefusalError(Exception):
     """The call is answered with an error; nothing was changed."""
 
-    def __init__(self, answer: Answer) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, response: EmulatedResponse) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
 class Call(msgspec.Struct, frozen=True, eq=False):

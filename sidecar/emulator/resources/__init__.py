@@ -3,7 +3,7 @@
 To add a resource, write a file with a constant ``EMULATED``
 (:class:`~sidecar.emulator.engine.routes.Emulated`): its kinds with their fields and
 transitions, its routes, and a function for what no table can say. docs/emulator.md has
-an example; ``tests/unit/test_emulator_table.py`` wants one row for it.
+an example; ``tests/unit/emulator/test_emulator_table.py`` wants one row for it.
 """
 
 from __future__ import annotations

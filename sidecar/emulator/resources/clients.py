@@ -7,7 +7,7 @@ import binascii
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator.engine.routes import Emulated, does
-from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.messages import EmulatedResponse, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,13 +27,13 @@ _PROFILE: Final[Mapping[str, Any]] = {
 _IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
 
 
-def view(call: Call) -> Answer:
+def view(call: Call) -> EmulatedResponse:
     """Show the platform."""
     client_id = call.client.client_id
-    return json_answer(200, {"ClientId": client_id, "Name": client_id, **_PROFILE, **call.client.profile})
+    return json_response(200, {"ClientId": client_id, "Name": client_id, **_PROFILE, **call.client.profile})
 
 
-def update(call: Call) -> Answer:
+def update(call: Call) -> EmulatedResponse:
     """Change what the body names."""
     body = call.body()
     call.client.profile.update(
@@ -42,7 +42,7 @@ def update(call: Call) -> Answer:
     return view(call)
 
 
-def upload_logo(call: Call) -> Answer:
+def upload_logo(call: Call) -> EmulatedResponse:
     """Take an image in base64."""
     try:
         image = base64.b64decode(str(call.body().get("File") or ""), validate=True)
@@ -51,7 +51,7 @@ def upload_logo(call: Call) -> Answer:
     if not image.startswith(_IMAGES):
         raise call.incorrect("File", "The File field must be an image (PNG, JPEG or GIF) in base64.")
     call.client.profile["Logo"] = call.page("logo")
-    return Answer(204)
+    return EmulatedResponse(204)
 
 
 EMULATED: Final = Emulated(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator.engine.routes import Emulated, does
-from sidecar.emulator.messages import json_answer
+from sidecar.emulator.messages import json_response
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.messages import Answer
+    from sidecar.emulator.messages import EmulatedResponse
 
 #: The prefixes and scopes of the tokens, and their life in seconds.
 _EMBEDDED: Final = {
@@ -19,7 +19,7 @@ _EMBEDDED: Final = {
 _LIFE: Final = 900
 
 
-def issue(call: Call) -> Answer:
+def issue(call: Call) -> EmulatedResponse:
     """Give out a token for one user."""
     body = call.body()
     claims = body.get("claims")
@@ -29,7 +29,7 @@ def issue(call: Call) -> Answer:
         raise call.incorrect("userId", "The userId claim is required.")
     prefix, scope = _EMBEDDED[call.route.pattern.rpartition("/")[2]]
     token = {"access_token": prefix + call.token_hex(16), "token_type": "Bearer"}
-    return json_answer(200, {**token, "expires_in": _LIFE, "scope": scope})
+    return json_response(200, {**token, "expires_in": _LIFE, "scope": scope})
 
 
 EMULATED: Final = Emulated(

@@ -10,7 +10,7 @@ from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updat
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.messages import Answer
+    from sidecar.emulator.messages import EmulatedResponse
 
 HOOK: Final = Kind(
     name="Hook",
@@ -22,7 +22,7 @@ HOOK: Final = Kind(
 )
 
 
-def list_events(call: Call) -> Answer:
+def list_events(call: Call) -> EmulatedResponse:
     """Show a page of what happened."""
     return acts.page(call, call.client.events, "Date")
 

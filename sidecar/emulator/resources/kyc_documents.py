@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator.engine.kinds import Kind, Transition, fields
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
-from sidecar.emulator.messages import Answer
+from sidecar.emulator.messages import EmulatedResponse
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
@@ -58,13 +58,13 @@ def complete(call: Call, resource: Resource) -> None:
     resource["Status"] = "CREATED"
 
 
-def add_page(call: Call) -> Answer:
+def add_page(call: Call) -> EmulatedResponse:
     """Take a page of a document that is not submitted yet."""
     document = call.found("KYCDocument", call.parameters["DocumentId"])
     check_file(call, call.body().get("File"))
     if document["Status"] != "CREATED":
         raise call.incorrect("Status", "The document is not in the status CREATED.")
-    return Answer(204)
+    return EmulatedResponse(204)
 
 
 def check_file(call: Call, file: Any) -> None:

@@ -8,13 +8,13 @@ from sidecar.emulator.engine.routes import Emulated, does
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.messages import Answer
+    from sidecar.emulator.messages import EmulatedResponse
 
 
-def read(call: Call) -> Answer:
-    """Show the answer that is kept under a key; 400 if there is none."""
+def read(call: Call) -> EmulatedResponse:
+    """Show the response that is kept under a key; 400 if there is none."""
     state = call.state
-    stored = call.client.stored_answers.read(
+    stored = call.client.stored_responses.read(
         call.parameters["Key"], state.clock.wall(), state.settings.stored_answer_delay
     )
     return stored or call.reports.no_stored_answer()

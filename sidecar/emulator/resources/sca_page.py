@@ -9,10 +9,10 @@ from sidecar.emulator.engine.routes import PAGES, Emulated, does
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.messages import Answer
+    from sidecar.emulator.messages import EmulatedResponse
 
 
-def show(call: Call) -> Answer:
+def show(call: Call) -> EmulatedResponse:
     """Show the page."""
     ticket = call.client.tickets.get(call.parameters["Ticket"])
     if ticket is None:
@@ -24,7 +24,7 @@ def show(call: Call) -> Answer:
     )
 
 
-def choose(call: Call) -> Answer:
+def choose(call: Call) -> EmulatedResponse:
     """Let a person have authenticated, or refused to; then go back to where the app said (``returnUrl``)."""
     ticket = call.client.tickets.get(call.parameters["Ticket"])
     chosen = pages.outcome(call.request.body)

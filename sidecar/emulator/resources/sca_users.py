@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.emulator import sca
 from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, Route, creates, does, updates, views
-from sidecar.emulator.messages import Answer, json_answer
+from sidecar.emulator.messages import EmulatedResponse, json_response
 from sidecar.emulator.resources import users
 
 if TYPE_CHECKING:
@@ -110,12 +110,12 @@ def complete_details(call: Call, resource: Resource) -> None:
         resource["LegalRepresentative"] = {**dict.fromkeys(_REPRESENTATIVE), **representative}
 
 
-def ask(call: Call) -> Answer:
+def ask(call: Call) -> EmulatedResponse:
     """Ask a user to enrol, or for consent: a URL of its own each time."""
-    return json_answer(200, {"PendingUserAction": sca.pending(call, call.parameters["UserId"])})
+    return json_response(200, {"PendingUserAction": sca.pending(call, call.parameters["UserId"])})
 
 
-def status(call: Call) -> Answer:
+def status(call: Call) -> EmulatedResponse:
     """Tell how a user stands with strong customer authentication."""
     user = call.found("User", call.parameters["UserId"])
     until = call.client.authenticated.get(user["Id"])
@@ -125,7 +125,7 @@ def status(call: Call) -> Answer:
         enrolled is not None,
     )
     told = {"UserStatus": user["UserStatus"], "IsEnrolled": enrolled is not None, "LastEnrollmentDate": enrolled}
-    return json_answer(200, {**told, "LastConsentCollectionDate": enrolled, "ConsentScope": consent})
+    return json_response(200, {**told, "LastConsentCollectionDate": enrolled, "ConsentScope": consent})
 
 
 def _routes_of(kind: Kind, person: str) -> tuple[Route, ...]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.emulator.engine import acts
 from sidecar.emulator.engine.kinds import Kind, fields
 from sidecar.emulator.engine.routes import V3, Emulated, does, lists, views
-from sidecar.emulator.messages import json_answer
+from sidecar.emulator.messages import json_response
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.messages import Answer
+    from sidecar.emulator.messages import EmulatedResponse
     from sidecar.emulator.state import Resource
 
 
@@ -44,14 +44,14 @@ def complete(call: Call, resource: Resource) -> None:
     resource["UploadUrl"] = f"https://s3.eu-west-1.amazonaws.com/settlements/{resource['Id']}.csv"
 
 
-def upload(call: Call) -> Answer:
+def upload(call: Call) -> EmulatedResponse:
     """Take a settlement file in multipart form, or the JSON with its name that newer SDKs send."""
     content_type = (call.request.header(b"content-type") or b"").lower()
     if content_type.startswith(b"multipart/form-data"):
         if b'name="file"' not in call.request.body:
             raise call.incorrect("file", "The file field is required.")
-        return json_answer(200, acts.add(call, {}))
-    return json_answer(200, acts.add(call, {**acts.given(call, creating=True), "Status": "PENDING_UPLOAD"}))
+        return json_response(200, acts.add(call, {}))
+    return json_response(200, acts.add(call, {**acts.given(call, creating=True), "Status": "PENDING_UPLOAD"}))
 
 
 _PATH: Final = "payins/intents/settlements"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.emulator.engine import acts
 from sidecar.emulator.engine.kinds import BLANK_ADDRESS, Kind, fields
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
-from sidecar.emulator.messages import Answer
+from sidecar.emulator.messages import EmulatedResponse
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
@@ -69,10 +69,10 @@ def complete(call: Call, resource: Resource) -> None:
             resource[field] = dict(BLANK_ADDRESS)
 
 
-def close(call: Call) -> Answer:
+def close(call: Call) -> EmulatedResponse:
     """Close a user, who can still be read."""
     acts.find(call)["UserStatus"] = "CLOSED"
-    return Answer(204)
+    return EmulatedResponse(204)
 
 
 EMULATED: Final = Emulated(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from sidecar.core.diagnosis import Cause
+from sidecar.core.causes import Cause
 
 #: Seconds that one operation may take.
 TIMEOUT: Final = 1.0
@@ -21,7 +21,7 @@ class StoreError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class StoredContent:
     """What a store held under a name (None: nothing), and what its clock said then (seconds)."""
 
     #: Not shown: in a file, tokens stand in it as they are.
@@ -42,11 +42,11 @@ class Backend(Protocol):
         """Where, for people, without a secret."""
         ...
 
-    async def read(self, name: str) -> Snapshot:
+    async def read(self, name: str) -> StoredContent:
         """Return what is kept under ``name``."""
         ...
 
-    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
+    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, StoredContent]:
         """Put ``after`` in place of ``before`` for ``keep`` seconds, unless something else is there.
 
         Returns whether it was put there, and what is there now.

@@ -28,11 +28,11 @@ import msgspec
 import structlog
 
 from sidecar.config import ConfigError
-from sidecar.config.errors import shown
-from sidecar.core.diagnosis import Cause
-from sidecar.core.shared_document import LONGEST
+from sidecar.config.errors import printable
+from sidecar.core.causes import Cause
+from sidecar.core.tokens.shared_document import LONGEST
 from sidecar.threads import DaemonThreads, NoThreadError
-from sidecar.tokens.stores.backend import Snapshot, StoreError
+from sidecar.tokens.stores.backend import StoredContent, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +93,7 @@ class FileBackend:
 
     def __init__(self, path: Path, clock: Clock, *, boot: str | None = None) -> None:
         """``boot`` names the time since the machine was started; None: as the system has it."""
-        self.place: Final = shown(path)
+        self.place: Final = printable(path)
         self._path: Final = path
         self._clock: Final = clock
         self._boot: Final = boot_id() if boot is None else boot
@@ -102,7 +102,7 @@ class FileBackend:
         self._rejected: Final = path.with_name(f"{path.name}.rejected")
         self._threads: Final = DaemonThreads("store", MOST_THREADS)
 
-    async def read(self, name: str) -> Snapshot:
+    async def read(self, name: str) -> StoredContent:
         """Return what is kept under ``name``. Raises StoreError."""
         found = await self._run(self._look)
         if not isinstance(found, _Unfit):
@@ -111,7 +111,7 @@ class FileBackend:
         self._tell(unfit)
         return self._snapshot(settled, name)
 
-    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
+    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, StoredContent]:
         """Put ``after`` in place of ``before``, see Backend. Raises StoreError."""
         swapped, snapshot, unfit = await self._run(partial(self._swap, name, before, after, keep))
         self._tell(unfit)
@@ -141,7 +141,7 @@ class FileBackend:
 
     def _tell(self, unfit: _Unfit | None) -> None:
         if unfit is not None:
-            kept = shown(self._rejected)
+            kept = printable(self._rejected)
             _log.warning("store.file_set_aside", file=self.place, reason=unfit.why, kept=kept, mend=unfit.mend)
 
     # --- in a thread -------------------------------------------------------------------------------------------------
@@ -150,7 +150,9 @@ class FileBackend:
         with _words("cannot be set aside"), self._locked():
             return self._look_again()
 
-    def _swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot, _Unfit | None]:
+    def _swap(
+        self, name: str, before: bytes | None, after: bytes, keep: float
+    ) -> tuple[bool, StoredContent, _Unfit | None]:
         with _words("cannot be written"), self._locked():
             found, unfit = self._look_again()
             snapshot = self._snapshot(found, name)
@@ -159,7 +161,7 @@ class FileBackend:
             entries = {} if found is None else found.entries
             entry = _Entry(snapshot.now + keep, msgspec.Raw(after))
             self._write(snapshot.now, {**entries, name: entry})
-            return True, Snapshot(after, snapshot.now), unfit
+            return True, StoredContent(after, snapshot.now), unfit
 
     def _rewrite(self) -> _Unfit | None:
         with _words("cannot be written"), self._locked():
@@ -248,10 +250,10 @@ class FileBackend:
 
     # --- the file's clock --------------------------------------------------------------------------------------------
 
-    def _snapshot(self, found: _Content | None, name: str) -> Snapshot:
+    def _snapshot(self, found: _Content | None, name: str) -> StoredContent:
         now = self._now(found)
         entry = None if found is None else found.entries.get(name)
-        return Snapshot(None if entry is None or entry.until <= now else bytes(entry.document), now)
+        return StoredContent(None if entry is None or entry.until <= now else bytes(entry.document), now)
 
     def _now(self, found: _Content | None) -> float:
         if found is None:
@@ -275,11 +277,13 @@ def check_place(path: Path) -> None:
     directory = path.parent
     mend = "name a file in a directory that belongs to the sidecar's user"
     if not directory.is_dir():
-        raise ConfigError("token.store", f"names a file in {shown(directory)}, which is no directory", mend)
+        raise ConfigError("token.store", f"names a file in {printable(directory)}, which is no directory", mend)
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise ConfigError("token.store", f"names a file in {shown(directory)}, where this user may write none", mend)
+        raise ConfigError(
+            "token.store", f"names a file in {printable(directory)}, where this user may write none", mend
+        )
     if path.is_dir():
-        raise ConfigError("token.store", f"names {shown(path)}, which is a directory", "name a file in it")
+        raise ConfigError("token.store", f"names {printable(path)}, which is a directory", "name a file in it")
 
 
 def _judge(found: os.stat_result) -> _Unfit | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.config import ConfigError
-from sidecar.core.shared_document import document_name
+from sidecar.core.tokens.shared_document import document_name
 from sidecar.tokens.stores.sealing import Encrypted, Plain
 from sidecar.tokens.stores.store import Store
 

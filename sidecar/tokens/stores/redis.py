@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
 from sidecar.config import ConfigError, Tls
-from sidecar.core.diagnosis import Cause
+from sidecar.core.causes import Cause
 from sidecar.core.verification import verdict_of
 from sidecar.network.resolver import Resolver
-from sidecar.tokens.stores.backend import TIMEOUT, Snapshot, StoreError
+from sidecar.tokens.stores.backend import TIMEOUT, StoredContent, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -52,7 +52,7 @@ _USER: Final = ("wants a user and a password, or others than these", Cause.STORE
 _CLUSTER: Final = ("is a cluster: a single server, or a proxy before it, is needed", Cause.STORE_NOT_WRITABLE)
 
 #: What a server says, by the word that its error begins with, and the class that redis-py makes of some of them.
-_ANSWERS: Final = {
+_RESPONSES: Final = {
     "OOM": ("is full: it has reached its maxmemory", Cause.STORE_NOT_WRITABLE),
     "READONLY": ("is a replica that cannot be written", Cause.STORE_NOT_WRITABLE),
     "NOPERM": _TOO_LITTLE,
@@ -79,7 +79,7 @@ _CLASSES: Final = {
     "MovedError": "MOVED",
     "ClusterCrossSlotError": "CROSSSLOT",
 }
-_CODE: Final = re.compile(rf"\b({'|'.join(_ANSWERS)})\b")
+_CODE: Final = re.compile(rf"\b({'|'.join(_RESPONSES)})\b")
 
 
 class RedisBackend:
@@ -109,20 +109,20 @@ class RedisBackend:
         self._pool: Final = pool
         self._swap: Final = self._client.register_script(_SWAP)
 
-    async def read(self, name: str) -> Snapshot:
+    async def read(self, name: str) -> StoredContent:
         """Return what is kept under ``name``, in one round trip. Raises StoreError."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.get(name)
         pipeline.time()
         content, (seconds, microseconds) = await self._run(pipeline.execute())
-        return Snapshot(content, seconds + microseconds / 1e6)
+        return StoredContent(content, seconds + microseconds / 1e6)
 
-    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, Snapshot]:
+    async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, StoredContent]:
         """Put ``after`` in place of ``before``, see Backend. Raises StoreError."""
         arguments = (before or b"", after, int(keep * 1000))
         swapped, found, seconds, microseconds = await self._run(self._swap(keys=[name], args=arguments))
         content = after if swapped else found or None
-        return bool(swapped), Snapshot(content, int(seconds) + int(microseconds) / 1e6)
+        return bool(swapped), StoredContent(content, int(seconds) + int(microseconds) / 1e6)
 
     async def probe(self) -> None:
         """Write a key that lives for a second, in the same way as a document. Raises StoreError."""
@@ -151,7 +151,7 @@ class RedisBackend:
     def _explain(self, error: Exception) -> StoreError:
         """Say what went wrong, without the error's own text: that may quote what was sent."""
         if (code := _CLASSES.get(type(error).__name__)) is not None:
-            return StoreError(*_ANSWERS[code])
+            return StoreError(*_RESPONSES[code])
         if isinstance(error, self._exceptions.TimeoutError):
             return StoreError(_SLOW)
         if isinstance(error, self._exceptions.ConnectionError):
@@ -162,9 +162,9 @@ class RedisBackend:
             return StoreError("has no connection left (maxclients)" if is_full else "closed the connection")
         # A script's error may have the word in the middle.
         if (found := _CODE.search(str(error))) is not None:
-            return StoreError(*_ANSWERS[found[1]])
+            return StoreError(*_RESPONSES[found[1]])
         if "can't run this command" in str(error):
-            return StoreError(*_ANSWERS["NOPERM"])
+            return StoreError(*_RESPONSES["NOPERM"])
         return StoreError(f"failed: {type(error).__name__}")
 
 

@@ -1,6 +1,6 @@
 """A token source that asks a store first, and Mangopay only if nobody else has or does.
 
-What may be done is decided in :mod:`sidecar.core.shared_token`; here are the asking,
+What may be done is decided in :mod:`sidecar.core.tokens.shared_token`; here are the asking,
 the waiting for somebody else's token, the lease kept while our own request is on its
 way, and the going on alone when there is no store.
 
@@ -16,25 +16,25 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
-from sidecar.core.oauth import LONGEST_LIFE, Fetched, FetchResult, Pause, Transient, is_access_token
-from sidecar.core.shared_document import Document, Known, StoreTime, part_name, shown_name
-from sidecar.core.shared_token import (
+from sidecar.core.tokens.oauth import LONGEST_LIFE, Fetched, FetchResult, Pause, Transient, is_access_token
+from sidecar.core.tokens.shared_document import SharedDocument, StoreTime, TokenVersion, certificate_name, entry_name
+from sidecar.core.tokens.shared_token import (
     LEASE,
     Await,
     Claim,
+    ClaimRequest,
     Grant,
     Paused,
     Take,
-    Wish,
+    as_fetch_result,
     burn,
     claim,
     conclude,
     give_back,
     renew,
-    told,
 )
-from sidecar.core.token_state import hard_window
-from sidecar.tokens.bell import Bell
+from sidecar.core.tokens.state import hard_window
+from sidecar.tokens.notifier import Notifier
 from sidecar.tokens.stores.sealing import token_context
 from sidecar.tokens.stores.store import StoreDownError
 
@@ -60,7 +60,7 @@ _TELLING: Final = 0.05
 _log = structlog.get_logger()
 
 
-class Asker(Protocol):
+class TokenFetcher(Protocol):
     """Who asks Mangopay: a fetcher."""
 
     #: May be replaced at any time.
@@ -73,12 +73,12 @@ class Asker(Protocol):
         ...
 
 
-class _Held(NamedTuple):
+class _TokenInUse(NamedTuple):
     """A token of the store that was handed out."""
 
     part: str
-    known: Known
-    #: ``Clock.now``; from then on a call rather waits for the next one.
+    known: TokenVersion
+    #: ``Clock.now``; from then on a call waits for the next token.
     hard_at: float
 
 
@@ -88,7 +88,7 @@ class SharedSource:
     def __init__(
         self,
         credential: str,
-        asker: Asker,
+        asker: TokenFetcher,
         store: Store,
         sealing: Sealing,
         clock: Clock,
@@ -106,13 +106,13 @@ class SharedSource:
         self._lease: Final = lease
         self._holder: Final = _random_name()
         #: Handed out last, of each part: a key that comes back finds its own again.
-        self._held: dict[str, Known] = {}
+        self._held: dict[str, TokenVersion] = {}
         #: The token in use; None: it is not of the store, or burnt.
-        self._current: _Held | None = None
+        self._current: _TokenInUse | None = None
         #: Burnt tokens that the store has not been told of.
-        self._burnt: set[tuple[str, Known]] = set()
+        self._burnt: set[tuple[str, TokenVersion]] = set()
         #: Rung when the store is back, or there is no time any more to wait for it.
-        self._hurry: Final = Bell(clock, store.tasks, name=f"store.{credential}.patience")
+        self._hurry: Final = Notifier(clock, store.tasks, name=f"store.{credential}.patience")
         store.recovered.append(self._store_is_back)
 
     async def fetch(self) -> FetchResult:
@@ -136,7 +136,7 @@ class SharedSource:
             self._burnt.add((self._current.part, self._current.known))
             self._current = None
             self._tell_later()
-        self._hurry.ring()
+        self._hurry.notify_all()
 
     # --- with the store ----------------------------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class SharedSource:
                     if (taken := self._taken(claimed, wish, key, time)) is not None:
                         return taken
                 case Paused():
-                    return told(claimed, self._pause(claimed, time, spread=True))
+                    return as_fetch_result(claimed, self._pause(claimed, time, spread=True))
                 case Grant() if late is not None and not isinstance(late, Fetched):
                     # Nobody has asked since, and to ask again at once would make a refusal worse.
                     await self._give_back(claimed)
@@ -170,23 +170,23 @@ class SharedSource:
                     look = min(look * _GROWTH, _LAST_LOOK)
                     await self._clock.sleep_until(self._clock.now() + pause)
 
-    def _wish(self) -> tuple[Secret, Wish]:
+    def _wish(self) -> tuple[Secret, ClaimRequest]:
         """Say what to ask for, and with which key: it may have changed since the last time."""
         key, certificate, name = self._asker.api_key, self._asker.certificate, self._store.name
-        part = part_name(name, self._credential, key)
-        return key, Wish(part, shown_name(name, certificate), self._holder, self._held.get(part))
+        part = entry_name(name, self._credential, key)
+        return key, ClaimRequest(part, certificate_name(name, certificate), self._holder, self._held.get(part))
 
-    async def _claim(self, wish: Wish) -> tuple[Claim, StoreTime]:
+    async def _claim(self, wish: ClaimRequest) -> tuple[Claim, StoreTime]:
         epoch, burnt = _random_name(), frozenset(self._burnt)
 
-        def decide(document: Document, time: StoreTime) -> tuple[Document, Claim]:
+        def decide(document: SharedDocument, time: StoreTime) -> tuple[SharedDocument, Claim]:
             return claim(_burn_all(document, burnt), wish, time.now, self._lease, epoch)
 
         said = await self._store.change(decide)
         self._burnt -= burnt
         return said
 
-    def _taken(self, take: Take, wish: Wish, key: Secret, time: StoreTime) -> Fetched | None:
+    def _taken(self, take: Take, wish: ClaimRequest, key: Secret, time: StoreTime) -> Fetched | None:
         """Return the token of the store; None if it is not to be used."""
         token = take.token
         context = self._context(take.known.generation, token.sent_at, token.expires_at)
@@ -205,10 +205,10 @@ class SharedSource:
         self._hold(wish, take.known, fetched)
         return fetched if fetched.sent_at + life > self._clock.now() else None
 
-    def _hold(self, wish: Wish, known: Known, fetched: Fetched) -> None:
+    def _hold(self, wish: ClaimRequest, known: TokenVersion, fetched: Fetched) -> None:
         self._held[wish.part] = known
         hard_at = fetched.sent_at + fetched.expires_in - hard_window(fetched.expires_in)
-        self._current = _Held(wish.part, known, hard_at)
+        self._current = _TokenInUse(wish.part, known, hard_at)
 
     def _context(self, generation: int, sent_at: float, expires_at: float) -> bytes:
         return token_context(self._store.name, self._credential, generation, sent_at, expires_at)
@@ -243,7 +243,7 @@ class SharedSource:
         def seal(value: Secret, generation: int, sent_at: float, expires_at: float) -> Secret:
             return self._sealing.seal(key, self._context(generation, sent_at, expires_at), value)
 
-        def decide(document: Document, time: StoreTime) -> tuple[Document, Take | Paused | None]:
+        def decide(document: SharedDocument, time: StoreTime) -> tuple[SharedDocument, Take | Paused | None]:
             stored = replace(result, sent_at=time.stored(result.sent_at)) if isinstance(result, Fetched) else result
             return conclude(document, grant, stored, time.now, roll, seal)
 
@@ -287,7 +287,7 @@ class SharedSource:
 
     def _store_is_back(self) -> None:
         self._tell_later()
-        self._hurry.ring()
+        self._hurry.notify_all()
 
     def _tell_later(self) -> None:
         if self._burnt:
@@ -322,7 +322,7 @@ class SharedSource:
         return Pause(time.latest(paused.since), until, paused.count)
 
 
-def _burn_all(document: Document, burnt: frozenset[tuple[str, Known]]) -> Document:
+def _burn_all(document: SharedDocument, burnt: frozenset[tuple[str, TokenVersion]]) -> SharedDocument:
     for part, known in burnt:
         document = burn(document, part, known)
     return document

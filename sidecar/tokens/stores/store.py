@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from sidecar.core.backoff import Backoff
-from sidecar.core.shared_document import Document, StoreTime, read_document, write_document
-from sidecar.core.shared_token import KEPT
+from sidecar.core.tokens.shared_document import SharedDocument, StoreTime, read_document, write_document
+from sidecar.core.tokens.shared_token import KEPT
 from sidecar.runtime import Tasks
 from sidecar.tokens.status import StoreStatus
 from sidecar.tokens.stores.backend import TIMEOUT, StoreError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sidecar.core.clock import Clock
-    from sidecar.tokens.stores.backend import Backend, Snapshot
+    from sidecar.tokens.stores.backend import Backend, StoredContent
 
     T = TypeVar("T")
 
@@ -49,8 +49,8 @@ class StoreDownError(Exception):
     """There is no store for now; the sidecar goes on by itself."""
 
 
-class _Patience:
-    """Ends ``limit`` after so many seconds in which this process was there to notice an answer.
+class _StallTolerantTimeout:
+    """Ends ``limit`` after so many seconds in which this process was there to notice a response.
 
     They are counted in steps of the event loop's own timer. Where the loop is held
     up, as at the start on a crowded machine, it is not the store that is slow: a whole
@@ -124,11 +124,11 @@ class Store:
         return StoreStatus(self._backend.kind, self._backend.place, self._up, since, self._last_error)
 
     async def change(
-        self, decide: Callable[[Document, StoreTime], tuple[Document, T]], *, insist: bool = False
+        self, decide: Callable[[SharedDocument, StoreTime], tuple[SharedDocument, T]], *, insist: bool = False
     ) -> tuple[T, StoreTime]:
         """Have ``decide`` replace the document; return what it said, and the time that it was told.
 
-        It is asked again if another process was faster. If it returns the
+        It must be pure: it is called again if another process was faster. If it returns the
         document as it was, nothing is written. ``insist``: also if the store has just
         failed. Raises StoreDownError.
         """
@@ -137,7 +137,7 @@ class Store:
         longest = _LONGEST_CHANGE * self._timeout
         try:
             async with self.in_use(), asyncio.timeout(None) as limit:
-                with _Patience(limit, longest):
+                with _StallTolerantTimeout(limit, longest):
                     return await self._change(decide)
         except StoreDownError:
             pass
@@ -173,7 +173,9 @@ class Store:
         except (StoreError, TimeoutError) as error:
             _log.debug("store.close_failed", kind=self._backend.kind, detail=str(error) or "no answer")
 
-    async def _change(self, decide: Callable[[Document, StoreTime], tuple[Document, T]]) -> tuple[T, StoreTime]:
+    async def _change(
+        self, decide: Callable[[SharedDocument, StoreTime], tuple[SharedDocument, T]]
+    ) -> tuple[T, StoreTime]:
         snapshot, time = await self._read()
         for _ in range(_TRIES):
             document = self._understood(snapshot.content)
@@ -188,12 +190,12 @@ class Store:
 
     # --- one operation -----------------------------------------------------------------------------------------------
 
-    async def _read(self) -> tuple[Snapshot, StoreTime]:
+    async def _read(self) -> tuple[StoredContent, StoreTime]:
         before = self._clock.now()
         snapshot = await self._run(self._backend.read(self.name), writes=False)
         return snapshot, StoreTime(snapshot.now, before, self._clock.now())
 
-    async def _swap(self, found: Snapshot, content: bytes) -> tuple[bool, Snapshot, StoreTime]:
+    async def _swap(self, found: StoredContent, content: bytes) -> tuple[bool, StoredContent, StoreTime]:
         before = self._clock.now()
         swap = self._backend.swap(self.name, found.content, content, KEPT)
         swapped, snapshot = await self._run(swap, writes=True)
@@ -204,7 +206,7 @@ class Store:
         cancellations = _cancellations()
         try:
             async with asyncio.timeout(None) as limit:
-                with _Patience(limit, self._timeout):
+                with _StallTolerantTimeout(limit, self._timeout):
                     result = await operation
         except StoreError as error:
             self._failed(str(error))
@@ -223,7 +225,7 @@ class Store:
             raise asyncio.CancelledError
         raise StoreDownError
 
-    def _understood(self, content: bytes | None) -> Document:
+    def _understood(self, content: bytes | None) -> SharedDocument:
         try:
             return read_document(content)
         except ValueError as error:
@@ -233,7 +235,7 @@ class Store:
                 detail=str(error),
                 message="it is replaced; if this comes again, look who else writes to the store",
             )
-            return Document()
+            return SharedDocument()
 
     # --- up and down -------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, Sequence[str | Path]]] = {
 class Told:
     """What the SDK made of one call."""
 
-    #: The HTTP status that the SDK saw; None if there was no answer.
+    #: The HTTP status that the SDK saw; None if there was no response.
     status: int | None
     #: The SDK's result with the API's own field names; None if it raised.
     value: Any

@@ -165,7 +165,7 @@ def test_events_are_listed(app: SdkApp, user: str, wallet: str) -> None:
     assert ("PAYIN_NORMAL_CREATED", pay_in) in [(event["EventType"], event["ResourceId"]) for event in events.value]
 
 
-def test_a_key_used_twice_is_refused_and_its_first_answer_can_be_read(app: SdkApp, mangopay: Mangopay) -> None:
+def test_a_key_used_twice_is_refused_and_its_first_response_can_be_read(app: SdkApp, mangopay: Mangopay) -> None:
     key = secrets.token_hex(16)
     first = app.do("create_natural_user", email="once@example.org", key=key)
     again = app.do("create_natural_user", email="once@example.org", key=key)

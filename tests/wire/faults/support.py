@@ -17,7 +17,7 @@ from tests.support.app import App, CollectedLog, Pair, request_bytes
 from tests.support.clock import FakeClock
 from tests.support.emulator import NATURAL_USER, new_emulator
 from tests.support.prometheus import parse
-from tests.support.raw_client import RawAnswer, RawClient
+from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -45,11 +45,11 @@ _serial = itertools.count(1)
 
 
 @dataclass
-class Fate:
+class Outcome:
     """What became of one call, as its caller, the log and the emulator know it."""
 
     #: None if it was cut off before its end.
-    answer: RawAnswer | None
+    response: ReceivedResponse | None
     #: The ``request`` line.
     line: dict[str, object]
     #: Requests that reached the emulator, those included whose body it never read.
@@ -60,35 +60,35 @@ class Fate:
 
     @property
     def status(self) -> int | str:
-        return "cut" if self.answer is None else self.answer.status
+        return "cut" if self.response is None else self.response.status
 
     @property
     def outcome(self) -> str | None:
-        """What the caller is told, or, where its answer was cut, the log."""
-        if self.answer is None:
+        """What the caller is told, or, where its response was cut, the log."""
+        if self.response is None:
             return _text(self.line.get("outcome"))
-        value = self.answer.header("X-Sidecar-Outcome")
+        value = self.response.header("X-Sidecar-Outcome")
         return None if value is None else value.decode()
 
     @property
     def recovered(self) -> str | None:
-        value = None if self.answer is None else self.answer.header("X-Sidecar-Recovered")
+        value = None if self.response is None else self.response.header("X-Sidecar-Recovered")
         return None if value is None else value.decode()
 
     @property
     def error(self) -> str | None:
-        value = None if self.answer is None else self.answer.header("X-Sidecar-Error")
+        value = None if self.response is None else self.response.header("X-Sidecar-Error")
         return None if value is None else value.decode()
 
     def check(self) -> None:
         """Assert what holds for every call, whatever happened to it."""
         assert self.line.get("outcome") == self.outcome, "the log and the caller are told different things"
-        if self.answer is not None:
+        if self.response is not None:
             assert self.line.get("error") == self.error
             assert (self.error is None) == (self.outcome is None), "every own error says its outcome, and nothing else"
-            assert self.line["status"] == self.answer.status
+            assert self.line["status"] == self.response.status
             if self.error is not None:
-                self._check_own_answer(self.answer)
+                self._check_own_response(self.response)
         assert (self.line["level"] == "warning") is (self.line.get("error") is not None)
         if self.outcome == "not-sent":
             assert not self.arrivals, "said not-sent, but it arrived"
@@ -102,15 +102,15 @@ class Fate:
         assert attempts >= len(self.arrivals), "the log counts what was sent, whether it arrived or not"
         assert (attempts == 0) is (self.outcome == "not-sent")
 
-    def _check_own_answer(self, answer: RawAnswer) -> None:
+    def _check_own_response(self, response: ReceivedResponse) -> None:
         """Assert the shape of Mangopay's error reports, which SDKs can parse (contract section 7)."""
-        assert answer.header("WWW-Authenticate") is None
-        assert answer.header("Content-Type") == b"application/json"
-        assert (answer.header("Retry-After") is not None) is (answer.status == 503)
+        assert response.header("WWW-Authenticate") is None
+        assert response.header("Content-Type") == b"application/json"
+        assert (response.header("Retry-After") is not None) is (response.status == 503)
         if self.line["method"] == "HEAD":
-            assert answer.body == b""
+            assert response.body == b""
             return
-        report = answer.json
+        report = response.json
         assert sorted(report) == ["Date", "Id", "Message", "Type", "errors"]
         assert (report["Type"], report["Id"], report["errors"]) == (f"sidecar_{self.error}", self.line["id"], None)
         assert isinstance(report["Date"], int)
@@ -122,21 +122,21 @@ class Fate:
         return 2 if self.unauthorized or self.line["method"] not in LEDGER else 1
 
 
-async def meet(
+async def call_and_observe(
     pair: Pair, method: str, *, target: str = ECHO, headers: Headers = (), body: bytes | None = None
-) -> Fate:
+) -> Outcome:
     """Make one call that can be told from all others, and return its fate."""
     number = next(_serial)
     path = f"{target}?n={number}"
     if body is None and method not in SAFE:
         body = b'{"n": %d}' % number
     headers = (*headers, ("X-Request-Id", f"call-{number}"))
-    answer = await try_call(pair.app, method, path, body, headers=headers)
+    response = await try_call(pair.app, method, path, body, headers=headers)
     line = await line_of(pair.app, f"call-{number}")
     arrivals = [each for each in pair.emulator.received if each.target == path]
     entries = pair.emulator.ledger.find(body or b"", method)
-    return Fate(
-        answer,
+    return Outcome(
+        response,
         line,
         arrivals,
         executions=sum(entry.executions for entry in entries),
@@ -146,8 +146,8 @@ async def meet(
 
 async def try_call(
     app: App, method: str, target: str, body: bytes | None = None, *, headers: Headers = ()
-) -> RawAnswer | None:
-    """Return the answer, or None if it broke off before its end."""
+) -> ReceivedResponse | None:
+    """Return the response, or None if it broke off before its end."""
     try:
         return await app.call(method, target, body, headers=headers)
     except (EOFError, ConnectionError):
@@ -176,7 +176,7 @@ async def gauges(app: App) -> dict[str, float]:
     """What the sidecar says it holds: calls in flight, upstream connections, callers waiting, bytes."""
     with await RawClient.connect(("127.0.0.1", app.admin_port)) as client:
         await client.send(request_bytes("GET", "/metrics"))
-        families = parse((await client.answer()).body.decode())
+        families = parse((await client.response()).body.decode())
     names = ("requests_in_flight", "upstream_connections", "upstream_pool_waiting", "replay_buffer_bytes")
     return {name: families[f"mangopay_sidecar_{name}"].value() for name in names}
 

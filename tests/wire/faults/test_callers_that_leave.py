@@ -23,10 +23,10 @@ from tests.wire.faults.support import (
     WRITES,
     Headers,
     TimedPair,
+    call_and_observe,
     executions,
     gauges,
     line_of,
-    meet,
     timed_pair,
     until,
     warm,
@@ -48,7 +48,7 @@ async def pool_of_one(**settings: Any) -> AsyncIterator[TimedPair]:
         yield pair
         pair.emulator.faults.clear()
         for method in ("POST", "GET"):
-            call = asyncio.ensure_future(meet(pair, method))
+            call = asyncio.ensure_future(call_and_observe(pair, method))
             await pair.advance_until(call.done)
             assert (await call).status == 200
         held = await gauges(pair.app)
@@ -57,7 +57,7 @@ async def pool_of_one(**settings: Any) -> AsyncIterator[TimedPair]:
 
 
 class Caller:
-    """Somebody who sends a request and does not wait for its answer."""
+    """Somebody who sends a request and does not wait for its response."""
 
     def __init__(self, pair: TimedPair, client: RawClient, identifier: str) -> None:
         self._pair = pair
@@ -159,7 +159,7 @@ async def test_who_leaves_while_the_call_waits_for_a_connection_has_sent_nothing
     async with pool_of_one() as pair:
         await warm(pair)
         pair.emulator.faults.add("pass answer_delay=5 api times=1")
-        busy = asyncio.ensure_future(meet(pair, "POST"))
+        busy = asyncio.ensure_future(call_and_observe(pair, "POST"))
         await until(lambda: pair.emulator.ledger.executions)
         caller = await Caller.begin(pair, method)
         async with asyncio.timeout(20):
@@ -186,13 +186,13 @@ async def test_a_read_is_cancelled(method: str, how: str) -> None:
         await caller.leave(how)
         assert said(await caller.line()) == ("gone", None, "unknown")
         assert len(caller.arrivals) == 1
-        # The connection that carried it is gone too: an answer that still came would be taken for another's.
+        # The connection that carried it is gone too: a response that still came would be taken for another's.
         await until(lambda: not pair.emulator._connections)
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("method", WRITES)
-async def test_a_write_runs_on_to_its_answers_head(method: str, how: str) -> None:
+async def test_a_write_runs_on_to_its_responses_head(method: str, how: str) -> None:
     async with pool_of_one() as pair:
         await warm(pair)
         pair.emulator.faults.add(f"pass answer_delay=5 {method} api times=1")
@@ -263,7 +263,7 @@ async def test_a_resend_that_is_out_runs_on_as_well(method: str) -> None:
         assert line["attempts"] == 2
 
 
-async def test_who_leaves_while_the_answer_is_read_back_is_logged_with_the_key() -> None:
+async def test_who_leaves_while_the_response_is_read_back_is_logged_with_the_key() -> None:
     async with pool_of_one() as pair:
         await warm(pair)
         pair.emulator.faults.add("reset=after POST api times=1")
@@ -278,7 +278,7 @@ async def test_who_leaves_while_the_answer_is_read_back_is_logged_with_the_key()
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_who_leaves_in_the_middle_of_a_long_answer_ends_it(how: str) -> None:
+async def test_who_leaves_in_the_middle_of_a_long_response_ends_it(how: str) -> None:
     async with pool_of_one() as pair:
         await warm(pair)
         caller = await Caller.begin(pair, "GET", target=f"/__emulator__/bytes?size={50_000_000}")
@@ -292,7 +292,7 @@ async def test_who_leaves_in_the_middle_of_a_long_answer_ends_it(how: str) -> No
 
 
 @pytest.mark.parametrize("headers", [(), KEYED])
-async def test_who_leaves_in_the_middle_of_a_writes_answer_has_its_status_logged(headers: Headers) -> None:
+async def test_who_leaves_in_the_middle_of_a_writes_response_has_its_status_logged(headers: Headers) -> None:
     async with pool_of_one() as pair:
         await warm(pair)
         pair.emulator.faults.add("hang=during POST api times=1")

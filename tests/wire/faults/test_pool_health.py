@@ -14,7 +14,7 @@ from sidecar.core.name_record import KEPT
 from tests.support.app import App, Pair, running_app, running_pair
 from tests.support.clock import FakeClock
 from tests.support.emulator import new_emulator, running_emulator
-from tests.wire.faults.support import METHODS, gauges, meet, timed_pair, until, warm
+from tests.wire.faults.support import METHODS, call_and_observe, gauges, timed_pair, until, warm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,7 +33,7 @@ async def test_a_connection_that_died_in_the_pool_is_noticed_before_it_is_used(m
             await warm(pair)
             pair.emulator.close_connections(reset=reset)
             await until(lambda: not pair.emulator._connections)
-            call = await meet(pair, method)
+            call = await call_and_observe(pair, method)
             call.check()
             assert (call.status, call.outcome, len(call.arrivals)) == (200, None, 1)
 
@@ -43,10 +43,10 @@ async def test_a_connection_that_died_in_the_pool_is_noticed_before_it_is_used(m
 async def test_many_connections_that_died_at_once_cost_no_call(reset: bool) -> None:
     async with running_pair() as pair:
         pair.emulator.faults.add("pass delay=0.05 api times=30")
-        await asyncio.gather(*(meet(pair, "POST") for _ in range(30)))
+        await asyncio.gather(*(call_and_observe(pair, "POST") for _ in range(30)))
         pair.emulator.close_connections(reset=reset)
         await until(lambda: not pair.emulator._connections)
-        calls = await asyncio.gather(*(meet(pair, "POST") for _ in range(30)))
+        calls = await asyncio.gather(*(call_and_observe(pair, "POST") for _ in range(30)))
         assert {(call.status, call.executions) for call in calls} == {(200, 1)}
 
 
@@ -76,10 +76,10 @@ async def test_calls_that_hang_do_not_hurt_the_others() -> None:
     async with timed_pair(upstream_pool_size="25", upstream_response_timeout="30s") as pair:
         await warm(pair)
         pair.emulator.faults.add("hang=before PUT api")
-        hung = [asyncio.ensure_future(meet(pair, "PUT")) for _ in range(20)]
+        hung = [asyncio.ensure_future(call_and_observe(pair, "PUT")) for _ in range(20)]
         await until(lambda: pair.emulator.ledger.deliveries == 20)
         for _ in range(5):
-            others = asyncio.gather(*(meet(pair, "POST") for _ in range(20)))
+            others = asyncio.gather(*(call_and_observe(pair, "POST") for _ in range(20)))
             await pair.advance_until(others.done)
             assert {(call.status, call.executions) for call in await others} == {(200, 1)}
             await pair.advance(2)
@@ -96,12 +96,12 @@ async def test_an_upstream_that_hangs_altogether_is_back_as_soon_as_it_answers()
     async with timed_pair(upstream_pool_size="5", upstream_response_timeout="20s") as pair:
         await warm(pair)
         pair.emulator.faults.add("hang=before api")
-        calls = asyncio.gather(*(meet(pair, "POST") for _ in range(20)))
+        calls = asyncio.gather(*(call_and_observe(pair, "POST") for _ in range(20)))
         await pair.advance_until(calls.done)
         told = sorted((call.status, call.outcome) for call in await calls)
         assert told == [(503, "not-sent")] * 15 + [(504, "unknown")] * 5
         pair.emulator.faults.clear()
-        again = await asyncio.gather(*(meet(pair, "POST") for _ in range(20)))
+        again = await asyncio.gather(*(call_and_observe(pair, "POST") for _ in range(20)))
         assert {(call.status, call.executions) for call in again} == {(200, 1)}
 
 
@@ -142,7 +142,7 @@ async def call(app: App) -> int:
     return (await app.call("POST", "/__emulator__/echo", b"{}")).status
 
 
-async def test_new_connections_share_an_answer_for_some_seconds(names: Names) -> None:
+async def test_new_connections_share_a_response_for_some_seconds(names: Names) -> None:
     names.addresses = ["127.0.0.1"]
     clock = FakeClock()
 
@@ -199,17 +199,17 @@ async def test_a_name_that_cannot_be_resolved_is_not_sent(names: Names) -> None:
         await clock.advance(KEPT)
         names.addresses = []
         asked = names.asked
-        fate = await meet(pair, "POST")
+        fate = await call_and_observe(pair, "POST")
         fate.check()
         assert (fate.status, fate.error, fate.outcome) == (502, "upstream_unreachable", "not-sent")
         assert names.asked == asked + 2
         names.addresses = ["127.0.0.1"]
-        assert (await meet(pair, "POST")).status == 200
+        assert (await call_and_observe(pair, "POST")).status == 200
 
 
 @pytest.fixture
 def deaf() -> Iterator[Callable[[int], None]]:
-    """Listen where nobody accepts: a connect gets neither an answer nor a refusal."""
+    """Listen where nobody accepts: a connect gets neither a response nor a refusal."""
     sockets: list[socket.socket] = []
 
     def listen(port: int) -> None:
@@ -236,7 +236,7 @@ async def test_an_address_that_does_not_answer_holds_nobody_up(names: Names, dea
         await until(lambda: pair.token_requests)
         deaf(emulator.port)
         names.addresses = ["127.0.0.3", "127.0.0.1"]
-        fate = await meet(pair, "POST")
+        fate = await call_and_observe(pair, "POST")
         fate.check()
         assert (fate.status, fate.recovered, fate.executions) == (200, None, 1)
 
@@ -247,5 +247,5 @@ async def test_a_family_that_is_not_served_holds_nobody_up(names: Names) -> None
         pair = Pair(app, emulator)
         await until(lambda: pair.token_requests)
         names.addresses = ["::1", "127.0.0.1"]
-        fate = await meet(pair, "POST")
+        fate = await call_and_observe(pair, "POST")
         assert (fate.status, fate.executions) == (200, 1)

@@ -19,11 +19,11 @@ from tests.wire.faults.support import (
     KEYED,
     NATURAL,
     USER,
-    Fate,
     Headers,
+    Outcome,
     TimedPair,
+    call_and_observe,
     gauges,
-    meet,
     timed_pair,
     until,
     warm,
@@ -31,14 +31,14 @@ from tests.wire.faults.support import (
 
 if TYPE_CHECKING:
     from tests.support.app import App, Pair
-    from tests.support.raw_client import RawAnswer
+    from tests.support.raw_client import ReceivedResponse
 
 STORED = f"/v2.01/acme/responses/{KEY}"
 ADVICE = (
     "No stored answer yet; the first request may still be running. Retry with the SAME Idempotency-Key "
     "(a duplicate is refused with 409), never with a new one."
 )
-#: Ways to lose an answer after the request was executed.
+#: Ways to lose a response after the request was executed.
 LOSING = [
     *("reset=after", "close=after", "hang=after", "garbage", "two-lengths", "no-length", "long-header", "interim=17"),
     *("reset=during", "close=during", "hang=during", "truncate", "truncate=0", "bad-chunk", "content-length"),
@@ -57,18 +57,18 @@ async def in_time(
     target: str = ECHO,
     headers: Headers = KEYED,
     body: bytes | None = None,
-) -> Fate:
-    call = asyncio.ensure_future(meet(pair, method, target=target, headers=headers, body=body))
+) -> Outcome:
+    call = asyncio.ensure_future(call_and_observe(pair, method, target=target, headers=headers, body=body))
     await pair.advance_until(call.done, step=0.1)
     fate = await call
     fate.check()
     return fate
 
 
-def assert_not_read_back(call: Fate, status: int = 502) -> None:
+def assert_not_read_back(call: Outcome, status: int = 502) -> None:
     assert (call.status, call.outcome, call.recovered) == (status, "unknown", None)
-    assert call.answer is not None
-    assert call.answer.json["Message"].endswith(ADVICE)
+    assert call.response is not None
+    assert call.response.json["Message"].endswith(ADVICE)
     assert call.line["idempotency_key"] == KEY
 
 
@@ -76,15 +76,15 @@ def assert_not_read_back(call: Fate, status: int = 502) -> None:
 
 
 @pytest.mark.parametrize("fault", LOSING)
-async def test_an_answer_is_read_back_however_it_was_lost(fault: str) -> None:
+async def test_a_response_is_read_back_however_it_was_lost(fault: str) -> None:
     async with timed_pair(upstream_response_timeout="2s") as pair:
         await warm(pair)
         pair.emulator.faults.add(f"{fault} POST api times=1")
         call = await in_time(pair)
         assert (call.status, call.recovered, call.outcome) == (200, "idempotency", None)
-        assert call.answer is not None
-        assert call.answer.json["method"] == "POST"
-        assert call.answer.header("Content-Type") == b"application/json; charset=utf-8"
+        assert call.response is not None
+        assert call.response.json["method"] == "POST"
+        assert call.response.header("Content-Type") == b"application/json; charset=utf-8"
         assert (len(call.arrivals), call.executions) == (1, 1)
         assert len(tries(pair)) == 1
 
@@ -94,14 +94,14 @@ async def test_a_hundred_lost_answers_are_read_back_and_nothing_is_executed_twic
         await warm(pair)
         pair.emulator.faults.add("reset=after POST api")
         keys = [f"one-of-a-hundred-{number:03}" for number in range(100)]
-        calls = asyncio.gather(*(meet(pair, "POST", headers=(("Idempotency-Key", key),)) for key in keys))
+        calls = asyncio.gather(*(call_and_observe(pair, "POST", headers=(("Idempotency-Key", key),)) for key in keys))
         await pair.advance_until(calls.done, step=0.1)
         for call in await calls:
             call.check()
             assert (call.status, call.recovered, call.executions) == (200, "idempotency", 1)
-            assert call.answer is not None
+            assert call.response is not None
             sent = json.loads(call.arrivals[0].body)["n"]
-            assert call.answer.json["target"].endswith(f"?n={sent}"), "an answer to another call"
+            assert call.response.json["target"].endswith(f"?n={sent}"), "an answer to another call"
         assert pair.emulator.ledger.executed_twice() == []
         assert pair.emulator.ledger.delivered_twice() == []
 
@@ -113,12 +113,12 @@ async def test_a_refusal_is_read_back_as_well() -> None:
         pair.emulator.faults.add("reset=after POST api times=1")
         call = await in_time(pair, target=NATURAL, body=b'{"FirstName": "only"}')
         assert (call.status, call.recovered, call.executions) == (400, "idempotency", 0)
-        assert call.answer is not None
-        assert call.answer.json["Type"] == "param_error"
+        assert call.response is not None
+        assert call.response.json["Type"] == "param_error"
 
 
-async def test_an_answer_to_a_streamed_body_is_read_back_too() -> None:
-    """It could not be sent again; but it was sent whole, and so there is an answer."""
+async def test_a_response_to_a_streamed_body_is_read_back_too() -> None:
+    """It could not be sent again; but it was sent whole, and so there is a response."""
     async with timed_pair(replay_max_body="1000") as pair:
         await warm(pair)
         pair.emulator.faults.add("reset=after POST api times=1")
@@ -127,7 +127,7 @@ async def test_an_answer_to_a_streamed_body_is_read_back_too() -> None:
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.6, 1.6])
-async def test_an_answer_that_is_stored_late_is_found_by_a_later_try(delay: float) -> None:
+async def test_a_response_that_is_stored_late_is_found_by_a_later_try(delay: float) -> None:
     async with timed_pair(emulator_settings={"stored_answer_delay": delay}) as pair:
         await warm(pair)
         pair.emulator.faults.add("reset=after POST api times=1")
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_stored_late_is_found_by_a_later_try(delay: floa
         assert (call.status, call.recovered) == (200, "idempotency")
 
 
-async def test_an_answer_that_is_stored_too_late_is_not_waited_for() -> None:
+async def test_a_response_that_is_stored_too_late_is_not_waited_for() -> None:
     async with timed_pair(emulator_settings={"stored_answer_delay": 3}) as pair:
         await warm(pair)
         pair.emulator.faults.add("reset=after POST api times=1")
@@ -148,7 +148,7 @@ async def test_three_tries_wait_for_a_fifth_a_half_and_a_whole_second() -> None:
         await warm(pair)
         pair.emulator.faults.add("reset=before POST api times=1")
         lost_at = pair.clock.now()
-        call = asyncio.ensure_future(meet(pair, "POST", headers=KEYED))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST", headers=KEYED))
         await until(lambda: [each for each in pair.emulator.received if each.method == "POST"][1:])
         for number, pause in enumerate((0.2, 0.5, 1.0)):
             await pair.clock.settle()
@@ -167,7 +167,7 @@ async def test_three_tries_wait_for_a_fifth_a_half_and_a_whole_second() -> None:
 # --- what is not -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_request_that_was_never_executed_has_no_stored_answer() -> None:
+async def test_a_request_that_was_never_executed_has_no_stored_response() -> None:
     async with timed_pair() as pair:
         await warm(pair)
         pair.emulator.faults.add("reset=before POST api times=1")
@@ -177,7 +177,7 @@ async def test_a_request_that_was_never_executed_has_no_stored_answer() -> None:
 async def test_yesterdays_payment_under_the_key_is_not_todays() -> None:
     async with timed_pair() as pair:
         assert (await in_time(pair)).status == 200
-        pair.emulator.state.age_stored_answers(86_000)
+        pair.emulator.state.age_stored_responses(86_000)
         pair.emulator.faults.add("reset=after POST api times=1")
         assert_not_read_back(await in_time(pair))
 
@@ -214,7 +214,7 @@ async def test_after_a_401_only_the_resends_own_answer_is_read_back() -> None:
         await warm(pair)
         pair.emulator.state.tokens.revoke()
         pair.emulator.faults.add("pass delay=3 token")
-        call = asyncio.ensure_future(meet(pair, "POST", headers=KEYED))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST", headers=KEYED))
         await until(lambda: [each for each in pair.emulator.received if each.target.endswith("/oauth/token")][1:])
         theirs = (("Authorization", f"Bearer {issue_token(pair.emulator)}"), *KEYED)
         with await connect(pair.emulator) as client:
@@ -280,7 +280,7 @@ async def test_a_token_that_is_revoked_meanwhile_is_renewed_for_it() -> None:
     async with timed_pair() as pair:
         await warm(pair)
         pair.emulator.faults.add("reset=after POST api times=1")
-        call = asyncio.ensure_future(meet(pair, "POST", headers=KEYED))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST", headers=KEYED))
         await until(lambda: pair.emulator.ledger.executions)
         pair.emulator.state.tokens.revoke()
         await pair.advance_until(call.done, step=0.1)
@@ -330,7 +330,7 @@ async def test_it_leaves_nothing_behind() -> None:
 
 @dataclass
 class Documents:
-    """An upstream that loses every POST's answer, and says what a test wants of stored ones."""
+    """An upstream that loses every POST's response, and says what a test wants of stored ones."""
 
     body: bytes
     date: str | None = None
@@ -365,10 +365,10 @@ def document(**changes: object) -> bytes:
     return json.dumps({name: value for name, value in told.items() if value is not ...}).encode()
 
 
-async def lose(app: App, upstream: Upstream) -> RawAnswer:
-    answer = await app.call("POST", "/v2.01/acme/payins", b"{}", headers=KEYED)
+async def lose(app: App, upstream: Upstream) -> ReceivedResponse:
+    response = await app.call("POST", "/v2.01/acme/payins", b"{}", headers=KEYED)
     assert len([each for each in upstream.requests if each.target == "/v2.01/acme/payins"]) == 1
-    return answer
+    return response
 
 
 @pytest.mark.parametrize(
@@ -385,22 +385,22 @@ async def test_the_path_is_compared_without_case_and_host(url: str) -> None:
         serve(Documents(document(RequestURL=url))) as upstream,
         running_app(f"http://127.0.0.1:{upstream.port}") as app,
     ):
-        answer = await lose(app, upstream)
-        assert (answer.status, answer.json) == (200, {"Id": "wt_1"})
-        assert answer.header("X-Sidecar-Recovered") == b"idempotency"
-        assert answer.header("Content-Type") == b"application/json; charset=utf-8"
+        response = await lose(app, upstream)
+        assert (response.status, response.json) == (200, {"Id": "wt_1"})
+        assert response.header("X-Sidecar-Recovered") == b"idempotency"
+        assert response.header("Content-Type") == b"application/json; charset=utf-8"
 
 
 @pytest.mark.parametrize("body", [None, ...])
 @pytest.mark.parametrize(("status", "length"), [("200", b"0"), ("204", None)])
-async def test_an_answer_without_a_body_is_read_back_without_one(
+async def test_a_response_without_a_body_is_read_back_without_one(
     body: object, status: str, length: bytes | None
 ) -> None:
     script = Documents(document(StatusCode=status, Resource=body, ContentType=None))
     async with serve(script) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
-        answer = await lose(app, upstream)
-        assert (answer.status, answer.body) == (int(status), b"")
-        assert answer.header("Content-Length") == length
+        response = await lose(app, upstream)
+        assert (response.status, response.body) == (int(status), b"")
+        assert response.header("Content-Length") == length
 
 
 WRONG = {
@@ -429,13 +429,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-async def test_what_is_not_surely_the_answer_is_not_given_as_one(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_not_surely_the_response_is_not_given_as_one(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidecar.proxy.readback.PAUSES", (0.0, 0.0, 0.0))
     async with serve(WRONG[wrong]) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
-        answer = await lose(app, upstream)
-        assert (answer.status, answer.header("X-Sidecar-Outcome")) == (502, b"unknown")
-        assert answer.header("X-Sidecar-Recovered") is None
-        assert answer.json["Message"].endswith(ADVICE)
+        response = await lose(app, upstream)
+        assert (response.status, response.header("X-Sidecar-Outcome")) == (502, b"unknown")
+        assert response.header("X-Sidecar-Recovered") is None
+        assert response.json["Message"].endswith(ADVICE)
         assert len([each for each in upstream.requests if each.target == STORED]) == 3
         assert all("internal" not in str(entry) for entry in app.log.entries)
 
@@ -446,6 +446,6 @@ async def test_a_trickling_document_is_given_up(monkeypatch: pytest.MonkeyPatch)
         await warm(pair)
         pair.emulator.faults.add("reset=after POST api times=1")
         pair.emulator.faults.add("trickle=0.03 GET api times=1")
-        call = await meet(pair, "POST", headers=KEYED)
+        call = await call_and_observe(pair, "POST", headers=KEYED)
         assert (call.status, call.recovered) == (200, "idempotency")
         assert len(tries(pair)) == 2

@@ -8,15 +8,25 @@ import pytest
 
 from tests.support.app import running_app, running_pair
 from tests.support.upstreams import Peer, serve
-from tests.wire.faults.support import KEYED, METHODS, SAFE, Fate, TimedPair, meet, timed_pair, try_call, warm
+from tests.wire.faults.support import (
+    KEYED,
+    METHODS,
+    SAFE,
+    Outcome,
+    TimedPair,
+    call_and_observe,
+    timed_pair,
+    try_call,
+    warm,
+)
 from tests.wire.faults.test_token_endpoint import LATCHING, TRANSIENT
 
 #: How a call ends whose token was revoked, by the token endpoint's fault.
 FAULTS = {**dict.fromkeys([*TRANSIENT, "hang=head", "hang=before"], (503, "token_unavailable")), **LATCHING}
 
 
-async def in_time(pair: TimedPair, *methods: str) -> list[Fate]:
-    calls = asyncio.gather(*(meet(pair, method) for method in methods))
+async def in_time(pair: TimedPair, *methods: str) -> list[Outcome]:
+    calls = asyncio.gather(*(call_and_observe(pair, method) for method in methods))
     await pair.advance_until(calls.done)
     fates = await calls
     for fate in fates:
@@ -58,10 +68,10 @@ async def test_a_rejected_call_says_so_in_the_response_the_log_and_the_message(m
         assert (fate.status, fate.error, fate.outcome) == (503, "token_locked_out", "rejected")
         assert len(fate.arrivals) == 1
         assert fate.line["attempts"] == 1
-        assert fate.answer is not None
-        assert int(fate.answer.header("Retry-After") or 0) > 0
+        assert fate.response is not None
+        assert int(fate.response.header("Retry-After") or 0) > 0
         if method != "HEAD":
-            assert "executed nothing: it may be sent again" in fate.answer.json["Message"]
+            assert "executed nothing: it may be sent again" in fate.response.json["Message"]
 
 
 async def test_a_rejected_keyed_call_is_neither_read_back_nor_told_to_look_for_itself() -> None:
@@ -69,7 +79,7 @@ async def test_a_rejected_keyed_call_is_neither_read_back_nor_told_to_look_for_i
         await warm(pair)
         pair.emulator.faults.add("status=500 token")
         pair.emulator.state.tokens.revoke()
-        call = asyncio.ensure_future(meet(pair, "POST", headers=KEYED))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST", headers=KEYED))
         await pair.advance_until(call.done)
         fate = await call
         fate.check()
@@ -99,21 +109,21 @@ async def test_a_second_delivery_that_never_left_is_rejected_too(method: str) ->
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
 
     async with serve(script) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
-        answer = await try_call(app, method, "/v2.01/acme/users", None if method in SAFE else b"{}")
-        assert answer is not None
-        told = [answer.header(f"X-Sidecar-{name}") for name in ("Error", "Outcome")]
-        assert (answer.status, told) == (502, [b"upstream_unreachable", b"rejected"])
+        response = await try_call(app, method, "/v2.01/acme/users", None if method in SAFE else b"{}")
+        assert response is not None
+        told = [response.header(f"X-Sidecar-{name}") for name in ("Error", "Outcome")]
+        assert (response.status, told) == (502, [b"upstream_unreachable", b"rejected"])
         (line,) = app.log.requests
         assert (line["outcome"], line["attempts"]) == ("rejected", 1)
         if method != "HEAD":
-            assert answer.json["Message"].endswith("executed nothing: it may be sent again as it is.")
+            assert response.json["Message"].endswith("executed nothing: it may be sent again as it is.")
 
 
 async def test_a_stream_cannot_be_resent_and_gets_the_401_itself() -> None:
     async with running_pair(replay_max_body="4") as pair:
         await warm(pair)
         pair.emulator.state.tokens.revoke()
-        fate = await meet(pair, "POST", body=b"more than four bytes")
+        fate = await call_and_observe(pair, "POST", body=b"more than four bytes")
         assert (fate.status, fate.error, fate.outcome, len(fate.arrivals)) == (401, None, None, 1)
-        again = await meet(pair, "POST", body=b"more than four bytes")
+        again = await call_and_observe(pair, "POST", body=b"more than four bytes")
         assert again.status == 200, "the 401 counted all the same"

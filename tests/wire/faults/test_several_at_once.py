@@ -14,17 +14,17 @@ from tests.wire.faults.support import (
     LEDGER,
     METHODS,
     SAFE,
-    Fate,
+    Outcome,
     TimedPair,
+    call_and_observe,
     line_of,
-    meet,
     timed_pair,
     until,
     warm,
 )
 
 
-async def in_time(pair: TimedPair, call: asyncio.Future[Fate]) -> Fate:
+async def in_time(pair: TimedPair, call: asyncio.Future[Outcome]) -> Outcome:
     await pair.advance_until(call.done)
     fate = await call
     fate.check()
@@ -43,7 +43,7 @@ async def test_a_read_that_was_sent_is_not_called_unsent_for_lack_of_a_second_to
         await pair.advance(50)
         await warm(pair)
         pair.emulator.faults.add(f"reset=before {method} api times=1 delay=30")
-        call = asyncio.ensure_future(meet(pair, method))
+        call = asyncio.ensure_future(call_and_observe(pair, method))
         await until(lambda: pair.emulator.stats.faults)
         fate = await in_time(pair, call)
         assert (fate.status, fate.error, fate.outcome) == (502, "upstream_unreachable", "unknown")
@@ -56,7 +56,7 @@ async def test_a_read_that_was_sent_is_not_called_unsent_for_lack_of_a_second_co
         await warm(pair)
         pair.emulator.faults.add(f"reset=before {method} api times=1")
         pair.emulator.faults.add("reset=connect")
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         call.check()
         assert (call.status, call.error, call.outcome) == (502, "upstream_unreachable", "unknown")
         assert len(call.arrivals) == 1
@@ -73,9 +73,9 @@ async def test_a_streamed_request_whose_body_stops_coming_may_have_arrived(sent:
             await client.send(data[: len(data) - 100_000 + sent])
             await until(lambda: pair.emulator.stats.requests > requests)
             await pair.advance_until(lambda: pair.app.log.requests[1:])
-            answer = await client.answer()
-        assert (answer.status, answer.header("X-Sidecar-Error")) == (408, b"request_timeout")
-        assert answer.header("X-Sidecar-Outcome") == b"unknown"
+            response = await client.response()
+        assert (response.status, response.header("X-Sidecar-Error")) == (408, b"request_timeout")
+        assert response.header("X-Sidecar-Outcome") == b"unknown"
         line = await line_of(pair.app, "slow")
         assert (line["outcome"], line["attempts"]) == ("unknown", 1)
         assert pair.emulator.ledger.executions == 0
@@ -90,8 +90,8 @@ async def test_a_request_whose_body_stops_coming_was_not_sent(sent: int) -> None
         with await RawClient.connect(("127.0.0.1", pair.app.port)) as client:
             await client.send(data[: len(data) - 100_000 + sent])
             await pair.advance_until(lambda: pair.app.log.requests[1:])
-            answer = await client.answer()
-        assert (answer.status, answer.header("X-Sidecar-Outcome")) == (408, b"not-sent")
+            response = await client.response()
+        assert (response.status, response.header("X-Sidecar-Outcome")) == (408, b"not-sent")
         assert pair.emulator.stats.requests == requests
 
 
@@ -102,7 +102,7 @@ async def test_a_write_that_met_a_401_and_gets_no_new_token_is_told_that_it_was_
         await warm(pair)
         pair.emulator.faults.add(f"unauthorized {method} api times=1")
         pair.emulator.faults.add("lockout token")
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         call.check()
         assert (call.status, call.error, call.outcome) == (503, "token_locked_out", "rejected")
         assert (call.executions, len(call.arrivals)) == (0, 1)
@@ -117,18 +117,18 @@ async def test_a_bad_connection_and_then_a_bad_token(method: str) -> None:
         await until(lambda: pair.token_requests)
         pair.emulator.faults.add("reset=connect times=1")
         pair.emulator.faults.add(f"unauthorized {method} api times=1")
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         call.check()
         assert (call.status, call.recovered, len(call.arrivals)) == (200, "connection, token", 2)
         assert call.executions == int(method in LEDGER)
 
 
-async def test_a_bad_token_and_then_a_lost_answer() -> None:
+async def test_a_bad_token_and_then_a_lost_response() -> None:
     async with timed_pair() as pair:
         await warm(pair)
         pair.emulator.faults.add("unauthorized POST api times=1")
         pair.emulator.faults.add("reset=after POST api times=1")
-        fate = await in_time(pair, asyncio.ensure_future(meet(pair, "POST", headers=KEYED)))
+        fate = await in_time(pair, asyncio.ensure_future(call_and_observe(pair, "POST", headers=KEYED)))
         assert (fate.status, fate.recovered) == (200, "token, idempotency")
         assert (len(fate.arrivals), fate.executions) == (2, 1)
 
@@ -139,11 +139,11 @@ async def test_a_read_that_was_sent_twice_is_not_sent_again_for_a_401(method: st
         await warm(pair)
         pair.emulator.faults.add(f"reset=before {method} api times=1")
         pair.emulator.faults.add(f"unauthorized {method} api times=1")
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         call.check()
         assert (call.status, call.recovered, len(call.arrivals)) == (401, "connection", 2)
         # The 401 counted all the same: the next call has a new token.
-        again = await meet(pair, method)
+        again = await call_and_observe(pair, method)
         assert (again.status, again.recovered) == (200, None)
         assert pair.token_requests == 2
 
@@ -157,7 +157,7 @@ async def test_a_caller_that_goes_away_cancels_no_token_request() -> None:
         first = await RawClient.connect(("127.0.0.1", pair.app.port))
         await first.send(request_bytes("POST", ECHO, b"gone"))
         await until(lambda: pair.emulator.stats.requests)
-        others = [asyncio.ensure_future(meet(pair, "POST")) for _ in range(49)]
+        others = [asyncio.ensure_future(call_and_observe(pair, "POST")) for _ in range(49)]
         first.close()
         await until(lambda: pair.app.log.requests)
         for fate in [await in_time(pair, each) for each in others]:
@@ -171,9 +171,9 @@ async def test_the_token_is_taken_after_the_connection_so_that_none_grows_old() 
         await pair.advance(50)
         await warm(pair)
         pair.emulator.faults.add("pass answer_delay=11 POST api times=1")
-        busy = asyncio.ensure_future(meet(pair, "POST"))
+        busy = asyncio.ensure_future(call_and_observe(pair, "POST"))
         await until(lambda: pair.emulator.ledger.executions)
-        waiting = asyncio.ensure_future(meet(pair, "POST"))
+        waiting = asyncio.ensure_future(call_and_observe(pair, "POST"))
         # The first token expires while the second call waits for the only connection.
         fate = await in_time(pair, waiting)
         assert (fate.status, fate.recovered, len(fate.arrivals)) == (200, None, 1)

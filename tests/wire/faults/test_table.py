@@ -23,9 +23,9 @@ from tests.wire.faults.support import (
     METHODS,
     SAFE,
     WRITES,
-    Fate,
+    Outcome,
     TimedPair,
-    meet,
+    call_and_observe,
     timed_pair,
     try_call,
     until,
@@ -35,13 +35,13 @@ from tests.wire.faults.support import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The connection ends after the request, before a byte of the answer.
+#: The connection ends after the request, before a byte of the response.
 LOST = [f"{end}={stage}" for end in ("reset", "close") for stage in ("head", "before", "after")]
-#: The answer is none, or its head or framing is broken, and no byte of it can be passed on.
+#: The response is none, or its head or framing is broken, and no byte of it can be passed on.
 BROKEN = ["garbage", "two-lengths", "both-lengths", "te-gzip", "long-header", "interim=17"]
-#: The same, for answers that have a body.
+#: The same, for responses that have a body.
 BROKEN_BODY = ["no-length", "bad-chunk"]
-#: The answer's body ends before its end.
+#: The response's body ends before its end.
 CUT = ["reset=during", "close=during", "truncate", "truncate=0", "content-length"]
 #: Odd, but right.
 HARMLESS = [
@@ -69,14 +69,14 @@ ANSWERS = {
 }
 
 
-async def fate(pair: Pair, method: str, fault: str, *, reused: bool = False) -> Fate:
+async def fate(pair: Pair, method: str, fault: str, *, reused: bool = False) -> Outcome:
     """Call once under ``fault``, on a connection that was used before or on a new one."""
     if reused:
         await warm(pair)
     else:
         await until(lambda: pair.token_requests)
     pair.emulator.faults.add(f"{fault} {method} api")
-    result = await meet(pair, method)
+    result = await call_and_observe(pair, method)
     result.check()
     return result
 
@@ -132,7 +132,7 @@ async def test_a_connection_that_ends_at_once_is_tried_a_second_time(method: str
     async with running_pair() as pair:
         await until(lambda: pair.token_requests)
         pair.emulator.faults.add(f"{end}=connect times=1")
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         call.check()
         assert (call.status, call.recovered, len(call.arrivals)) == (200, "connection", 1)
 
@@ -144,7 +144,7 @@ async def test_two_connections_that_end_at_once_are_enough(method: str, end: str
         await until(lambda: pair.token_requests)
         before = pair.emulator.stats.connections
         pair.emulator.faults.add(f"{end}=connect")
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         call.check()
         assert call.status == 502
         assert not call.arrivals
@@ -158,7 +158,7 @@ async def test_an_upstream_that_cannot_be_reached_was_sent_nothing(method: str) 
         pair.emulator.close_connections()
         await until(lambda: not pair.emulator._connections)
         await pair.emulator.stop()
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         call.check()
         assert (call.status, call.error, call.outcome) == (502, "upstream_unreachable", "not-sent")
         assert call.line["attempts"] == 0
@@ -181,7 +181,7 @@ async def test_an_upstream_that_cannot_be_trusted_is_sent_nothing(method: str, t
             unknown.issue_cert("127.0.0.1").configure_cert(context)
             emulator.close_connections()
             await until(lambda: not emulator._connections)
-            call = await meet(pair, method)
+            call = await call_and_observe(pair, method)
             call.check()
             assert (call.status, call.error, call.outcome) == (502, "upstream_unreachable", "not-sent")
             assert "certificate" in str(call.line["detail"])
@@ -190,13 +190,13 @@ async def test_an_upstream_that_cannot_be_trusted_is_sent_nothing(method: str, t
         await emulator.stop()
 
 
-# --- the answer breaks -----------------------------------------------------------------------------------------------
+# --- the response breaks ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [*BROKEN, *BROKEN_BODY])
 @pytest.mark.parametrize("reused", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_broken_answer_is_a_502_and_nothing_is_sent_again(method: str, reused: bool, fault: str) -> None:
+async def test_a_broken_response_is_a_502_and_nothing_is_sent_again(method: str, reused: bool, fault: str) -> None:
     async with running_pair() as pair:
         call = await fate(pair, method, f"{fault} times=1", reused=reused)
         assert len(call.arrivals) == 1
@@ -210,7 +210,7 @@ async def test_a_broken_answer_is_a_502_and_nothing_is_sent_again(method: str, r
 @pytest.mark.parametrize("fault", CUT)
 @pytest.mark.parametrize("reused", [False, True])
 @pytest.mark.parametrize("method", METHODS)
-async def test_an_answer_that_ends_too_early_never_looks_whole(method: str, reused: bool, fault: str) -> None:
+async def test_a_response_that_ends_too_early_never_looks_whole(method: str, reused: bool, fault: str) -> None:
     async with running_pair() as pair:
         call = await fate(pair, method, f"{fault} times=1", reused=reused)
         assert len(call.arrivals) == 1
@@ -223,14 +223,14 @@ async def test_an_answer_that_ends_too_early_never_looks_whole(method: str, reus
 
 
 @pytest.mark.parametrize("fault", HARMLESS)
-async def test_an_odd_answer_is_an_answer(fault: str) -> None:
+async def test_an_odd_response_is_a_response(fault: str) -> None:
     async with running_pair() as pair:
         for method in METHODS:
             call = await fate(pair, method, f"{fault} times=1")
             assert (call.status, call.recovered, len(call.arrivals)) == (200, None, 1), method
             assert call.executions == int(method in LEDGER)
             # Whatever was wrong with that connection, it does no harm to the next call.
-            again = await meet(pair, "POST")
+            again = await call_and_observe(pair, "POST")
             again.check()
             assert (again.status, again.recovered, again.executions) == (200, None, 1), method
 
@@ -248,27 +248,27 @@ async def test_any_other_status_is_passed_through_and_nothing_is_sent_again(faul
 async def test_retry_after_is_passed_through() -> None:
     async with running_pair() as pair:
         pair.emulator.faults.add("rate-limit POST api")
-        direct = await meet(pair, "POST")
-        assert direct.answer is not None
-        assert direct.answer.json["Type"] == "rate_limit"
+        direct = await call_and_observe(pair, "POST")
+        assert direct.response is not None
+        assert direct.response.json["Type"] == "rate_limit"
         pair.emulator.faults.clear()
         pair.emulator.faults.add("header=Retry-After:7 POST api")
-        assert (call := await meet(pair, "POST")).answer is not None
-        assert call.answer.header("Retry-After") == b"7"
+        assert (call := await call_and_observe(pair, "POST")).response is not None
+        assert call.response.header("Retry-After") == b"7"
 
 
 # --- nothing comes ---------------------------------------------------------------------------------------------------
 
 
-async def timed_fate(pair: TimedPair, method: str) -> Fate:
-    call = asyncio.ensure_future(meet(pair, method))
+async def timed_fate(pair: TimedPair, method: str) -> Outcome:
+    call = asyncio.ensure_future(call_and_observe(pair, method))
     await pair.advance_until(call.done)
     return await call
 
 
 @pytest.mark.parametrize("stage", ["head", "before", "after"])
 @pytest.mark.parametrize("method", METHODS)
-async def test_no_answer_in_time_is_a_504_and_nothing_is_sent_again(method: str, stage: str) -> None:
+async def test_no_response_in_time_is_a_504_and_nothing_is_sent_again(method: str, stage: str) -> None:
     async with timed_pair(upstream_response_timeout="2s") as pair:
         await until(lambda: pair.token_requests)
         pair.emulator.faults.add(f"hang={stage} {method} api times=1")
@@ -331,7 +331,7 @@ async def test_a_resend_after_a_401_is_not_sent_a_third_time(method: str, fault:
         await warm(pair)
         pair.emulator.faults.add(f"unauthorized {method} api times=1")
         pair.emulator.faults.add(f"{fault} {method} api times=1")
-        call = await meet(pair, method)
+        call = await call_and_observe(pair, method)
         assert (call.status, call.outcome, len(call.arrivals)) == (502, "unknown", 2)
         assert call.executions == executed(method, fault)
 
@@ -343,7 +343,7 @@ async def test_a_401_that_is_cut_short_is_not_mended(broken: str) -> None:
         await warm(pair)
         pair.emulator.state.tokens.revoke()
         pair.emulator.faults.add(f"{broken} POST api times=1")
-        call = await meet(pair, "POST")
+        call = await call_and_observe(pair, "POST")
         assert (call.status, call.outcome, len(call.arrivals), call.executions) == (502, "unknown", 1, 0)
 
 
@@ -374,9 +374,9 @@ async def test_no_library_sends_anything_again_by_itself(method: str, end: str, 
     async with serve(script) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
         if reused:
             assert (await app.call("GET", "/warm")).status == 200
-        answer = await try_call(app, method, "/v2.01/acme/users", None if method in SAFE else b"{}")
-        assert answer is not None
-        assert answer.status == 502
+        response = await try_call(app, method, "/v2.01/acme/users", None if method in SAFE else b"{}")
+        assert response is not None
+        assert response.status == 502
         times = 2 if reused and method in SAFE else 1
         raw = b"".join(bytes(peer.received) for peer in upstream.peers)
         assert raw.count(f"{method} /v2.01/acme/users ".encode()) == times
@@ -398,6 +398,6 @@ async def test_whatever_happens_callers_and_log_are_told_the_truth(seed: int) ->
             for fault in chosen.sample(faults, 3):
                 where = "" if "=connect" in fault else "api"
                 pair.emulator.faults.add(f"{fault} {where} probability={chosen.random()}")
-            calls = [meet(pair, chosen.choice(METHODS), target=ECHO) for _ in range(6)]
+            calls = [call_and_observe(pair, chosen.choice(METHODS), target=ECHO) for _ in range(6)]
             for call in await asyncio.gather(*calls):
                 call.check()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.app import running_pair
-from tests.wire.faults.support import METHODS, Fate, TimedPair, meet, timed_pair, until
+from tests.wire.faults.support import METHODS, Outcome, TimedPair, call_and_observe, timed_pair, until
 
 #: Faults after which asking again may help.
 TRANSIENT = [
@@ -24,7 +24,7 @@ LATCHING = {
     "status=404": (502, "credentials_refused"),
     "status=400": (502, "credentials_refused"),
 }
-#: Answers that are no token, though they look like one.
+#: Responses that are no token, though they look like one.
 NO_TOKEN = [
     {"access_token": None},
     {"access_token": 42},
@@ -35,19 +35,19 @@ NO_TOKEN = [
 ]
 
 
-async def in_time(pair: TimedPair, method: str = "POST") -> Fate:
-    call = asyncio.ensure_future(meet(pair, method))
+async def in_time(pair: TimedPair, method: str = "POST") -> Outcome:
+    call = asyncio.ensure_future(call_and_observe(pair, method))
     await pair.advance_until(call.done)
     fate = await call
     fate.check()
     return fate
 
 
-def assert_not_sent(call: Fate, status: int, code: str) -> None:
+def assert_not_sent(call: Outcome, status: int, code: str) -> None:
     assert (call.status, call.error, call.outcome) == (status, code, "not-sent")
     assert not call.arrivals
-    assert call.answer is not None
-    assert (int(call.answer.header("Retry-After") or 0) > 0) is (status == 503)
+    assert call.response is not None
+    assert (int(call.response.header("Retry-After") or 0) > 0) is (status == 503)
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
@@ -73,9 +73,9 @@ async def test_no_method_is_sent_without_a_token(method: str) -> None:
         assert_not_sent(await in_time(pair, method), 503, "token_unavailable")
 
 
-@pytest.mark.parametrize("answer", NO_TOKEN, ids=repr)
-async def test_what_is_no_token_is_never_sent_as_one(answer: dict[str, object]) -> None:
-    async with timed_pair(token_prefetch="false", emulator_settings={"token_answer": answer}) as pair:
+@pytest.mark.parametrize("response", NO_TOKEN, ids=repr)
+async def test_what_is_no_token_is_never_sent_as_one(response: dict[str, object]) -> None:
+    async with timed_pair(token_prefetch="false", emulator_settings={"token_answer": response}) as pair:
         assert_not_sent(await in_time(pair), 503, "token_unavailable")
 
 
@@ -89,10 +89,10 @@ async def test_a_fault_that_a_person_must_mend_is_asked_about_once(fault: str) -
 
 
 @pytest.mark.parametrize("fault", ["chunked", "trailers", "interim", "http10", "trickle=0.01", "close-after"])
-async def test_an_odd_answer_of_the_token_endpoint_is_a_token(fault: str) -> None:
+async def test_an_odd_response_of_the_token_endpoint_is_a_token(fault: str) -> None:
     async with running_pair(token_prefetch="false") as pair:
         pair.emulator.faults.add(f"{fault} token")
-        call = await meet(pair, "POST")
+        call = await call_and_observe(pair, "POST")
         call.check()
         assert (call.status, call.executions) == (200, 1)
 
@@ -112,7 +112,7 @@ async def test_a_refresh_that_fails_takes_no_valid_token_away() -> None:
 async def test_calls_that_wait_for_a_token_go_out_once_each_when_it_comes() -> None:
     async with running_pair(token_prefetch="false") as pair:
         pair.emulator.faults.add("reset=before token times=1")
-        calls = await asyncio.gather(*(meet(pair, "POST") for _ in range(50)))
+        calls = await asyncio.gather(*(call_and_observe(pair, "POST") for _ in range(50)))
         for call in calls:
             call.check()
             assert (call.status, call.executions) == (200, 1)

@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 
 from tests.support.app import running_pair
-from tests.wire.faults.support import KEYED, NATURAL, USER, Fate, TimedPair, meet, timed_pair, until, warm
+from tests.wire.faults.support import (
+    KEYED,
+    NATURAL,
+    USER,
+    Outcome,
+    TimedPair,
+    call_and_observe,
+    timed_pair,
+    until,
+    warm,
+)
 
 
-async def all_at_once(pair: TimedPair, count: int) -> list[Fate]:
-    calls = asyncio.gather(*(meet(pair, "POST") for _ in range(count)))
+async def all_at_once(pair: TimedPair, count: int) -> list[Outcome]:
+    calls = asyncio.gather(*(call_and_observe(pair, "POST") for _ in range(count)))
     await pair.advance_until(calls.done)
     fates = await calls
     for fate in fates:
@@ -55,7 +65,7 @@ async def test_an_api_that_refuses_every_token_gets_each_write_twice_at_most() -
 async def test_a_revocation_every_few_milliseconds_executes_nothing_twice() -> None:
     async with running_pair() as pair:
         await warm(pair)
-        calls = [asyncio.ensure_future(meet(pair, "POST")) for _ in range(100)]
+        calls = [asyncio.ensure_future(call_and_observe(pair, "POST")) for _ in range(100)]
 
         async def revoke() -> None:
             while not all(call.done() for call in calls):
@@ -71,11 +81,11 @@ async def test_a_revocation_every_few_milliseconds_executes_nothing_twice() -> N
 
 
 async def test_the_first_401_is_told_if_the_key_was_used_up_by_it() -> None:
-    """The resend is a duplicate then (409), and the stored answer is the 401 (section 5.4)."""
+    """The resend is a duplicate then (409), and the stored response is the 401 (section 5.4)."""
     async with timed_pair(emulator_settings={"burn_keys_on_401": True}) as pair:
         await warm(pair)
         pair.emulator.state.tokens.revoke()
-        call = asyncio.ensure_future(meet(pair, "POST", target=NATURAL, body=USER, headers=KEYED))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST", target=NATURAL, body=USER, headers=KEYED))
         await pair.advance_until(call.done)
         fate = await call
         assert (fate.status, fate.recovered, fate.executions) == (401, None, 0)
@@ -86,13 +96,13 @@ async def test_a_conflict_with_another_payment_under_the_key_stays_a_conflict() 
     """The key was used up by an earlier success, not by the 401: then the 409 is the truth."""
     async with timed_pair() as pair:
         assert (await all_at_once(pair, 1))[0].status == 200
-        first = await meet(pair, "POST", headers=KEYED)
+        first = await call_and_observe(pair, "POST", headers=KEYED)
         assert first.status == 200
         await until(lambda: pair.token_requests)
         pair.emulator.state.tokens.revoke()
-        call = asyncio.ensure_future(meet(pair, "POST", headers=KEYED))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST", headers=KEYED))
         await pair.advance_until(call.done)
         fate = await call
         assert (fate.status, fate.executions) == (409, 0)
-        assert fate.answer is not None
-        assert fate.answer.json["Type"] == "idempotent_creation_conflict"
+        assert fate.response is not None
+        assert fate.response.json["Type"] == "idempotent_creation_conflict"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sidecar.core.resend import FailureKind
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.errors import before_a_byte
-from tests.wire.faults.support import KEYED, Fate, TimedPair, meet, timed_pair, until, warm
+from tests.wire.faults.support import KEYED, Outcome, TimedPair, call_and_observe, timed_pair, until, warm
 
 if TYPE_CHECKING:
     import pytest
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.support.clock import FakeClock
 
 
-async def waited(pair: TimedPair, call: asyncio.Future[Fate]) -> float:
+async def waited(pair: TimedPair, call: asyncio.Future[Outcome]) -> float:
     """Move time on until the call is answered; return how many seconds that took."""
     before = pair.clock.now()
     await pair.advance_until(call.done, step=0.1)
@@ -27,15 +27,15 @@ async def test_a_call_waits_twelve_seconds_for_a_connection() -> None:
     async with timed_pair(upstream_pool_size="1") as pair:
         await warm(pair)
         pair.emulator.faults.add("hang=before POST api times=1")
-        busy = asyncio.ensure_future(meet(pair, "POST"))
+        busy = asyncio.ensure_future(call_and_observe(pair, "POST"))
         await until(lambda: pair.emulator.ledger.deliveries)
-        call = asyncio.ensure_future(meet(pair, "POST"))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST"))
         assert 12 <= await waited(pair, call) < 13
         fate = await call
         fate.check()
         assert (fate.status, fate.error, fate.outcome) == (503, "overloaded", "not-sent")
-        assert fate.answer is not None
-        assert int(fate.answer.header("Retry-After") or 0) >= 1
+        assert fate.response is not None
+        assert int(fate.response.header("Retry-After") or 0) >= 1
         await pair.advance_until(busy.done)
         assert (await busy).status == 504
 
@@ -43,7 +43,7 @@ async def test_a_call_waits_twelve_seconds_for_a_connection() -> None:
 async def test_a_call_waits_twelve_seconds_for_a_token_whatever_the_limit_for_tokens() -> None:
     async with timed_pair(token_prefetch="false", token_wait_timeout="60s") as pair:
         pair.emulator.faults.add("hang token")
-        call = asyncio.ensure_future(meet(pair, "POST"))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST"))
         await until(lambda: pair.emulator.stats.requests)
         assert 12 <= await waited(pair, call) < 13
         fate = await call
@@ -59,9 +59,9 @@ async def test_what_the_connection_took_is_missing_for_the_token() -> None:
         pair.emulator.faults.add("hang token")
         await pair.advance(52)
         pair.emulator.faults.add("pass answer_delay=8.5 POST api times=1")
-        busy = asyncio.ensure_future(meet(pair, "POST"))
+        busy = asyncio.ensure_future(call_and_observe(pair, "POST"))
         await until(lambda: pair.emulator.ledger.executions)
-        call = asyncio.ensure_future(meet(pair, "POST"))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST"))
         # For 8.5 s all connections are in use; by then the token has expired, and no new one comes.
         assert 12 <= await waited(pair, call) < 13
         fate = await call
@@ -88,7 +88,7 @@ async def test_what_the_first_connect_took_is_missing_for_the_second(monkeypatch
         await until(lambda: pair.token_requests)
         limits: list[float] = []
         monkeypatch.setattr(Dialer, "dial", slow_to_fail(pair.clock, 7, limits))
-        call = asyncio.ensure_future(meet(pair, "POST"))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST"))
         assert 11.5 <= await waited(pair, call) < 13
         fate = await call
         fate.check()
@@ -100,7 +100,7 @@ async def test_what_was_spent_before_is_missing_for_the_reading_back(monkeypatch
     async with timed_pair(token_prefetch="false", token_wait_timeout="60s") as pair:
         pair.emulator.faults.add("pass delay=10 token")
         pair.emulator.faults.add("reset=after POST api times=1")
-        call = asyncio.ensure_future(meet(pair, "POST", headers=KEYED))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST", headers=KEYED))
         await until(lambda: pair.emulator.stats.requests)
         await pair.advance_until(lambda: pair.emulator.ledger.executions)
         limits: list[float] = []
@@ -119,7 +119,7 @@ async def test_a_resend_after_a_401_waits_for_what_is_left() -> None:
         pair.emulator.state.tokens.revoke()
         pair.emulator.faults.add("hang token")
         requests = pair.emulator.stats.requests
-        call = asyncio.ensure_future(meet(pair, "POST"))
+        call = asyncio.ensure_future(call_and_observe(pair, "POST"))
         await until(lambda: pair.emulator.stats.requests == requests + 2)
         assert 12 <= await waited(pair, call) < 13
         fate = await call

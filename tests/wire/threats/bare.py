@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core import framing, guard, headers, response_head, target
+from sidecar.core.admission import guard, target
+from sidecar.core.admission.guard import GuardRules, check_guard
+from sidecar.core.admission.target import parse_target
 from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import SidecarError
-from sidecar.core.framing import check_request
-from sidecar.core.guard import GuardRules, check_guard
-from sidecar.core.headers import RequestTemplate, filter_request_headers
-from sidecar.core.response_head import BadResponseError, HeadReader, check_body_framing
-from sidecar.core.target import parse_target
+from sidecar.core.http import framing, headers, response_head
+from sidecar.core.http.framing import check_request
+from sidecar.core.http.headers import RequestTemplate, filter_request_headers
+from sidecar.core.http.response_head import BadResponseError, HeadReader, check_body_framing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
-    from sidecar.core.layout import RawHeaders
+    from sidecar.core.http.header_index import RawHeaders
     from tests.wire.threats.case import Case
 
 _GUARD: Final = GuardRules(frozenset())
@@ -29,7 +30,7 @@ _TARGETS: Final = ClientIdRules("acme", ("{ClientId}", "_"))
 
 
 def verdict_alone(rule: ModuleType, case: Case) -> object:
-    """Return what one module's rules make of what a case sends, or of upstream's answer in it: an error, or a value."""
+    """Return what one module's rules make of a case's request, or of upstream's response: an error, or a value."""
     try:
         return _RULES[rule](case)
     except SidecarError as error:

@@ -100,7 +100,7 @@ def as_sent(sent: bytes) -> Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer of the sidecar's own."""
+    """A response of the sidecar's own."""
 
     code: ErrorCode = ErrorCode.BAD_REQUEST
     outcome: bytes = b"not-sent"
@@ -112,7 +112,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Echo:
-    """Upstream's own answer to the ``index``-th request that it received, byte for byte."""
+    """Upstream's own response to the ``index``-th request that it received, byte for byte."""
 
     index: int = 0
 
@@ -133,7 +133,7 @@ class Begins:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A 502 if none of the answer was passed on yet, else what :class:`Begins` says: it depends on who is faster."""
+    """A 502 if none of the response was passed on yet, else what :class:`Begins` says: it depends on who is faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +151,22 @@ class Nothing:
     """The connection is closed without a word."""
 
 
-Answer = Refusal | Echo | Exactly | Begins | Broken | LocalToken | About | Nothing
+ExpectedResponse = Refusal | Echo | Exactly | Begins | Broken | LocalToken | About | Nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """All that must come of a case."""
 
-    answers: tuple[Answer, ...]
+    responses: tuple[ExpectedResponse, ...]
     #: None: the one request, as it was sent.
     forwarded: tuple[Forwarded, ...] | None = ()
-    #: The connection is closed after the last answer, from the sidecar's side.
+    #: The connection is closed after the last response, from the sidecar's side.
     closes: bool = False
 
 
 AS_SENT: Final = Outcome((Echo(),), None)
-#: Forwarded as it was sent, and the connection is closed after the answer.
+#: Forwarded as it was sent, and the connection is closed after the response.
 AS_SENT_LAST: Final = Outcome((Echo(),), None, closes=True)
 #: Framing is in doubt: nothing is forwarded, and nothing more is read.
 REFUSED: Final = Outcome((Refusal(),), closes=True)
@@ -174,13 +174,13 @@ REFUSED: Final = Outcome((Refusal(),), closes=True)
 SILENT: Final = Outcome((Nothing(),), closes=True)
 LOCAL_TOKEN: Final = Outcome((LocalToken(),))
 ABOUT: Final = Outcome((About(),))
-#: An answer of upstream that cannot be trusted.
+#: A response of upstream that cannot be trusted.
 BAD_GATEWAY: Final = Outcome((Refusal(ErrorCode.UPSTREAM_UNREACHABLE, b"unknown"),), None)
-#: An answer that breaks behind its head.
+#: A response that breaks behind its head.
 CUT: Final = Outcome((Broken(),), None, closes=True)
 
 
-_BROKEN_ANSWERS: Final = (BAD_GATEWAY, CUT)
+_BROKEN_RESPONSES: Final = (BAD_GATEWAY, CUT)
 
 
 def refused(code: ErrorCode = ErrorCode.BAD_REQUEST, *, closes: bool = False) -> Outcome:
@@ -189,12 +189,12 @@ def refused(code: ErrorCode = ErrorCode.BAD_REQUEST, *, closes: bool = False) ->
 
 
 def forwarded(*requests: Forwarded, closes: bool = False) -> Outcome:
-    """Exactly these requests reach upstream, and their answers the caller."""
+    """Exactly these requests reach upstream, and their responses the caller."""
     return Outcome(tuple(Echo(index) for index in range(len(requests))), requests, closes=closes)
 
 
 def answered(data: bytes, *, closes: bool = False) -> Outcome:
-    """The request passes as it was sent, and this answer comes back."""
+    """The request passes as it was sent, and this response comes back."""
     return Outcome((Exactly(data),), None, closes=closes)
 
 
@@ -203,7 +203,7 @@ def answered(data: bytes, *, closes: bool = False) -> Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row. ``sent`` in several pieces: between two of them one answer is awaited."""
+    """One row. ``sent`` in several pieces: between two of them one response is awaited."""
 
     title: str
     sent: tuple[bytes, ...]
@@ -231,7 +231,7 @@ class Case:
         """Return what upstream has to receive if it is known as ``host``."""
         return [each.received(host) for each in self.requests]
 
-    def answer_to(self, index: int, host: bytes) -> bytes:
+    def response_to(self, index: int, host: bytes) -> bytes:
         """Return what upstream answers to a request."""
         return self.replies[index].data if index < len(self.replies) else echo(self.expected(host)[index])
 
@@ -255,7 +255,7 @@ def row(
         on,
         tuple(Reply(each) if isinstance(each, bytes) else each for each in replies),
         half_closes,
-        distrusts or outcome in _BROKEN_ANSWERS or bool(injected),
+        distrusts or outcome in _BROKEN_RESPONSES or bool(injected),
         injected,
     )
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core import caller, client_id, framing, guard, headers, policy, response_head, target
+from sidecar.core import client_id
+from sidecar.core.admission import caller, guard, policy, target
+from sidecar.core.http import framing, headers, response_head
 from sidecar.downstream import head_boundaries, request_reader
 from sidecar.proxy import body
 from sidecar.upstream import chunks
@@ -28,7 +30,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Guards:
-    """No answer hangs on it: what it keeps from happening is shown by another test, or by none that could fail."""
+    """No response hangs on it: what it keeps from happening is shown by another test, or by none that could fail."""
 
     what: str
 
@@ -100,12 +102,14 @@ NEEDED: Final[dict[str, Need]] = {
     "framing._expects_continue: expectation.strip(b' \\t').lower() != b'100-continue'": "0-cl-expect-unknown",
     "headers.filter_request_headers: not named.isdisjoint(_NOT_TO_BE_NOMINATED)": "nominated-idempotency-key",
     "headers.RequestTemplate.build: head is None": Alone("bare-cr-in-value"),
-    "headers.RequestTemplate.render: not token": Guards("a head without a token; tests/unit/test_headers_rendered.py"),
+    "headers.RequestTemplate.render: not token": Guards(
+        "a head without a token; tests/unit/core/http/test_headers_rendered.py"
+    ),
     "headers.RequestTemplate.render: not token.isprintable()": Guards(
-        "a head that a token splits; tests/unit/test_headers_rendered.py"
+        "a head that a token splits; tests/unit/core/http/test_headers_rendered.py"
     ),
     "headers.render_response_head: head is None": Guards(
-        "an answer that a field splits; tests/unit/test_headers_rendered.py"
+        "an answer that a field splits; tests/unit/core/http/test_headers_rendered.py"
     ),
     "policy.Policy.check: self.read_only and method not in _READ_ONLY_METHODS": "read-post",
     "policy.Policy.check: any((rule.matches(method, segments) for rule in self.deny))": "deny-plain",
@@ -139,7 +143,7 @@ NEEDED: Final[dict[str, Need]] = {
     "head_boundaries.HeadBoundaries.take_head: "
     "not pending.startswith(_VERSION, len(method) + len(target) + 2)": "version-rtsp",
     "head_boundaries.HeadBoundaries.take_head: end > MAX_HEAD": Guards(
-        "heads that come whole; tests/unit/test_head_boundaries.py"
+        "heads that come whole; tests/unit/downstream/test_head_boundaries.py"
     ),
     "head_boundaries.HeadBoundaries.check: "
     "len(self.pending) > MAX_HEAD and self.pending.find(_END, 0, MAX_HEAD) < 0": "head-without-end",

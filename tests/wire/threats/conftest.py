@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.wire.threats.stage import Stage
+from tests.wire.threats.stage import Harness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture(scope="package")
-def stage() -> Iterator[Stage]:
+def stage() -> Iterator[Harness]:
     """Sidecars in front of a recording upstream."""
-    stage = Stage()
+    stage = Harness()
     yield stage
     stage.close()

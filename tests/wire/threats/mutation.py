@@ -14,8 +14,9 @@ from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.core import caller, framing, guard, headers, policy, response_head, target
-from sidecar.core.layout import LAYOUTS
+from sidecar.core.admission import caller, guard, policy, target
+from sidecar.core.http import framing, headers, response_head
+from sidecar.core.http.header_index import INDEXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +100,7 @@ def forget() -> None:
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
-    for table in (LAYOUTS, response_head._STATUS_LINES, response_head._FIELD_LINES):
+    for table in (INDEXES, response_head._STATUS_LINES, response_head._FIELD_LINES):
         table.clear()
 
 

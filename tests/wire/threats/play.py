@@ -1,7 +1,7 @@
 """Plays a case over a socket and says what went otherwise than it must.
 
 Every case ends with a plain call, on the same connection if that is to stay
-open, else on a new one. Its answer must be its own: so a case fails too if it
+open, else on a new one. Its response must be its own: so a case fails too if it
 left anything behind, in the caller's connection or in the pool to upstream.
 """
 
@@ -19,12 +19,12 @@ from tests.support.recording_upstream import PROBE, RecordingUpstream
 from tests.wire.threats.caller import Caller
 from tests.wire.threats.case import (
     About,
-    Answer,
     Begins,
     Broken,
     Case,
     Echo,
     Exactly,
+    ExpectedResponse,
     LocalToken,
     Nothing,
     Refusal,
@@ -58,7 +58,7 @@ _probes: Final = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Venue:
+class Target:
     """A proxy to play on, the upstream behind it, and a server that it has no business with."""
 
     port: int
@@ -68,7 +68,7 @@ class Venue:
     inject: Callable[[bytes], None]
     #: What the proxy logged as failures of its own.
     failures: Callable[[], list[str]] = list
-    #: Whether a planted secret in an answer is a fault of ours.
+    #: Whether a planted secret in a response is a fault of ours.
     keeps_secrets: bool = True
 
     @property
@@ -82,21 +82,21 @@ class Complaint:
     """Something that went otherwise than it must."""
 
     text: str
-    #: The threat has come true: bytes got where they must not, or an answer was taken for another one or for whole.
-    #: Otherwise only the answer is not the right one.
+    #: The threat has come true: bytes got where they must not, or a response was taken for another one or for whole.
+    #: Otherwise only the response is not the right one.
     breach: bool
 
     def __str__(self) -> str:
         return f"{'BREACH: ' if self.breach else ''}{self.text}"
 
 
-def play(case: Case, venue: Venue, patience: float = PATIENCE) -> list[Complaint]:
+def run_case(case: Case, venue: Target, patience: float = PATIENCE) -> list[Complaint]:
     """Return what went wrong, nothing if the case passes."""
     return _Play(case, venue, patience).complaints()
 
 
 class _Play:
-    def __init__(self, case: Case, venue: Venue, patience: float) -> None:
+    def __init__(self, case: Case, venue: Target, patience: float) -> None:
         self._case = _filled_in(case, b"%d" % venue.elsewhere.port)
         self._venue = venue
         self._patience = patience
@@ -128,15 +128,15 @@ class _Play:
     def _converse(self) -> None:
         case, venue = self._case, self._venue
         with Caller(venue.port, self._patience) as caller:
-            answers = iter(case.outcome.answers)
+            responses = iter(case.outcome.responses)
             for piece in case.sent[:-1]:
                 caller.send(piece)
-                self._check(next(answers), caller)
+                self._check(next(responses), caller)
             caller.send(case.sent[-1])
             if case.half_closes:
                 caller.half_close()
-            for answer in answers:
-                self._check(answer, caller)
+            for response in responses:
+                self._check(response, caller)
             if case.injected:
                 venue.inject(case.injected)
             if case.outcome.closes:
@@ -149,17 +149,17 @@ class _Play:
 
     # --- what the caller gets ----------------------------------------------------------------------------------------
 
-    def _check(self, answer: Answer, caller: Caller) -> None:
-        match answer:
+    def _check(self, response: ExpectedResponse, caller: Caller) -> None:
+        match response:
             case Echo(index):
-                data = self._case.answer_to(index, self._venue.host)
-                if self._case.outcome.closes and answer is self._case.outcome.answers[-1]:
+                data = self._case.response_to(index, self._venue.host)
+                if self._case.outcome.closes and response is self._case.outcome.responses[-1]:
                     data = data.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1)
                 self._expect_bytes(data, caller)
             case Exactly(data):
                 self._expect_bytes(data, caller)
             case Refusal():
-                self._check_refusal(answer, caller)
+                self._check_refusal(response, caller)
             case LocalToken():
                 self._check_local_token(caller)
             case About():
@@ -177,11 +177,11 @@ class _Play:
         if got != data:
             self._complain(f"answered {got[:300]!r}\ninstead of {data[:300]!r}", breach=bool(got))
 
-    def _look_for_secrets(self, answer: bytes) -> None:
+    def _look_for_secrets(self, response: bytes) -> None:
         if self._venue.keeps_secrets:
-            canary.record("answer", answer[:10_000])
+            canary.record("answer", response[:10_000])
 
-    def _own_answer(self, caller: Caller, begins: bytes) -> tuple[bytes, dict[bytes, bytes], dict[str, object]]:
+    def _own_response(self, caller: Caller, begins: bytes) -> tuple[bytes, dict[bytes, bytes], dict[str, object]]:
         head = caller.head()
         if not re.match(begins, head):
             self._complain(f"no answer of the sidecar's own, but {head[:200]!r}", breach=bool(head))
@@ -210,7 +210,7 @@ class _Play:
             self._check_cut(b"HTTP/1.1 200 ", caller)
 
     def _check_refusal(self, refusal: Refusal, caller: Caller, *, may_close: bool = False) -> None:
-        line, fields, content = self._own_answer(caller, rb"HTTP/1\.1 [45]")
+        line, fields, content = self._own_response(caller, rb"HTTP/1\.1 [45]")
         expected: dict[str, tuple[object, object]] = {
             "status": (b"%d" % refusal.status, line.split(b" ")[1]),
             "code": (refusal.code.encode(), fields.get(b"x-sidecar-error")),
@@ -231,23 +231,23 @@ class _Play:
             if must != has:
                 self._complain(f"{what}: {has!r} instead of {must!r}")
 
-    def _check_for_echoes(self, answer: bytes) -> None:
-        """An answer of the sidecar's own says nothing that the request said."""
+    def _check_for_echoes(self, response: bytes) -> None:
+        """A response of the sidecar's own says nothing that the request said."""
         line, _, fields = b"".join(self._case.sent)[:20_000].partition(b"\r\n\r\n")[0].partition(b"\r\n")
         values = b" ".join(re.findall(rb":[ \t]*([^\r\n]*)", fields))
         words = set(re.findall(rb"[^\s:,;]{12,}", line + b" " + values)) - _SAID_ANYWAY
         for word in words:
-            if word in answer and not word.startswith(b"/v2.01/oauth"):  # the path that our advice names
+            if word in response and not word.startswith(b"/v2.01/oauth"):  # the path that our advice names
                 self._complain(f"the answer repeats {word[:60]!r} of the request", breach=True)
 
     def _check_local_token(self, caller: Caller) -> None:
-        line, _, content = self._own_answer(caller, rb"HTTP/1\.1 200 OK")
+        line, _, content = self._own_response(caller, rb"HTTP/1\.1 200 OK")
         token = content.get("access_token")
         if line != b"HTTP/1.1 200 OK" or not isinstance(token, str) or not token.startswith("sidecar_"):
             self._complain(f"no local token but {line!r}")
 
     def _check_about(self, caller: Caller) -> None:
-        line, _, content = self._own_answer(caller, rb"HTTP/1\.1 200 OK")
+        line, _, content = self._own_response(caller, rb"HTTP/1\.1 200 OK")
         if line != b"HTTP/1.1 200 OK" or content.get("name", _OWN_NAME) != _OWN_NAME:
             self._complain(f"it does not say what it is but {line!r}")
 
@@ -274,7 +274,7 @@ class _Play:
             self._complain(f"more came than was asked for: {rest[:300]!r}")
 
     def _probe(self, caller: Caller, where: str) -> None:
-        """Make a plain call; what comes back must be the answer to it and to nothing else."""
+        """Make a plain call; what comes back must be the response to it and to nothing else."""
         target = b"/v2.01/acme%b%d" % (PROBE, next(_probes))
         caller.send(get(target, *_credentials(self._case)))
         head = caller.head()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core import caller, client_id, framing, guard, headers, policy, response_head, target
+from sidecar.core import client_id
+from sidecar.core.admission import caller, guard, policy, target
+from sidecar.core.http import framing, headers, response_head
 from sidecar.downstream import request_reader
 from sidecar.upstream import chunks, connection
 

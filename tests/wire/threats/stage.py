@@ -22,7 +22,7 @@ from tests.support.app import CollectedLog
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
 from tests.support.naive_proxy import NaiveProxy
 from tests.support.recording_upstream import API_TOKEN, RecordingUpstream
-from tests.wire.threats.play import PROBE_FIELDS, Complaint, Venue, play
+from tests.wire.threats.play import PROBE_FIELDS, Complaint, Target, run_case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -66,7 +66,7 @@ class FastClock(SystemClock):
             await asyncio.sleep(left / self._speed)
 
 
-class Stage:
+class Harness:
     """The thread, its upstreams, and the sidecars that were needed so far."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Stage:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stage", daemon=True)
         self._thread.start()
         self._exits = AsyncExitStack()
-        self._venues: dict[str, Venue] = {}
+        self._venues: dict[str, Target] = {}
         self.upstream = self.run(_recording_upstream(self._exits))
         self.elsewhere = self.run(_recording_upstream(self._exits))
 
@@ -89,21 +89,21 @@ class Stage:
         self._thread.join(10)
         self._loop.close()
 
-    def play(self, case: Case) -> list[Complaint]:
+    def run_case(self, case: Case) -> list[Complaint]:
         """Play a case on its sidecar; return what went wrong."""
-        return play(case, self.venue(case.sidecar))
+        return run_case(case, self.venue(case.sidecar))
 
-    def venue(self, name: str) -> Venue:
+    def venue(self, name: str) -> Target:
         """Return the shared sidecar of this name."""
         if name not in self._venues:
             self._venues[name] = self.run(self._open(name, self._exits, self.upstream, self.elsewhere))
         return self._venues[name]
 
     @contextmanager
-    def fresh(self, name: str) -> Iterator[Venue]:
+    def fresh(self, name: str) -> Iterator[Target]:
         """Run a sidecar that nobody else uses, with an upstream of its own."""
 
-        async def opened() -> Venue:
+        async def opened() -> Target:
             return await self._open(name, exits, await _recording_upstream(exits), await _recording_upstream(exits))
 
         exits = AsyncExitStack()
@@ -113,7 +113,7 @@ class Stage:
             self.run(exits.aclose())
 
     @contextmanager
-    def naive(self) -> Iterator[Venue]:
+    def naive(self) -> Iterator[Target]:
         """Run the naive proxy, with an upstream of its own."""
         exits = AsyncExitStack()
         try:
@@ -123,7 +123,7 @@ class Stage:
 
     async def _open(
         self, name: str, exits: AsyncExitStack, upstream: RecordingUpstream, elsewhere: RecordingUpstream
-    ) -> Venue:
+    ) -> Target:
         environ = {
             "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
             "SIDECAR_MANGOPAY_BASE_URL": f"http://127.0.0.1:{upstream.port}{_PREFIX.get(name, '')}",
@@ -147,14 +147,14 @@ class Stage:
             return [str(entry) for entry in log.entries if entry.get("level") in {"error", "critical"}]
 
         port = int(ready.proxy.rpartition(":")[2])
-        return Venue(port, upstream, elsewhere, self._injection(upstream), failures)
+        return Target(port, upstream, elsewhere, self._injection(upstream), failures)
 
-    async def _open_naive(self, exits: AsyncExitStack) -> Venue:
+    async def _open_naive(self, exits: AsyncExitStack) -> Target:
         upstream, elsewhere = await _recording_upstream(exits), await _recording_upstream(exits)
         proxy = NaiveProxy(f"http://127.0.0.1:{upstream.port}", API_TOKEN)
         await proxy.start()
         exits.push_async_callback(proxy.stop)
-        return Venue(proxy.port, upstream, elsewhere, self._injection(upstream), keeps_secrets=False)
+        return Target(proxy.port, upstream, elsewhere, self._injection(upstream), keeps_secrets=False)
 
     def _injection(self, upstream: RecordingUpstream) -> Callable[[bytes], None]:
         async def inject(data: bytes) -> None:

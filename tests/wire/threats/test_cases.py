@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.wire.threats.play import Complaint, play
+from tests.wire.threats.play import Complaint, run_case
 from tests.wire.threats.tables import ALL
 
 if TYPE_CHECKING:
     from tests.wire.threats.case import Case
-    from tests.wire.threats.stage import Stage
+    from tests.wire.threats.stage import Harness
 
 #: Cases that wait for a deadline, each for a second or so.
 WAITING: Final = {title: case for title, case in ALL.items() if case.sidecar == "hasty"}
@@ -20,17 +20,17 @@ OTHERS: Final = {title: case for title, case in ALL.items() if title not in WAIT
 
 
 @pytest.mark.parametrize("case", OTHERS.values(), ids=OTHERS)
-def test_case(stage: Stage, case: Case) -> None:
-    _passes(case, stage.play(case))
+def test_case(stage: Harness, case: Case) -> None:
+    _passes(case, stage.run_case(case))
 
 
 @pytest.fixture(scope="module")
-def waited(stage: Stage) -> dict[str, list[Complaint]]:
+def waited(stage: Harness) -> dict[str, list[Complaint]]:
     """What came of the cases that wait, all played at once."""
 
     def one(case: Case) -> list[Complaint]:
         with stage.fresh(case.sidecar) as venue:
-            return play(case, venue)
+            return run_case(case, venue)
 
     with ThreadPoolExecutor(len(WAITING)) as lanes:
         return dict(zip(WAITING, lanes.map(one, WAITING.values()), strict=True))

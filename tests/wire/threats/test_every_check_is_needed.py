@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from sidecar.core import framing, guard, headers, response_head
+from sidecar.core.admission import guard
+from sidecar.core.http import framing, headers, response_head
 from tests.wire.threats.bare import verdict_alone
 from tests.wire.threats.checks import (
     FUNCTIONS,
@@ -24,7 +25,7 @@ from tests.wire.threats.checks import (
     Alone,
 )
 from tests.wire.threats.mutation import checks_of, replaced, rewritten, without
-from tests.wire.threats.play import play
+from tests.wire.threats.play import run_case
 from tests.wire.threats.rewrites import REWRITTEN, REWRITTEN_ALONE
 from tests.wire.threats.tables import ALL
 from tests.wire.threats.tables.headers import DROPPED
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from tests.wire.threats.case import Case
-    from tests.wire.threats.stage import Stage
+    from tests.wire.threats.stage import Harness
 
 #: Seconds. Cases that hang without a check have failed after this.
 _PATIENCE: Final = 0.7
@@ -49,7 +50,7 @@ def test_no_check_is_without_an_entry() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, need in NEEDED.items() if isinstance(need, str)])
-def test_a_case_fails_without_the_check(stage: Stage, name: str) -> None:
+def test_a_case_fails_without_the_check(stage: Harness, name: str) -> None:
     need = NEEDED[name]
     assert isinstance(need, str)
     _fails(stage, without(CHECKS[name]), need)
@@ -72,7 +73,7 @@ def test_long_hosts_are_not_remembered() -> None:
 
 
 @pytest.mark.parametrize("name", REWRITTEN)
-def test_a_case_fails_when_the_check_is_rewritten(stage: Stage, name: str) -> None:
+def test_a_case_fails_when_the_check_is_rewritten(stage: Harness, name: str) -> None:
     check = REWRITTEN[name]
     _fails(stage, rewritten(check.module, check.function, check.old, check.new), check.case)
 
@@ -96,7 +97,9 @@ def _members() -> list[tuple[ModuleType, str, Any, str]]:
 @pytest.mark.parametrize(
     ("module", "table", "member", "case"), _members(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_case_fails_without_the_member(stage: Stage, module: ModuleType, table: str, member: Any, case: str) -> None:
+def test_a_case_fails_without_the_member(
+    stage: Harness, module: ModuleType, table: str, member: Any, case: str
+) -> None:
     whole = getattr(module, table)
     kept = [each for each in whole if each != member]
     less = {key: whole[key] for key in kept} if isinstance(whole, dict) else type(whole)(kept)
@@ -109,7 +112,7 @@ def test_every_dropped_field_has_its_case() -> None:
 
 
 @pytest.mark.parametrize("name", LAX)
-def test_a_case_fails_when_the_pattern_is_lax(stage: Stage, name: str) -> None:
+def test_a_case_fails_when_the_pattern_is_lax(stage: Harness, name: str) -> None:
     constant, old, new, case = LAX[name]
     pattern = getattr(response_head, constant).pattern.decode("latin-1")
     assert pattern.count(old) == 1
@@ -121,7 +124,7 @@ def test_a_case_fails_when_the_pattern_is_lax(stage: Stage, name: str) -> None:
     ("module", "constant", "value", "case"), LIMITS, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_a_case_fails_when_the_limit_is_another(
-    stage: Stage, module: ModuleType, constant: str, value: Any, case: str
+    stage: Harness, module: ModuleType, constant: str, value: Any, case: str
 ) -> None:
     _fails(stage, replaced(module, constant, value), case)
 
@@ -132,7 +135,7 @@ def _changes(module: ModuleType, case: Case, mutation: AbstractContextManager[No
         assert verdict_alone(module, case) != intact
 
 
-def _fails(stage: Stage, mutation: AbstractContextManager[None], title: str) -> None:
+def _fails(stage: Harness, mutation: AbstractContextManager[None], title: str) -> None:
     case = ALL[title]
     with mutation, stage.fresh(case.sidecar) as venue:
-        assert play(case, venue, _PATIENCE), f"{title} passes all the same"
+        assert run_case(case, venue, _PATIENCE), f"{title} passes all the same"

@@ -1,8 +1,8 @@
 """The suite can fail: the same cases against a proxy that makes every mistake.
 
-A case that only asks for an answer of the sidecar's own would fail there in
+A case that only asks for a response of the sidecar's own would fail there in
 any case. So what counts is the breach: upstream received what it must not, a
-server was called that the request named, an answer went to the wrong call or
+server was called that the request named, a response went to the wrong call or
 came back though it was broken.
 """
 
@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.wire.threats.case import About, Case, Echo, Exactly, LocalToken
-from tests.wire.threats.play import PATIENCE, Complaint, play
+from tests.wire.threats.play import PATIENCE, Complaint, run_case
 from tests.wire.threats.tables import ALL
 
 if TYPE_CHECKING:
-    from tests.wire.threats.stage import Stage
+    from tests.wire.threats.stage import Harness
 
 #: Cases that are played at once: most of them are spent in waiting.
 _LANES: Final = 32
@@ -27,7 +27,7 @@ _LANES: Final = 32
 _LITTLE_PATIENCE: Final = 2.5
 
 #: How many cases of each threat it breaches at least. What is missing to the number of cases are those that any proxy
-#: passes, and those on which it hangs up or hangs: no harm, but no answer either.
+#: passes, and those on which it hangs up or hangs: no harm, but no response either.
 BREACHES: Final = {
     "two lengths": 20,
     "odd lengths": 25,
@@ -99,16 +99,16 @@ PASSES: Final = {
 
 def _any_proxy_passes(case: Case) -> bool:
     """Say whether a case is one of traffic that passes, with nothing of it refused."""
-    return all(isinstance(answer, Echo | Exactly | LocalToken | About) for answer in case.outcome.answers)
+    return all(isinstance(response, Echo | Exactly | LocalToken | About) for response in case.outcome.responses)
 
 
 @pytest.fixture(scope="module")
-def played(stage: Stage) -> dict[str, list[Complaint]]:
+def played(stage: Harness) -> dict[str, list[Complaint]]:
     """Every case on a naive proxy of its own."""
 
     def one(case: Case) -> list[Complaint]:
         with stage.naive() as venue:
-            return play(case, venue, PATIENCE if case.title in PASSES else _LITTLE_PATIENCE)
+            return run_case(case, venue, PATIENCE if case.title in PASSES else _LITTLE_PATIENCE)
 
     with ThreadPoolExecutor(_LANES) as lanes:
         return dict(zip(ALL, lanes.map(one, ALL.values()), strict=True))

@@ -1,4 +1,4 @@
-"""What is true of every request and every answer, over sockets, whatever they are made of."""
+"""What is true of every request and every response, over sockets, whatever they are made of."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.wire.threats.case import CHUNKED, PAY, SMUGGLED, USERS, get, post
 from tests.wire.threats.reference import Message, read_requests
 
 if TYPE_CHECKING:
-    from tests.wire.threats.play import Venue
-    from tests.wire.threats.stage import Stage
+    from tests.wire.threats.play import Target
+    from tests.wire.threats.stage import Harness
 
 #: The stage is shared on purpose: what an example leaves behind is what the next one is there to find.
 _SETTINGS: Final = settings(
@@ -33,19 +33,19 @@ _NEVER_UP: Final = {
 }
 
 
-def _exchange(venue: Venue, sent: bytes, *, patience: float = _PATIENCE) -> tuple[bytes, list[Received]]:
+def _exchange(venue: Target, sent: bytes, *, patience: float = _PATIENCE) -> tuple[bytes, list[Received]]:
     """Send bytes, and return what came back until the end or for ``patience``, and all that upstream received."""
     venue.upstream.expect(())
-    answers = b""
+    responses = b""
     with Caller(venue.port, patience) as caller:
         caller.send(sent)
         with suppress(ConnectionResetError, TimeoutError):
             while piece := caller.some():
-                answers += piece
+                responses += piece
     with Caller(venue.port, _PATIENCE) as caller:
         caller.send(get(b"/v2.01/acme/probe/0"))
         assert caller.head().startswith(b"HTTP/1.1 200 OK")
-    return answers, venue.upstream.take()
+    return responses, venue.upstream.take()
 
 
 # --- framing ---------------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def _agrees(received: Received, message: Message) -> bool:
 @example(post(b"Content-Length: 0") + SMUGGLED)
 @example(post(CHUNKED) + b"0\r\nX: y\r\n\r\n" + SMUGGLED)
 @example(get() + post(b"Content-Length: 3", CHUNKED) + b"0\r\n\r\n" + SMUGGLED)
-def test_upstream_receives_no_request_that_a_strict_reader_would_not_see(stage: Stage, sent: bytes) -> None:
+def test_upstream_receives_no_request_that_a_strict_reader_would_not_see(stage: Harness, sent: bytes) -> None:
     """It may receive fewer: what is malformed in one packet with other requests takes them with it."""
     _, received = _exchange(stage.venue("plain"), sent, patience=_SILENCE)
     reference = read_requests(sent)
@@ -115,19 +115,19 @@ _SEGMENTS: Final = (
 @given(st.lists(st.sampled_from(_SEGMENTS), max_size=10).map(b"".join))
 @example(b"v2.01/acme/users?")
 @example(b"@127.0.0.1:{elsewhere}/")
-def test_a_target_goes_up_to_the_byte_or_not_at_all(stage: Stage, tail: bytes) -> None:
+def test_a_target_goes_up_to_the_byte_or_not_at_all(stage: Harness, tail: bytes) -> None:
     venue = stage.venue("plain")
     target = b"/" + tail.replace(b"{elsewhere}", b"%d" % venue.elsewhere.port)
     strays = venue.elsewhere.accepted
-    answers, received = _exchange(venue, get(target, b"Connection: close"))
+    responses, received = _exchange(venue, get(target, b"Connection: close"))
     if received:
         assert [each.head.split(b"\r\n")[0] for each in received] == [b"GET %b HTTP/1.1" % target]
-        assert b"token" not in answers[:9]
+        assert b"token" not in responses[:9]
     elif target.partition(b"?")[0] == b"/":
-        assert b'"name": "mangopay-sidecar"' in answers
+        assert b'"name": "mangopay-sidecar"' in responses
     else:
-        refused_as = b"client_id_mismatch" if answers.startswith(b"HTTP/1.1 403 ") else b"bad_request"
-        assert b"\r\nX-Sidecar-Error: %b\r\n" % refused_as in answers
+        refused_as = b"client_id_mismatch" if responses.startswith(b"HTTP/1.1 403 ") else b"bad_request"
+        assert b"\r\nX-Sidecar-Error: %b\r\n" % refused_as in responses
     assert venue.elsewhere.accepted == strays
 
 
@@ -170,12 +170,12 @@ _VALUES: Final = st.sampled_from(
 @_SETTINGS
 @given(st.lists(st.tuples(_NAMES, _VALUES), max_size=6))
 @example([(b"Connection", b"X-A"), (b"X-A", b"1"), (b"x-a", b"2"), (b"X_A", b"3")])
-def test_fields_go_up_as_they_came_or_not_at_all(stage: Stage, fields: list[tuple[bytes, bytes]]) -> None:
+def test_fields_go_up_as_they_came_or_not_at_all(stage: Harness, fields: list[tuple[bytes, bytes]]) -> None:
     venue = stage.venue("plain")
     lines = [b"%b: %b" % field for field in fields]
-    answers, received = _exchange(venue, get(USERS, *lines, b"Connection: close"))
+    responses, received = _exchange(venue, get(USERS, *lines, b"Connection: close"))
     if not received:
-        assert answers.startswith(b"HTTP/1.1 4")
+        assert responses.startswith(b"HTTP/1.1 4")
         return
     (request,) = received
     line, host, *middle, token = request.head[:-4].split(b"\r\n")
@@ -190,7 +190,7 @@ def test_fields_go_up_as_they_came_or_not_at_all(stage: Stage, fields: list[tupl
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
-_ANSWER_LINES: Final = (
+_RESPONSE_LINES: Final = (
     *(b"Content-Length: 3", b"Content-Length: 3", b"Content-Length: 0", b"Content-Length: 44", b"content-length: 5"),
     *(
         CHUNKED,
@@ -210,9 +210,9 @@ _STATUS_LINES: Final = (
     b"HTTP/1.1 100 Go",
 )
 _POISON: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON"
-_ANSWER: Final = st.lists(
+_RESPONSE: Final = st.lists(
     st.one_of(
-        st.tuples(st.sampled_from(_STATUS_LINES), st.lists(st.sampled_from(_ANSWER_LINES), max_size=2)).map(
+        st.tuples(st.sampled_from(_STATUS_LINES), st.lists(st.sampled_from(_RESPONSE_LINES), max_size=2)).map(
             lambda parts: b"\r\n".join((parts[0], *parts[1], b"", b""))
         ),
         st.sampled_from(
@@ -225,12 +225,12 @@ _ANSWER: Final = st.lists(
 
 
 @_SETTINGS
-@given(_ANSWER)
+@given(_RESPONSE)
 @example(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc" + _POISON)
 @example(b"HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\nabc" + _POISON)
-def test_the_next_call_gets_its_own_answer_whatever_upstream_sends(stage: Stage, answer: bytes) -> None:
+def test_the_next_call_gets_its_own_response_whatever_upstream_sends(stage: Harness, response: bytes) -> None:
     venue = stage.venue("plain")
-    venue.upstream.expect((Reply(answer, close=True),))
+    venue.upstream.expect((Reply(response, close=True),))
     with Caller(venue.port, _PATIENCE) as caller:
         caller.send(post(b"Content-Length: 2", b"Connection: close", body=b"{}"))
         with suppress(ConnectionResetError):

@@ -28,7 +28,7 @@ from tests.wire.threats.case import get
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.wire.threats.stage import Stage
+    from tests.wire.threats.stage import Harness
 
 #: Connections, of the attack and of the cap: the default of listen.max_connections.
 CONNECTIONS: Final = 1000
@@ -140,7 +140,7 @@ def _connections(sidecar: Sidecar) -> float:
     return parse(sidecar.admin("/metrics")[1])["mangopay_sidecar_connections"].value()
 
 
-def test_slow_connections_keep_nobody_out(stage: Stage, descriptors: None) -> None:
+def test_slow_connections_keep_nobody_out(stage: Harness, descriptors: None) -> None:
     listen: dict[str, str | int] = {"header_timeout": HEADER_TIMEOUT, "max_connections": CONNECTIONS}
     upstream = f"http://127.0.0.1:{stage.upstream.port}"
     with Sidecar(upstream, measured=True, listen={"port": 0, **listen}, log={"level": "error"}) as sidecar:

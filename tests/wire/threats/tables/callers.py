@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from typing import Final
 
-from sidecar.core.caller import Callers
+from sidecar.core.admission.caller import Callers
 from sidecar.core.errors import ErrorCode
 from sidecar.core.secret import Secret
 from tests.support.canary import CANARY_CALLER_KEY

@@ -156,8 +156,8 @@ _TEN_CHUNKS: Final = b"a" * 10_000
 ANSWERS: Final = group(
     "ordinary answers",
     *[
-        row(title, get(), answered(answer), replies=(answer,))
-        for title, answer in {
+        row(title, get(), answered(response), replies=(response,))
+        for title, response in {
             "answer-json": _OK
             + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(_JSON), _JSON),
             "answer-empty": _OK + b"Content-Length: 0\r\n\r\n",

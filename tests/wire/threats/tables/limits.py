@@ -109,11 +109,11 @@ PACE: Final = group(
         "slow-head-behind-a-call",
         get() + b"GET /v2.01",
         Outcome(
-            (*AS_SENT.answers, Refusal(ErrorCode.REQUEST_TIMEOUT)), (up(b"GET " + USERS + b" HTTP/1.1"),), closes=True
+            (*AS_SENT.responses, Refusal(ErrorCode.REQUEST_TIMEOUT)), (up(b"GET " + USERS + b" HTTP/1.1"),), closes=True
         ),
         on="hasty",
     ),
-    row("slow-next-call", get(), Outcome((*AS_SENT.answers, Nothing()), None, closes=True), on="hasty"),
+    row("slow-next-call", get(), Outcome((*AS_SENT.responses, Nothing()), None, closes=True), on="hasty"),
 )
 
 CASES: Final[tuple[Case, ...]] = (*SIZES, *PACE)

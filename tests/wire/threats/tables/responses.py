@@ -1,4 +1,4 @@
-"""Answers of upstream that break HTTP: 502 or a cut, never a clean answer, and never the answer to another call.
+"""Responses of upstream that break HTTP: 502 or a cut, never a clean response, and never the response to another call.
 
 Every case is a POST, which is never sent twice. Sources: RFC 9112 sections 4, 6.1 to 6.3, 7.1, 8 and 9.2, RFC 9110
 section 15.2; nginx's own ``proxy_extra_data.t`` and ``proxy_duplicate_headers.t``; A. Klein, "Divide and Conquer"
@@ -38,13 +38,13 @@ _CUT_1_0: Final = Outcome((Begins(),), (up(b"POST " + PAY + b" HTTP/1.1", body=b
 _CUT_500: Final = Outcome((Begins(b"HTTP/1.1 500 "),), None, closes=True)
 
 
-def _answers(replies: dict[str, bytes], outcome: Outcome = BAD_GATEWAY) -> list[Case]:
+def _responses(replies: dict[str, bytes], outcome: Outcome = BAD_GATEWAY) -> list[Case]:
     return [row(title, _CALL, outcome, replies=(data,)) for title, data in replies.items()]
 
 
 STATUS_LINES: Final = group(
     "status lines of upstream",
-    _answers(
+    _responses(
         {
             "status-garbage-before": b"garbage\r\n" + _PLAIN,
             "status-empty-line-before": b"\r\n" + _PLAIN,
@@ -92,7 +92,7 @@ STATUS_LINES: Final = group(
 
 FIELD_LINES: Final = group(
     "field lines of upstream",
-    _answers(
+    _responses(
         {
             "field-folded": _OK + b"X: a\r\n b\r\n" + _ABC,
             "field-folded-tab": _OK + b"X: a\r\n\tb\r\n" + _ABC,
@@ -125,7 +125,7 @@ FIELD_LINES: Final = group(
 
 LENGTHS: Final = group(
     "lengths of upstream",
-    _answers(
+    _responses(
         {
             "answer-two-equal-lengths": _OK + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
             "answer-two-lengths": _OK + b"Content-Length: 3\r\nContent-Length: 5\r\n\r\nabc",
@@ -196,10 +196,10 @@ LENGTHS: Final = group(
     ),
 )
 
-#: The first piece of a body that comes in pieces is passed on before the rest can be judged: then the answer is cut.
+#: The first piece of a body that comes in pieces is passed on before the rest can be judged: then the response is cut.
 CHUNKS: Final = group(
     "chunks of upstream",
-    _answers(
+    _responses(
         {
             "answer-chunk-0x": _CHUNKED + b"0x3\r\nabc\r\n0\r\n\r\n",
             "answer-chunk-plus": _CHUNKED + b"+3\r\nabc\r\n0\r\n\r\n",

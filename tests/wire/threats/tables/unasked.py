@@ -1,6 +1,6 @@
-"""What upstream sends and nobody asked for: bytes behind an answer, answers behind answers, fields that are not for us.
+"""What upstream sends and nobody asked for: bytes and responses behind a response, fields that are not for us.
 
-None of it may become a part of another call's answer. Every case is a POST, which is never sent twice, but where the
+None of it may become a part of another call's response. Every case is a POST, which is never sent twice, but where the
 method matters. Sources: RFC 9110 section 7.6.1, RFC 9112 sections 9.2 and 9.3 (pipelining, stray answers); "Response
 Queue Poisoning" (PortSwigger, 2022); A. Klein, "Divide and Conquer" (HTTP Response Splitting, 2004); nginx's
 ``proxy_extra_data.t``; RFC 9110 sections 8.6, 15.3.5 and 15.4.5 for the lengths of 204 and 304.

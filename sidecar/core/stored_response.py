@@ -1,0 +1,98 @@
+"""Whether a stored response is the response to *our* request (contract section 6, reading back).
+
+Mangopay keeps the first response to each ``Idempotency-Key`` for 24 hours. The
+same key may have been used yesterday, for another payment or for a first try
+of this one, so the stored response counts only if its target is ours and it was
+made no earlier than our request was sent, by Mangopay's own clock.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from sidecar.core.http.dates import read_date
+from sidecar.core.http.header_index import HeaderIndex, index_of, select
+
+if TYPE_CHECKING:
+    from sidecar.core.http.header_index import RawHeaders
+
+#: Mangopay's rule for keys: 16 to 36 letters, digits or dashes (page "idempotency").
+_KEY: Final = re.compile(rb"[A-Za-z0-9-]{16,36}")
+_KEYS: Final = select(lambda name: name.lower() == b"idempotency-key")
+#: What reading a document that is none can raise (UnicodeDecodeError is a ValueError).
+_UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
+_CONFLICT: Final = "idempotent_creation_conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResponse:
+    """The response that Mangopay kept: what the caller would have got."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class _Stored(msgspec.Struct):
+    status: str | int = msgspec.field(name="StatusCode")
+    request_url: str = msgspec.field(name="RequestURL")
+    date: str | int | float = msgspec.field(name="Date")
+    content_type: str | None = msgspec.field(name="ContentType", default=None)
+    resource: msgspec.Raw = msgspec.field(name="Resource", default=msgspec.Raw(b""))
+
+
+class _Report(msgspec.Struct):
+    type: str = msgspec.field(name="Type", default="")
+
+
+def idempotency_key(raw: RawHeaders, header_index: HeaderIndex | None = None) -> str | None:
+    """Return the request's key if it has exactly one that Mangopay accepts; ``header_index`` is that of ``raw``."""
+    lines = (index_of(raw) if header_index is None else header_index)[_KEYS]
+    if len(lines) != 1 or not _KEY.fullmatch(value := raw[lines[0][1]][1]):
+        return None
+    return value.decode("ascii")
+
+
+def read_stored_response(document: bytes, *, path: str, not_before: float) -> StoredResponse | None:
+    """Return the stored response in ``document`` if it answers a request for ``path`` sent at ``not_before``.
+
+    ``not_before`` is the moment of our send in Unix seconds *by upstream's
+    clock*. Stored dates have whole seconds, so it is compared rounded down.
+    """
+    try:
+        stored = msgspec.json.decode(document, type=_Stored)
+        status = int(stored.status)
+        made_at = read_date(stored.date)
+        request_path = urlsplit(stored.request_url).path
+    except _UNREADABLE:
+        return None
+    if not 200 <= status <= 599 or made_at is None or made_at < math.floor(not_before):
+        return None
+    if _comparable(request_path) != _comparable(path):
+        return None
+    body = bytes(stored.resource)
+    return StoredResponse(status, _content_type(stored.content_type), b"" if body == b"null" else body)
+
+
+def is_conflict(document: bytes) -> bool:
+    """Whether an error report says that the key was used before."""
+    try:
+        return msgspec.json.decode(document, type=_Report).type == _CONFLICT
+    except _UNREADABLE:
+        return False
+
+
+def _comparable(path: str) -> str:
+    return path.casefold().replace("/v2_01/", "/v2.01/").rstrip("/")
+
+
+def _content_type(value: str | None) -> str:
+    if value and value.isascii() and value.isprintable():
+        return value
+    return "application/json; charset=utf-8"

@@ -1,0 +1,322 @@
+"""What a token 401 does: which generation it burns, whether it starts a refresh, and whose fault a futile one is.
+
+A 401 can mean that the token was revoked, and then one refresh lets every call
+succeed. It can also be the response of one resource, whatever the token; then
+each refresh is wasted, and too many of them get the account blocked. Nothing in
+the response tells which, so the sidecar learns it from what happens next:
+
+*   A 401 on the current generation **burns** it: that token is never used again,
+    and a refresh is asked for. A 401 on an older generation burns nothing: its
+    call is resent with the newer token.
+*   The 401s that had arrived when the token request was *sent* are the refresh's
+    **judges**. It was *useful* if the resend of any judge gets anything but a token
+    401, and *futile* if the resends get 401. Later 401s on the old generation are
+    resent too, but judge nothing: at a server that ends old tokens whenever it
+    issues a new one, the refresh itself would have caused them, and would always
+    look useful.
+*   A judge that cannot be resent **withdraws**: its caller left, or there was no
+    token for too long. If all have withdrawn, the first response to a newer
+    generation on one of their paths decides. Until then nothing is held against
+    anybody.
+*   A futile refresh is the fault of the **paths** whose calls judged it, masked as
+    the log masks them. Each such path **pauses**: its 401s start no refresh for
+    10 s, doubling to 60 s. A useful refresh forgets all faults. Another response
+    than 401 on the path ends its pause, and after the pause's time forgets the
+    fault.
+*   All other paths may go on, but until the pause's time is over, and while a
+    refresh awaits its verdict, there is a **brake**: one more refresh in 10 s. So
+    a bad resource cannot hide a revocation from anybody, and starts no storm, not
+    even if its masked path is one that other calls succeed on.
+*   A path that the last useful refresh helped is **trusted** for 10 s: its next
+    fault begins with the pause ended. For tokens that are revoked again and again
+    a resend may meet the next revocation, and that says nothing of the path.
+*   A token that another sidecar had asked for before the 401 came, and that a
+    shared store gave out, may have been revoked with the old one: it is no trial
+    of anything.
+
+A 401 on a resend, or from a path in its pause, burns nothing. Contract sections
+5.4 and 5.5. A 401 that asks for the user's own authentication (SCA) is none of
+these: :mod:`sidecar.core.http.challenge` tells it apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from sidecar.core.backoff import Backoff
+from sidecar.core.redact import mask_path
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: How long a path's 401s start no refresh after its first, second, … futile one running (contract section 5.5).
+PAUSE: Final = Backoff(first=10.0, limit=60.0)
+#: Seconds between two refreshes at least while the brake is on.
+BRAKE: Final = 10.0
+#: Seconds for which a path is trusted that a refresh has helped.
+TRUST: Final = 10.0
+#: Paths that are remembered at most, of each kind; the oldest is forgotten.
+MOST_PATHS: Final = 64
+#: Seconds between the 401s of one revocation, as the sidecars of a fleet see them: a shared token that is older than
+#: this when a 401 comes was not asked for because of the same revocation.
+_ONE_REVOCATION: Final = 1.0
+
+_NEVER: Final = float("-inf")
+
+
+class Ruling(Enum):
+    """What becomes of a call that was answered with a token 401."""
+
+    PASS = "pass"  # noqa: S105 - the caller gets the 401
+    RESEND = "resend"  # a newer token is there, or on its way anyway
+    BURN = "burn"  # as RESEND, and the current generation is never used again
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFacts:
+    """What is known of the token when a 401 arrives."""
+
+    #: The newest generation that was ever fetched.
+    generation: int
+    #: It has been burnt.
+    burnt: bool
+    #: Its life is over: a new one is needed whatever the 401 means.
+    expired: bool
+    #: A token request is on its way.
+    fetching: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResendPermit:
+    """Leave to resend a call once, with a token newer than ``generation``.
+
+    Whoever has it tells what became of it, by :func:`resent` or :func:`withdrawn`.
+    """
+
+    generation: int
+    #: Masked.
+    path: str
+    #: Whether the resend's response tells if the refresh was useful.
+    judge: bool
+
+
+class Stage(Enum):
+    """How far a refresh that a 401 caused has got."""
+
+    ASKED = "its token request has not been sent: 401s on the old generation become judges"
+    SENT = "its token has not arrived"
+    TRIED = "it has, and no judge has been answered"
+    FUTILE = "a judge got 401 again"
+    USEFUL = "a judge got another response"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The latest refresh that a 401 caused."""
+
+    #: Whose 401 caused it.
+    generation: int
+    #: When that 401 came.
+    begun_at: float
+    #: The judges' paths, masked.
+    paths: tuple[str, ...]
+    #: Judges that have neither been answered nor withdrawn.
+    judges: int = 1
+    stage: Stage = Stage.ASKED
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is held against one path."""
+
+    #: The trial that it failed last, by its generation.
+    trial: int
+    #: Futile refreshes running.
+    count: int
+    until: float
+    #: The path may start refreshes again, though the brake is on until ``until``.
+    ended: bool
+
+    def pauses(self, now: float) -> bool:
+        """Whether 401s from the path start no refresh."""
+        return now < self.until and not self.ended
+
+
+@dataclass(frozen=True, slots=True)
+class Burns:
+    """What 401s have done so far."""
+
+    trial: Trial | None = None
+    #: By masked path, the oldest first.
+    faults: Mapping[str, Fault] = field(default_factory=lambda: MappingProxyType({}))
+    #: Paths that the last useful refresh helped, and until when they are trusted.
+    trusted: tuple[str, ...] = ()
+    trusted_until: float = _NEVER
+    #: When the latest refresh was started in spite of the brake.
+    braked_at: float = _NEVER
+
+
+def rule(
+    burns: Burns, standing: TokenFacts, generation: int, path: str, now: float
+) -> tuple[Burns, Ruling, ResendPermit | None]:
+    """Rule on a token 401, not on a resend, that a call with ``generation`` to ``path`` (not masked) got.
+
+    Returns leave to resend the call unless the ruling is PASS.
+    """
+    path = mask_path(path)
+    if generation > standing.generation:
+        return burns, Ruling.PASS, None
+    if generation < standing.generation or standing.burnt or standing.expired:
+        burns, judge = _joined(burns, generation, path)
+        return burns, Ruling.RESEND, ResendPermit(generation, path, judge)
+    burns = _first_response(burns, generation, path, now, unauthorized=True)
+    if not _may_start(burns, path, now):
+        if standing.fetching:
+            return burns, Ruling.RESEND, ResendPermit(generation, path, judge=False)
+        return burns, Ruling.PASS, None
+    if _braked(burns, now):
+        burns = replace(burns, braked_at=now)
+    if standing.fetching:
+        # That request was not caused by a 401, so nobody judges it: it may itself have ended the token.
+        return burns, Ruling.BURN, ResendPermit(generation, path, judge=False)
+    return (
+        replace(burns, trial=Trial(generation, now, (path,))),
+        Ruling.BURN,
+        ResendPermit(generation, path, judge=True),
+    )
+
+
+def token_requested(burns: Burns) -> Burns:
+    """Note that a token request is being sent: later 401s judge nothing."""
+    trial = burns.trial
+    if trial is None or trial.stage is not Stage.ASKED:
+        return burns
+    return replace(burns, trial=replace(trial, stage=Stage.SENT))
+
+
+def token_renewed(burns: Burns, sent_at: float, *, shared: bool) -> Burns:
+    """Note that a token arrived that was asked for at ``sent_at``, by another sidecar if ``shared``."""
+    trial = burns.trial
+    if trial is None or trial.stage is not Stage.SENT:
+        return burns
+    if shared and sent_at < trial.begun_at - _ONE_REVOCATION:
+        return replace(burns, trial=None)
+    return replace(burns, trial=replace(trial, stage=Stage.TRIED))
+
+
+def is_news(burns: Burns) -> bool:
+    """Whether a response other than a token 401 may change anything; mostly not."""
+    return bool(burns.faults) or _awaits_first_response(burns.trial)
+
+
+def accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
+    """Note a response other than a token 401 to a call with ``generation`` to ``path`` (not masked)."""
+    return _accepted(burns, generation, mask_path(path), now) if is_news(burns) else burns
+
+
+def resent(burns: Burns, burn: ResendPermit, generation: int, now: float, *, unauthorized: bool) -> Burns:
+    """Note the response to a resend, which carried ``generation``: a token 401, or anything else."""
+    trial = _judged_by(burns, burn)
+    if trial is None:
+        if unauthorized:
+            return _first_response(burns, generation, burn.path, now, unauthorized=True)
+        return _accepted(burns, generation, burn.path, now)
+    burns = replace(burns, trial=replace(trial, judges=trial.judges - 1))
+    return _failed(burns, burn.path, now) if unauthorized else _helped(burns, burn.path, now)
+
+
+def withdrawn(burns: Burns, burn: ResendPermit) -> Burns:
+    """Note that a call with leave to be resent got no response to a resend, or was not resent."""
+    trial = _judged_by(burns, burn)
+    return burns if trial is None else replace(burns, trial=replace(trial, judges=trial.judges - 1))
+
+
+def paused_paths(burns: Burns, now: float) -> dict[str, float]:
+    """Return the masked paths whose 401s start no refresh, and until when."""
+    return {path: fault.until for path, fault in burns.faults.items() if fault.pauses(now)}
+
+
+def _joined(burns: Burns, generation: int, path: str) -> tuple[Burns, bool]:
+    """Make a 401 on a burnt generation a judge, if the token request has not been sent; say whether it is one."""
+    trial = burns.trial
+    if trial is None or trial.generation != generation or trial.stage is not Stage.ASKED:
+        return burns, False
+    return replace(burns, trial=replace(trial, judges=trial.judges + 1, paths=_with(trial.paths, path))), True
+
+
+def _judged_by(burns: Burns, burn: ResendPermit) -> Trial | None:
+    """Return the trial that ``burn`` judges, if it is still the latest one."""
+    trial = burns.trial
+    return trial if burn.judge and trial is not None and trial.generation == burn.generation else None
+
+
+def _awaits_first_response(trial: Trial | None) -> bool:
+    return trial is not None and trial.stage is Stage.TRIED and not trial.judges
+
+
+def _first_response(burns: Burns, generation: int, path: str, now: float, *, unauthorized: bool) -> Burns:
+    """Let a response decide on the latest refresh, if all its judges have withdrawn."""
+    trial = burns.trial
+    if trial is None or not _awaits_first_response(trial) or generation <= trial.generation or path not in trial.paths:
+        return burns
+    return _failed(burns, path, now) if unauthorized else _helped(burns, path, now)
+
+
+def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
+    burns = _first_response(burns, generation, path, now, unauthorized=False)
+    fault = burns.faults.get(path)
+    if fault is None:
+        return burns
+    faults = {other: each for other, each in burns.faults.items() if other != path}
+    if now < fault.until:
+        if fault.ended:
+            return burns
+        faults = {**burns.faults, path: replace(fault, ended=True)}
+    return replace(burns, faults=MappingProxyType(faults))
+
+
+def _helped(burns: Burns, path: str, now: float) -> Burns:
+    """Note that the latest refresh was useful."""
+    trial = burns.trial
+    assert trial is not None  # noqa: S101 - only a trial's judges come here
+    trusted = _with(burns.trusted if now < burns.trusted_until else (), path)
+    return Burns(replace(trial, stage=Stage.USEFUL), trusted=trusted, trusted_until=now + TRUST)
+
+
+def _failed(burns: Burns, path: str, now: float) -> Burns:
+    """Note that the latest refresh did not help ``path``: its fault, unless another judge was helped."""
+    trial, fault = burns.trial, burns.faults.get(path)
+    assert trial is not None  # noqa: S101 - only a trial's judges come here
+    if trial.stage is Stage.USEFUL:
+        return burns
+    burns = replace(burns, trial=replace(trial, stage=Stage.FUTILE))
+    if fault is not None and fault.trial == trial.generation:
+        return burns
+    count = 1 if fault is None else fault.count + 1
+    trusted = path in burns.trusted and now < burns.trusted_until
+    faults = {other: each for other, each in burns.faults.items() if other != path}
+    faults[path] = Fault(trial.generation, count, now + PAUSE.delay(count, 0.5), ended=trusted)
+    kept = list(faults.items())[-MOST_PATHS:]
+    return replace(burns, faults=MappingProxyType(dict(kept)), trusted=() if trusted else burns.trusted)
+
+
+def _may_start(burns: Burns, path: str, now: float) -> bool:
+    """Whether a 401 from ``path`` may start a refresh."""
+    fault = burns.faults.get(path)
+    if fault is not None and fault.pauses(now):
+        return False
+    return not _braked(burns, now) or now >= burns.braked_at + BRAKE
+
+
+def _braked(burns: Burns, now: float) -> bool:
+    trial = burns.trial
+    if trial is not None and trial.stage is Stage.TRIED:
+        return True
+    return any(now < fault.until for fault in burns.faults.values())
+
+
+def _with(paths: tuple[str, ...], path: str) -> tuple[str, ...]:
+    return paths if path in paths else (*paths, path)[-MOST_PATHS:]

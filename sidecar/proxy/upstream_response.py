@@ -1,0 +1,113 @@
+"""A response from Mangopay, or one that was read back, on its way to the caller."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sidecar.core.error_report import ErrorReport, read_error_report
+from sidecar.core.http.response_head import Field, ResponseHead
+from sidecar.core.resend import FailureKind
+from sidecar.upstream.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from sidecar.core.stored_response import StoredResponse
+    from sidecar.upstream.response import Response
+
+#: Statuses whose responses have neither a body nor its length (RFC 9110 sections 15.3.5 and 15.4.5).
+_BODILESS: Final = frozenset({204, 304})
+
+
+class UpstreamResponse(msgspec.Struct):
+    """A response head and the two halves of its body: what was read already, and where the rest comes from."""
+
+    status: int
+    head: ResponseHead
+    #: The body's bytes that were read already.
+    body: bytes
+    #: Where the rest of the body comes from; None if ``body`` is all of it.
+    rest: Response | None
+    #: The caller has to be told where the body ends, though it may be empty.
+    has_body: bool
+    content_length: int | None
+
+    @classmethod
+    def of(cls, response: Response) -> UpstreamResponse:
+        """Wrap a response of which no body byte has been read."""
+        head, framing = response.head, response.framing
+        body = response.take_whole()
+        return cls(
+            head.status,
+            head,
+            body or b"",
+            response if body is None else None,
+            framing.length != 0 or framing.dropped,
+            framing.declared,
+        )
+
+    @classmethod
+    def stored(cls, stored: StoredResponse) -> UpstreamResponse:
+        """Wrap a response that was read back."""
+        body = b"" if stored.status in _BODILESS else stored.body
+        fields: list[Field] = []
+        if body:
+            fields.append(Field(b"Content-Type", stored.content_type.encode("ascii")))
+        if stored.status not in _BODILESS:
+            fields.append(Field(b"Content-Length", b"%d" % len(body)))
+        return cls(
+            status=stored.status,
+            head=ResponseHead.of(1, stored.status, b"", fields),
+            body=body,
+            rest=None,
+            has_body=bool(body),
+            content_length=len(body),
+        )
+
+    def error_report(self) -> ErrorReport:
+        """Return what the response tells of an error, as far as it is at hand: nothing is waited for."""
+        headers = [(field.name, field.value) for field in self.head.fields]
+        return read_error_report(headers, self.body if self.rest is None else None)
+
+    async def look_ahead(self) -> None:
+        """Take what has come of a body whose connection has closed already, without waiting.
+
+        Raises UpstreamError if its framing is broken: nothing of it has been
+        passed on, so that it need not be. One that was cut short is passed on as
+        far as it goes.
+        """
+        if self.rest is None:
+            return
+        try:
+            self.body = await self.rest.read()
+        except UpstreamError as error:
+            if error.failure.kind is FailureKind.BROKEN:
+                raise
+
+    async def read_whole(self, limit: int) -> bool:
+        """Read the rest of the body if it ends within ``limit`` bytes.
+
+        Returns whether the body is now whole in ``body``. What was read is
+        kept either way, so that the response can still be passed on. Raises
+        UpstreamError if the body is cut or broken.
+        """
+        if self.rest is None:
+            return len(self.body) <= limit
+        pieces = [self.body]
+        size = len(self.body)
+        while size <= limit:
+            piece = await self.rest.read()
+            if not piece:
+                self.rest.release()
+                self.rest = None
+                break
+            pieces.append(piece)
+            size += len(piece)
+        self.body = b"".join(pieces)
+        return self.rest is None
+
+    def discard(self) -> None:
+        """Give up the rest of the body: this closes its connection."""
+        if self.rest is not None:
+            self.rest.release()
+            self.rest = None

@@ -1,0 +1,155 @@
+"""Whose ClientId a path names: an alias's becomes ours, another's is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecar.core.admission.target import Route, parse_target
+from sidecar.core.client_id import ROOTS_WITHOUT_CLIENT_ID, ClientIdRules, is_version
+from sidecar.core.errors import STATUS, ErrorCode, SidecarError
+from tests.support import sdk_requests
+
+RULES = ClientIdRules("acme", ("{ClientId}", "_"))
+ANY = ClientIdRules("acme", ("*",))
+
+FOREIGN = [
+    "/v2.01/another/users",
+    "/v2.01/another",
+    "/v2.01/another/",
+    "/V2_01/another/users",
+    "/v3.0/another/payins",
+    "/V3.0/another/payins",
+    "/v2%2e01/another/users",
+    "/v2.01/%61nother/users",
+    "/v2.01/acme2/users",
+    "/v2.01/%20acme/users",
+    "/v2.01/acme%2fusers",
+    "/v2.01/acme;x/users",
+    "/v2.01/%ff/users",
+    "/v2.01/*/users",
+    "/v2.01/__/users",
+    "/v2.01/{clientid}/users",  # an alias is compared with its case
+    "/v2.01/%257BClientId%257D/users",
+    "/v2.01//users",  # an app without a ClientId
+    "/v2.01//acme/users",
+    "/v2.01/countries2/FR",
+    "/v2.01/oauth2/token",
+]
+OURS = [
+    "/v2.01/acme/users",
+    "/v2.01/ACME/users",
+    "/V3.0/Acme/users",
+    "/v2.01/%61cm%65/users",
+    "/v2.01/acme",
+    "/v2.01/countries/FR/authorizations",
+    "/v2.01/Countries/authorizations",
+    "/v2.01/%63ountries/authorizations",
+    "/V3.0/countries/authorizations",
+    "/v2.01/countries",
+    "/v2.01/oauth/revoke",
+    # no version, or nothing behind it
+    "/",
+    "/v2.01",
+    "/v2.01/",
+    "/another/users",
+    "/users/acme",
+    "/version/another/users",
+    "/api/v2.01/another/users",
+]
+
+
+@pytest.mark.parametrize("path", FOREIGN)
+def test_another_client_id_is_told_and_left_as_it_is(path: str) -> None:
+    assert RULES.place(path) == (path, True)
+    target = parse_target("GET", f"{path}?a=b", RULES)
+    assert (target.raw, target.foreign, target.route) == (f"{path}?a=b".encode(), True, Route.API)
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_ours_a_root_without_client_id_and_no_place_for_one_are_left_alone(path: str) -> None:
+    assert RULES.place(path) == (path, False)
+    assert not parse_target("POST", path, RULES).foreign
+
+
+@pytest.mark.parametrize("path", FOREIGN)
+def test_the_alias_for_any_replaces_every_other_client_id(path: str) -> None:
+    placed, foreign = ANY.place(path)
+    assert not foreign
+    assert placed.split("/")[2] == "acme"
+    assert placed.split("/")[3:] == path.split("/")[3:]
+    assert placed.split("/")[:2] == path.split("/")[:2]
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_the_alias_for_any_spares_ours_and_what_has_no_client_id(path: str) -> None:
+    assert ANY.place(path) == (path, False)
+
+
+@pytest.mark.parametrize("path", ["/v2.01/oauth/token", "/V2_01/oauth/token/", "/v2.01/OAuth/Token/embedded/recipient"])
+@pytest.mark.parametrize("rules", [RULES, ANY])
+def test_the_token_paths_keep_their_route(path: str, rules: ClientIdRules) -> None:
+    target = parse_target("POST", path, rules)
+    assert target.route is not Route.API
+    assert (target.path, target.foreign) == (path, False)
+
+
+def test_a_client_id_that_has_to_be_encoded_is_ours_in_any_encoding() -> None:
+    rules = ClientIdRules("Ünal & co", ())
+    for path in ("/v2.01/%C3%9Cnal%20&%20co/users", "/v2.01/%c3%bcnal%20%26%20CO/users"):
+        assert rules.place(path) == (path, False)
+
+
+def test_a_client_id_with_the_name_of_a_root_is_ours() -> None:
+    assert ClientIdRules("oauth", ("_",)).place("/v2.01/_/users") == ("/v2.01/oauth/users", False)
+
+
+def test_what_the_sdks_send_names_our_client_id_or_needs_none() -> None:
+    rules = ClientIdRules(sdk_requests.CLIENT_ID, ())
+    for sdk in sdk_requests.SDKS:
+        for request in sdk_requests.recorded(sdk):
+            assert not parse_target(request.method, request.target, rules).foreign, request.target
+            placed, _ = ANY.place(request.target.partition("?")[0])
+            segment = placed.split("/")[2]
+            assert segment == "acme" or segment in ROOTS_WITHOUT_CLIENT_ID
+
+
+# --- the refusal
+
+
+def test_the_refusal_names_our_client_id_and_the_ways_out() -> None:
+    with pytest.raises(SidecarError) as caught:
+        RULES.refuse_foreign()
+    error = caught.value
+    assert (error.code, STATUS[error.code]) == (ErrorCode.CLIENT_ID_MISMATCH, 403)
+    for words in (
+        "this sidecar's, acme:",
+        "Set the app's ClientId to acme",
+        "write {ClientId} or _ in its place",
+        "SIDECAR_MANGOPAY_CLIENT_ID_ALIASES to *",
+        "SIDECAR_MANGOPAY_FOREIGN_CLIENT_IDS to forward",
+    ):
+        assert words in error.message
+
+
+def test_without_aliases_none_is_recommended() -> None:
+    with pytest.raises(SidecarError, match=r"to acme; or set SIDECAR_MANGOPAY_CLIENT_ID_ALIASES"):
+        ClientIdRules("acme", ()).refuse_foreign()
+
+
+def test_nothing_is_refused_where_such_calls_are_forwarded() -> None:
+    ClientIdRules("acme", (), forward_foreign=True).refuse_foreign()
+
+
+# --- versions
+
+
+@pytest.mark.parametrize("segment", ["v2.01", "V2_01", "V3.0", "v3", "v2.01.7", "v10_2"])
+def test_versions(segment: str) -> None:
+    assert is_version(segment)
+
+
+@pytest.mark.parametrize(
+    "segment", ["", "v", "2.01", "v2.", "v.2", "v2..1", "vx", "v2.0a", "version", "v²", "v٣", "users"]
+)
+def test_other_words_are_no_versions(segment: str) -> None:
+    assert not is_version(segment)

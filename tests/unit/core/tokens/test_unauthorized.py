@@ -1,0 +1,481 @@
+"""Which 401s burn a token, whose fault a futile refresh is, and when that stops counting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.core.tokens import unauthorized as rules
+from sidecar.core.tokens.unauthorized import MOST_PATHS, Burns, ResendPermit, Ruling, Stage, TokenFacts, Trial
+
+HELD = TokenFacts(generation=1, burnt=False, expired=False, fetching=False)
+PASS, RESEND, BURN = Ruling.PASS, Ruling.RESEND, Ruling.BURN
+
+
+class Story:
+    """The 401s of one credential, told step by step."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.burns = Burns()
+        self.standing = HELD
+
+    def refused(self, path: str = "/a", generation: int | None = None) -> tuple[Ruling, ResendPermit | None]:
+        """A first delivery gets a 401."""
+        generation = self.standing.generation if generation is None else generation
+        self.burns, ruling, burn = rules.rule(self.burns, self.standing, generation, path, self.now)
+        assert (burn is None) is (ruling is PASS)
+        if ruling is BURN:
+            self.standing = replace(self.standing, burnt=True)
+        return ruling, burn
+
+    def ruling(self, path: str = "/a", generation: int | None = None) -> Ruling:
+        return self.refused(path, generation)[0]
+
+    def leave(self, path: str = "/a", generation: int | None = None) -> ResendPermit:
+        burn = self.refused(path, generation)[1]
+        assert burn is not None
+        return burn
+
+    def requested(self) -> None:
+        """The token request is sent."""
+        self.standing = replace(self.standing, fetching=True)
+        self.burns = rules.token_requested(self.burns)
+
+    def renewed(self, *, age: float = 0.0, shared: bool = False) -> None:
+        """The new token arrives."""
+        self.standing = replace(HELD, generation=self.standing.generation + 1)
+        self.burns = rules.token_renewed(self.burns, self.now - age, shared=shared)
+
+    def refresh(self) -> None:
+        self.requested()
+        self.renewed()
+
+    def resent(self, burn: ResendPermit, *, ok: bool) -> None:
+        self.burns = rules.resent(self.burns, burn, self.standing.generation, self.now, unauthorized=not ok)
+
+    def withdrawn(self, burn: ResendPermit) -> None:
+        self.burns = rules.withdrawn(self.burns, burn)
+
+    def accepted(self, path: str = "/a", generation: int | None = None) -> None:
+        generation = self.standing.generation if generation is None else generation
+        self.burns = rules.accepted(self.burns, generation, path, self.now)
+
+    def mended(self, path: str = "/a") -> None:
+        """A revocation, and its useful refresh."""
+        burn = self.leave(path)
+        assert burn.judge
+        self.refresh()
+        self.resent(burn, ok=True)
+
+    def futile(self, path: str = "/a") -> None:
+        burn = self.leave(path)
+        assert burn.judge
+        self.refresh()
+        self.resent(burn, ok=False)
+
+    def pause(self, path: str = "/a") -> float:
+        return rules.paused_paths(self.burns, self.now).get(path, self.now) - self.now
+
+
+def word(number: int) -> str:
+    """A path of its own for each number, which is no id."""
+    return f"/{chr(97 + number // 26)}{chr(97 + number % 26)}"
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+# --- what is burnt, and who is resent --------------------------------------------------------------------------------
+
+
+def test_a_401_on_the_current_generation_burns_it(story: Story) -> None:
+    assert story.refused() == (BURN, ResendPermit(1, "/a", judge=True))
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_401_on_an_older_generation_is_resent_and_burns_nothing(story: Story, paused: bool) -> None:
+    story.futile() if paused else story.refresh()
+    assert story.refused(generation=1) == (RESEND, ResendPermit(1, "/a", judge=False))
+
+
+def test_a_generation_that_was_never_given_out_is_passed_through(story: Story) -> None:
+    assert story.ruling(generation=7) is PASS
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_a_401_on_an_expired_token_is_resent_and_is_no_trial(story: Story, paused: bool) -> None:
+    if paused:
+        story.futile()
+    before = story.burns
+    story.standing = replace(story.standing, expired=True)
+    assert story.ruling() is RESEND
+    assert story.burns is before
+
+
+def test_a_401_from_a_path_in_its_pause_is_resent_if_the_token_is_burnt_already(story: Story) -> None:
+    story.futile("/bad")
+    assert story.ruling("/good") is BURN
+    assert story.ruling("/bad") is RESEND
+
+
+def test_a_401_from_a_path_in_its_pause_waits_for_a_refresh_that_is_on_its_way_anyway(story: Story) -> None:
+    story.futile()
+    story.requested()
+    assert story.refused() == (RESEND, ResendPermit(2, "/a", judge=False))
+    assert not story.standing.burnt
+
+
+def test_a_401_while_another_refresh_is_on_its_way_burns_but_starts_no_trial(story: Story) -> None:
+    """That refresh may itself have ended the token: then every refresh would look useful."""
+    story.requested()
+    assert story.refused() == (BURN, ResendPermit(1, "/a", judge=False))
+    story.renewed()
+    assert story.burns.trial is None
+
+
+# --- judges ----------------------------------------------------------------------------------------------------------
+
+
+def test_all_401s_before_the_token_request_is_sent_judge_it_and_later_ones_do_not(story: Story) -> None:
+    burns = [story.leave(), story.leave(), story.leave("/b")]
+    story.requested()
+    burns.append(story.leave())
+    assert [burn.judge for burn in burns] == [True, True, True, False]
+
+
+def test_after_a_failed_token_request_nobody_becomes_a_judge_any_more(story: Story) -> None:
+    """That request may have ended the old token by itself, though its response was lost."""
+    story.refused()
+    story.requested()
+    story.standing = replace(story.standing, fetching=False)
+    assert not story.leave().judge
+
+
+def test_nothing_is_held_against_anybody_until_a_judge_is_answered(story: Story) -> None:
+    burn = story.leave()
+    story.refresh()
+    assert story.pause() == 0
+    story.resent(burn, ok=False)
+    assert story.pause() == 10
+
+
+@pytest.mark.parametrize("bad_first", [False, True])
+def test_one_useful_judge_is_enough(story: Story, bad_first: bool) -> None:
+    bad, good, also_bad = story.leave("/bad"), story.leave("/good"), story.leave("/bad")
+    story.refresh()
+    if bad_first:
+        story.resent(bad, ok=False)
+        assert story.pause("/bad") == 10
+    story.resent(good, ok=True)
+    story.resent(also_bad, ok=False)
+    assert not story.burns.faults
+
+
+def test_each_path_whose_calls_judged_it_is_at_fault_once(story: Story) -> None:
+    burns = [story.leave(path) for path in ("/a", "/b", "/a")]
+    story.refresh()
+    for burn in burns:
+        story.resent(burn, ok=False)
+    assert {path: fault.count for path, fault in story.burns.faults.items()} == {"/a": 1, "/b": 1}
+
+
+def test_who_is_no_judge_decides_nothing(story: Story) -> None:
+    first = story.leave()
+    story.requested()
+    late = story.leave()
+    story.renewed()
+    for ok in (False, True):
+        story.resent(late, ok=ok)
+        assert story.burns.trial == Trial(1, 100.0, ("/a",), judges=1, stage=Stage.TRIED)
+    story.resent(first, ok=False)
+    story.resent(late, ok=False)
+    assert story.pause() == 10
+
+
+def test_a_judge_of_an_earlier_refresh_decides_nothing(story: Story) -> None:
+    first, second = story.leave(), story.leave("/b")
+    story.refresh()
+    story.resent(first, ok=False)
+    story.now += 10
+    story.futile()
+    trial = story.burns.trial
+    story.resent(second, ok=True)
+    story.withdrawn(second)
+    assert story.burns.trial == trial
+    assert story.pause() == 20
+
+
+def test_a_refresh_that_no_401_caused_is_no_trial(story: Story) -> None:
+    story.refresh()
+    assert story.burns == Burns()
+
+
+# --- nobody could judge ----------------------------------------------------------------------------------------------
+
+
+def unjudged(story: Story, *paths: str) -> None:
+    """A refresh whose judges all go away: the token endpoint failed for longer than they could wait."""
+    burns = [story.leave(path) for path in paths or ("/a",)]
+    story.requested()
+    for burn in burns:
+        story.withdrawn(burn)
+    story.renewed()
+
+
+def test_a_refresh_that_nobody_could_judge_is_not_futile(story: Story) -> None:
+    unjudged(story)
+    assert not story.burns.faults
+    assert rules.is_news(story.burns)
+
+
+@pytest.mark.parametrize("ok", [False, True])
+def test_if_nobody_could_judge_the_first_response_on_a_judge_s_path_decides(story: Story, ok: bool) -> None:
+    unjudged(story)
+    if ok:
+        story.accepted()
+        assert story.burns.trial is not None
+        assert story.burns.trial.stage is Stage.USEFUL
+    else:
+        assert story.ruling() is PASS
+    assert story.pause() == (0 if ok else 10)
+
+
+@pytest.mark.parametrize("ok", [False, True])
+def test_a_late_resend_may_be_the_first_response_too(story: Story, ok: bool) -> None:
+    burn = story.leave()
+    story.requested()
+    late = story.leave()
+    story.withdrawn(burn)
+    story.renewed()
+    story.resent(late, ok=ok)
+    assert story.pause() == (0 if ok else 10)
+
+
+def test_a_response_on_another_path_or_to_the_old_token_decides_nothing(story: Story) -> None:
+    """Else one upload that always gets 401 would look useful beside calls that succeed, and be a storm."""
+    unjudged(story, "/upload")
+    trial = story.burns.trial
+    story.accepted("/good")
+    story.accepted("/upload", generation=1)
+    assert story.burns.trial == trial
+
+
+def test_while_a_judge_is_waited_for_other_responses_decide_nothing(story: Story) -> None:
+    burns = [story.leave(), story.leave()]
+    story.refresh()
+    story.withdrawn(burns[0])
+    story.accepted()
+    assert story.ruling() is BURN, "nothing is held against the path yet"
+
+
+def test_after_trouble_at_the_token_endpoint_a_second_revocation_is_mended_at_once(story: Story) -> None:
+    for _ in range(5):
+        unjudged(story, "/a", "/b")
+        story.accepted("/b")
+        story.now += 0.5
+
+
+# --- pauses ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_pause_doubles_up_to_a_minute_and_a_useful_refresh_resets_it(story: Story) -> None:
+    pauses = []
+    for _ in range(5):
+        story.futile()
+        pauses.append(story.pause())
+        story.now += pauses[-1]
+    assert pauses == [10, 20, 40, 60, 60]
+    story.mended()
+    story.now += rules.TRUST
+    story.futile()
+    assert story.pause() == 10
+
+
+def test_during_its_pause_a_path_s_401_is_passed_through_and_burns_nothing(story: Story) -> None:
+    story.futile()
+    story.now += 9.99
+    assert story.ruling() is PASS
+    assert not story.standing.burnt
+    story.now += 0.01
+    assert story.ruling() is BURN
+
+
+def test_paths_are_masked_as_the_log_masks_them(story: Story) -> None:
+    story.futile("/v2.01/acme/users/12345")
+    assert rules.paused_paths(story.burns, story.now) == {"/v2.01/{client}/users/{id}": 110.0}
+    assert story.ruling("/v2.01/other/users/9") is PASS
+    story.accepted("/v2.01/acme/users/77")
+    assert not rules.paused_paths(story.burns, story.now)
+
+
+def test_a_useful_refresh_resets_the_pauses_of_all_paths(story: Story) -> None:
+    story.futile("/bad")
+    story.mended("/good")
+    assert not story.burns.faults
+
+
+def test_another_response_ends_the_pause_of_its_own_path_only(story: Story) -> None:
+    bad, worse = story.leave("/bad"), story.leave("/worse")
+    story.refresh()
+    story.resent(bad, ok=False)
+    story.resent(worse, ok=False)
+    story.accepted("/bad")
+    story.accepted("/bad")
+    assert (story.pause("/bad"), story.pause("/worse")) == (0, 10)
+    assert story.ruling("/worse") is PASS
+    assert story.ruling("/bad") is BURN
+
+
+def test_another_response_after_the_pause_forgets_the_fault(story: Story) -> None:
+    story.futile()
+    story.now += 10
+    story.accepted()
+    assert not story.burns.faults
+    story.futile()
+    assert story.pause() == 10
+
+
+def test_an_id_that_is_always_refused_among_others_that_are_not_makes_no_storm(story: Story) -> None:
+    """They share a masked path, so that the pause is ended again and again: then the brake is left."""
+    burnt_at = []
+    for _ in range(1000):
+        ruling, burn = story.refused("/v2.01/acme/users/1")
+        if ruling is BURN and burn is not None:
+            burnt_at.append(story.now - 100)
+            story.refresh()
+            story.resent(burn, ok=False)
+        story.accepted("/v2.01/acme/users/2")
+        story.now += 0.1
+    assert len([moment for moment in burnt_at if moment < 20]) == 3
+    assert len(burnt_at) <= 12
+
+
+# --- the brake -------------------------------------------------------------------------------------------------------
+
+
+def test_a_revocation_during_a_pause_is_mended_at_once_for_who_polls_a_single_other_path(story: Story) -> None:
+    for _ in range(4):
+        story.futile("/bad")
+        story.now += story.pause("/bad")
+    story.futile("/bad")
+    story.now += 1
+    assert story.pause("/bad") == 59
+    assert story.ruling("/good") is BURN
+
+
+def test_other_paths_start_one_refresh_in_ten_seconds_as_long_as_a_path_pauses(story: Story) -> None:
+    for _ in range(5):
+        story.futile("/bad")
+        story.now += story.pause("/bad")
+    story.now -= 60
+    started = []
+    for number in range(120):
+        ruling, burn = story.refused(word(number))
+        if ruling is BURN and burn is not None:
+            started.append(number / 2)
+            story.requested()
+            story.withdrawn(burn)
+            story.renewed()
+        story.now += 0.5
+    assert started == [0, 10, 20, 30, 40, 50]
+
+
+def test_while_a_refresh_awaits_its_verdict_one_more_is_started_in_ten_seconds(story: Story) -> None:
+    story.refused("/slow")
+    story.refresh()
+    assert story.ruling("/a") is BURN
+    story.refresh()
+    assert story.ruling("/b") is PASS
+    story.now += 10
+    assert story.ruling("/c") is BURN
+
+
+def test_a_burn_while_a_refresh_ahead_is_on_its_way_counts_for_the_brake(story: Story) -> None:
+    story.futile("/bad")
+    story.requested()
+    assert story.ruling("/a") is BURN
+    story.renewed()
+    assert story.ruling("/b") is PASS
+
+
+def test_a_useful_refresh_releases_the_brake(story: Story) -> None:
+    for _ in range(20):
+        story.futile("/bad")
+        story.mended("/good")
+        story.now += 0.5
+
+
+# --- tokens that are revoked again and again -------------------------------------------------------------------------
+
+
+def test_a_path_that_was_just_helped_is_trusted_when_its_resend_meets_the_next_revocation(story: Story) -> None:
+    story.mended()
+    story.now += 0.5
+    story.futile()
+    assert story.ruling() is BURN
+
+
+def test_trust_is_used_up_by_one_fault(story: Story) -> None:
+    story.mended()
+    story.futile()
+    story.futile()
+    assert story.pause() == 20
+    assert story.ruling() is PASS
+
+
+def test_trust_ends_after_ten_seconds(story: Story) -> None:
+    story.mended()
+    story.now += rules.TRUST
+    story.futile()
+    assert story.pause() == 10
+
+
+def test_only_paths_that_were_helped_are_trusted(story: Story) -> None:
+    burns = [story.leave("/a"), story.leave("/b"), story.leave("/bad")]
+    story.refresh()
+    for burn in burns:
+        story.resent(burn, ok=burn.path != "/bad")
+    assert story.burns.trusted == ("/a", "/b")
+    story.futile("/bad")
+    assert story.pause("/bad") == 10
+
+
+# --- shared tokens, and memory ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shared", "age", "at_fault"), [(True, 60, False), (True, 0.5, True), (False, 60, True)])
+def test_an_older_token_from_the_store_may_have_been_revoked_with_the_one_before(
+    story: Story, shared: bool, age: float, at_fault: bool
+) -> None:
+    burn = story.leave()
+    story.requested()
+    story.renewed(age=age, shared=shared)
+    story.resent(burn, ok=False)
+    assert story.ruling() is (PASS if at_fault else BURN)
+
+
+def test_sixty_four_paths_are_remembered_and_the_oldest_is_forgotten(story: Story) -> None:
+    paths = [word(number) for number in range(MOST_PATHS + 1)]
+    burns = [story.leave(path) for path in paths]
+    assert story.burns.trial is not None
+    assert story.burns.trial.paths == tuple(paths[1:])
+    story.refresh()
+    for burn in burns:
+        story.resent(burn, ok=False)
+    assert list(story.burns.faults) == paths[1:]
+    story.now += 10
+    story.futile(paths[1])
+    assert list(story.burns.faults) == [*paths[2:], paths[1]]
+
+
+def test_what_is_no_news_changes_nothing(story: Story) -> None:
+    before = story.burns
+    assert not rules.is_news(before)
+    story.accepted()
+    assert story.burns is before
+    assert rules.token_requested(before) is before
+    assert rules.token_renewed(before, 0.0, shared=True) is before

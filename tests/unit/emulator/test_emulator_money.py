@@ -1,0 +1,246 @@
+"""Pay-ins, transfers, payouts, refunds, and what they are made with; read by the official Python SDK."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.clock import FakeClock
+from tests.support.emulator import LEGAL_USER, NATURAL_USER, NO_FEES, Platform, read
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def platform(clock: FakeClock) -> Platform:
+    return Platform(clock)
+
+
+# --- money ---
+
+
+def test_a_web_pay_in_waits_for_the_payer(platform: Platform) -> None:
+    pay_in = platform.pay_in(ReturnURL="http://x", CardType="CB_VISA_MASTERCARD", Culture="EN", Status="SUCCEEDED")
+    assert (pay_in["Status"], pay_in["PaymentType"], pay_in["ExecutionType"]) == ("CREATED", "CARD", "WEB")
+    assert pay_in["CreditedFunds"] == {"Currency": "EUR", "Amount": 900}
+    assert (pay_in["CreditedUserId"], pay_in["RedirectURL"][:8]) == (platform.user, "https://")
+    assert platform.balance(platform.wallet) == 0
+
+
+def test_a_direct_pay_in_fills_the_wallet(platform: Platform) -> None:
+    assert platform.pay_in("direct")["Status"] == "SUCCEEDED"
+    assert platform.balance(platform.wallet) == 900
+
+
+def test_a_transfer_moves_money(platform: Platform) -> None:
+    platform.fund()
+    assert platform.transfer()["Status"] == "SUCCEEDED"
+    assert (platform.balance(platform.wallet), platform.balance(platform.other_wallet)) == (0, 1000)
+
+
+def test_a_transfer_beyond_the_balance_fails(platform: Platform) -> None:
+    transfer = platform.transfer()
+    assert (transfer["Status"], transfer["ResultCode"], transfer["ExecutionDate"]) == ("FAILED", "001001", None)
+    assert (platform.balance(platform.wallet), platform.balance(platform.other_wallet)) == (0, 0)
+    assert [event["EventType"] for event in platform.events()] == ["TRANSFER_NORMAL_FAILED"]
+
+
+def test_a_refund_of_a_transfer_moves_it_back(platform: Platform) -> None:
+    platform.fund()
+    transfer = platform.transfer()
+    refund = platform.create(f"transfers/{transfer['Id']}/refunds", {"AuthorId": platform.user})
+    assert (refund["InitialTransactionId"], refund["Type"], refund["Nature"]) == (transfer["Id"], "TRANSFER", "REFUND")
+    assert (platform.balance(platform.wallet), platform.balance(platform.other_wallet)) == (1000, 0)
+    assert platform.list(f"transfers/{transfer['Id']}/refunds") == [refund["Id"]]
+
+
+def test_a_partial_refund_of_a_pay_in(platform: Platform) -> None:
+    pay_in = platform.pay_in("direct")
+    part = {"DebitedFunds": {"Currency": "EUR", "Amount": 300}, "Fees": NO_FEES}
+    refund = platform.create(f"payins/{pay_in['Id']}/refunds", {"AuthorId": platform.user, **part})
+    assert (refund["CreditedFunds"]["Amount"], refund["Status"], refund["Type"]) == (300, "SUCCEEDED", "PAYOUT")
+    assert platform.balance(platform.wallet) == 600
+    assert read(platform.call("GET", f"refunds/{refund['Id']}")) == refund
+
+
+def test_a_payout_takes_the_money_and_waits_for_the_bank(platform: Platform) -> None:
+    platform.fund()
+    pay_out = platform.pay_out()
+    assert (pay_out["Status"], platform.balance(platform.wallet)) == ("CREATED", 0)
+    for path in ("payouts/bankwire/", "payouts/"):
+        assert read(platform.call("GET", path + pay_out["Id"])) == pay_out
+
+
+@pytest.mark.parametrize(("transition", "status", "balance"), [("send", "SUCCEEDED", 0), ("refuse", "FAILED", 1000)])
+def test_a_payout_is_sent_or_refused(platform: Platform, transition: str, status: str, balance: int) -> None:
+    platform.fund()
+    pay_out = platform.pay_out()["Id"]
+    settled = platform.settle(pay_out, transition)
+    assert (settled["Status"], platform.balance(platform.wallet)) == (status, balance)
+    assert platform.events()[-1] == {
+        "ResourceId": pay_out,
+        "EventType": f"PAYOUT_NORMAL_{status}",
+        "Date": 1_700_000_000,
+    }
+
+
+def test_a_payout_beyond_the_balance_fails_when_it_is_looked_at(platform: Platform) -> None:
+    pay_out = platform.pay_out()
+    seen = read(platform.call("GET", f"payouts/{pay_out['Id']}"))
+    assert (pay_out["Status"], seen["Status"], seen["ResultCode"]) == ("CREATED", "FAILED", "002998")
+    assert read(platform.call("GET", f"payouts/{pay_out['Id']}")) == seen
+    assert platform.balance(platform.wallet) == 0
+
+
+@pytest.mark.parametrize(("transition", "status", "balance"), [("pay", "SUCCEEDED", 900), ("fail", "FAILED", 0)])
+def test_a_web_pay_in_is_paid_or_not(platform: Platform, transition: str, status: str, balance: int) -> None:
+    settled = platform.settle(platform.pay_in()["Id"], transition)
+    assert (settled["Status"], platform.balance(platform.wallet)) == (status, balance)
+    assert platform.events()[-1]["EventType"] == f"PAYIN_NORMAL_{status}"
+
+
+def test_transactions_are_listed_by_wallet_and_by_user(platform: Platform) -> None:
+    pay_in, transfer = platform.pay_in()["Id"], platform.transfer()["Id"]
+    assert platform.list(f"wallets/{platform.wallet}/transactions") == [pay_in, transfer]
+    assert platform.list(f"wallets/{platform.other_wallet}/transactions") == [transfer]
+    assert platform.list(f"users/{platform.user}/transactions?Type=TRANSFER") == [transfer]
+
+
+# --- cards, bank accounts, mandates ---
+
+
+def test_a_card_comes_of_a_registration(platform: Platform) -> None:
+    registration = platform.create("cardregistrations", {"UserId": platform.user, "Currency": "EUR"})
+    assert registration["Status"] == "CREATED"
+    assert registration["CardRegistrationURL"].startswith("https://")
+    path = f"cardregistrations/{registration['Id']}"
+    done = read(platform.call("PUT", path, {"RegistrationData": "data=abc"}))
+    assert done["Status"] == "VALIDATED"
+    assert platform.list(f"users/{platform.user}/cards") == [done["CardId"]]
+    assert platform.call("PUT", path, {"RegistrationData": "data=again"}).status == 200
+    assert len(platform.list(f"users/{platform.user}/cards")) == 1
+    assert read(platform.call("PUT", f"cards/{done['CardId']}", {"Active": False}))["Active"] is False
+
+
+def test_a_registration_with_bad_data_fails(platform: Platform) -> None:
+    registration = platform.create("cardregistrations", {"UserId": platform.user, "Currency": "EUR"})
+    path = f"cardregistrations/{registration['Id']}"
+    assert read(platform.call("PUT", path, {"RegistrationData": "errorCode=02625"}))["Status"] == "ERROR"
+
+
+def test_a_bank_account_belongs_to_the_user_in_the_path(platform: Platform) -> None:
+    account = platform.bank_account()
+    assert (account["Type"], account["UserId"]) == ("IBAN", platform.user)
+    assert platform.list(f"users/{platform.user}/bankaccounts") == [account["Id"]]
+    assert platform.list(f"users/{platform.other}/bankaccounts") == []
+    closed = read(platform.call("PUT", f"users/{platform.user}/bankaccounts/{account['Id']}", {"Active": False}))
+    assert closed["Active"] is False
+
+
+def test_a_mandate_can_be_listed_and_cancelled(platform: Platform) -> None:
+    mandate = platform.mandate()
+    account = mandate["BankAccountId"]
+    assert (mandate["Status"], mandate["UserId"]) == ("CREATED", platform.user)
+    for path in (
+        "mandates",
+        f"users/{platform.user}/mandates",
+        f"users/{platform.user}/bankaccounts/{account}/mandates",
+    ):
+        assert platform.list(path) == [mandate["Id"]]
+    refused = platform.call("PUT", f"mandates/{mandate['Id']}/cancel/")
+    assert (refused.status, read(refused)["Type"]) == (400, "mandate_cannot_be_cancelled")
+    platform.settle(mandate["Id"], "confirm")
+    assert read(platform.call("PUT", f"mandates/{mandate['Id']}/cancel/"))["Status"] == "FAILED"
+
+
+@pytest.mark.parametrize(("url", "separator"), [("http://x", "?"), ("http://x/?a=b", "&")])
+def test_a_mandate_s_user_comes_back_with_its_id(platform: Platform, url: str, separator: str) -> None:
+    mandate = platform.mandate(ReturnURL=url)
+    assert mandate["ReturnURL"] == f"{url}{separator}MandateId={mandate['Id']}"
+
+
+def test_a_card_that_was_paid_with_is_valid(platform: Platform) -> None:
+    card = platform.card()
+    before = read(platform.call("GET", f"cards/{card}"))["Validity"]
+    platform.pay_in("direct", CardId=card)
+    assert (before, read(platform.call("GET", f"cards/{card}"))["Validity"]) == ("UNKNOWN", "VALID")
+
+
+def test_a_direct_pay_in_tells_of_the_card_and_the_checks(platform: Platform) -> None:
+    given = {"BrowserInfo": {"Language": "FR"}, "IpAddress": "::1", "Billing": {"FirstName": "V"}}
+    pay_in = platform.pay_in("direct", Requested3DSVersion="V2_1", **given)
+    assert given.items() <= pay_in.items()
+    assert (pay_in["SecurityInfo"], pay_in["Applied3DSVersion"]) == ({"AVSResult": "NO_CHECK"}, "V2_1")
+    assert pay_in["CardInfo"]["BIN"] == "497010"
+
+
+def test_an_ideal_pay_in_knows_the_bank(platform: Platform) -> None:
+    pay_in = platform.pay_in(CardType="IDEAL", Bic="RABONL2U", Billing={"FirstName": "V"})
+    assert (pay_in["BankName"], pay_in["Billing"]) == ("RABOBANK", {"FirstName": "V"})
+    assert "BankName" not in platform.pay_in()
+
+
+def test_an_account_is_ended_unless_told_otherwise(platform: Platform) -> None:
+    path = f"users/{platform.user}/bankaccounts/{platform.bank_account()['Id']}"
+    assert [read(platform.call("PUT", path, body))["Active"] for body in ({"Active": True}, {"Tag": "t"})] == [
+        True,
+        False,
+    ]
+
+
+def test_a_card_for_nobody_is_a_404(platform: Platform) -> None:
+    response = platform.call("POST", "cardregistrations", {"UserId": "nobody", "Currency": "EUR"})
+    assert (response.status, read(response)["Type"]) == (404, "ressource_not_found")
+
+
+# --- the official Python SDK ---
+
+
+@pytest.fixture(scope="module")
+def sdk() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mangopay import resources
+    module: ModuleType = resources
+    return module
+
+
+@pytest.mark.parametrize(
+    ("model", "resource"),
+    [
+        ("NaturalUser", lambda platform: platform.create("users/natural", NATURAL_USER)),
+        ("LegalUser", lambda platform: platform.create("users/legal", LEGAL_USER)),
+        ("Wallet", lambda platform: read(platform.call("GET", f"wallets/{platform.wallet}"))),
+        ("CardWebPayIn", lambda platform: platform.pay_in()),
+        ("DirectPayIn", lambda platform: platform.pay_in("direct")),
+        ("Transfer", lambda platform: platform.transfer()),
+        ("BankWirePayOut", lambda platform: platform.pay_out()),
+        ("BankAccount", lambda platform: platform.bank_account()),
+        ("Mandate", lambda platform: platform.mandate()),
+        (
+            "Refund",
+            lambda platform: platform.create(
+                f"transfers/{platform.transfer()['Id']}/refunds", {"AuthorId": platform.user}
+            ),
+        ),
+        ("Client", lambda platform: read(platform.call("GET", "clients"))),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcfromtimestamp:DeprecationWarning")
+def test_the_python_sdk_can_read_what_is_created(
+    platform: Platform, sdk: ModuleType, model: str, resource: Any
+) -> None:
+    from mangopay.query import SelectQuery
+
+    made = resource(platform)
+    fields = SelectQuery(getattr(sdk, model)).parse_result(made)
+    identifier = "client_id" if model == "Client" else "id"
+    assert fields[identifier] == made.get("Id", "acme")

@@ -1,0 +1,392 @@
+"""Each emulated resource against one table: a row says how one is made and where it is seen, the tests do the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from sidecar.emulator.engine.routes import PAGES, Match
+from sidecar.emulator.messages import split_path
+from sidecar.emulator.resources import CATALOGUE, FILES
+from sidecar.emulator.scopes import SCOPES
+from tests.support.clock import FakeClock
+from tests.support.emulator import ADDRESS, EUR, LEGAL_USER, NATURAL_USER, NO_FEES, Platform, issue_token, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sidecar.emulator.engine.kinds import Kind
+    from sidecar.emulator.engine.routes import Route
+    from sidecar.emulator.messages import EmulatedResponse
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a resource is made: the file that emulates it, the POST's path, and a body that is accepted.
+
+    In paths, names in braces are attributes of Platform, or fields of the resource.
+    ``shows``: what it looks like beyond what was given; ``seen``: paths that show it
+    alone; ``listed``: paths that show it among others.
+    """
+
+    file: str
+    path: str
+    body: Callable[[Platform], Body]
+    shows: Mapping[str, Any]
+    seen: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+
+    @property
+    def route(self) -> Route:
+        """The row of the emulator's own table."""
+        path = self.path if self.path.startswith("/") else f"/v2.01/acme/{self.path}"
+        found = CATALOGUE.find("POST", split_path(path))
+        assert isinstance(found, Match), self.path
+        return found.route
+
+    @property
+    def kind(self) -> Kind:
+        """What is made."""
+        kind = self.route.kind
+        assert kind is not None
+        return kind
+
+
+def amounts(platform: Platform) -> Body:
+    return {"AuthorId": platform.user, "DebitedFunds": EUR, "Fees": NO_FEES}
+
+
+def into_wallet(platform: Platform) -> Body:
+    return {**amounts(platform), "CreditedWalletId": platform.wallet}
+
+
+def account(platform: Platform) -> str:
+    identifier: str = platform.bank_account()["Id"]
+    return identifier
+
+
+SCA_NATURAL: Final = {**NATURAL_USER, "TermsAndConditionsAccepted": True}
+SCA_LEGAL: Final = {
+    "Name": "ACME",
+    "LegalPersonType": "BUSINESS",
+    "Email": "acme@example.com",
+    "LegalRepresentative": {"FirstName": "A", "LastName": "B"},
+    "TermsAndConditionsAccepted": True,
+    "UserCategory": "PAYER",
+}
+
+REPRESENTATIVE: Final = (
+    *("FirstName", "LastName", "Birthday", "Nationality", "CountryOfResidence"),
+    *("Email", "PhoneNumber", "PhoneNumberCountry"),
+)
+
+#: In the order of files.
+ROWS: Final = (
+    Row(
+        "bank_accounts",
+        "users/{user}/bankaccounts/iban",
+        lambda _: {"OwnerName": "V", "OwnerAddress": ADDRESS, "IBAN": "FR76", "BIC": "BNPAFRPP"},
+        {"Type": "IBAN", "Active": True},
+        seen=("users/{user}/bankaccounts/{Id}",),
+        listed=("users/{user}/bankaccounts",),
+    ),
+    Row(
+        "cards",
+        "cardregistrations",
+        lambda platform: {"UserId": platform.user, "Currency": "EUR"},
+        {"Status": "CREATED", "CardId": None},
+        seen=("cardregistrations/{Id}",),
+    ),
+    Row(
+        "hooks",
+        "hooks",
+        lambda _: {"Url": "http://x", "EventType": "PAYIN_NORMAL_SUCCEEDED"},
+        {"Status": "ENABLED", "Validity": "VALID"},
+        seen=("hooks/{Id}",),
+        listed=("hooks",),
+    ),
+    Row(
+        "kyc_documents",
+        "users/{user}/kyc/documents",
+        lambda _: {"Type": "IDENTITY_PROOF"},
+        {"Status": "CREATED", "Flags": []},
+        seen=("users/{user}/kyc/documents/{Id}", "kyc/documents/{Id}"),
+        listed=("users/{user}/kyc/documents", "kyc/documents"),
+    ),
+    Row(
+        "mandates",
+        "mandates/directdebit/web",
+        lambda platform: {"BankAccountId": account(platform), "Culture": "EN", "ReturnURL": "http://x"},
+        {"Status": "CREATED", "MandateType": "DIRECT_DEBIT"},
+        seen=("mandates/{Id}",),
+        listed=("mandates", "users/{user}/mandates", "users/{user}/bankaccounts/{BankAccountId}/mandates"),
+    ),
+    Row(
+        "payins",
+        "payins/card/direct",
+        into_wallet,
+        {"Status": "SUCCEEDED", "PaymentType": "CARD", "ExecutionType": "DIRECT", "ResultCode": "000000"},
+        seen=("payins/{Id}",),
+        listed=("wallets/{wallet}/transactions", "users/{user}/transactions"),
+    ),
+    Row(
+        "payins",
+        "payins/card/web",
+        into_wallet,
+        {"Status": "CREATED", "PaymentType": "CARD", "ExecutionType": "WEB"},
+        seen=("payins/{Id}",),
+        listed=("wallets/{wallet}/transactions", "users/{user}/transactions"),
+    ),
+    Row(
+        "payouts",
+        "payouts/bankwire",
+        lambda platform: {
+            **amounts(platform),
+            "DebitedWalletId": platform.funded,
+            "BankAccountId": account(platform),
+        },
+        {"Status": "CREATED", "PaymentType": "BANK_WIRE"},
+        seen=("payouts/{Id}", "payouts/bankwire/{Id}"),
+        listed=("users/{user}/transactions", "bankaccounts/{BankAccountId}/transactions"),
+    ),
+    Row(
+        "refunds",
+        "payins/{paid_in}/refunds",
+        lambda platform: {"AuthorId": platform.user},
+        {"Status": "SUCCEEDED", "Nature": "REFUND", "InitialTransactionType": "PAYIN"},
+        seen=("refunds/{Id}",),
+        listed=("payins/{InitialTransactionId}/refunds", "users/{user}/transactions"),
+    ),
+    Row(
+        "sca_users",
+        "sca/users/legal",
+        lambda _: SCA_LEGAL | {"LegalRepresentative": dict.fromkeys(REPRESENTATIVE, "x")},
+        {"UserStatus": "ACTIVE", "PersonType": "LEGAL", "PendingUserAction": None},
+        seen=("sca/users/{Id}", "sca/users/legal/{Id}", "users/{Id}", "users/legal/{Id}"),
+        listed=("users",),
+    ),
+    Row(
+        "sca_users",
+        "sca/users/natural",
+        lambda _: SCA_NATURAL,
+        {"UserStatus": "ACTIVE", "PersonType": "NATURAL", "PendingUserAction": None},
+        seen=("sca/users/{Id}", "sca/users/natural/{Id}", "users/{Id}", "users/natural/{Id}"),
+        listed=("users",),
+    ),
+    Row(
+        "settlements",
+        "/V3.0/acme/payins/intents/settlements",
+        lambda _: {"FileName": "settlement.csv"},
+        {"Status": "PENDING_UPLOAD"},
+        seen=("/V3.0/acme/payins/intents/settlements/{Id}",),
+        listed=("/V3.0/acme/payins/intents/settlements",),
+    ),
+    Row(
+        "transfers",
+        "transfers",
+        lambda platform: {
+            **amounts(platform),
+            "DebitedWalletId": platform.funded,
+            "CreditedWalletId": platform.other_wallet,
+        },
+        {"Status": "SUCCEEDED", "Type": "TRANSFER"},
+        seen=("transfers/{Id}",),
+        listed=("wallets/{wallet}/transactions", "wallets/{other_wallet}/transactions", "users/{user}/transactions"),
+    ),
+    Row(
+        "users",
+        "users/legal",
+        lambda _: LEGAL_USER,
+        {"PersonType": "LEGAL", "UserStatus": "ACTIVE", "KYCLevel": "LIGHT"},
+        seen=("users/{Id}", "users/legal/{Id}"),
+        listed=("users",),
+    ),
+    Row(
+        "users",
+        "users/natural",
+        lambda _: NATURAL_USER,
+        {"PersonType": "NATURAL", "UserStatus": "ACTIVE", "KYCLevel": "LIGHT"},
+        seen=("users/{Id}", "users/natural/{Id}"),
+        listed=("users",),
+    ),
+    Row(
+        "wallets",
+        "wallets",
+        lambda platform: {"Owners": [platform.user], "Description": "w", "Currency": "EUR"},
+        {"Balance": {"Currency": "EUR", "Amount": 0}, "FundsType": "DEFAULT"},
+        seen=("wallets/{Id}",),
+        listed=("users/{user}/wallets",),
+    ),
+)
+
+
+@pytest.fixture
+def platform() -> Platform:
+    return Platform(FakeClock())
+
+
+def where(path: str, platform: Platform, resource: Mapping[str, Any] | None = None) -> str:
+    """Return ``path`` with its names replaced: by fields, or else by attributes of the platform."""
+    for name in [part[1:-1] for part in path.split("/") if part.startswith("{")]:
+        value = resource[name] if resource is not None and name in resource else getattr(platform, name)
+        path = path.replace(f"{{{name}}}", value)
+    return path
+
+
+def post(platform: Platform, row: Row, body: Mapping[str, Any]) -> EmulatedResponse:
+    return platform.call("POST", where(row.path, platform), body)
+
+
+each_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.path)
+
+
+@each_row
+def test_it_is_made_as_it_was_asked_for(platform: Platform, row: Row) -> None:
+    body = row.body(platform)
+    executions = platform.state.ledger.executions
+    response = post(platform, row, body)
+    made = read(response)
+    given = {name: value for name, value in body.items() if name.lower() in row.kind.settable}
+    assert response.status == 200, made
+    assert made["Id"].startswith(row.kind.prefix)
+    assert made["CreationDate"] == platform.state.clock.wall()
+    for name, value in {**row.shows, **given}.items():
+        shown = {part: made[name][part] for part in value} if isinstance(value, dict) else made[name]
+        assert name == "ReturnURL" or shown == value, name
+    assert platform.state.ledger.executions == executions + 1 + row.path.count("{paid_in}")
+
+
+@each_row
+def test_it_is_seen_where_it_should_be(platform: Platform, row: Row) -> None:
+    made = read(post(platform, row, row.body(platform)))
+    for path in row.seen:
+        assert read(platform.call("GET", where(path, platform, made))) == made, path
+    for path in row.listed:
+        assert made["Id"] in platform.list(where(path, platform, made) + "?per_page=100"), path
+    for path in row.seen:
+        unknown = platform.call("GET", where(path, platform, {**made, "Id": "nope"}))
+        assert (unknown.status, read(unknown)["Type"]) == (404, "ressource_not_found"), path
+
+
+@each_row
+def test_it_needs_every_required_field(platform: Platform, row: Row) -> None:
+    body = row.body(platform)
+    for field in row.kind.required:
+        response = post(platform, row, {**body, field: None})
+        assert (response.status, field in read(response)["errors"]) == (400, True), field
+    for broken in (b"{", b"[]", b"5"):
+        assert platform.call("POST", where(row.path, platform), broken).status == 400
+
+
+@each_row
+def test_what_is_set_by_mangopay_cannot_be_given(platform: Platform, row: Row) -> None:
+    """SDKs send whole objects back, with read-only fields and nulls: neither may get in the way."""
+    body = row.body(platform)
+    forged = {"Id": "mine", "CreationDate": 0, **dict.fromkeys(row.kind.read_only, "forged"), "Nonsense": 1}
+    response = post(platform, row, {**dict.fromkeys(row.kind.settable.values()), **forged, **body})
+    made = read(response)
+    assert response.status == 200, made
+    assert made["Id"] != "mine"
+    assert "Nonsense" not in made
+    assert [name for name, value in made.items() if value == "forged"] == []
+
+
+@each_row
+def test_field_names_are_taken_in_any_case(platform: Platform, row: Row) -> None:
+    body = {name.lower(): value for name, value in row.body(platform).items()}
+    assert post(platform, row, body).status == 200
+
+
+@each_row
+def test_a_key_without_the_permission_is_refused(platform: Platform, row: Row) -> None:
+    path, body = where(row.path, platform), row.body(platform)
+    scope = row.route.scope
+    token = platform.token
+    everything_else = frozenset(f"{name}:{access}" for name in SCOPES for access in ("READ", "WRITE"))
+    for permissions, status in ((everything_else - {f"{scope}:WRITE"}, 403), (frozenset({f"{scope}:WRITE"}), 200)):
+        platform.token = issue_token(platform.emulator, permissions=permissions)
+        assert platform.call("POST", path, body).status == status
+    platform.token = token
+
+
+# --- the tables themselves -------------------------------------------------------------------------------------------
+
+
+def kinds() -> list[Kind]:
+    return list({id(route.kind): route.kind for route in CATALOGUE.routes if route.kind is not None}.values())
+
+
+def described(route: Route) -> str:
+    return f"{route.method} {route.version} {route.pattern}"
+
+
+def test_every_file_that_makes_something_has_a_row() -> None:
+    making = {name for name, file in FILES.items() for route in file.routes if route.kind and route.method == "POST"}
+    assert {row.file for row in ROWS} == making
+
+
+def test_rows_stand_in_the_order_of_files() -> None:
+    assert [(row.file, row.path) for row in ROWS] == sorted((row.file, row.path) for row in ROWS)
+
+
+def test_every_path_is_there_once() -> None:
+    shapes = [
+        (route.method, route.version, route.client, tuple("{}" if "{" in part else part for part in parts))
+        for route in CATALOGUE.routes
+        for parts in [route.pattern.split("/")]
+    ]
+    assert len(set(shapes)) == len(shapes)
+    assert [route.pattern for route in CATALOGUE.routes if route.pattern.startswith(("{", "/"))] == []
+
+
+def test_every_path_has_a_scope_that_mangopay_knows() -> None:
+    unknown = [
+        described(route)
+        for route in CATALOGUE.routes
+        if route.scope not in SCOPES and route.client and route.version != PAGES
+    ]
+    assert unknown == []
+
+
+def test_every_parameter_that_names_another_resource_is_looked_up() -> None:
+    collections = {kind.collection for kind in kinds()}
+    assert set(CATALOGUE.parents.values()) <= collections
+    free = {
+        part[1:-1]
+        for route in CATALOGUE.routes
+        for part in route.pattern.split("/")
+        if part.startswith("{") and part[1:-1] not in CATALOGUE.parents
+    }
+    assert free - {"Id"} == {"Code", "Key", "Ticket", "Type"}
+
+
+def test_what_rows_refer_to_is_there() -> None:
+    for route in CATALOGUE.routes:
+        assert route.kind is not None or "{Id}" not in route.pattern or route.version == PAGES, described(route)
+        for value in route.fixed.values():
+            assert not value.startswith("{") or value in route.pattern, described(route)
+        if route.transition is not None:
+            assert route.kind is not None
+            assert route.kind.transition(route.transition) is not None, described(route)
+        if route.settable is not None and route.kind is not None:
+            assert route.settable <= {*route.kind.template, *route.kind.optional} - {"Id"}, described(route)
+
+
+def test_what_kinds_refer_to_is_there() -> None:
+    collections = {kind.collection for kind in kinds()}
+    for kind in kinds():
+        settable = set(kind.settable.values())
+        assert set(kind.required) <= settable, kind.name
+        assert set(kind.money) <= settable, kind.name
+        assert set(kind.links.values()) <= collections, kind.name
+        assert kind.sought <= kind.links.keys(), kind.name
+        assert not kind.optional & kind.template.keys(), kind.name
+        assert len({each.name for each in kind.transitions}) == len(kind.transitions), kind.name
+        for each in kind.transitions:
+            assert {each.field, *each.sets} <= kind.template.keys(), (kind.name, each.name)
+            assert each.source, (kind.name, each.name)
+            assert each.target not in each.source, (kind.name, each.name)
