@@ -99,6 +99,18 @@ def test_what_is_no_certificate_is_refused(content: bytes, words: str) -> None:
         validity(content)
 
 
+def test_a_certificate_of_version_1_has_no_version() -> None:
+    def sequence(*parts: bytes) -> bytes:
+        content = b"".join(parts)
+        return b"\x30" + bytes([len(content)]) + content
+
+    dates = sequence(b"\x17\x0d260102030405Z", b"\x17\x0d270102030405Z")
+    fields = (b"\x02\x01\x01", sequence(), sequence(), dates)
+    version_3 = b"\xa0\x03\x02\x01\x02"
+    first, third = (pem(sequence(sequence(*parts))) for parts in (fields, (version_3, *fields)))
+    assert validity(first) == validity(third) == validity(LEAF)
+
+
 @given(st.data())
 def test_whatever_is_damaged_the_response_is_dates_or_a_refusal(data: st.DataObject) -> None:
     der = bytearray(DER)
