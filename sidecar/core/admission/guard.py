@@ -22,6 +22,7 @@ Callers (section 4.8) are in :mod:`sidecar.core.admission.caller`, methods and p
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -117,27 +118,18 @@ _LONGEST_HOST: Final = 260
 
 @lru_cache(maxsize=256)
 def _host_allowed(value: bytes, allowed: frozenset[str]) -> bool:
-    name = _name_in(value)
-    if name is None:
-        return False
-    # Not "localhost.": browsers do not agree that it is this machine, and some send no Sec-Fetch-Site to it.
-    return name in {"localhost", "[::1]"} or _is_ipv4_loopback(name) or without_dot(name) in allowed
-
-
-def _name_in(value: bytes) -> str | None:
-    """Return what stands before the port of a Host header, in lower case; None if it is none.
-
-    An absolute name keeps its dot; an address has none to be left out.
-    """
     if not value.isascii():
-        return None
+        return False
     host = value.decode("ascii").lower()
     name, bracket, rest = host.partition("]") if host.startswith("[") else ("", "", "")
     if bracket:
         name, colon, port = name + bracket, rest[:1], rest[1:]
     else:
         name, colon, port = host.partition(":")
-    return None if colon not in {"", ":"} or (colon and not _is_port(port)) else name
+    if colon not in {"", ":"} or (colon and not _is_port(port)):
+        return False
+    # Not "localhost.": browsers do not agree that it is this machine, and some send no Sec-Fetch-Site to it.
+    return name in {"localhost", "[::1]"} or _is_ipv4_loopback(name) or without_dot(name) in allowed
 
 
 def _is_port(port: str) -> bool:
@@ -152,13 +144,17 @@ def _is_ipv4_loopback(name: str) -> bool:
     return all(octet.isdigit() and str(int(octet)) == octet and int(octet) < 256 for octet in octets)
 
 
+#: A Host that may be listed: an address in brackets or a name, and a port or none.
+_NAME_AND_PORT: Final = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*))(?::[0-9]{1,5})?")
+
+
 def _listable(host: bytes | None) -> str | None:
     """Return a Host as ``listen.allowed_hosts`` takes it, without its port; None if it takes no such thing."""
-    name = None if host is None or len(host) > _LONGEST_HOST else _name_in(host)
-    if name is None:
+    if host is None or len(host) > _LONGEST_HOST:
         return None
+    match = _NAME_AND_PORT.fullmatch(host.decode("latin-1"))
     try:
-        return without_dot(parse_host(name[1:-1] if name.startswith("[") else name))
+        return None if match is None else without_dot(parse_host(match[1] or match[2] or ""))
     except ValueError:
         return None
 
