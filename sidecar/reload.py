@@ -190,7 +190,7 @@ class Reloader:
             config = self._read_config()
             trust = self._load_trust(config)
         except ConfigError as caught:
-            error = str(caught)
+            error = "; ".join(caught.lines)
         return _Loaded(before, self._signature(), config, trust, error)
 
     def _refuse_pipes(self) -> None:

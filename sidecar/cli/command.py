@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
@@ -23,6 +24,9 @@ INTERRUPTED: Final = 130
 PORT: Final = click.IntRange(0, 65535)
 #: The keys of the two ports, and the variables that set them.
 PORT_VARIABLES: Final = {"listen.port": "SIDECAR_LISTEN_PORT", "admin.port": "SIDECAR_ADMIN_PORT"}
+
+#: What options give, by setting: the option's name and its text.
+Options: TypeAlias = "Mapping[str, tuple[str, str]]"
 
 config_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click.option(
     "--config",
@@ -53,14 +57,33 @@ class Command(click.Command):
         return ctx.args
 
 
-def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read the configuration from ``path`` and ``environ``; raises Failure (status 2)."""
+def load_config(
+    path: Path | None, environ: Mapping[str, str] = os.environ, options: Options = MappingProxyType({})
+) -> Config:
+    """Read the configuration from ``path``, ``environ`` and a command's own ``options``.
+
+    Raises CommandError (status 2), with a line for each thing that is wrong.
+    """
+    import msgspec
+
     from sidecar.config import ConfigError, load
 
+    unread = _unread_file() if environ is os.environ and not (path or environ.get("SIDECAR_CONFIG")) else None
     try:
-        return load(path, environ)
+        config = load(path, environ, options)
     except ConfigError as error:
-        raise CommandError(str(error), BAD_USAGE) from None
+        lines = error.lines if unread is None else (*error.lines, unread)
+        raise CommandError("\n".join(lines), BAD_USAGE) from None
+    return config if unread is None else msgspec.structs.replace(config, warnings=(*config.warnings, unread))
+
+
+def _unread_file() -> str | None:
+    """Return a sentence about a configuration file that somebody may think is read; None: there is none."""
+    try:
+        there = Path("sidecar.toml").is_file()
+    except OSError:
+        there = False
+    return "sidecar.toml in the working directory is not read: name it by --config sidecar.toml" if there else None
 
 
 def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str, ...], int]:

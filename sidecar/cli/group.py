@@ -74,12 +74,14 @@ def root() -> None:
 
 
 def invoke(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that ``arguments`` name; return the exit status. An error is one line on stderr."""
+    """Run the command that ``arguments`` name; return the exit status. Each error is one line on stderr."""
     end_as_first_process()
     try:
         status: Any = root.main(arguments, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        print_error(_usage(error) if isinstance(error, click.UsageError) else error.format_message())
+        message = _usage(error) if isinstance(error, click.UsageError) else error.format_message()
+        for line in message.splitlines():
+            print_error(line)
         return error.status if isinstance(error, CommandError) else error.exit_code
     except click.Abort:
         return INTERRUPTED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,17 +18,39 @@ if TYPE_CHECKING:
     from sidecar.telemetry.log import LogOutput
 
 
+#: The settings that are options too: those of a first try. None is a secret.
+_OPTIONS: Final = {
+    "mangopay.client_id": "--client-id",
+    "mangopay.environment": "--environment",
+    "listen.port": "--port",
+    "admin.port": "--admin-port",
+    "log.level": "--log-level",
+}
+
+
 @click.command("run", cls=Command)
 @config_option
-def command(config_path: Path | None) -> int:
+@click.option(_OPTIONS["mangopay.client_id"], metavar="ID", help="Your ClientId (SIDECAR_MANGOPAY_CLIENT_ID).")
+@click.option(_OPTIONS["mangopay.environment"], metavar="NAME", help="sandbox, production or emulator.")
+@click.option(_OPTIONS["listen.port"], metavar="PORT", help="The proxy port; 0: any free one.")
+@click.option(_OPTIONS["admin.port"], metavar="PORT", help="The admin port; 0: any free one, off: none.")
+@click.option(_OPTIONS["log.level"], metavar="LEVEL", help="debug, info, warning or error.")
+def command(config_path: Path | None, **given: str | None) -> int:
     """Serve until SIGTERM or SIGINT, then let the calls in flight finish. SIGHUP reads keys and certificates again.
 
     Prints one line on stdout once calls are served: "ready proxy=… admin=… environment=… client_id=…". Logs go to
     stderr. Exits with 0 after a drain, 1 if it failed, 2 if the configuration is wrong.
 
+    Options win over variables, and these over the file. A secret is never an option.
+
     Under systemd it may be of Type=notify, and uses the sockets that a socket unit opened for configured addresses.
     """
-    config = load_config(config_path)
+    options = {
+        setting: (option, text)
+        for setting, option in _OPTIONS.items()
+        if (text := given[option.removeprefix("--").replace("-", "_")]) is not None
+    }
+    config = load_config(config_path, options=options)
 
     def on_ready(ready: Ready) -> None:
         tell(ready_line(ready))
@@ -43,7 +65,7 @@ def command(config_path: Path | None) -> int:
             config,
             log=output,
             on_ready=on_ready,
-            read_config=lambda: load(config_path, os.environ),
+            read_config=lambda: load(config_path, os.environ, options),
             inherited=lambda: Inherited.of_this_process(os.environ),
             leave=leave_soon,
         )

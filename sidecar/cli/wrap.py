@@ -87,14 +87,16 @@ def _let_go_of_stdin_and_stdout() -> None:
 
 def _unset_ports(path: Path | None) -> frozenset[str]:
     """Return the keys of the ports that neither the environment nor the file sets."""
-    from sidecar.config import ConfigError
+    from sidecar.config.errors import Complaints
     from sidecar.config.sources import CONFIG, read_document, read_environment
 
     name = path or os.environ.get(CONFIG)
     if name and not Path(name).is_file():
         return frozenset()  # a pipe, which can be read only once; or there is none, and loading it tells so
-    try:
-        given = read_environment(os.environ).keys() | (read_document(Path(name)).given.keys() if name else set())
-    except ConfigError:
-        return frozenset()  # to read the whole configuration fails as well, and tells what is wrong
-    return frozenset(PORT_VARIABLES.keys() - given)
+    complaints, given = Complaints(), set[str]()
+    with complaints:
+        given |= read_environment(os.environ, complaints).keys()
+        if name:
+            given |= read_document(Path(name), complaints).given.keys()
+    # With a complaint, reading the whole configuration fails as well, and tells what is wrong.
+    return frozenset() if complaints else frozenset(PORT_VARIABLES.keys() - given)

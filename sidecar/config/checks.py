@@ -1,4 +1,4 @@
-"""Rules between keys. Each raises ConfigError, naming the keys and the mend."""
+"""Rules between keys. Each error names the keys, and what to do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sidecar.config.model import MangopayEnvironment
 from sidecar.core.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from sidecar.config.errors import Complaints
     from sidecar.config.model import Admin, Listen, Tls
 
 # Whether a client certificate is shown decides which host answers.
@@ -49,32 +50,32 @@ def resolve_endpoint(
     return base_url
 
 
-def check_tls(tls: Tls) -> None:
-    """Refuse half a client certificate."""
+def check_tls(tls: Tls, complaints: Complaints) -> None:
+    """Complain of half a client certificate."""
     if tls.client_cert_file is not None and tls.client_key_file is None:
-        raise _incomplete("tls.client_cert_file", "tls.client_key_file")
+        complaints.add(_incomplete("tls.client_cert_file", "tls.client_key_file"))
     if tls.client_key_file is not None and tls.client_cert_file is None:
-        raise _incomplete("tls.client_key_file", "tls.client_cert_file")
+        complaints.add(_incomplete("tls.client_key_file", "tls.client_cert_file"))
     if tls.client_key_password is not None and tls.client_key_file is None:
-        raise _incomplete("tls.client_key_password", "tls.client_key_file")
+        complaints.add(_incomplete("tls.client_key_password", "tls.client_key_file"))
 
 
-def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironment) -> None:
-    """Refuse listeners that reach nobody, guard nothing, let anybody in, or collide."""
+def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironment, complaints: Complaints) -> None:
+    """Complain of listeners that reach nobody, guard nothing, let anybody in, or collide."""
     if listen.allowed_hosts and listen.caller_key is None and environment is not MangopayEnvironment.EMULATOR:
         # Browsers send Sec-Fetch-Site to loopback and https addresses only: to such a name, a page's GET has no sign.
-        raise ConfigError(
-            "listen.allowed_hosts",
-            "is set without listen.caller_key, so any web page and any neighbour on that network could use your key",
-            "set SIDECAR_LISTEN_CALLER_KEY_FILE too, and give it to apps as their API key",
-        )
+        why = "is set without listen.caller_key, so any web page and any neighbour on that network could use your key"
+        mend = "set SIDECAR_LISTEN_CALLER_KEY_FILE too, and give it to apps as their API key"
+        complaints.add(ConfigError("listen.allowed_hosts", why, mend))
     if listen.port is None and listen.unix_socket is None:
-        raise ConfigError("listen.port", 'is "off" without listen.unix_socket', "set one, so that apps have a way in")
+        why = 'is "off" without listen.unix_socket'
+        complaints.add(ConfigError("listen.port", why, "set one, so that apps have a way in"))
     if listen.allowed_uids is not None and listen.unix_socket is None:
-        raise _incomplete("listen.allowed_uids", "listen.unix_socket")
+        complaints.add(_incomplete("listen.allowed_uids", "listen.unix_socket"))
     if listen.port and listen.port == admin.port and set(listen.host) & set(admin.host):
-        what = f"are both {listen.port}, on the same address"
-        raise ConfigError("listen.port and admin.port", what, "set another SIDECAR_LISTEN_PORT or SIDECAR_ADMIN_PORT")
+        why = f"are both {listen.port}, on the same address"
+        mend = "set another SIDECAR_LISTEN_PORT or SIDECAR_ADMIN_PORT"
+        complaints.add(ConfigError("listen.port and admin.port", why, mend))
 
 
 def _incomplete(name: str, needed: str) -> ConfigError:

@@ -2,7 +2,8 @@
 
 ::
 
-    ConfigError        one line for the user: where, what is wrong, the mend
+    ConfigError        where, what is wrong, what to do: one line for the user
+    └── CombinedConfigError   several of them, a line each
     InvalidValue(ValueError)  raised by a kind of value; loading adds where it was, and makes a ConfigError of it
 
 Neither ever holds a value that somebody configured: it may be a secret under the wrong key.
@@ -10,7 +11,7 @@ Neither ever holds a value that somebody configured: it may be a secret under th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,54 @@ class ConfigError(Exception):
 
     def __init__(self, where: str, what: str = "", mend: str = "") -> None:
         super().__init__(f"{where} {what}".rstrip() + (f": {mend}" if mend else ""))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is wrong, each thing in a line of its own."""
+        return (str(self),)
+
+
+class CombinedConfigError(ConfigError):
+    """Several things are wrong; ``str()`` gives a line for each."""
+
+    def __init__(self, errors: Iterable[ConfigError]) -> None:
+        self._lines: Final = tuple(line for error in errors for line in error.lines)
+        super().__init__("\n".join(self._lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What is wrong, each thing in a line of its own."""
+        return self._lines
+
+
+class Complaints:
+    """Errors that are gathered, so that the user is told all of them at once."""
+
+    def __init__(self) -> None:
+        self._errors: Final[list[ConfigError]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._errors)
+
+    def add(self, error: ConfigError) -> None:
+        """Keep ``error`` for :meth:`raise_all`."""
+        self._errors.append(error)
+
+    def __enter__(self) -> None:
+        """Keep the ConfigError that ends what is done within, if one does."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if isinstance(error, ConfigError):
+            self._errors.append(error)
+            return True
+        return False
+
+    def raise_all(self) -> None:
+        """Raise ConfigError if there is any: the one, or CombinedConfigError."""
+        if len(self._errors) == 1:
+            raise self._errors[0]
+        if self._errors:
+            raise CombinedConfigError(self._errors)
 
 
 class InvalidValue(ValueError):  # noqa: N818 - it names the value's state, and is never shown by that name

@@ -1,7 +1,7 @@
 """From a file and the environment to a Config.
 
-The first thing found wrong is reported, always the same one: unknown or doubled variables by name, then the
-file from top to bottom, then each setting in the model's order, then the rules between settings.
+All that is found wrong is reported, in one order: unknown or doubled variables by name, then the file from
+top to bottom, then each setting in the model's order; and if nothing of that is wrong, the rules between settings.
 """
 
 from __future__ import annotations
@@ -14,12 +14,20 @@ import msgspec
 
 from sidecar.config.addresses import TokenStore
 from sidecar.config.checks import check_listeners, check_tls, resolve_endpoint
-from sidecar.config.errors import ConfigError, InvalidValue, printable
-from sidecar.config.model import SECTIONS, SETTINGS, Config
+from sidecar.config.errors import Complaints, ConfigError, InvalidValue, printable
+from sidecar.config.model import SECTIONS, SETTINGS, Admin, Config, Listen, Tls
 from sidecar.config.places import open_directory_above
 from sidecar.config.secret_file import anchored, read_secret_file, secret_path
 from sidecar.config.setting import REQUIRED
-from sidecar.config.sources import CONFIG, NO_FILE, ConfigFile, environment_warnings, read_document, read_environment
+from sidecar.config.sources import (
+    CONFIG,
+    NO_FILE,
+    ConfigFile,
+    environment_warnings,
+    read_document,
+    read_environment,
+    read_options,
+)
 from sidecar.config.values import PATH, checked_text
 from sidecar.core.secret import Secret
 
@@ -30,23 +38,35 @@ if TYPE_CHECKING:
     from sidecar.config.sources import RawValue
 
 
-def load(path: Path | None, environ: Mapping[str, str]) -> Config:
+def load(
+    path: Path | None, environ: Mapping[str, str], options: Mapping[str, tuple[str, str]] = MappingProxyType({})
+) -> Config:
     """Read and check the whole configuration.
 
     The file is ``path``, else what ``SIDECAR_CONFIG`` names, else none. A variable wins over the file, in
     either of its spellings (``…_API_KEY_FILE`` over ``api_key``). Relative paths in the file start at its
-    directory, those in variables at the working directory. Nothing is logged: see ``Config.warnings``.
+    directory, those in variables at the working directory. ``options`` win over both: a command line's, by
+    setting, each with its name and its text. Nothing is logged: see ``Config.warnings``.
 
-    Raises ConfigError, with one line that says where, what and the mend, and holds no configured value.
+    Raises ConfigError, with a line for each thing that is wrong: where, what, and what to do. It holds no
+    configured value.
     """
-    from_environment = read_environment(environ)
-    path = _path_from(environ) if path is None else path
-    document = NO_FILE if path is None else read_document(path)
-    reader = _Reader(document)
-    given = document.given | from_environment
+    complaints = Complaints()
+    from_environment = read_environment(environ, complaints)
+    document: ConfigFile | None = None
+    with complaints:
+        path = _path_from(environ) if path is None else path
+        document = NO_FILE if path is None else read_document(path, complaints)
+    reader = _Reader(NO_FILE if document is None else document)
+    given = reader.document.given | from_environment | read_options(options)
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for setting in SETTINGS:
-        sections[setting.section][setting.key] = reader.read(setting, given.get(setting.name))
+        value = given.get(setting.name)
+        if value is None and document is None:
+            continue  # it may stand in the file that could not be read
+        with complaints:
+            sections[setting.section][setting.key] = reader.read(setting, value)
+    complaints.raise_all()
     reader.warnings.extend(environment_warnings(environ))
     return _build(sections, reader)
 
@@ -65,7 +85,7 @@ class _Reader:
     """Reads one setting after the other, and notes what the whole configuration has to tell of them."""
 
     def __init__(self, document: ConfigFile) -> None:
-        self._document = document
+        self.document = document
         self.secret_files: dict[str, Path] = {}
         self.warnings: list[str] = []
 
@@ -86,7 +106,7 @@ class _Reader:
         kind = given.setting.kind
         raw = kind.from_text(given.value) if isinstance(given.value, str) and given.is_text else given.value
         value = _anchored(kind.parse(raw), given.base)
-        document = self._document
+        document = self.document
         if _holds_secret(value) and not given.is_text and document.path is not None:
             self.secret_files[given.setting.name] = document.path
             if document.world_readable:
@@ -131,7 +151,7 @@ class _Reader:
 
     def _missing(self, setting: Setting) -> ConfigError:
         variable = f"{setting.variable}_FILE or {setting.variable}" if setting.kind.is_secret else setting.variable
-        file = "a configuration file" if self._document.path is None else printable(self._document.path)
+        file = "a configuration file" if self.document.path is None else printable(self.document.path)
         mend = f"set {variable}, or {setting.key} under [{setting.section}] in {file}"
         return ConfigError(setting.name, "is missing", mend)
 
@@ -153,11 +173,14 @@ def _holds_secret(value: object) -> bool:
 def _build(sections: dict[str, dict[str, Any]], reader: _Reader) -> Config:
     """Check what only several settings together can tell, and freeze."""
     mangopay, client_certificate = sections["mangopay"], sections["tls"]["client_cert_file"] is not None
-    mangopay["endpoint"] = resolve_endpoint(
-        mangopay["environment"], mangopay["base_url"], client_certificate=client_certificate
-    )
+    complaints = Complaints()
+    with complaints:
+        mangopay["endpoint"] = resolve_endpoint(
+            mangopay["environment"], mangopay["base_url"], client_certificate=client_certificate
+        )
+    listen, admin = Listen(**sections["listen"]), Admin(**sections["admin"])
+    check_listeners(listen, admin, mangopay["environment"], complaints)
+    check_tls(Tls(**sections["tls"]), complaints)
+    complaints.raise_all()
     built: dict[str, Any] = {section: model(**sections[section]) for section, model in SECTIONS.items()}
-    config = Config(**built, secret_files=MappingProxyType(reader.secret_files), warnings=tuple(reader.warnings))
-    check_listeners(config.listen, config.admin, config.mangopay.environment)
-    check_tls(config.tls)
-    return config
+    return Config(**built, secret_files=MappingProxyType(reader.secret_files), warnings=tuple(reader.warnings))

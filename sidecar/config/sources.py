@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sidecar.config.errors import ConfigError, InvalidValue, nearest, printable
+from sidecar.config.errors import Complaints, ConfigError, InvalidValue, nearest, printable
 from sidecar.config.model import SECTIONS, SETTINGS
 from sidecar.config.secret_file import read_bounded
 from sidecar.config.setting import Setting
@@ -36,12 +36,12 @@ SPELLINGS: Final[Mapping[str, tuple[Setting, bool]]] = {entry.name: (entry, Fals
 }
 
 
-def add(found: dict[str, RawValue], given: RawValue) -> None:
-    """Note ``given`` by its setting's name; raises ConfigError if its source gave that setting already."""
+def _add(found: dict[str, RawValue], given: RawValue, complaints: Complaints) -> None:
+    """Note ``given`` by its setting's name; complain if its source gave that setting already."""
     other = found.setdefault(given.setting.name, given)
     if other is not given:
         both = f"{other.where} and {given.where}"
-        raise ConfigError(both, "are both set", "keep one of them")
+        complaints.add(ConfigError(both, "are both set", "keep one of them"))
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------
@@ -66,41 +66,59 @@ class ConfigFile(msgspec.Struct, frozen=True):
 NO_FILE: Final = ConfigFile(None, {}, world_readable=False)
 
 
-def read_document(path: Path) -> ConfigFile:
-    """Read the configuration file ``path``; raises ConfigError for anything that does not belong there."""
+def read_document(path: Path, complaints: Complaints) -> ConfigFile:
+    """Read the configuration file ``path``, and complain of what does not belong there.
+
+    Raises ConfigError if it cannot be read, or is no TOML.
+    """
     try:
         content, world_readable = read_bounded(path, MAX_FILE)
     except InvalidValue as unfit:
         raise ConfigError(printable(path), str(unfit), "name a readable file by --config or SIDECAR_CONFIG") from None
-    complaint, tables = _parse(content)
+    complaint, tables, lines = _parse(content)
     if complaint:
         raise ConfigError(printable(path), complaint)
     found: dict[str, RawValue] = {}
-    for name, value in _entries(path, tables):
+    places = _Places(path, lines)
+    for name, value in _entries(places, tables, complaints):
         setting, from_file = SPELLINGS[name]
-        add(
-            found,
-            RawValue(setting, value, f"{printable(path)}: {name}", path.parent, is_text=False, from_file=from_file),
-        )
+        where = places.of(name)
+        _add(found, RawValue(setting, value, where, path.parent, is_text=False, from_file=from_file), complaints)
     return ConfigFile(path, found, world_readable)
 
 
-def _parse(content: bytes) -> tuple[str, dict[str, Any]]:
-    """Return what is wrong with ``content`` (or nothing) and its tables, so that no exception holds them."""
+class _Places(NamedTuple):
+    """Where things stand in a file, for messages."""
+
+    path: Path
+    #: By section, and by ``section.key``.
+    lines: Mapping[str, int]
+
+    def of(self, name: str) -> str:
+        """Return the file and, if it is known, the line that ``name`` stands in, and the name."""
+        line = self.lines.get(name)
+        return f"{printable(self.path)}{'' if line is None else f':{line}'}: {printable(name)}"
+
+
+def _parse(content: bytes) -> tuple[str, dict[str, Any], dict[str, int]]:
+    """Return what is wrong with ``content`` (or nothing), its tables and their lines: no exception is to hold them."""
     import tomllib
 
+    from sidecar.config.lines import lines_of
+
     if len(content) > MAX_FILE:
-        return f"is larger than {MAX_FILE} bytes: it is no configuration file of the sidecar", {}
+        return f"is larger than {MAX_FILE} bytes: it is no configuration file of the sidecar", {}, {}
     try:
-        return "", tomllib.loads(content.decode("utf-8"))
+        text = content.decode("utf-8")
+        return "", tomllib.loads(text), lines_of(text)
     except UnicodeDecodeError:
-        return "is not UTF-8: save it as UTF-8", {}
+        return "is not UTF-8: save it as UTF-8", {}, {}
     except tomllib.TOMLDecodeError as error:
         if content.startswith(b"\xef\xbb\xbf"):
-            return "begins with a byte order mark: save it as UTF-8 without one", {}
-        return _describe(str(error)), {}
+            return "begins with a byte order mark: save it as UTF-8 without one", {}, {}
+        return _describe(str(error)), {}, {}
     except (ValueError, RecursionError):  # a number of thousands of digits; thousands of brackets
-        return "is not valid TOML (a number too long, or arrays too deep): mend it", {}
+        return "is not valid TOML (a number too long, or arrays too deep): mend it", {}, {}
 
 
 def _describe(message: str) -> str:
@@ -110,20 +128,22 @@ def _describe(message: str) -> str:
     return f"is not valid TOML {position[1] if position else ''}".rstrip() + ": mend that line (strings need quotes)"
 
 
-def _entries(path: Path, tables: dict[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield dotted names and values, in the file's order; every name is a known one."""
+def _entries(places: _Places, tables: dict[str, Any], complaints: Complaints) -> Iterator[tuple[str, object]]:
+    """Yield dotted names and values, in the file's order; complain of every name that is no known one."""
     for section, table in tables.items():
-        where = f"{printable(path)}: {printable(section)}"
         if section not in SECTIONS:
-            raise _unknown_section(where, section, table)
-        if not isinstance(table, dict):
-            raise ConfigError(where, f"is {type_name(table)}", f"write it as a table, [{section}]")
-        for key, value in table.items():
-            name = f"{section}.{key}"
-            if name not in SPELLINGS:
-                where = f"{printable(path)}: {printable(name)}"
-                raise ConfigError(where, "is no key", f"the nearest is {_nearest_key(section, key)}")
-            yield name, value
+            complaints.add(_unknown_section(places.of(section), section, table))
+        elif not isinstance(table, dict):
+            mend = f"write it as a table, [{section}]"
+            complaints.add(ConfigError(places.of(section), f"is {type_name(table)}", mend))
+        else:
+            for key, value in table.items():
+                name = f"{section}.{key}"
+                if name in SPELLINGS:
+                    yield name, value
+                else:
+                    mend = f"the nearest is {_nearest_key(section, key)}"
+                    complaints.add(ConfigError(places.of(name), "is no key", mend))
 
 
 def _unknown_section(where: str, section: str, table: object) -> ConfigError:
@@ -162,10 +182,19 @@ _LINK_VALUE: Final = ("tcp://", "udp://", "sctp://")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
-def read_environment(environ: Mapping[str, str]) -> dict[str, RawValue]:
+def read_options(options: Mapping[str, tuple[str, str]]) -> dict[str, RawValue]:
+    """Return what command-line options give, by setting; each is a setting's name, the option and its text."""
+    given = ((name, *SPELLINGS[name], option, text) for name, (option, text) in options.items())
+    return {
+        name: RawValue(setting, text, option, Path(), is_text=True, from_file=from_file)
+        for name, setting, from_file, option, text in given
+    }
+
+
+def read_environment(environ: Mapping[str, str], complaints: Complaints) -> dict[str, RawValue]:
     """Return what the variables give, by setting; empty ones count as unset.
 
-    Raises ConfigError for a ``SIDECAR_*`` variable that is neither a key's nor a Kubernetes service link.
+    Complains of a ``SIDECAR_*`` variable that is neither a key's nor a Kubernetes service link.
     """
     found: dict[str, RawValue] = {}
     for variable in sorted(name for name in environ if name.startswith(PREFIX)):
@@ -174,9 +203,10 @@ def read_environment(environ: Mapping[str, str]) -> dict[str, RawValue]:
             continue
         if variable not in _VARIABLES:
             mend = f"the nearest is {nearest(variable, [*_VARIABLES, CONFIG])}"
-            raise ConfigError(printable(variable), "is no variable of the sidecar", mend)
+            complaints.add(ConfigError(printable(variable), "is no variable of the sidecar", mend))
+            continue
         setting, from_file = _VARIABLES[variable]
-        add(found, RawValue(setting, text, variable, Path(), is_text=True, from_file=from_file))
+        _add(found, RawValue(setting, text, variable, Path(), is_text=True, from_file=from_file), complaints)
     return found
 
 

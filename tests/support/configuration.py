@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sidecar.config.errors import Complaints
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+T = TypeVar("T")
 
 #: The least that loads.
 ENVIRON: Final = {"SIDECAR_MANGOPAY_CLIENT_ID": "acme", "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY}
@@ -56,6 +60,14 @@ OTHER_VALUES: Final = {
     "log.level": "debug",
     "log.format": "json",
 }
+
+
+def complaining(function: Callable[..., T], *arguments: Any) -> T:
+    """Call ``function`` with something to complain to, and raise what it complained of."""
+    complaints = Complaints()
+    result = function(*arguments, complaints)
+    complaints.raise_all()
+    return result
 
 
 def written(directory: Path, content: str | bytes, name: str = "sidecar.toml", mode: int = 0o600) -> Path:

@@ -12,6 +12,7 @@ from sidecar.config.errors import ConfigError
 from sidecar.config.model import Admin, Listen, MangopayEnvironment, Tls
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.secret import Secret
+from tests.support.configuration import complaining
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ FILE = Path("/x")
     ],
 )
 def test_tls_settings_that_fit_together(given: dict[str, Any]) -> None:
-    check_tls(Tls(**given))
+    complaining(check_tls, Tls(**given))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_tls_settings_that_fit_together(given: dict[str, Any]) -> None:
 )
 def test_half_a_client_certificate_is_refused(given: dict[str, Any], variable: str) -> None:
     with pytest.raises(ConfigError, match=f"set {variable} too"):
-        check_tls(Tls(**given))
+        complaining(check_tls, Tls(**given))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_half_a_client_certificate_is_refused(given: dict[str, Any], variable: s
     ],
 )
 def test_listeners_that_can_live_together(listen: Listen, admin: Admin) -> None:
-    check_listeners(listen, admin, MangopayEnvironment.SANDBOX)
+    complaining(check_listeners, listen, admin, MangopayEnvironment.SANDBOX)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +133,9 @@ def test_listeners_that_can_live_together(listen: Listen, admin: Admin) -> None:
 )
 def test_listeners_that_reach_nobody_or_collide(listen: Listen, admin: Admin, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        check_listeners(listen, admin, MangopayEnvironment.SANDBOX)
+        complaining(check_listeners, listen, admin, MangopayEnvironment.SANDBOX)
 
 
 def test_in_front_of_an_emulator_names_need_no_caller_key() -> None:
     """There is no money to move."""
-    check_listeners(Listen(allowed_hosts=("sidecar",)), Admin(), MangopayEnvironment.EMULATOR)
+    complaining(check_listeners, Listen(allowed_hosts=("sidecar",)), Admin(), MangopayEnvironment.EMULATOR)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from sidecar.config import ConfigError, load
 from sidecar.config.sources import MAX_FILE, read_document
-from tests.support.configuration import ENVIRON, written
+from tests.support.configuration import ENVIRON, complaining, written
 
 
 def complaint_of(path: Path) -> str:
-    """Load ``path`` and return the error's line, less the file's name."""
+    """Load ``path`` and return the error's line, less the file's name and the line in it."""
     with pytest.raises(ConfigError) as caught:
         load(path, ENVIRON)
     line = str(caught.value)
     assert line.isprintable()
     assert line.startswith(str(path))
-    return line.removeprefix(str(path))
+    return re.sub(r"^:\d+", "", line.removeprefix(str(path)))
 
 
 @pytest.mark.parametrize(
@@ -65,12 +66,17 @@ def test_what_does_not_belong_there(tmp_path: Path, content: str, complaint: str
     path = written(tmp_path, content)
     with pytest.raises(ConfigError) as caught:
         load(path, environ if "[mangopay]\napi_key" in content else ENVIRON)
-    assert str(caught.value).startswith(f"{path}{complaint}")
+    # The line is the last one of each of these documents, but where a table's header is what is wrong.
+    line = 1 if complaint.startswith((": lisen ", ": upstreams ", ": listen ", ": listen.port is a table")) else None
+    line = line or len(content.splitlines())
+    assert caught.value.lines[0].startswith(f"{path}:{line}{complaint}")
 
 
 def test_both_spellings_in_the_file_are_an_error_even_if_a_variable_wins(tmp_path: Path) -> None:
     path = written(tmp_path, "[mangopay]\napi_key = 'hunter2'\napi_key_file = '/x'")
-    assert complaint_of(path) == f": mangopay.api_key and {path}: mangopay.api_key_file are both set: keep one of them"
+    assert (
+        complaint_of(path) == f": mangopay.api_key and {path}:3: mangopay.api_key_file are both set: keep one of them"
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,8 +147,69 @@ def test_odd_keys_stay_on_one_line(tmp_path: Path) -> None:
 
 def test_entries_are_found_with_their_place(tmp_path: Path) -> None:
     path = written(tmp_path, "[mangopay]\napi_key_file = 'key'\n[listen]\nport = 1")
-    document = read_document(path)
+    document = complaining(read_document, path)
     assert [(given.where, given.value, given.from_file) for given in document.given.values()] == [
-        (f"{path}: mangopay.api_key_file", "key", True),
-        (f"{path}: listen.port", 1, False),
+        (f"{path}:2: mangopay.api_key_file", "key", True),
+        (f"{path}:4: listen.port", 1, False),
+    ]
+
+
+def test_all_that_is_wrong_is_told_at_once_each_in_its_line(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """\
+[mangopay]
+client_id = "acme"
+apikey = "hunter2"
+
+[listen]
+port = 70000
+host = []
+[lisen]
+x = 1
+[log]
+level = "warn"
+[token]
+prefetch = 1
+""",
+    )
+    environ = {**ENVIRON, "SIDECAR_LISTEN_PROT": "1", "SIDECAR_UPSTREAM_POOL_SIZE": "many"}
+    with pytest.raises(ConfigError) as caught:
+        load(path, environ)
+    starts = [
+        "SIDECAR_LISTEN_PROT is no variable of the sidecar: the nearest is SIDECAR_LISTEN_PORT",
+        f"{path}:3: mangopay.apikey is no key: the nearest is mangopay.api_key",
+        f"{path}:8: lisen is no section: the nearest is [listen]",
+        f"{path}:7: listen.host is an empty array: give an array",
+        f"{path}:6: listen.port is out of range: give a number",
+        f"{path}:13: token.prefetch is an integer: give true or false",
+        "SIDECAR_UPSTREAM_POOL_SIZE is not a whole number: give a whole number",
+        f"{path}:11: log.level is none of the known names (the nearest is warning)",
+    ]
+    assert len(caught.value.lines) == len(starts)
+    for line, start in zip(caught.value.lines, starts, strict=True):
+        assert line.startswith(start)
+        assert "hunter2" not in line
+    assert str(caught.value) == "\n".join(caught.value.lines)
+
+
+def test_what_a_file_that_cannot_be_read_may_hold_is_not_told_to_be_missing(tmp_path: Path) -> None:
+    path = written(tmp_path, "[mangopay\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {"SIDECAR_LISTEN_PORT": "x"})
+    assert [line.partition(" ")[0] for line in caught.value.lines] == [str(path), "SIDECAR_LISTEN_PORT"]
+
+
+def test_all_rules_between_keys_that_are_broken_are_told(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "[listen]\nport = 'off'\nallowed_hosts = ['a']\n[tls]\nclient_cert_file = 'x'\n[mangopay]\nbase_url = 'http://a'",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(path, ENVIRON)
+    assert [line.partition(" ")[0] for line in caught.value.lines] == [
+        "mangopay.base_url",
+        "listen.allowed_hosts",
+        "listen.port",
+        "tls.client_cert_file",
     ]

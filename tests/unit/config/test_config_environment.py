@@ -10,12 +10,12 @@ from sidecar.config import ConfigError, load
 from sidecar.config.model import SETTINGS
 from sidecar.config.sources import environment_warnings, is_service_link, read_environment
 from tests.support.canary import CANARY_API_KEY
-from tests.support.configuration import ENVIRON
+from tests.support.configuration import ENVIRON, complaining
 
 
 def test_every_key_has_a_variable() -> None:
     environ = {setting.variable: "x" for setting in SETTINGS}
-    assert read_environment(environ).keys() == {setting.name for setting in SETTINGS}
+    assert complaining(read_environment, environ).keys() == {setting.name for setting in SETTINGS}
 
 
 def test_only_keys_of_strings_have_a_twin() -> None:
@@ -44,12 +44,12 @@ def test_variables_are_unambiguous() -> None:
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
-    assert read_environment({"SIDECAR_LISTEN_PORT": "", "SIDECAR_NONSENSE": ""}) == {}
+    assert complaining(read_environment, {"SIDECAR_LISTEN_PORT": "", "SIDECAR_NONSENSE": ""}) == {}
 
 
 @pytest.mark.parametrize("variable", ["MANGOPAY_CLIENT_ID", "SIDECARX", "SIDECAR", "sidecar_listen_port", "PATH"])
 def test_variables_of_others_are_not_looked_at(variable: str) -> None:
-    assert read_environment({variable: "x"}) == {}
+    assert complaining(read_environment, {variable: "x"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,17 @@ def test_variables_of_others_are_not_looked_at(variable: str) -> None:
 def test_an_unknown_variable_is_an_error_that_names_the_nearest(variable: str, nearest: str) -> None:
     expected = f"{variable} is no variable of the sidecar: the nearest is {nearest}"
     with pytest.raises(ConfigError, match=rf"^{re.escape(expected)}$"):
-        read_environment({**ENVIRON, variable: CANARY_API_KEY})
+        complaining(read_environment, {**ENVIRON, variable: CANARY_API_KEY})
 
 
 def test_the_first_unknown_variable_in_alphabetical_order_is_told() -> None:
     with pytest.raises(ConfigError, match=r"^SIDECAR_AAA "):
-        read_environment({"SIDECAR_ZZZ": "x", "SIDECAR_AAA": "x", "SIDECAR_MMM": "x"})
+        complaining(read_environment, {"SIDECAR_ZZZ": "x", "SIDECAR_AAA": "x", "SIDECAR_MMM": "x"})
 
 
 def test_an_unprintable_variable_stays_on_one_line() -> None:
     with pytest.raises(ConfigError) as caught:
-        read_environment({"SIDECAR_A\nB\x1b[31m": "x"})
+        complaining(read_environment, {"SIDECAR_A\nB\x1b[31m": "x"})
     assert str(caught.value).isprintable()
 
 
@@ -87,11 +87,11 @@ def test_both_spellings_of_a_key_are_an_error() -> None:
     environ = {"SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY, "SIDECAR_MANGOPAY_API_KEY_FILE": "/x"}
     expected = "^SIDECAR_MANGOPAY_API_KEY and SIDECAR_MANGOPAY_API_KEY_FILE are both set: keep one of them$"
     with pytest.raises(ConfigError, match=expected):
-        read_environment(environ)
+        complaining(read_environment, environ)
 
 
 def test_an_empty_spelling_does_not_count() -> None:
-    found = read_environment({"SIDECAR_MANGOPAY_API_KEY": "", "SIDECAR_MANGOPAY_API_KEY_FILE": "/x"})
+    found = complaining(read_environment, {"SIDECAR_MANGOPAY_API_KEY": "", "SIDECAR_MANGOPAY_API_KEY_FILE": "/x"})
     assert found["mangopay.api_key"].from_file
 
 
@@ -124,7 +124,7 @@ LINKS = {
 @pytest.mark.parametrize(("variable", "text"), LINKS.items())
 def test_service_links_are_ignored(variable: str, text: str) -> None:
     assert is_service_link(variable, text)
-    assert read_environment({variable: text}) == {}
+    assert complaining(read_environment, {variable: text}) == {}
 
 
 def test_service_links_do_not_disturb_a_configuration() -> None:
@@ -144,7 +144,7 @@ def test_service_links_do_not_disturb_a_configuration() -> None:
 )
 def test_what_only_resembles_a_service_link_is_an_error(variable: str, text: str) -> None:
     with pytest.raises(ConfigError):
-        read_environment({variable: text})
+        complaining(read_environment, {variable: text})
 
 
 @pytest.mark.parametrize("section", ["listen", "admin"])

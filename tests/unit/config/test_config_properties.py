@@ -45,14 +45,14 @@ SETTINGS_OF_A_RUN = settings(suppress_health_check=[HealthCheck.function_scoped_
 
 
 def attempt(path: Path | None, environ: Mapping[str, str]) -> Config | str:
-    """Load; return the configuration or the error's line, which must be one clean line."""
+    """Load; return the configuration or the error's lines, each of which must be a clean one."""
     try:
         return load(path, environ)
     except ConfigError as error:
-        line = str(error)
-        assert line.isprintable()
-        assert 0 < len(line) < 1200
-        return line
+        for line in error.lines:
+            assert line.isprintable()
+            assert 0 < len(line) < 1200
+        return str(error)
 
 
 @SETTINGS_OF_A_RUN
