@@ -99,7 +99,7 @@ def test_a_lockout_is_counted_down_and_cleared(serving: Serving, open_tab: Calla
     serving.some_calls()
     serving.control("lockout")
     serving.control("revoke")
-    assert serving.call() == 401
+    assert serving.call() == 503
     assert serving.call() == 503
     expect_headline(tab.page, "critical", "The account is locked out")
     expect(headline(tab.page)).to_contain_text("The sidecar tries again by itself")
@@ -122,7 +122,7 @@ def test_refused_credentials(serving: Serving, open_tab: Callable[..., Tab]) -> 
     tab = open_tab(serving.start())
     serving.control("credentials", api_keys={"acme": ["another"]}, any_client=False)
     serving.control("revoke")
-    assert serving.call() == 401
+    assert serving.call() == 502
     assert serving.call() == 502
     expect_headline(tab.page, "critical", "The API key or the ClientId is refused")
     expect(headline(tab.page)).to_contain_text("SIDECAR_MANGOPAY_ENVIRONMENT")

@@ -38,7 +38,8 @@ EXAMPLE = "[mangopay]\nclient_id = 'acme'\n"
 
 def run(*arguments: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     environ |= {"PATH": os.environ["PATH"], "HOME": str(directory)}
-    return subprocess.run([COMMAND, *arguments], cwd=directory, env=environ, capture_output=True, text=True, timeout=50)
+    command = [COMMAND, *arguments]
+    return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=50, check=False)
 
 
 def test_six_errors_are_six_lines_with_their_line_numbers(tmp_path: Path) -> None:

@@ -147,14 +147,14 @@ async def test_a_write_is_resent_after_a_401_byte_identical_and_executed_once() 
         assert (entry.deliveries, entry.executions, entry.unauthorized) == (2, 1, 1)
 
 
-async def test_when_no_new_token_is_to_be_had_the_caller_gets_mangopays_401() -> None:
+async def test_when_no_new_token_is_to_be_had_the_caller_is_told_so_and_not_the_401() -> None:
     async with running_pair() as pair:
         assert (await pair.call("GET", "/v2.01/acme/users")).status == 200
         revoke_all(pair)
         pair.emulator.faults.add("lockout token")
         response = await pair.call("POST", NATURAL, USER)
-        assert response.status == 401
-        assert error_code(response) is None
+        assert (response.status, error_code(response)) == (503, ErrorCode.TOKEN_LOCKED_OUT)
+        assert response.header("X-Sidecar-Outcome") == b"rejected"
         again = await pair.call("POST", NATURAL, USER)
         assert (again.status, error_code(again)) == (503, ErrorCode.TOKEN_LOCKED_OUT)
         assert again.header("X-Sidecar-Outcome") == b"not-sent"

@@ -123,4 +123,4 @@ async def test_a_resend_after_a_401_waits_for_what_is_left() -> None:
         await until(lambda: pair.emulator.stats.requests == requests + 2)
         assert 12 <= await waited(pair, call) < 13
         fate = await call
-        assert (fate.status, fate.error, len(fate.arrivals)) == (401, None, 1)
+        assert (fate.status, fate.error, len(fate.arrivals)) == (503, "token_unavailable", 1)
