@@ -2,7 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.complete
+# .venv is filled in layers, each once: what the command runs with, what the tests need, and all the rest.
+RUN := $(VENV)/.run
+TEST := $(VENV)/.test
+ALL := $(VENV)/.all
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+packages = $(shell grep -cE '^[a-z0-9].*==' $(1)) packages
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 
 .DEFAULT_GOAL := help
@@ -11,23 +16,42 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-setup: $(STAMP) ## make .venv from the hash-pinned requirements; does nothing when that is up to date
+setup: $(ALL) ## fill .venv with all that tests and gates need, hash-pinned; does nothing when that is up to date
 
-$(STAMP): requirements/dev.txt requirements/run.txt pyproject.toml sidecar/version.py
+$(RUN): requirements/run.txt requirements/build.txt pyproject.toml sidecar/version.py
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed; try: make PYTHON=python3.12 setup" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo 'Installing what the sidecar runs with into $(VENV) (once, $(call packages,requirements/run.txt)) …' >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@$(BYTECODE)
 	@touch $@
 
-demo: setup ## serve the sidecar in front of an embedded Mangopay emulator
-	$(BIN)/mangopay-sidecar demo
+$(TEST): $(RUN) requirements/test.txt
+	@echo 'Installing what the tests need (once, $(call packages,requirements/test.txt)) …' >&2
+	@$(INSTALL) --require-hashes -r requirements/test.txt
+	@$(BYTECODE)
+	@touch $@
+
+$(ALL): $(TEST) requirements/dev.txt
+	@echo 'Installing what the gates and the tests of deployment, browser and SDKs need (once, $(call packages,requirements/dev.txt)) …' >&2
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@$(BYTECODE)
+	@touch $@
+
+# An editable install compiles nothing, and a quarter of a start would be compiling our own source each time, where
+# PYTHONDONTWRITEBYTECODE is set. Bytecode that is there is read whatever that variable says.
+BYTECODE = env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m compileall -q sidecar
+
+demo: $(RUN) ## serve the sidecar in front of an embedded Mangopay emulator
+	@$(BYTECODE)
+	@$(BIN)/mangopay-sidecar demo
 
 # The tests start some hundred processes: without bytecode each would compile the sidecar again.
 test coverage: export PYTHONDONTWRITEBYTECODE =
 # tests/conftest.py says how many workers.
 SUITE := pytest --numprocesses auto --dist worksteal
-test: setup ## run the whole test suite, on every core
+test: $(TEST) ## run the whole test suite, on every core; what `make setup` has not installed is skipped, and told
 	$(BIN)/python -m $(SUITE)
 
 check: lint types architecture coverage ## every gate: ruff, mypy, import-linter, coverage
@@ -104,7 +128,7 @@ image-check: setup ## build the image and run it hardened, with Debian's buildah
 	$(BIN)/python -m tests.deploy.built_image
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run build dev fuzz mutation sbom bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build dev test fuzz mutation sbom bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,24 @@ _GRACE = 1.0
 
 
 _CHILDREN_LEFT = pytest.StashKey[list[str]]()
+
+_TESTS = Path(__file__).parent
+#: Folders whose tests need more than the layer of the tests has, and a module of what they need.
+_OF_ALL_LAYERS = {"browser": "playwright", "deploy": "kubernetes_validate", "e2e/sdk": "mangopay"}
+
+
+def _left_out() -> list[str]:
+    """Return the folders that cannot be tested here, since only ``make setup`` installs what they need."""
+    return [folder for folder, module in _OF_ALL_LAYERS.items() if find_spec(module) is None]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what cannot be tested here; where CI is set, nothing may be left out."""
+    if collection_path not in [_TESTS / folder for folder in _left_out()]:
+        return None
+    if os.environ.get("CI"):
+        raise pytest.UsageError(f"{collection_path} cannot be tested: run make setup first")
+    return True
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -143,6 +162,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for folder in _left_out():
+        need = f"needs {_OF_ALL_LAYERS[folder]}, which make setup installs"
+        terminalreporter.write_line(f"SKIPPED tests/{folder}: {need}", yellow=True)
     for command in config.stash[_CHILDREN_LEFT]:
         terminalreporter.write_line(f"FAILED: a child process was left behind: {command}", red=True)
 

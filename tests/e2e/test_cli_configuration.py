@@ -38,7 +38,7 @@ EXAMPLE = "[mangopay]\nclient_id = 'acme'\n"
 
 def run(*arguments: str, directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     environ |= {"PATH": os.environ["PATH"], "HOME": str(directory)}
-    command = [COMMAND, *arguments]
+    command = [str(COMMAND), *arguments]
     return subprocess.run(command, cwd=directory, env=environ, capture_output=True, text=True, timeout=50, check=False)
 
 
