@@ -76,7 +76,7 @@ class Ready:
 class Sidecar:
     """The parts of one sidecar, wired; :meth:`start` opens its ports, :meth:`close` ends everything."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what differs between run, demo and wrap
         self,
         config: Config,
         *,
@@ -86,11 +86,13 @@ class Sidecar:
         read_config: Callable[[], Config] | None = None,
         inherited: Inherited | None = None,
         unset_ports: AbstractSet[str] = frozenset(),
+        own_emulator: bool = False,
     ) -> None:
         """Wire the parts. With ``read_config`` keys and certificates can change. Raises StartError.
 
         ``inherited`` are sockets to be used instead of new ones. ``unset_ports`` are the keys of ports that nobody has
-        set (``listen.port``, ``admin.port``): where such a port is in use, a free one is taken.
+        set (``listen.port``, ``admin.port``): where such a port is in use, a free one is taken. ``own_emulator``:
+        upstream is an emulator in this process, so there is nothing to warn of.
         """
         self._config: Final = config
         self._clock: Final = clock
@@ -126,6 +128,7 @@ class Sidecar:
             self._state, GuardRules(frozenset(config.listen.allowed_hosts), for_browsers=True), clock=clock
         )
         self._unset_ports: Final = unset_ports
+        self._own_emulator: Final = own_emulator
         self._inherited: Final = inherited or Inherited()
         self._listeners: Final = Listeners("LISTEN", self._inherited)
         self._admin_listeners: Final = Listeners("ADMIN", self._inherited)
@@ -137,7 +140,7 @@ class Sidecar:
         config = self._config
         for warning in config.warnings:
             _log.warning("config.warning", message=warning)
-        if config.mangopay.environment is MangopayEnvironment.EMULATOR:
+        if config.mangopay.environment is MangopayEnvironment.EMULATOR and not self._own_emulator:
             _log.warning(
                 "config.emulator",
                 message="environment is 'emulator': credentials may travel unencrypted, never use it for money",

@@ -70,11 +70,11 @@ class Child:
         os.close(read_end)
         return cls(pid, write_end)
 
-    def start(self, base_url: str) -> None:
-        """Let the child become the command, with ``base_url`` in its environment."""
+    def start(self, base_url: str, emulator_url: str = "") -> None:
+        """Let the child become the command, with ``base_url``, and ``emulator_url`` if any, in its environment."""
         if self._pipe is not None:
             with suppress(BrokenPipeError):  # it was killed; watch() tells
-                os.write(self._pipe, base_url.encode())
+                os.write(self._pipe, f"{base_url} {emulator_url}".encode())
             self.abandon()
 
     def abandon(self) -> None:
@@ -82,6 +82,18 @@ class Child:
         if self._pipe is not None:
             os.close(self._pipe)
             self._pipe = None
+
+    @staticmethod
+    def hold_signals() -> set[signal.Signals]:
+        """Keep the signals that :meth:`watch` is about for its thread, and return them. May be repeated.
+
+        To be called before there is any other thread: those that are made later inherit it, and a signal is given to
+        any thread that does not block it.
+        """
+        held = {number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
+        held.add(signal.SIGCHLD)
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
+        return held
 
     def watch(self, on_end: Callable[[int], None], on_signal: Callable[[signal.Signals], None]) -> None:
         """Pass signals on to the child from now on, and call ``on_end`` with its exit status when it has ended.
@@ -91,10 +103,7 @@ class Child:
         group reaches the child twice; a terminal's signals are recognised and
         not passed on.
         """
-        watched = {number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN}
-        watched.add(signal.SIGCHLD)
-        # Blocked in all threads, since those that are made later inherit this: the watcher fetches them.
-        signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        watched = self.hold_signals()
         watcher = threading.Thread(
             target=self._watch, args=(watched, on_end, on_signal), name="wrap.watcher", daemon=True
         )
@@ -121,14 +130,17 @@ class Child:
             number, sender = _next_signal(watched)
 
 
-def child_environment(environ: Mapping[str, str], base_url: str) -> dict[str, str]:
+def child_environment(environ: Mapping[str, str], base_url: str, emulator_url: str = "") -> dict[str, str]:
     """Return the command's environment: ``environ`` without what is the sidecar's, and with the way to it.
 
     ``base_url`` has a host and a port, and nothing behind them. Requests to it do not go through a proxy.
+    ``emulator_url`` is where the emulator's control routes are; empty if it was not started.
     """
     host = base_url.partition("://")[2].rpartition(":")[0].strip("[]")
     kept = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
     kept["MANGOPAY_BASE_URL"] = base_url
+    if emulator_url:
+        kept["MANGOPAY_EMULATOR_URL"] = emulator_url
     given = {name: environ[name] for name in _NO_PROXY if name in environ}
     for name in _NO_PROXY:
         # If only one of the two is there, the other must not hide what it says.
@@ -159,19 +171,19 @@ def _become(command: Sequence[str], read_end: int, write_end: int, parent: int) 
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         with open(read_end, "rb") as pipe:
-            base_url = pipe.read().decode()
+            base_url, _, emulator_url = pipe.read().decode().partition(" ")
         if base_url:
-            status = _execute(command, base_url)
+            status = _execute(command, base_url, emulator_url)
     finally:
         # Whatever happens, this copy of the process does not go on as the sidecar.
         os._exit(status)
 
 
-def _execute(command: Sequence[str], base_url: str) -> int:
+def _execute(command: Sequence[str], base_url: str, emulator_url: str) -> int:
     """Execute the command; return the exit status if that fails. What was given is not repeated: it may be a key."""
     try:
         os.execvpe(  # noqa: S606 - without a shell is as it should be
-            command[0], list(command), child_environment(os.environ, base_url)
+            command[0], list(command), child_environment(os.environ, base_url, emulator_url)
         )
     except (FileNotFoundError, NotADirectoryError):
         print_error(

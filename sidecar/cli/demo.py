@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from sidecar.cli.command import PORT, PORT_VARIABLES, Command, CommandError, load_config
+from sidecar.cli.emulated import emulator_settings, running_emulator
 from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
-from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sidecar.app import Ready
     from sidecar.telemetry.log import LogOutput
 
-_CLIENT_ID: Final = "acme"
 #: The base URL comes in between: the SDK reads it when the resources are imported.
 _PYTHON: Final = (
     'import mangopay; mangopay.client_id, mangopay.apikey, mangopay.api_sandbox_url = "acme", "dummy", "{}/v2.01/"; '
@@ -38,21 +35,17 @@ def command(port: int | None, admin_port: int | None) -> int:
 
     async def serve(output: LogOutput) -> int:
         from sidecar.app import serve
-        from sidecar.emulator.server import Emulator
 
-        emulator = Emulator(SystemClock())
-        upstream = f"http://127.0.0.1:{await emulator.start()}"
-        try:
-            ports = {"listen.port": port, "admin.port": admin_port}
+        ports = {"listen.port": port, "admin.port": admin_port}
+        chosen = {PORT_VARIABLES[key]: str(given) for key, given in ports.items() if given is not None}
+        async with running_emulator() as upstream:
             return await serve(
-                load_config(None, _settings(upstream, ports)),
+                load_config(None, emulator_settings(upstream) | chosen),
                 log=output,
                 on_ready=lambda ready: tell(_explain(ready, upstream)),
                 unset_ports={key for key, given in ports.items() if given is None},
                 leave=leave_soon,
             )
-        finally:
-            await emulator.stop()
 
     try:
         return serve_until_signal("info", "auto", serve)
@@ -62,19 +55,6 @@ def command(port: int | None, admin_port: int | None) -> int:
         raise CommandError(
             message.replace("set SIDECAR_ADMIN_PORT", "give another --admin-port"), failure.status
         ) from None
-
-
-def _settings(upstream: str, ports: Mapping[str, int | None]) -> Mapping[str, str]:
-    """The whole environment that the demo's configuration is read from."""
-    return {
-        **{PORT_VARIABLES[key]: str(port) for key, port in ports.items() if port is not None},
-        "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
-        "SIDECAR_MANGOPAY_BASE_URL": upstream,
-        "SIDECAR_MANGOPAY_CLIENT_ID": _CLIENT_ID,
-        # Whatever ClientId an app has already will do.
-        "SIDECAR_MANGOPAY_CLIENT_ID_ALIASES": "*",
-        "SIDECAR_MANGOPAY_API_KEY": "the-emulator-takes-any-key",
-    }
 
 
 def _explain(ready: Ready, upstream: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import nullcontext, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from sidecar.app import Sidecar
 from sidecar.cli.command import CommandError
+from sidecar.cli.emulated import running_emulator
 from sidecar.cli.process import leave_soon, run_loop
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.runtime import SystemClock
@@ -28,34 +30,45 @@ T = TypeVar("T")
 _LOOK: Final = 0.02
 
 
-def run(
-    config: Config, child: Child, timeout: float, read_config: Callable[[], Config], unset_ports: AbstractSet[str]
-) -> int:
+class Wrapping(NamedTuple):
+    """What is served around the command."""
+
+    #: Read once: it may have come through a pipe.
+    config: Config
+    #: Reads it anew, leading to the emulator at this URL (if ``emulated``).
+    load: Callable[[str], Config]
+    #: There is an emulator, which lives as long as the sidecar.
+    emulated: bool
+    #: Where one of these ports is in use, a free one is taken.
+    unset_ports: AbstractSet[str]
+    log_level: str
+    log_format: str
+
+
+def run(wrapping: Wrapping, child: Child, timeout: float) -> int:
     """Serve until ``child`` has ended, and drain; return its exit status.
 
-    ``read_config`` reads the configuration anew, when a file of a key or certificate changes. Where one of
-    ``unset_ports`` is in use, a free one is taken. Raises CommandError if the sidecar could not start, or was not ready
-    within ``timeout`` seconds.
+    Raises CommandError if the sidecar could not start, or was not ready within ``timeout`` seconds.
     """
-    output = configure_logging(config.log.level, config.log.format, SystemClock())
+    child.hold_signals()
+    output = configure_logging(wrapping.log_level, wrapping.log_format, SystemClock())
     try:
-        return run_loop(_run(config, child, timeout, read_config, unset_ports, output))
+        return run_loop(_run(wrapping, child, timeout, output))
     except StartError as error:
         raise CommandError(str(error)) from None
     finally:
         output.close()
 
 
-async def _run(
-    config: Config,
-    child: Child,
-    timeout: float,
-    read_config: Callable[[], Config],
-    unset_ports: AbstractSet[str],
-    output: LogOutput,
-) -> int:
+async def _run(wrapping: Wrapping, child: Child, timeout: float, output: LogOutput) -> int:
+    output.attach(asyncio.get_running_loop())
+    async with running_emulator() if wrapping.emulated else nullcontext("") as upstream:
+        return await _serve(wrapping, child, timeout, output, upstream)
+
+
+async def _serve(wrapping: Wrapping, child: Child, timeout: float, output: LogOutput, upstream: str) -> int:
     loop, clock = asyncio.get_running_loop(), SystemClock()
-    output.attach(loop)
+    config = wrapping.load(upstream) if wrapping.emulated else wrapping.config
     # No delay: when the command has ended there is nobody to be served meanwhile.
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -72,7 +85,13 @@ async def _run(
 
     child.watch(_on_loop(loop, on_end), _on_loop(loop, lifecycle.receive))
     sidecar = Sidecar(
-        config, log=output, lifecycle=lifecycle, clock=clock, read_config=read_config, unset_ports=unset_ports
+        config,
+        log=output,
+        lifecycle=lifecycle,
+        clock=clock,
+        read_config=partial(wrapping.load, upstream),
+        unset_ports=wrapping.unset_ports,
+        own_emulator=wrapping.emulated,
     )
     try:
         base_url = (await sidecar.start()).local_proxy
@@ -83,7 +102,7 @@ async def _run(
                 message = f"the sidecar was not ready within {timeout:g} s ({state.message}): the log tells more"
                 raise CommandError(message)
             await clock.sleep_until(clock.now() + _LOOK)
-        child.start(base_url)
+        child.start(base_url, upstream)
         status = await ended
         await lifecycle.run(sidecar)
         return status

@@ -21,6 +21,7 @@ def settings(upstream: str, **more: str) -> dict[str, str]:
         "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
         "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY,
         "SIDECAR_LOG_FORMAT": "json",
+        "SIDECAR_LOG_LEVEL": "info",
         "SIDECAR_LISTEN_PORT": "0",
         "SIDECAR_ADMIN_PORT": "0",
         **more,
