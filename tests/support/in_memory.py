@@ -252,9 +252,9 @@ def respond(status: int, body: bytes = b"", *headers: str, length: int | None = 
 class MemoryCaller:
     """A caller's connection."""
 
-    def __init__(self, server: ProxyServer) -> None:
+    def __init__(self, server: ProxyServer, *, on_unix_socket: bool = False) -> None:
         self.received = b""
-        self._connection = server()
+        self._connection = server.unix_factory(None)() if on_unix_socket else server()
         self.transport = MemoryTransport(self._connection, self._take)
         self._connection.connection_made(self.transport)
 
@@ -265,6 +265,14 @@ class MemoryCaller:
     def leave(self) -> None:
         """Hang up."""
         self.transport.end()
+
+    def stop_reading(self) -> None:
+        """Take no more: the transport holds enough from the next write on."""
+        self._connection.pause_writing()
+
+    def read_on(self) -> None:
+        """Take everything again."""
+        self._connection.resume_writing()
 
     def _take(self, data: bytes) -> None:
         self.received += data
@@ -319,10 +327,10 @@ class MemoryProxy:
         await self.over()
         return caller
 
-    def begin(self, request: bytes, *fates: Fate) -> MemoryCaller:
+    def begin(self, request: bytes, *fates: Fate, on_unix_socket: bool = False) -> MemoryCaller:
         """Send a request, which meets ``fates``."""
         self.mangopay.script.extend(fates)
-        caller = MemoryCaller(self.server)
+        caller = MemoryCaller(self.server, on_unix_socket=on_unix_socket)
         caller.send(request)
         return caller
 
