@@ -217,7 +217,13 @@ class _Link:
         self._mangopay.read_backs.append(head.split(b" ")[1].decode())
         stored = self._mangopay.stored
         data = stored.popleft() if stored else respond(404, b"{}")
-        self._soon(lambda: self._connection.data_received(data))
+        self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        """Send in pieces, as a socket would bring them: one in each pass of the loop."""
+        if data and not self._transport.is_closing():
+            self._soon(lambda: self._connection.data_received(data[:65_536]))
+            self._soon(lambda: self._send(data[65_536:]))
 
     def _act(self) -> None:
         if self._fate.response and not self._transport.is_closing():
