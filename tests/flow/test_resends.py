@@ -7,6 +7,7 @@ the code's own tables. What counts as delivered is what Mangopay received.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
@@ -407,3 +408,74 @@ def applies(asked: Asked, first: Met, second: Met | None = None) -> bool:
 async def test_a_call_ends_as_the_contract_says(asked: Asked, first: Met) -> None:
     for case in cases(asked, first):
         assert await watch(case) == oracle(case)[0], str(case)
+
+
+# --- waiting ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_ends_while_its_call_waits_for_a_token_is_not_written_to() -> None:
+    """The system knows of its end before the event loop has looked: here by a pipe in place of a socket."""
+    reading, writing = os.pipe()
+    try:
+        async with in_memory(token=False) as proxy:
+            proxy.source.gated = True
+            proxy.mangopay.descriptor = reading
+            caller = proxy.begin(Asked("POST").bytes(), Fate(response=respond(201)))
+            await proxy.clock.settle()
+            assert (proxy.source.in_flight, proxy.mangopay.dials) == (1, 1)
+            os.write(writing, b"x")
+            proxy.mangopay.descriptor = -1
+            proxy.source.let_go()
+            await proxy.over()
+            assert (caller.status, caller.header("X-Sidecar-Recovered")) == (201, "connection")
+            assert (len(proxy.mangopay.deliveries), proxy.mangopay.dials) == (1, 2)
+            assert [each.result for each in proxy.record.timeline] == ["dead_before_write", 201]
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@pytest.mark.parametrize(("waited", "left"), [(0.0, 10.0), (1.0, 10.0), (5.0, 7.0), (11.0, 1.0)])
+async def test_waits_for_a_connection_and_for_a_token_share_twelve_seconds(waited: float, left: float) -> None:
+    """Section 3; ``token.wait_timeout`` (10 s) bounds one of them besides."""
+    async with in_memory(token=False) as proxy:
+        proxy.source.gated = True
+        others = [await proxy.pool.acquire(1e9) for _ in range(2)]
+        began = proxy.clock.now()
+        caller = proxy.begin(Asked("POST", b"{}").bytes())
+        await proxy.clock.advance(waited)
+        others[0].release()
+        await proxy.over()
+        assert (caller.status, caller.header("X-Sidecar-Error")) == (503, "token_unavailable")
+        assert proxy.clock.now() - began == pytest.approx(waited + left, abs=0.3)
+        (attempt,) = proxy.record.timeline
+        assert (attempt.at, attempt.connection, attempt.result) == (0.0, waited, "token_unavailable")
+        assert attempt.token == pytest.approx(left, abs=0.3)
+        assert proxy.record.token_wait_seconds == attempt.token
+        proxy.source.let_go()
+
+
+async def test_a_call_that_gets_no_connection_in_twelve_seconds_is_overloaded() -> None:
+    async with in_memory() as proxy:
+        for _ in range(2):
+            await proxy.pool.acquire(1e9)
+        began = proxy.clock.now()
+        caller = await proxy.call(Asked("POST", b"{}").bytes())
+        assert (caller.status, caller.header("X-Sidecar-Error")) == (503, "overloaded")
+        assert (caller.header("X-Sidecar-Outcome"), caller.header("Retry-After")) == ("not-sent", "1")
+        assert proxy.clock.now() - began == pytest.approx(12.0, abs=1.0)
+
+
+async def test_each_attempt_is_on_the_calls_timeline() -> None:
+    async with in_memory() as proxy:
+        proxy.source.delay = 0.5
+        proxy.begin(Asked("POST", b"{}").bytes(), Fate(response=respond(401, b"{}")), Fate())
+        await proxy.clock.advance(2.0)
+        proxy.mangopay.deliveries[1].respond(respond(201))
+        await proxy.clock.settle()
+        first, second = proxy.record.timeline
+        assert (first.at, first.connection, first.token, first.upstream, first.result) == (0.0, 0.0, 0.0, 0.0, 401)
+        assert (second.at, second.connection, second.token, second.result) == (0.0, 0.0, 0.5, 201)
+        assert second.upstream == 1.5
+        assert {first.purpose, second.purpose} == {"call"}
+        assert (proxy.record.upstream_seconds, proxy.record.token_wait_seconds) == (1.5, 0.5)
