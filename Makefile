@@ -66,7 +66,7 @@ fuzz: setup ## look for inputs that break the rules of targets and headers (SECO
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.txt
 	$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS_OF_FUZZING)
 
-# One module takes half a minute, all of them half an hour.
+# One module of core takes half a minute, one of proxy a few; all of them an hour.
 mutation: setup ## plant small faults and demand that a test fails (MODULE=sidecar/core/resend.py; default: all rules)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/mutation.txt
 	$(BIN)/python -m tests.mutation.run $(MODULE)
