@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 import uvloop
+from hypothesis import HealthCheck, settings
 
 from tests.support import canary
 from tests.support.sidecar import running_fork_server
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 #: Seconds that a closed connection gets to say goodbye (TLS sends a last record) before it counts as leaked.
 _GRACE = 1.0
 
+
+# How long an input takes is no property of it: workers share the cores, and coverage makes each line slower.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _CHILDREN_LEFT = pytest.StashKey[list[str]]()
 

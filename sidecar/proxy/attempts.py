@@ -102,7 +102,7 @@ class Attempts:
                 self._ended(error.failure.kind.value)
                 verdict = self._verdict(error.failure)
                 lost = NoResponse(error, verdict)
-                if not verdict.resend or not self._outgoing.repeatable or call.gone:
+                if not verdict.resend or not self._outgoing.repeatable:
                     raise lost from None
                 self._retries += 1
             except SidecarError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.http.caller_framing import CALLER_FRAMING, CallerFraming
 from sidecar.core.http.chunks import LAST_CHUNK, chunk
 from sidecar.core.http.headers import render_response_head
 from sidecar.core.resend import FailureKind
@@ -16,21 +17,18 @@ if TYPE_CHECKING:
     from sidecar.proxy.call import Call
     from sidecar.proxy.upstream_response import UpstreamResponse
 
-_CHUNKED: Final = b"Transfer-Encoding: chunked"
-_CLOSE: Final = b"Connection: close"
-_KEEP_ALIVE: Final = b"Connection: keep-alive"
 #: Bytes of a response without a length that an HTTP/1.0 caller can get over a Unix socket.
 _WHOLE_LIMIT: Final = 1024 * 1024
 
 
 def relay_whole(call: Call, response: UpstreamResponse, *, http10: bool, keep_alive: bool) -> RawResponse:
     """Return what the caller gets of a ``response`` whose body is in hand: one write."""
-    head, chunked, keep_alive = _begin(call, response, http10=http10, keep_alive=keep_alive)
+    head, framing = _begin(call, response, http10=http10, keep_alive=keep_alive)
     body = response.body
     call.record.bytes_out = len(body)
-    if chunked:
+    if framing.chunked:
         body = chunk(body) + LAST_CHUNK if body else LAST_CHUNK
-    return RawResponse(head, body, keep_alive)
+    return RawResponse(head, body, framing.keep_alive)
 
 
 async def relay_stream(
@@ -45,33 +43,19 @@ async def relay_stream(
         await _only_whole_on_unix_sockets(call, response)
         if response.rest is None:
             return relay_whole(call, response, http10=http10, keep_alive=keep_alive)
-    head, chunked, keep_alive = _begin(call, response, http10=http10, keep_alive=keep_alive)
-    return await _stream(call, response, head, chunked=chunked, keep_alive=keep_alive)
+    head, framing = _begin(call, response, http10=http10, keep_alive=keep_alive)
+    return await _stream(call, response, head, framing)
 
 
-def _begin(call: Call, response: UpstreamResponse, *, http10: bool, keep_alive: bool) -> tuple[bytes, bool, bool]:
-    """Return the head for the caller, whether chunks follow, and whether the connection stays open."""
+def _begin(call: Call, response: UpstreamResponse, *, http10: bool, keep_alive: bool) -> tuple[bytes, CallerFraming]:
+    """Return the head for the caller, and how what follows it is framed."""
     record = call.record
     record.status = response.status
-    extra: tuple[bytes, ...] = ()
+    framing = CALLER_FRAMING[http10, response.content_length is not None or not response.has_body, keep_alive]
+    extra = framing.lines
     if record.recovered:
-        extra = (b"X-Sidecar-Recovered: " + ", ".join(record.recovered).encode("ascii"),)
-    chunked = False
-    if response.content_length is None and response.has_body:
-        if http10:
-            keep_alive = False  # there are no chunks: the end of the connection is the end of the body
-        else:
-            chunked = True
-            extra = (*extra, _CHUNKED)
-    if not keep_alive:
-        extra = (*extra, _CLOSE)
-    elif http10:
-        extra = (*extra, _KEEP_ALIVE)
-    return (
-        render_response_head(response.status, response.head.reason, response.head.lines_down, extra),
-        chunked,
-        keep_alive,
-    )
+        extra = (b"X-Sidecar-Recovered: " + ", ".join(record.recovered).encode("ascii"), *extra)
+    return render_response_head(response.status, response.head.reason, response.head.lines_down, extra), framing
 
 
 async def _only_whole_on_unix_sockets(call: Call, response: UpstreamResponse) -> None:
@@ -91,13 +75,11 @@ async def _only_whole_on_unix_sockets(call: Call, response: UpstreamResponse) ->
         )
 
 
-async def _stream(
-    call: Call, response: UpstreamResponse, head: bytes, *, chunked: bool, keep_alive: bool
-) -> AlreadySent:
+async def _stream(call: Call, response: UpstreamResponse, head: bytes, framing: CallerFraming) -> AlreadySent:
     record = call.record
     rest = response.rest
     assert rest is not None  # noqa: S101 - relay() comes here only with a body to stream
-    stream = ResponseStream(call.connection.writer, chunked=chunked)
+    stream = ResponseStream(call.connection.writer, chunked=framing.chunked)
     try:
         stream.start(head, response.body)
         record.bytes_out = len(response.body)
@@ -123,4 +105,4 @@ async def _stream(
     finally:
         rest.release()
         response.rest = None
-    return AlreadySent(keep_alive=keep_alive)
+    return AlreadySent(keep_alive=framing.keep_alive)

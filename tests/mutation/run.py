@@ -6,7 +6,8 @@ what stands outside of functions, so a table of core is held by its own tests
 only, and functions with a decorator. A fault that no test notices is a
 survivor; the exit status is 1 if there is one that ``survivors.toml`` does not
 explain. A module of core is tested by those unit tests that name it, one of
-proxy by those of tests/flow as well.
+proxy by those of tests/unit and tests/flow that name any of proxy: they walk
+the whole way of a call. A module without a function has nothing to plant.
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / "build" / "mutation"
 EXPLAINED: Final = Path(__file__).with_name("survivors.toml")
 CORE: Final = "sidecar/core"
-PROXY: Final = tuple(
-    f"sidecar/proxy/{name}.py" for name in ("call", "attempts", "exchange", "forward", "relay", "readback")
-)
+_WALKED: Final = ("call", "attempts", "exchange", "forward", "token_retry", "relay", "readback", "upstream_response")
+PROXY: Final = tuple(f"sidecar/proxy/{name}.py" for name in _WALKED)
 #: What mutmut says of a fault that went unnoticed.
 _UNNOTICED: Final = ("survived", "no tests")
 #: What it says of one that was noticed by a test, or by the time that the tests took.
@@ -57,7 +57,9 @@ def main() -> int:
         prog="python -m tests.mutation.run", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument(
-        "module", nargs="*", help=f"files to plant faults in (default: {CORE} and six of sidecar/proxy)"
+        "module",
+        nargs="*",
+        help=f"files to plant faults in (default: {CORE} and those of sidecar/proxy that a call walks through)",
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="faults at the same time (default: CPUs)")
     options = parser.parse_args()
@@ -65,6 +67,7 @@ def main() -> int:
     modules = tuple(options.module) or (*core, *PROXY)
     if unknown := [each for each in modules if each not in (*core, *PROXY)]:
         parser.error(f"no faults are planted in {', '.join(unknown)}")
+    modules = tuple(each for each in modules if _has_functions(each))
     survivors: list[Survivor] = []
     for places, wanted in (
         (["tests/unit"], [each for each in modules if each in core]),
@@ -82,6 +85,7 @@ def _judge(survivors: list[Survivor], modules: tuple[str, ...]) -> int:
     fresh = [each for each in survivors if each not in explained and not each.is_spelling]
     stale = [each for each in explained if each.module in modules and each not in survivors]
     report = BUILD / "survivors.txt"
+    report.parent.mkdir(parents=True, exist_ok=True)
     texts = [f"{module}\n- {before}\n+ {after}\n\n" for module, before, after in fresh]
     report.write_text("".join(texts), encoding="utf-8")
     known = len(survivors) - len(fresh) - len(words)
@@ -100,7 +104,7 @@ def _judge(survivors: list[Survivor], modules: tuple[str, ...]) -> int:
 
 def _plant(modules: list[str], places: list[str], jobs: int) -> list[Survivor]:
     """Plant faults in ``modules`` under the tests of ``places`` that name one of them; return what survived."""
-    tests = [test for test in _test_files(places) if not _named(test).isdisjoint(map(_dotted, modules))]
+    tests = [test for test in _test_files(places) if any(_names(test, module) for module in modules)]
     if not tests:
         print(f"no test of {' or '.join(places)} names {', '.join(modules)}")
         return [Survivor(module, "(all of it)", "(no test names it)") for module in modules]
@@ -171,8 +175,18 @@ def _named(file: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _dotted(module: str) -> str:
-    return module.removesuffix(".py").replace("/", ".")
+def _names(test: str, module: str) -> bool:
+    """Whether a test names a module of core, or anything of the package of one of proxy."""
+    dotted = module.removesuffix(".py").replace("/", ".")
+    if module not in PROXY:
+        return dotted in _named(test)
+    package = dotted.rpartition(".")[0]
+    return any(name.startswith(package) for name in _named(test))
+
+
+def _has_functions(module: str) -> bool:
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(tree))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sidecar.core.secret import Secret
-from sidecar.core.tokens.oauth import Fetched, LockedOut, Refusal, Refused, Transient
+from sidecar.core.tokens.oauth import Fetched, LockedOut, Pause, Refusal, Refused, Transient
 from sidecar.core.tokens.shared_document import CredentialEntry, SharedDocument, StoredToken, TokenVersion
 from sidecar.core.tokens.shared_token import (
     KEPT,
@@ -21,6 +21,7 @@ from sidecar.core.tokens.shared_token import (
     Grant,
     Paused,
     Take,
+    as_fetch_result,
     burn,
     claim,
     conclude,
@@ -324,3 +325,25 @@ def test_the_rest_of_a_document_is_left_alone() -> None:
     changed = after(FAILED, document=document)
     assert changed.parts[EMBEDDED] == document.parts[EMBEDDED]
     assert msgspec.structs.asdict(changed)["fence"] == 2
+
+
+# --- what another sidecar was told -----------------------------------------------------------------------------------
+
+_PAUSE = Pause(NOW, NOW + 30, 2)
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"),
+    [
+        (None, Transient("another sidecar got no token (token store)", pause=_PAUSE)),
+        (LOCKOUT, LockedOut("another sidecar was told so (token store)", pause=_PAUSE)),
+        *(
+            (refusal.value, Refused(refusal, "another sidecar was told so (token store)", pause=_PAUSE))
+            for refusal in Refusal
+        ),
+        # A word that a later version has: it is a refusal, whatever it says.
+        ("unheard-of", Refused(Refusal.REQUEST, "another sidecar was told so (token store)", pause=_PAUSE)),
+    ],
+)
+def test_what_another_sidecar_was_told_counts_as_told_to_us(cause: str | None, expected: FetchResult) -> None:
+    assert as_fetch_result(Paused(cause, NOW, NOW + 30, 2), _PAUSE) == expected
