@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from sidecar.emulator.messages import EmulatedResponse, Headers, json_response
 
 if TYPE_CHECKING:
@@ -87,9 +89,13 @@ class Reports:
         """Return a new ``CF-Ray``: 16 hexadecimal digits and the airport of the edge."""
         return f"{0x8F2B_1C00_0000_0000 + next(self._serial):016x}-CDG"
 
-    def incorrect(self, errors: Mapping[str, str]) -> EmulatedResponse:
-        """Return the 400 of a request that does not validate; ``errors`` are by field."""
-        return self.error(400, "param_error", _INCORRECT, errors)
+    def incorrect(self, errors: Mapping[str, str], *, v3: bool = False) -> EmulatedResponse:
+        """Return the 400 of a request that does not validate; ``errors`` are by field.
+
+        The splits of V3.0 have a capital letter at ``Errors`` (the SDKs' own tests read it there).
+        """
+        report = self.error(400, "param_error", _INCORRECT, errors)
+        return json_response(400, {**msgspec.json.decode(report.body), "Errors": errors}) if v3 else report
 
     def no_stored_answer(self) -> EmulatedResponse:
         """Return the 400 of an ``Idempotency-Key`` under which no response is kept."""
