@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
 from sidecar.emulator import faults as faulting
-from sidecar.emulator import sca
+from sidecar.emulator import placing, sca
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
 from sidecar.emulator.messages import EmulatedResponse, Request, json_response
+from sidecar.emulator.resources import disputes
 from sidecar.emulator.settings import Credentials
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Control:
             ("POST", "sca"): self._sca,
             ("POST", "authenticate"): self._authenticate,
             ("POST", "settle"): self._settle,
+            ("POST", "disputes"): self._disputes,
+            ("POST", "place"): self._place,
             ("POST", "age"): self._age,
             ("POST", "faults"): self._add_fault,
             ("GET", "faults"): self._list_faults,
@@ -143,6 +146,22 @@ class Control:
             raise ValueError(message)
         transitions.move(client, resource, name, int(self._state.clock.wall()))
         return json_response(200, resource)
+
+    def _disputes(self, body: Body) -> EmulatedResponse:
+        client_id = _take(body, "client_id", str)
+        rounds = _take(body, "rounds", Annotated[int, msgspec.Meta(ge=1, le=100)], 1)
+        _nothing_else(body)
+        at = int(self._state.clock.wall())
+        return json_response(200, {"ids": disputes.make(self._state.client(client_id), at, rounds)})
+
+    def _place(self, body: Body) -> EmulatedResponse:
+        client_id = _take(body, "client_id", str)
+        name = _take(body, "collection", str)
+        identifier = _take(body, "id", str)
+        fields = _take(body, "fields", dict[str, Any], {})
+        _nothing_else(body)
+        client, at = self._state.client(client_id), int(self._state.clock.wall())
+        return json_response(200, placing.place(client, name, identifier, fields, at))
 
     def _age(self, body: Body) -> EmulatedResponse:
         seconds = _take(body, "seconds", float)

@@ -121,13 +121,18 @@ def move(call: Call) -> EmulatedResponse:
     name = call.route.transition
     assert name is not None  # noqa: S101 - the table is ours, a test walks it
     fields = given(call, creating=False)
+    carry_out(call, resource, name)
+    resource.update(fields)
+    return json_response(200, resource)
+
+
+def carry_out(call: Call, resource: Resource, name: str) -> None:
+    """Carry out a transition; raises RefusalError (400) if the status does not allow it."""
     try:
         transitions.move(call.client, resource, name, call.at)
     except transitions.NotAllowedError as refused:
         kind, message = refused.transition.refusal
         raise RefusalError(call.reports.error(400, kind, message)) from None
-    resource.update(fields)
-    return json_response(200, resource)
 
 
 def listed(call: Call) -> EmulatedResponse:

@@ -64,6 +64,7 @@ EMULATED: Final = Emulated(
         views("mandates/{Id}", MANDATE),
         moves("mandates/{Id}/cancel", MANDATE, "cancel", settable=frozenset()),
         lists("mandates", MANDATE),
+        lists("mandates/{MandateId}/transactions", None, "MandateId"),
         lists("users/{UserId}/mandates", MANDATE, "UserId"),
         lists("users/{UserId}/bankaccounts/{BankAccountId}/mandates", MANDATE, "BankAccountId"),
     ),
