@@ -145,6 +145,8 @@ class Api:
         if not granted.token.permits(match.route.scope, request.method):
             return self._reports.forbidden()
         response = acts.execute(self._call(request, granted.client, match))
+        if match.route.deprecated:
+            response = _with_headers(response, _DEPRECATED)
         if granted.entry is not None and response.status < 300 and match.route.changes:
             self._state.ledger.execute(granted.entry)
         return response
@@ -188,6 +190,8 @@ class Api:
 
 
 _TRIGGER_BYTES: Final = (b'"SCA"', b'"E429"', b'"E500"')
+#: Legacy users, by RFC 9745: since 2025-11-01 (Mangopay says so in its documentation alone).
+_DEPRECATED: Final = ((b"Deprecation", b"@1761955200"),)
 #: A larger body is no object with a Tag of interest, and not worth the search.
 _TRIGGER_LIMIT: Final = 16_384
 

@@ -39,7 +39,8 @@ def pending(call: Call, user_id: str, resource_id: str | None = None) -> dict[st
 
 def demand(call: Call, resource: Resource) -> None:
     """Raise RefusalError (401) if viewing ``resource``, a user or a wallet, needs an authentication first."""
-    context = call.query.get("scacontext") if call.state.settings.sca_for_owners else "USER_NOT_PRESENT"
+    settings = call.state.settings
+    context = call.query.get("scacontext") or settings.sca_context if settings.sca_for_owners else "USER_NOT_PRESENT"
     users = asked(call.client, resource, context, call.state.clock.wall())
     if users:
         url = pending(call, users[0])["RedirectUrl"]

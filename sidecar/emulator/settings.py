@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     triggers: bool = True
     #: Viewing the wallets and transactions of an owner who has not authenticated gets the SCA 401.
     sca_for_owners: bool = True
+    #: What a call without ``ScaContext`` counts as: since 2025-12-15 the first, before that the second.
+    sca_context: Literal["USER_PRESENT", "USER_NOT_PRESENT"] = "USER_PRESENT"
     #: The SCA 401 has an error report as its body; without, it has none.
     sca_body: bool = True
 

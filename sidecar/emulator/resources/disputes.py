@@ -224,11 +224,11 @@ _FUNDS: Final = {"Currency": "EUR", "Amount": 1000}
 #: What a round has: a dispute of each type in each status that it can have.
 _ROUND: Final = (
     ("CONTESTABLE", "CREATED"),
-    ("CONTESTABLE", "PENDING_CLIENT_ACTION"),
     ("CONTESTABLE", "SUBMITTED"),
     ("CONTESTABLE", "PENDING_BANK_ACTION"),
-    ("CONTESTABLE", "REOPENED_PENDING_CLIENT_ACTION"),
     ("CONTESTABLE", "CLOSED"),
+    ("CONTESTABLE", "PENDING_CLIENT_ACTION"),
+    ("CONTESTABLE", "REOPENED_PENDING_CLIENT_ACTION"),
     ("RETRIEVAL", "PENDING_CLIENT_ACTION"),
     ("NOT_CONTESTABLE", "CLOSED"),
 )

@@ -61,7 +61,7 @@ UBO: Final = Kind(
     collection="Ubo",
     prefix="ubo_m_",
     template=fields(
-        *("FirstName", "LastName", "Address", "Nationality", "Birthday", "Birthplace", "Status"), isActive=True
+        *("FirstName", "LastName", "Address", "Nationality", "Birthday", "Birthplace", "Status"), IsActive=True
     ),
     read_only=frozenset({"Status"}),
     required=("FirstName", "LastName", "Address", "Nationality", "Birthday", "Birthplace"),
