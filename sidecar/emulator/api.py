@@ -12,8 +12,8 @@ import msgspec
 
 from sidecar.emulator import pages
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.calls import Call
-from sidecar.emulator.engine.routes import PAGES, Match
+from sidecar.emulator.engine.calls import PAGES, Call
+from sidecar.emulator.engine.routes import Match
 from sidecar.emulator.idempotency import well_formed
 from sidecar.emulator.ledger import WRITES, Entry
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request
@@ -157,8 +157,9 @@ class Api:
 
     def _call(self, request: Request, client: ClientState, match: Match) -> Call:
         at = int(self._state.clock.wall())
+        state, reports = self._state, self._reports
         return Call(
-            request, client, match.route, match.parameters, at, self._state, self._reports, CATALOGUE, self._token_hex
+            request, client, match.route, match.parameters, at, state, reports, CATALOGUE.parents, self._token_hex
         )
 
     def _open(self, request: Request) -> EmulatedResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -17,12 +17,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.clock import Clock
-    from sidecar.emulator.engine.kinds import Kind
-    from sidecar.emulator.sca import Ticket
     from sidecar.emulator.settings import Credentials, Settings
 
 #: Identifiers count up from here, in one series for each ClientId.
 _FIRST: Final = 1001
+
+
+class ResourceType(Protocol):
+    """What is remembered of a resource's type; the rest is said in :mod:`sidecar.emulator.engine.kinds`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def collection(self) -> str:
+        """The collection that its resources are listed in."""
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """One authentication that a user was asked for; ``resource_id`` waits for it."""
+
+    user_id: str
+    resource_id: str | None = None
 
 
 class Resource(dict[str, Any]):
@@ -33,9 +50,9 @@ class Resource(dict[str, Any]):
 
     __slots__ = ("due", "kind")
 
-    def __init__(self, kind: Kind, fields: dict[str, Any]) -> None:
+    def __init__(self, kind: ResourceType, fields: dict[str, Any]) -> None:
         super().__init__(fields)
-        self.kind = kind
+        self.kind: Final = kind
         self.due: str | None = None
 
 

@@ -89,6 +89,13 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return next((each for each in self.transitions if each.name == name), None)
 
 
+def kind_of(resource: Resource) -> Kind:
+    """Return the type of a resource in the words of this module."""
+    kind = resource.kind
+    assert isinstance(kind, Kind)  # noqa: S101 - acts.build alone makes resources
+    return kind
+
+
 def fields(*names: str, **values: Any) -> Mapping[str, Any]:
     """Return a template: ``Id``, ``Tag`` and ``CreationDate``, ``names`` as null, and ``values``."""
     return MappingProxyType({"Id": None, "Tag": None, "CreationDate": 0, **dict.fromkeys(names), **values})
