@@ -86,6 +86,8 @@ class ClientState:
         #: The authentications that users were asked for, by what their URL ends with.
         self.tickets: Final[OrderedDict[str, Ticket]] = OrderedDict()
         self.profile: dict[str, Any] = {}
+        #: The platform's logo, an image.
+        self.logo = b""
         self._kept = kept
         self._next = _FIRST
         self._next_ticket: Final = itertools.count(1)

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator.engine import acts
 from sidecar.emulator.engine.kinds import Kind, fields
-from sidecar.emulator.engine.routes import V3, Emulated, does, lists, views
-from sidecar.emulator.messages import json_response
+from sidecar.emulator.engine.routes import PAGES, V3, Emulated, does, lists, views
+from sidecar.emulator.messages import EmulatedResponse, json_response
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.messages import EmulatedResponse
     from sidecar.emulator.state import Resource
 
 
@@ -41,7 +40,7 @@ def complete(call: Call, resource: Resource) -> None:
     """Repeat the Id under the name that settlements have for it."""
     resource["SettlementId"] = resource["Id"]
     resource["SettlementDate"] = call.at
-    resource["UploadUrl"] = f"https://s3.eu-west-1.amazonaws.com/settlements/{resource['Id']}.csv"
+    resource["UploadUrl"] = call.page(f"uploads/{resource['Id']}")
 
 
 def upload(call: Call) -> EmulatedResponse:
@@ -54,6 +53,15 @@ def upload(call: Call) -> EmulatedResponse:
     return json_response(200, acts.add(call, {**acts.given(call, creating=True), "Status": "PENDING_UPLOAD"}))
 
 
+def take(call: Call) -> EmulatedResponse:
+    """Take the file of a settlement at its pre-signed URL, without a token; the status says so."""
+    settlement = call.client.find("Settlement", call.parameters["Settlement"])
+    if settlement is None:
+        return EmulatedResponse(404)
+    settlement["Status"] = "UPLOADED"
+    return EmulatedResponse(200)
+
+
 _PATH: Final = "payins/intents/settlements"
 
 EMULATED: Final = Emulated(
@@ -62,5 +70,6 @@ EMULATED: Final = Emulated(
         does("POST", _PATH, upload, kind=SETTLEMENT, effect=complete, version=V3),
         lists(_PATH, SETTLEMENT, version=V3),
         views(f"{_PATH}/{{Id}}", SETTLEMENT, version=V3),
+        does("PUT", "uploads/{Settlement}", take, version=PAGES),
     ),
 )
