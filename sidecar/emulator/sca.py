@@ -67,7 +67,7 @@ def authenticate(client: ClientState, user_id: str, wall: float, seconds: float 
 
 def settle(client: ClientState, ticket: Ticket, wall: float, *, authenticated: bool) -> None:
     """Let the user of a ticket have authenticated, or refused to."""
-    if authenticated:
+    if authenticated and ticket.user_id is not None:
         authenticate(client, ticket.user_id, wall)
     resource = None if ticket.resource_id is None else client.find_any(ticket.resource_id)
     if resource is not None:

@@ -36,9 +36,12 @@ class ResourceType(Protocol):
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """One authentication that a user was asked for; ``resource_id`` waits for it."""
+    """One authentication that a user was asked for; ``resource_id`` waits for it.
 
-    user_id: str
+    A fault or a Tag asks for that of nobody in particular.
+    """
+
+    user_id: str | None
     resource_id: str | None = None
 
 

@@ -100,8 +100,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     @property
     def here(self) -> str:
         """The emulator's own base URL, as the caller knows it."""
-        host = (self.request.header(b"host") or b"localhost").decode("latin-1")
-        return f"{self.state.scheme}://{host}"
+        return self.request.base_url(self.state.scheme)
 
     def page(self, path: str) -> str:
         """Return the URL of a page of this ClientId, for a person's browser."""
