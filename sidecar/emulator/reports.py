@@ -19,7 +19,6 @@ _INCORRECT: Final = (
     "One or several required parameters are missing or incorrect. "
     "An incorrect resource ID also raises this kind of error."
 )
-SCA_URL: Final = "https://sca.sandbox.mangopay.com/?token=sca_"
 
 
 def oauth_error(status: int, error: str, description: str | None = None) -> EmulatedResponse:
@@ -74,13 +73,12 @@ class Reports:
         body = {"Message": "The authorization credentials are not valid", "Type": kind, "Date": int(self._clock.wall())}
         return json_response(401, body)
 
-    def sca_required(self, url: str | None = None, *, body: bool = True) -> EmulatedResponse:
+    def sca_required(self, url: str, *, body: bool = True) -> EmulatedResponse:
         """Return the 401 that asks for strong customer authentication at ``url``: the token is fine.
 
         Mangopay sends it without a body as well: ``body``.
         """
-        redirect = f"PendingUserAction RedirectUrl={url or f'{SCA_URL}{next(self._serial):016x}'}"
-        headers = ((b"WWW-Authenticate", redirect.encode()),)
+        headers = ((b"WWW-Authenticate", f"PendingUserAction RedirectUrl={url}".encode()),)
         if not body:
             return EmulatedResponse(401, headers=headers)
         return self.error(401, "sca_required", "SCA required to perform this action.", None, headers)

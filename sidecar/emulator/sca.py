@@ -1,6 +1,6 @@
 """Strong customer authentication: who has to authenticate, where, and what comes of it.
 
-A *ticket* is what the URL of an authentication names: whose it is, and which
+A *ticket* (:class:`~sidecar.emulator.state.Ticket`) is what the URL of an authentication names: whose it is, and which
 resource waits for it.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.calls import RefusalError
+from sidecar.emulator.engine.kinds import kind_of
+from sidecar.emulator.state import Ticket
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
@@ -22,13 +22,6 @@ AUTHENTICATED_FOR: Final = 180 * 24 * 3600.0
 #: The transitions of a resource that waits for its user.
 AUTHENTICATE: Final = "authenticate"
 REFUSE: Final = "refuse"
-
-
-class Ticket(msgspec.Struct, frozen=True):
-    """One authentication that a user was asked for; ``resource_id`` waits for it."""
-
-    user_id: str
-    resource_id: str | None = None
 
 
 def pending(call: Call, user_id: str, resource_id: str | None = None) -> dict[str, str]:
@@ -75,7 +68,7 @@ def authenticate(client: ClientState, user_id: str, wall: float, seconds: float 
 
 def settle(client: ClientState, ticket: Ticket, wall: float, *, authenticated: bool) -> None:
     """Let the user of a ticket have authenticated, or refused to."""
-    if authenticated:
+    if authenticated and ticket.user_id is not None:
         authenticate(client, ticket.user_id, wall)
     resource = None if ticket.resource_id is None else client.find_any(ticket.resource_id)
     if resource is not None:
@@ -84,6 +77,6 @@ def settle(client: ClientState, ticket: Ticket, wall: float, *, authenticated: b
 
 def _move(client: ClientState, resource: Resource, name: str, at: int) -> None:
     """Carry out a transition if the kind has it and the status allows it: an authentication may come twice."""
-    transition = resource.kind.transition(name)
+    transition = kind_of(resource).transition(name)
     if transition is not None and resource.get(transition.field) in transition.source:
         transitions.move(client, resource, name, at)

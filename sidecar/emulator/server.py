@@ -241,7 +241,9 @@ class Emulator:
         for_token = is_token_endpoint(exchange.request.segments)
         response = None
         if rule.family is not Family.CONNECTION:
-            response = canned.response(rule, self._reports, self.state.settings.unauthorized_type, for_token=for_token)
+            kind = self.state.settings.unauthorized_type
+            url = self.api.sca_url(exchange.request) if rule.action == "sca" else ""
+            response = canned.response(rule, self._reports, kind, for_token=for_token, sca_url=url)
         if for_token and rule.at is not Stage.AFTER:
             self.api.token_endpoint.note(exchange.request, 0 if response is None else response.status)
         if response is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -17,12 +17,32 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.core.clock import Clock
-    from sidecar.emulator.engine.kinds import Kind
-    from sidecar.emulator.sca import Ticket
     from sidecar.emulator.settings import Credentials, Settings
 
 #: Identifiers count up from here, in one series for each ClientId.
 _FIRST: Final = 1001
+
+
+class ResourceType(Protocol):
+    """What is remembered of a resource's type; the rest is said in :mod:`sidecar.emulator.engine.kinds`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def collection(self) -> str:
+        """The collection that its resources are listed in."""
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """One authentication that a user was asked for; ``resource_id`` waits for it.
+
+    A fault or a Tag asks for that of nobody in particular.
+    """
+
+    user_id: str | None
+    resource_id: str | None = None
 
 
 class Resource(dict[str, Any]):
@@ -33,9 +53,9 @@ class Resource(dict[str, Any]):
 
     __slots__ = ("due", "kind")
 
-    def __init__(self, kind: Kind, fields: dict[str, Any]) -> None:
+    def __init__(self, kind: ResourceType, fields: dict[str, Any]) -> None:
         super().__init__(fields)
-        self.kind = kind
+        self.kind: Final = kind
         self.due: str | None = None
 
 
@@ -69,6 +89,8 @@ class ClientState:
         #: The authentications that users were asked for, by what their URL ends with.
         self.tickets: Final[OrderedDict[str, Ticket]] = OrderedDict()
         self.profile: dict[str, Any] = {}
+        #: The platform's logo, an image.
+        self.logo = b""
         self._kept = kept
         self._next = _FIRST
         self._next_ticket: Final = itertools.count(1)

@@ -8,6 +8,7 @@ import json
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request, split_path
 from sidecar.emulator.server import Emulator
@@ -17,7 +18,7 @@ from tests.support import canary
 from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from sidecar.core.clock import Clock
 
@@ -157,6 +158,12 @@ class Direct:
         api = self.emulator.api
         return api.response(request, api.deliver(request))
 
+    def visit(self, url: str, form: Mapping[str, str] | None = None) -> EmulatedResponse:
+        """Open a page as a browser does, without a token; with ``form`` press its button."""
+        target = "/" + url.partition("://")[2].partition("/")[2]
+        method, body = ("GET", b"") if form is None else ("POST", urlencode(form).encode())
+        return self.send(method, target, ((b"Host", b"localhost"),), body)
+
     def control(self, method: str, route: str, body: object = None) -> EmulatedResponse:
         """Return the response of a control route."""
         path = f"/__emulator__/{route}"
@@ -233,6 +240,11 @@ class Platform(Direct):
         """The Id of a new pay-in that succeeded."""
         identifier: str = self.pay_in("direct")["Id"]
         return identifier
+
+    @property
+    def new_card(self) -> str:
+        """The Id of one more card of the user."""
+        return self.card()
 
     def card(self) -> str:
         """Return the Id of a card of the user."""

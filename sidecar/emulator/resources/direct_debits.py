@@ -36,7 +36,7 @@ DIRECT: Final = msgspec.structs.replace(
 def complete_web(call: Call, resource: Resource) -> None:
     """Wait for the payer at a page of the emulator's own."""
     money.derive_amounts(call.client, resource)
-    resource["RedirectURL"] = call.page(f"payins/{resource['Id']}")
+    resource["RedirectURL"] = call.page(f"actions/{resource['Id']}")
     if resource["Culture"]:
         resource["Culture"] = str(resource["Culture"]).upper()
     call.client.tell("PAYIN_NORMAL_CREATED", resource["Id"], call.at)

@@ -110,7 +110,7 @@ DIRECT: Final[dict[str, Kind]] = {
 def complete(call: Call, resource: Resource) -> None:
     """Wait for the payer, at a page of the emulator's own unless the method asks at the payer's phone."""
     money.derive_amounts(call.client, resource)
-    page = call.page(f"payins/{resource['Id']}")
+    page = call.page(f"actions/{resource['Id']}")
     at_page = resource.get("ReturnURL") and not resource.get("Phone" if resource["PaymentType"] == "BIZUM" else "Code")
     if at_page:
         resource["RedirectURL"] = page

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.emulator import pages
 from sidecar.emulator.engine import acts
 from sidecar.emulator.engine.kinds import Kind, Transition, fields
 from sidecar.emulator.engine.routes import PAGES, V3, Emulated, does, lists, views
@@ -45,7 +44,7 @@ def complete(call: Call, resource: Resource) -> None:
     """Repeat the Id under the name that settlements have for it."""
     resource["SettlementId"] = resource["Id"]
     resource["SettlementDate"] = call.at
-    resource["UploadUrl"] = call.page(f"settlements/{resource['Id']}.csv")
+    resource["UploadUrl"] = call.page(f"uploads/{resource['Id']}")
 
 
 def upload(call: Call) -> EmulatedResponse:
@@ -73,11 +72,11 @@ def _has_file(call: Call) -> bool:
     return form
 
 
-def receive(call: Call) -> EmulatedResponse:
-    """Take a file at the ``UploadUrl``, which is its own permission: without a token."""
-    settlement = call.client.find("Settlement", call.parameters["File"].removesuffix(".csv"))
+def take(call: Call) -> EmulatedResponse:
+    """Take the file of a settlement at its pre-signed URL, without a token; the status says so."""
+    settlement = call.client.find("Settlement", call.parameters["Settlement"])
     if settlement is None:
-        return pages.not_found()
+        return EmulatedResponse(404)
     settlement["Status"] = "UPLOADED"
     return EmulatedResponse(200)
 
@@ -91,6 +90,6 @@ EMULATED: Final = Emulated(
         lists(_PATH, SETTLEMENT, version=V3),
         views(f"{_PATH}/{{Id}}", SETTLEMENT, version=V3),
         does("PUT", f"{_PATH}/{{Id}}", replace, kind=SETTLEMENT, version=V3),
-        does("PUT", "settlements/{File}", receive, version=PAGES),
+        does("PUT", "uploads/{Settlement}", take, version=PAGES),
     ),
 )
