@@ -30,10 +30,16 @@ def pending(call: Call, user_id: str, resource_id: str | None = None) -> dict[st
     return {"RedirectUrl": call.page(f"sca/{ticket}")}
 
 
+def default_context(call: Call) -> str:
+    """Return what a call without ``ScaContext`` counts as."""
+    settings = call.state.settings
+    return settings.sca_context if settings.sca_for_owners else "USER_NOT_PRESENT"
+
+
 def demand(call: Call, resource: Resource) -> None:
     """Raise RefusalError (401) if viewing ``resource``, a user or a wallet, needs an authentication first."""
-    settings = call.state.settings
-    context = call.query.get("scacontext") or settings.sca_context if settings.sca_for_owners else "USER_NOT_PRESENT"
+    context = call.query.get("scacontext") if call.state.settings.sca_for_owners else None
+    context = context or default_context(call)
     users = asked(call.client, resource, context, call.state.clock.wall())
     if users:
         url = pending(call, users[0])["RedirectUrl"]

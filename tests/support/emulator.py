@@ -242,6 +242,45 @@ class Platform(Direct):
         return identifier
 
     @property
+    def dispute(self) -> str:
+        """The Id of one more dispute that can be contested, over ten euros of a user of its own."""
+        identifiers = read(self.control("POST", "disputes", {"client_id": self.client_id}))["ids"]
+        identifier: str = identifiers[4]
+        return identifier
+
+    @property
+    def repudiation(self) -> str:
+        """The Id of the repudiation that one more dispute ended with."""
+        identifier: str = read(self.call("PUT", f"disputes/{self.dispute}/close"))["RepudiationId"]
+        return identifier
+
+    @property
+    def captured(self) -> dict[str, Any]:
+        """One more intent of ten euros that is captured, with one line item of the user's wallet."""
+        made = self.create(f"/V3.0/{self.client_id}/payins/intents", self.intent())
+        captured: dict[str, Any] = self.create(f"/V3.0/{self.client_id}/payins/intents/{made['Id']}/captures", {})
+        return captured
+
+    def intent(self) -> dict[str, Any]:
+        """Return a body that makes an intent."""
+        seller = {"AuthorId": self.user, "WalletId": self.wallet}
+        item = {"Seller": seller, "Sku": "1", "Quantity": 2, "UnitAmount": 500}
+        return {"Amount": 1000, "Currency": "EUR", "ExternalData": {}, "LineItems": [item]}
+
+    @property
+    def declaration(self) -> str:
+        """The Id of one more UBO declaration of the legal user."""
+        identifier: str = self.create(f"users/{self.other}/kyc/ubodeclarations", {})["Id"]
+        return identifier
+
+    @property
+    def pounds(self) -> str:
+        """The Id of one more wallet of the user's, in pounds."""
+        body = {"Owners": [self.user], "Description": "w", "Currency": "GBP"}
+        identifier: str = self.create("wallets", body)["Id"]
+        return identifier
+
+    @property
     def new_card(self) -> str:
         """The Id of one more card of the user."""
         return self.card()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.emulator.state import ClientState
-
-#: An amount as a string has no more digits than this.
-_DIGITS: Final = 15
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
@@ -41,18 +38,8 @@ def given_fields(kind: Kind, body: dict[str, Any], only: frozenset[str] | None =
         field = kind.settable.get(name.lower())
         if value is None or field is None or (only is not None and field not in only):
             continue
-        given[field] = _whole(kind, field, value) if isinstance(value, dict) else value
+        given[field] = {**BLANK_ADDRESS, **value} if field in ADDRESSES and isinstance(value, dict) else value
     return given
-
-
-def _whole(kind: Kind, field: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Return an address with every line, and an amount of money as a number: SDKs send it as a string, too."""
-    if field in ADDRESSES:
-        return {**BLANK_ADDRESS, **value}
-    amount = value.get("Amount")
-    if field in kind.money and isinstance(amount, str) and amount.isdecimal() and len(amount) <= _DIGITS:
-        return {**value, "Amount": int(amount)}
-    return value
 
 
 def find_errors(kind: Kind, given: dict[str, Any], client: ClientState, *, creating: bool) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator import money
 from sidecar.emulator.engine import acts
+from sidecar.emulator.engine.bodies import is_money
 from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, moves, updates, views
 from sidecar.emulator.resources import document_pages
@@ -96,6 +97,18 @@ REPUDIATION: Final = Kind(
     transaction=True,
 )
 
+
+def _number(amount: Any) -> Any:
+    """Return an amount as a number: SDKs' own examples of settlements have it as a string."""
+    return int(amount) if isinstance(amount, str) and amount.isdecimal() and len(amount) < 16 else amount
+
+
+def _check_amount(value: Any) -> str | None:
+    if isinstance(value, dict) and is_money({**value, "Amount": _number(value.get("Amount"))}):
+        return None
+    return "The value must have a Currency and an Amount of at least 0."
+
+
 SETTLEMENT_TRANSFER: Final = Kind(
     name="SettlementTransfer",
     collection="SettlementTransfer",
@@ -104,7 +117,7 @@ SETTLEMENT_TRANSFER: Final = Kind(
     read_only=money.READ_ONLY | {"RepudiationId", "DebitedWalletId", "CreditedWalletId"},
     required=("AuthorId", *money.AMOUNTS),
     links={"AuthorId": "User"},
-    money=money.AMOUNTS,
+    checks=dict.fromkeys(money.AMOUNTS, _check_amount),
     transaction=True,
 )
 
@@ -167,6 +180,8 @@ def settle(call: Call, resource: Resource) -> None:
     """Let the author pay for what was repudiated, out of the wallet that it was taken from."""
     repudiation = call.found("Repudiation", resource["RepudiationId"])
     resource["CreditedWalletId"] = repudiation["DebitedWalletId"]
+    for field in money.AMOUNTS:
+        resource[field] = {**resource[field], "Amount": _number(resource[field]["Amount"])}
     money.derive_amounts(call.client, resource)
     money.succeed(call.client, resource, call.at)
 

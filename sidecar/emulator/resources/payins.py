@@ -128,10 +128,7 @@ def complete_web(call: Call, resource: Resource) -> None:
     money.derive_amounts(call.client, resource)
     resource["RedirectURL"] = call.page(f"actions/{resource['Id']}")
     for field in ("Billing", "Shipping"):
-        resource[field] = resource[field] or {
-            **dict.fromkeys(("FirstName", "LastName")),
-            "Address": dict(BLANK_ADDRESS),
-        }
+        resource[field] = resource[field] or {"FirstName": None, "LastName": None, "Address": dict(BLANK_ADDRESS)}
     if resource["CardType"] == "IDEAL" and resource.get("Bic"):
         resource["BankName"] = "RABOBANK"
 

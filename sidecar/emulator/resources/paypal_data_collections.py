@@ -39,5 +39,5 @@ def view(call: Call) -> EmulatedResponse:
 EMULATED: Final = Emulated(
     scope="Payins",
     parents={"DataCollectionId": "PayPalDataCollection"},
-    routes=(does("POST", _PATH, collect), does("GET", f"{_PATH}/{{DataCollectionId}}", view)),
+    routes=(does("POST", _PATH, collect), does("GET", f"{_PATH}/{{DataCollectionId}}", view, kind=DATA_COLLECTION)),
 )

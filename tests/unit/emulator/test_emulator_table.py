@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.emulator.engine.routes import PAGES, Match
 from sidecar.emulator.messages import split_path
-from sidecar.emulator.resources import CATALOGUE, FILES
+from sidecar.emulator.resources import CATALOGUE, FILES, payment_methods
 from sidecar.emulator.scopes import SCOPES
 from tests.support.clock import FakeClock
 from tests.support.emulator import ADDRESS, EUR, LEGAL_USER, NATURAL_USER, NO_FEES, Platform, issue_token, read
@@ -112,6 +112,38 @@ REPRESENTATIVE: Final = (
     *("Email", "PhoneNumber", "PhoneNumberCountry"),
 )
 
+#: A quote for ten euros, and what they are worth.
+QUOTE: Final = {"DebitedFunds": EUR, "CreditedFunds": {"Currency": "GBP"}}
+IN_POUNDS: Final = {"Currency": "GBP", "Amount": 846}
+RECIPIENT: Final = {
+    "DisplayName": "Alex",
+    "PayoutMethodType": "LocalBankTransfer",
+    "RecipientType": "Individual",
+    "Currency": "GBP",
+    "Country": "GB",
+    "IndividualRecipient": {"FirstName": "Alex", "LastName": "Smith"},
+    "LocalBankTransfer": {"GBP": {"SortCode": "200000", "AccountNumber": "55779911"}},
+}
+UBO: Final = {
+    "FirstName": "A",
+    "LastName": "B",
+    "Address": ADDRESS,
+    "Nationality": "FR",
+    "Birthday": 1,
+    "Birthplace": {"City": "Paris", "Country": "FR"},
+}
+
+
+def between_currencies(platform: Platform) -> Body:
+    return {"AuthorId": platform.user, "DebitedWalletId": platform.funded, "CreditedWalletId": platform.pounds}
+
+
+def by_method(needed: tuple[str, ...], platform: Platform) -> Body:
+    told = {"ReturnURL": "http://x", "Country": "BE", "Phone": "351#26", "LineItems": [], "PaymentData": "{}"}
+    items = [{"Name": "n", "Quantity": 1, "UnitAmount": 1000}]
+    return {**into_wallet(platform), **{name: told[name] or items for name in needed if name in told}}
+
+
 #: In the order of files.
 ROWS: Final = (
     Row(
@@ -121,6 +153,19 @@ ROWS: Final = (
         {"Type": "IBAN", "Active": True},
         seen=("users/{user}/bankaccounts/{Id}",),
         listed=("users/{user}/bankaccounts",),
+    ),
+    Row(
+        "bank_wires",
+        "payins/bankwire/direct",
+        lambda platform: {
+            "AuthorId": platform.user,
+            "CreditedWalletId": platform.wallet,
+            "DeclaredDebitedFunds": EUR,
+            "DeclaredFees": NO_FEES,
+        },
+        {"Status": "CREATED", "PaymentType": "BANK_WIRE", "ExecutionType": "DIRECT", "DebitedFunds": None},
+        seen=("payins/{Id}",),
+        listed=("wallets/{wallet}/transactions", "users/{user}/transactions"),
     ),
     Row(
         "card_registrations",
@@ -135,6 +180,79 @@ ROWS: Final = (
         lambda platform: {"AuthorId": platform.user, "SecureModeReturnURL": "http://x"},
         {"Status": "SUCCEEDED", "Validity": "VALID", "Type": "CARD_VALIDATION"},
         seen=("cards/{CardId}/validation/{Id}",),
+    ),
+    Row(
+        "client_wallets",
+        "clients/bankaccounts/iban",
+        lambda _: {"OwnerName": "V", "OwnerAddress": ADDRESS, "IBAN": "FR76", "BIC": "BNPAFRPP"},
+        {"Type": "IBAN", "UserId": None},
+    ),
+    Row(
+        "client_wallets",
+        "clients/payins/bankwire/direct",
+        lambda _: {"CreditedWalletId": "CREDIT_EUR", "DeclaredDebitedFunds": EUR},
+        {"Status": "CREATED", "PaymentType": "BANK_WIRE", "DeclaredFees": NO_FEES},
+        seen=("payins/{Id}",),
+        listed=("clients/wallets/CREDIT/EUR/transactions",),
+    ),
+    Row(
+        "client_wallets",
+        "clients/payouts",
+        lambda platform: {"DebitedWalletId": "FEES_EUR", "DebitedFunds": EUR, "BankAccountId": account(platform)},
+        {"Status": "CREATED", "PaymentType": "BANK_WIRE", "Fees": NO_FEES, "CreditedFunds": EUR},
+        seen=("payouts/{Id}",),
+        listed=("clients/wallets/FEES/EUR/transactions",),
+    ),
+    Row(
+        "conversions",
+        "clients/conversions/instant-conversion",
+        lambda _: {
+            "DebitedWalletType": "FEES",
+            "CreditedWalletType": "CREDIT",
+            "DebitedFunds": EUR,
+            "CreditedFunds": {"Currency": "GBP"},
+        },
+        {"Status": "SUCCEEDED", "DebitedWalletId": "FEES_EUR", "CreditedWalletId": "CREDIT_GBP"},
+        seen=("conversions/{Id}",),
+        listed=("clients/wallets/FEES/EUR/transactions", "clients/wallets/CREDIT/GBP/transactions"),
+    ),
+    Row(
+        "conversions",
+        "clients/conversions/quoted-conversion",
+        lambda platform: {
+            "DebitedWalletType": "CREDIT",
+            "CreditedWalletType": "FEES",
+            "QuoteId": platform.create("conversions/quote", QUOTE)["Id"],
+        },
+        {"Status": "SUCCEEDED", "DebitedFunds": EUR, "CreditedFunds": IN_POUNDS},
+        seen=("conversions/{Id}",),
+        listed=("clients/wallets/CREDIT/EUR/transactions",),
+    ),
+    Row(
+        "conversions",
+        "conversions/instant-conversion",
+        lambda platform: {**between_currencies(platform), "DebitedFunds": EUR, "CreditedFunds": {"Currency": "GBP"}},
+        {"Status": "SUCCEEDED", "Type": "CONVERSION", "Fees": NO_FEES},
+        seen=("conversions/{Id}",),
+        listed=("wallets/{DebitedWalletId}/transactions", "wallets/{CreditedWalletId}/transactions"),
+    ),
+    Row(
+        "conversions",
+        "conversions/quote",
+        lambda _: QUOTE,
+        {"Status": "ACTIVE", "CreditedFunds": IN_POUNDS, "Duration": 300},
+        seen=("conversions/quote/{Id}",),
+    ),
+    Row(
+        "conversions",
+        "conversions/quoted-conversion",
+        lambda platform: {
+            **between_currencies(platform),
+            "QuoteId": platform.create("conversions/quote", QUOTE)["Id"],
+        },
+        {"Status": "SUCCEEDED", "DebitedFunds": EUR, "CreditedFunds": IN_POUNDS},
+        seen=("conversions/{Id}",),
+        listed=("wallets/{DebitedWalletId}/transactions",),
     ),
     Row(
         "deposits",
@@ -160,12 +278,58 @@ ROWS: Final = (
         }.items()
     ),
     Row(
+        "direct_debits",
+        "payins/directdebit/direct",
+        lambda platform: {**into_wallet(platform), "MandateId": platform.mandate()["Id"]},
+        {"Status": "FAILED", "ResultMessage": "The Status of this Mandate does not allow for payments"},
+        seen=("payins/{Id}",),
+        listed=("mandates/{MandateId}/transactions", "users/{user}/transactions"),
+    ),
+    Row(
+        "direct_debits",
+        "payins/directdebit/web",
+        lambda platform: {**into_wallet(platform), "ReturnURL": "http://x", "DirectDebitType": "GIROPAY"},
+        {"Status": "CREATED", "PaymentType": "DIRECT_DEBIT", "ExecutionType": "WEB"},
+        seen=("payins/{Id}",),
+    ),
+    Row(
+        "disputes",
+        "disputes/{dispute}/documents",
+        lambda _: {"Type": "DELIVERY_PROOF"},
+        {"Status": "CREATED"},
+        seen=("dispute-documents/{Id}",),
+        listed=("dispute-documents", "disputes/{DisputeId}/documents"),
+    ),
+    Row(
+        "disputes",
+        "repudiations/{repudiation}/settlementtransfer",
+        lambda platform: {"AuthorId": platform.user, "DebitedFunds": EUR, "Fees": NO_FEES},
+        {"Status": "SUCCEEDED", "Type": "TRANSFER", "Nature": "SETTLEMENT"},
+        seen=("settlements/{Id}",),
+        listed=("users/{user}/transactions",),
+    ),
+    Row(
         "hooks",
         "hooks",
         lambda _: {"Url": "http://x", "EventType": "PAYIN_NORMAL_SUCCEEDED"},
         {"Status": "ENABLED", "Validity": "VALID"},
         seen=("hooks/{Id}",),
         listed=("hooks",),
+    ),
+    Row(
+        "identity_verifications",
+        "users/{user}/identity-verifications",
+        lambda _: {"ReturnUrl": "http://x"},
+        {"Status": "PENDING", "Checks": []},
+        seen=("identity-verifications/{Id}",),
+        listed=("users/{user}/identity-verifications",),
+    ),
+    Row(
+        "intents",
+        "/V3.0/acme/payins/intents",
+        lambda platform: platform.intent(),
+        {"Status": "AUTHORIZED", "Captures": [], "NextActions": "CAPTURE,CANCEL"},
+        seen=("/V3.0/acme/payins/intents/{Id}",),
     ),
     Row(
         "kyc_documents",
@@ -199,6 +363,17 @@ ROWS: Final = (
         seen=("payins/{Id}",),
         listed=("wallets/{wallet}/transactions", "users/{user}/transactions"),
     ),
+    *(
+        Row(
+            "payment_methods",
+            path,
+            partial(by_method, kind.required),
+            {"Status": "CREATED" if path in payment_methods.METHODS else "SUCCEEDED", "Type": "PAYIN"},
+            seen=("payins/{Id}",),
+            listed=("wallets/{wallet}/transactions", "users/{user}/transactions"),
+        )
+        for path, kind in sorted({**payment_methods.METHODS, **payment_methods.DIRECT}.items())
+    ),
     Row(
         "payouts",
         "payouts/bankwire",
@@ -229,6 +404,14 @@ ROWS: Final = (
         {"Status": "SUCCEEDED", "PaymentStatus": "WAITING", "RemainingFunds": EUR, "PayInId": None},
         seen=("preauthorizations/{Id}",),
         listed=("users/{user}/preauthorizations", "cards/{CardId}/preauthorizations"),
+    ),
+    Row(
+        "recipients",
+        "users/{user}/recipients",
+        lambda _: RECIPIENT,
+        {"Status": "PENDING", "RecipientScope": "PAYOUT"},
+        seen=("recipients/{Id}",),
+        listed=("users/{user}/recipients",),
     ),
     Row(
         "recurring_payins",
@@ -263,6 +446,23 @@ ROWS: Final = (
         {"Status": "SUCCEEDED", "Nature": "REFUND", "InitialTransactionType": "PAYIN"},
         seen=("refunds/{Id}",),
         listed=("payins/{InitialTransactionId}/refunds", "users/{user}/transactions"),
+    ),
+    Row(
+        "reports",
+        "reporting/reports",
+        lambda _: {"ReportType": "COLLECTED_FEES", "AfterDate": 1, "BeforeDate": 2, "Filters": {"Currency": "EUR"}},
+        {"Status": "PENDING", "DownloadFormat": "CSV"},
+        listed=("reporting/reports",),
+    ),
+    *(
+        Row(
+            "reports",
+            f"reports/{subject}",
+            lambda _: {"Columns": ["Id", "CreationDate"], "CallbackURL": "http://x", "Sort": "CreationDate:DESC"},
+            {"Status": "PENDING", "ReportType": subject.upper()},
+            listed=("reports",),
+        )
+        for subject in ("transactions", "wallets")
     ),
     Row(
         "sca_users",
@@ -301,6 +501,20 @@ ROWS: Final = (
         listed=("wallets/{wallet}/transactions", "wallets/{other_wallet}/transactions", "users/{user}/transactions"),
     ),
     Row(
+        "ubo_declarations",
+        "users/{other}/kyc/ubodeclarations",
+        lambda _: {},
+        {"Status": "CREATED", "Ubos": []},
+        seen=("users/{other}/kyc/ubodeclarations/{Id}", "kyc/ubodeclarations/{Id}"),
+        listed=("users/{other}/kyc/ubodeclarations",),
+    ),
+    Row(
+        "ubo_declarations",
+        "users/{other}/kyc/ubodeclarations/{declaration}/ubos",
+        lambda _: UBO,
+        {"IsActive": True},
+    ),
+    Row(
         "users",
         "users/legal",
         lambda _: LEGAL_USER,
@@ -315,6 +529,22 @@ ROWS: Final = (
         {"PersonType": "NATURAL", "UserStatus": "ACTIVE", "KYCLevel": "LIGHT"},
         seen=("users/{Id}", "users/natural/{Id}"),
         listed=("users",),
+    ),
+    Row(
+        "virtual_accounts",
+        "wallets/{wallet}/bankingaliases/iban",
+        lambda _: {"OwnerName": "V", "Country": "LU"},
+        {"Type": "IBAN", "Active": True},
+        seen=("bankingaliases/{Id}",),
+        listed=("wallets/{wallet}/bankingaliases",),
+    ),
+    Row(
+        "virtual_accounts",
+        "wallets/{wallet}/virtual-accounts",
+        lambda _: {"Country": "FR", "VirtualAccountPurpose": "Collection"},
+        {"Status": "ACTIVE", "Active": True, "ResultCode": "000000"},
+        seen=("wallets/{wallet}/virtual-accounts/{Id}",),
+        listed=("wallets/{wallet}/virtual-accounts",),
     ),
     Row(
         "wallets",
@@ -340,6 +570,15 @@ def where(path: str, platform: Platform, resource: Mapping[str, Any] | None = No
     return path
 
 
+def as_given(shown: Any, given: Any) -> Any:
+    """Return what is shown of what was given: more parts may be shown."""
+    if isinstance(given, dict) and isinstance(shown, dict):
+        return {part: as_given(shown.get(part), value) for part, value in given.items()}
+    if isinstance(given, list) and isinstance(shown, list) and len(given) == len(shown):
+        return [as_given(*pair) for pair in zip(shown, given, strict=True)]
+    return shown
+
+
 def post(platform: Platform, row: Row, body: Mapping[str, Any]) -> EmulatedResponse:
     return platform.call("POST", where(row.path, platform), body)
 
@@ -358,8 +597,7 @@ def test_it_is_made_as_it_was_asked_for(platform: Platform, row: Row) -> None:
     assert made["Id"].startswith(row.kind.prefix)
     assert made["CreationDate"] == platform.state.clock.wall()
     for name, value in {**row.shows, **given}.items():
-        shown = {part: made[name][part] for part in value} if isinstance(value, dict) else made[name]
-        assert name == "ReturnURL" or shown == value, name
+        assert name == "ReturnURL" or as_given(made[name], value) == value, name
     assert platform.state.ledger.executions == executions + 1
 
 
@@ -464,8 +702,9 @@ def test_every_parameter_that_names_another_resource_is_looked_up() -> None:
         for part in route.pattern.split("/")
         if part.startswith("{") and part[1:-1] not in CATALOGUE.parents
     }
-    of_pages = {"Mandate", "Registration", "Resource", "Settlement", "Ticket"}
-    assert free - {"Id"} == {"Code", "Fingerprint", "Key", "Type", *of_pages}
+    of_pages = {"File", "Mandate", "Page", "Registration", "Resource", "Settlement", "Ticket"}
+    periods_and_currencies = {"Year", "Month", "FundsType", "Currency", "DebitedCurrency", "CreditedCurrency"}
+    assert free - {"Id"} == {"Code", "Fingerprint", "Key", "Type", *periods_and_currencies, *of_pages}
 
 
 def test_what_rows_refer_to_is_there() -> None:
