@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sidecar.emulator import faults as faulting
-from sidecar.emulator import sca
+from sidecar.emulator import index, sca
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
 from sidecar.emulator.loopback import is_loopback
 from sidecar.emulator.messages import EmulatedResponse, Request, json_response
+from sidecar.emulator.resources import CATALOGUE
 from sidecar.emulator.settings import Credentials
 
 if TYPE_CHECKING:
@@ -55,18 +56,28 @@ class Control:
             ("DELETE", "faults"): self._clear_faults,
             ("GET", "ledger"): self._ledger,
             ("GET", "stats"): self._stats,
+            ("GET", "index"): self._index,
+            ("GET", "openapi.json"): self._openapi,
         }
 
     def response(self, request: Request, peer: str | None) -> EmulatedResponse:
         """Return the response to a control request from the address ``peer``."""
         if not is_local(peer) or request.header(b"origin") is not None:
             return _refused(403, "Control routes answer loopback peers only, and no browser.")
-        action = self.routes.get((request.method, "/".join(request.segments[1:])))
-        if action is None:
-            return _refused(404, "There is no such control route: see docs/emulator.md.")
+        name = "/".join(request.segments[1:]) or "index"
         body = parse_object(request.body)
         if body is None:
             return _refused(400, "The body must be a JSON object.")
+        return self.act(request.method, name, body)
+
+    def act(self, method: str, name: str, body: Body) -> EmulatedResponse:
+        """Return the response of the control route ``name`` to a JSON object, which is used up."""
+        action = self.routes.get((method, name))
+        if action is None:
+            known = index.nearest(name, (route[1] for route in self.routes))
+            methods = [route[0] for route in self.routes if route[1] == known]
+            hint = f"did you mean {' or '.join(methods)} {known}?" if known else "see docs/emulator.md."
+            return _refused(404, f"There is no control route {method} {name}: {hint}")
         try:
             return action(body)
         except (msgspec.ValidationError, ValueError, TypeError) as error:
@@ -208,6 +219,23 @@ class Control:
     def _stats(self, body: Body) -> EmulatedResponse:
         _nothing_else(body)
         return json_response(200, self._state.stats.snapshot())
+
+    def _index(self, body: Body) -> EmulatedResponse:
+        _nothing_else(body)
+        return json_response(
+            200,
+            {
+                "control": sorted(f"{method} /__emulator__/{name}" for method, name in self.routes),
+                "faults": sorted(faulting.ACTIONS),
+                "routes": index.list_routes(CATALOGUE),
+            },
+        )
+
+    def _openapi(self, body: Body) -> EmulatedResponse:
+        from sidecar.emulator import openapi
+
+        _nothing_else(body)
+        return json_response(200, openapi.build(CATALOGUE))
 
 
 def is_local(peer: str | None) -> bool:

@@ -136,7 +136,11 @@ def from_mapping(fields: Mapping[str, Any]) -> Rule:
     """Return a rule from its fields; raises ValueError, with a sentence, if there is no such rule."""
     if fields.get("action") not in ACTIONS:
         names = ", ".join(ACTIONS)
-        message = f"no such fault: {fields.get('action')!r}; there are {names}"
+        from difflib import get_close_matches
+
+        meant = get_close_matches(str(fields.get("action")), ACTIONS, n=1)
+        hint = f"did you mean {meant[0]}? " if meant else ""
+        message = f"no such fault: {fields.get('action')!r}; {hint}there are {names}"
         raise ValueError(message)
     if ACTIONS[fields["action"]] is Family.CONNECTION and fields.get("value") is not None:
         fields = {**fields, "stage": fields["value"], "value": None}
