@@ -15,6 +15,7 @@ from sidecar.emulator.engine import acts
 from sidecar.emulator.engine.calls import PAGES, Call
 from sidecar.emulator.engine.routes import Match
 from sidecar.emulator.idempotency import well_formed
+from sidecar.emulator.index import nearest_route
 from sidecar.emulator.ledger import WRITES, Entry
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request
 from sidecar.emulator.probes import PROBES
@@ -147,7 +148,9 @@ class Api:
         match = self._route(request)
         if not isinstance(match, Match):
             if not match:
-                return self._reports.not_emulated(request.method)
+                return self._reports.not_emulated(
+                    request.method, nearest_route(CATALOGUE, request.method, request.segments)
+                )
             allow = ", ".join(sorted(match)).encode()
             message = "The method is not allowed on this path"
             return self._reports.error(405, "method_not_allowed", message, None, ((b"Allow", allow),))

@@ -121,6 +121,7 @@ class Reports:
         """Return a failure of Mangopay's own."""
         return self.error(status, "server_error", "An error occurred. Please try again later.")
 
-    def not_emulated(self, method: str) -> EmulatedResponse:
-        """Return the 501 of a resource that Mangopay may have and the emulator has not."""
-        return self.error(501, "not_emulated", f"The emulator has no {method} on this path: see docs/emulator.md")
+    def not_emulated(self, method: str, nearest: str | None = None) -> EmulatedResponse:
+        """Return the 501 of a resource that Mangopay may have and the emulator has not; ``nearest`` is like it."""
+        hint = "see docs/emulator.md" if nearest is None else f"did you mean {nearest}?"
+        return self.error(501, "not_emulated", f"The emulator has no {method} on this path: {hint}")

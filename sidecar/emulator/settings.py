@@ -51,6 +51,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     sca_context: Literal["USER_PRESENT", "USER_NOT_PRESENT"] = "USER_PRESENT"
     #: The SCA 401 has an error report as its body; without, it has none.
     sca_body: bool = True
+    #: A hook has so many seconds to answer 200.
+    hook_timeout: float = 2
+    #: The pauses before it is called again; after the last failure it is INVALID.
+    hook_retries: tuple[float, ...] = (1, 5, 30)
 
     def __post_init__(self) -> None:
         if min(self.rate_windows, default=1) < 1 or len(set(self.rate_windows)) < len(self.rate_windows):
