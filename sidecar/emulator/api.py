@@ -12,13 +12,15 @@ import msgspec
 
 from sidecar.emulator import pages
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.calls import Call
-from sidecar.emulator.engine.routes import PAGES, Match
+from sidecar.emulator.engine.calls import PAGES, Call
+from sidecar.emulator.engine.routes import Match
 from sidecar.emulator.idempotency import well_formed
+from sidecar.emulator.index import nearest_route
 from sidecar.emulator.ledger import WRITES, Entry
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request
 from sidecar.emulator.probes import PROBES
 from sidecar.emulator.resources import CATALOGUE
+from sidecar.emulator.state import Ticket
 from sidecar.emulator.token_endpoint import TokenEndpoint
 from sidecar.emulator.tokens import Token, TokenStanding
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Where the control routes and the two test resources live: a path that Mangopay has not.
 CONTROL: Final = "__emulator__"
+#: The ClientId in URLs of pages that no ClientId asked for.
+_NOBODY: Final = "_"
 
 
 def is_token_endpoint(segments: tuple[str, ...]) -> bool:
@@ -77,6 +81,12 @@ class Api:
         else:
             response = self._keyed(Granted(request, client, granted, entry))
         return _with_headers(response, self._rate_headers(client))
+
+    def sca_url(self, request: Request, client: ClientState | None = None) -> str:
+        """Return the URL of a new authentication that nobody in particular is asked for."""
+        client = client or self._state.client(_path_client(request) or _NOBODY)
+        ticket = client.new_ticket(Ticket(None))
+        return f"{request.base_url(self._state.scheme)}/{PAGES}/{client.client_id}/sca/{ticket}"
 
     def _rate_headers(self, client: ClientState) -> Headers:
         settings = self._state.settings
@@ -132,19 +142,23 @@ class Api:
         request = granted.request
         if self._state.settings.refuse_chunked and request.header(b"transfer-encoding") is not None:
             return self._reports.error(411, "length_required", "The Content-Length header is required")
-        triggered = self._triggered(request) if self._state.settings.triggers else None
+        triggered = self._triggered(request, granted.client) if self._state.settings.triggers else None
         if triggered is not None:
             return triggered
         match = self._route(request)
         if not isinstance(match, Match):
             if not match:
-                return self._reports.not_emulated(request.method)
+                return self._reports.not_emulated(
+                    request.method, nearest_route(CATALOGUE, request.method, request.segments)
+                )
             allow = ", ".join(sorted(match)).encode()
             message = "The method is not allowed on this path"
             return self._reports.error(405, "method_not_allowed", message, None, ((b"Allow", allow),))
         if not granted.token.permits(match.route.scope, request.method):
             return self._reports.forbidden()
         response = acts.execute(self._call(request, granted.client, match))
+        if match.route.deprecated:
+            response = _with_headers(response, _DEPRECATED)
         if granted.entry is not None and response.status < 300 and match.route.changes:
             self._state.ledger.execute(granted.entry)
         return response
@@ -157,8 +171,9 @@ class Api:
 
     def _call(self, request: Request, client: ClientState, match: Match) -> Call:
         at = int(self._state.clock.wall())
+        state, reports = self._state, self._reports
         return Call(
-            request, client, match.route, match.parameters, at, self._state, self._reports, CATALOGUE, self._token_hex
+            request, client, match.route, match.parameters, at, state, reports, CATALOGUE.parents, self._token_hex
         )
 
     def _open(self, request: Request) -> EmulatedResponse:
@@ -169,7 +184,7 @@ class Api:
             return pages.not_found()
         return acts.execute(self._call(request, client, match))
 
-    def _triggered(self, request: Request) -> EmulatedResponse | None:
+    def _triggered(self, request: Request, client: ClientState) -> EmulatedResponse | None:
         """Return the response that the ``Tag`` of a POST asks for: see docs/emulator.md."""
         if request.method != "POST" or len(request.body) > _TRIGGER_LIMIT:
             return None
@@ -180,7 +195,9 @@ class Api:
         except msgspec.DecodeError:
             return None
         responses = {
-            "SCA": lambda: self._reports.sca_required(body=self._state.settings.sca_body),
+            "SCA": lambda: self._reports.sca_required(
+                self.sca_url(request, client), body=self._state.settings.sca_body
+            ),
             "E429": self._reports.rate_limit,
             "E500": self._reports.server_error,
         }
@@ -188,6 +205,8 @@ class Api:
 
 
 _TRIGGER_BYTES: Final = (b'"SCA"', b'"E429"', b'"E500"')
+#: Legacy users, by RFC 9745: since 2025-11-01 (Mangopay says so in its documentation alone).
+_DEPRECATED: Final = ((b"Deprecation", b"@1761955200"),)
 #: A larger body is no object with a Tag of interest, and not worth the search.
 _TRIGGER_LIMIT: Final = 16_384
 

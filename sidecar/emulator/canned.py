@@ -30,8 +30,15 @@ _EDGE_PAGE: Final = """\
 Canned = Callable[[Rule, Reports, str], EmulatedResponse]
 
 
-def response(rule: Rule, reports: Reports, unauthorized_type: str, *, for_token: bool) -> EmulatedResponse:
-    """Return the response of an answering rule; the token endpoint's errors are OAuth's."""
+def response(
+    rule: Rule, reports: Reports, unauthorized_type: str, *, for_token: bool, sca_url: str = ""
+) -> EmulatedResponse:
+    """Return the response of an answering rule; the token endpoint's errors are OAuth's.
+
+    ``sca_url``: where the user authenticates that ``sca`` asks for.
+    """
+    if rule.action == "sca":
+        return reports.sca_required(sca_url, body=rule.value != NO_BODY)
     if rule.action == "status":
         return _status(rule, reports, for_token=for_token)
     return _RESPONSES[rule.action](rule, reports, unauthorized_type)
@@ -81,7 +88,6 @@ def _oversized(rule: Rule, reports: Reports, unauthorized_type: str) -> Emulated
 
 _RESPONSES: Final[dict[str, Canned]] = {
     "unauthorized": lambda rule, reports, kind: reports.unauthorized(str(rule.value or kind)),
-    "sca": lambda rule, reports, kind: reports.sca_required(body=rule.value != NO_BODY),
     "rate-limit": lambda rule, reports, kind: reports.rate_limit(),
     "forbidden": lambda rule, reports, kind: reports.forbidden(),
     "redirect": _redirect,

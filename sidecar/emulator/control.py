@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
 from sidecar.emulator import faults as faulting
-from sidecar.emulator import sca
+from sidecar.emulator import index, placing, sca
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
+from sidecar.emulator.loopback import is_loopback
 from sidecar.emulator.messages import EmulatedResponse, Request, json_response
+from sidecar.emulator.resources import CATALOGUE, disputes
 from sidecar.emulator.settings import Credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sidecar.emulator.faults import Faults
+    from sidecar.emulator.hooks import Outbox
+    from sidecar.emulator.moving import MovableClock
     from sidecar.emulator.state import State
 
 Body = dict[str, Any]
@@ -27,9 +30,11 @@ Body = dict[str, Any]
 class Control:
     """Answers ``/__emulator__/…``."""
 
-    def __init__(self, state: State, faults: Faults) -> None:
+    def __init__(self, state: State, faults: Faults, outbox: Outbox, clock: MovableClock) -> None:
         self._state = state
         self._faults = faults
+        self._outbox = outbox
+        self._clock = clock
         self.routes: Final[Mapping[tuple[str, str], Callable[[Body], EmulatedResponse]]] = {
             ("POST", "reset"): self._reset,
             ("POST", "revoke"): self._revoke,
@@ -41,24 +46,40 @@ class Control:
             ("POST", "sca"): self._sca,
             ("POST", "authenticate"): self._authenticate,
             ("POST", "settle"): self._settle,
+            ("POST", "disputes"): self._disputes,
+            ("POST", "place"): self._place,
+            ("POST", "trigger"): self._trigger,
+            ("GET", "hooks"): self._list_deliveries,
+            ("POST", "time"): self._advance,
+            ("GET", "time"): self._time,
             ("POST", "age"): self._age,
             ("POST", "faults"): self._add_fault,
             ("GET", "faults"): self._list_faults,
             ("DELETE", "faults"): self._clear_faults,
             ("GET", "ledger"): self._ledger,
             ("GET", "stats"): self._stats,
+            ("GET", "index"): self._index,
+            ("GET", "openapi.json"): self._openapi,
         }
 
     def response(self, request: Request, peer: str | None) -> EmulatedResponse:
         """Return the response to a control request from the address ``peer``."""
-        if not is_loopback(peer) or request.header(b"origin") is not None:
+        if not is_local(peer) or request.header(b"origin") is not None:
             return _refused(403, "Control routes answer loopback peers only, and no browser.")
-        action = self.routes.get((request.method, "/".join(request.segments[1:])))
-        if action is None:
-            return _refused(404, "There is no such control route: see docs/emulator.md.")
+        name = "/".join(request.segments[1:]) or "index"
         body = parse_object(request.body)
         if body is None:
             return _refused(400, "The body must be a JSON object.")
+        return self.act(request.method, name, body)
+
+    def act(self, method: str, name: str, body: Body) -> EmulatedResponse:
+        """Return the response of the control route ``name`` to a JSON object, which is used up."""
+        action = self.routes.get((method, name))
+        if action is None:
+            known = index.nearest(name, (route[1] for route in self.routes))
+            methods = [route[0] for route in self.routes if route[1] == known]
+            hint = f"did you mean {' or '.join(methods)} {known}?" if known else "see docs/emulator.md."
+            return _refused(404, f"There is no control route {method} {name}: {hint}")
         try:
             return action(body)
         except (msgspec.ValidationError, ValueError, TypeError) as error:
@@ -69,6 +90,7 @@ class Control:
         _nothing_else(body)
         if client_id is None:
             self._faults.clear()
+        self._outbox.clear(client_id)
         self._state.reset(client_id)
         return json_response(200, {"reset": client_id or "everything"})
 
@@ -144,6 +166,44 @@ class Control:
         transitions.move(client, resource, name, int(self._state.clock.wall()))
         return json_response(200, resource)
 
+    def _disputes(self, body: Body) -> EmulatedResponse:
+        client_id = _take(body, "client_id", str)
+        rounds = _take(body, "rounds", Annotated[int, msgspec.Meta(ge=1, le=100)], 1)
+        _nothing_else(body)
+        at = int(self._state.clock.wall())
+        return json_response(200, {"ids": disputes.make(self._state.client(client_id), at, rounds)})
+
+    def _place(self, body: Body) -> EmulatedResponse:
+        client_id = _take(body, "client_id", str)
+        name = _take(body, "collection", str)
+        identifier = _take(body, "id", str)
+        fields = _take(body, "fields", dict[str, Any], {})
+        _nothing_else(body)
+        client, at = self._state.client(client_id), int(self._state.clock.wall())
+        return json_response(200, placing.place(client, name, identifier, fields, at))
+
+    def _trigger(self, body: Body) -> EmulatedResponse:
+        client_id = _take(body, "client_id", str)
+        event = _take(body, "event", str)
+        identifier = _take(body, "id", str)
+        _nothing_else(body)
+        self._state.client(client_id).tell(event, identifier, int(self._clock.wall()))
+        return json_response(200, {"event": event, "id": identifier})
+
+    def _list_deliveries(self, body: Body) -> EmulatedResponse:
+        _nothing_else(body)
+        return json_response(200, self._outbox.snapshot())
+
+    def _advance(self, body: Body) -> EmulatedResponse:
+        seconds = _take(body, "advance", float)
+        _nothing_else(body)
+        self._clock.advance(seconds)
+        return self._time({})
+
+    def _time(self, body: Body) -> EmulatedResponse:
+        _nothing_else(body)
+        return json_response(200, {"now": self._clock.wall(), "ahead": self._clock.ahead})
+
     def _age(self, body: Body) -> EmulatedResponse:
         seconds = _take(body, "seconds", float)
         client_id = _take(body, "client_id", str, None)
@@ -178,17 +238,27 @@ class Control:
         _nothing_else(body)
         return json_response(200, self._state.stats.snapshot())
 
+    def _index(self, body: Body) -> EmulatedResponse:
+        _nothing_else(body)
+        return json_response(
+            200,
+            {
+                "control": sorted(f"{method} /__emulator__/{name}" for method, name in self.routes),
+                "faults": sorted(faulting.ACTIONS),
+                "routes": index.list_routes(CATALOGUE),
+            },
+        )
 
-def is_loopback(peer: str | None) -> bool:
-    """Tell whether an address is the machine's own; a Unix socket's peer has none, and is."""
-    if peer is None:
-        return True
-    try:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    def _openapi(self, body: Body) -> EmulatedResponse:
+        from sidecar.emulator import openapi
+
+        _nothing_else(body)
+        return json_response(200, openapi.build(CATALOGUE))
+
+
+def is_local(peer: str | None) -> bool:
+    """Tell whether a peer is on this machine; a Unix socket's has no address, and is."""
+    return peer is None or is_loopback(peer)
 
 
 _REQUIRED: Final = object()

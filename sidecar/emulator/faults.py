@@ -4,6 +4,7 @@ A rule in text is an action, then conditions in any order::
 
     status=503 POST /v2.01/*/wallets times=2
     reset=after POST probability=0.05
+    hook-twice event=PAYIN_NORMAL_SUCCEEDED
     hang token
     pass delay=2 api
 
@@ -45,6 +46,7 @@ class Family(enum.Enum):
     ANSWER = enum.auto()
     CONNECTION = enum.auto()
     BYTES = enum.auto()
+    HOOK = enum.auto()
 
 
 _ANY_STAGE: Final = frozenset(Stage)
@@ -54,12 +56,14 @@ _STAGES: Final = {
     Family.ANSWER: _AROUND_EXECUTION,
     Family.CONNECTION: _ANY_STAGE,
     Family.BYTES: frozenset({Stage.DURING}),
+    Family.HOOK: frozenset({Stage.BEFORE}),
 }
 _DEFAULT_STAGE: Final = {
     Family.NOTHING: Stage.BEFORE,
     Family.ANSWER: Stage.BEFORE,
     Family.CONNECTION: Stage.BEFORE,
     Family.BYTES: Stage.DURING,
+    Family.HOOK: Stage.BEFORE,
 }
 
 _RESPONSES: Final = (
@@ -72,12 +76,14 @@ _BYTES: Final = (
     *("chunked", "trailers", "trickle", "interim", "garbage", "http10", "long-header", "header", "surplus"),
     *("close-after", "reset-after", "no-rate-headers"),
 )
+_HOOKS: Final = ("hook-late", "hook-lost", "hook-twice", "hook-swap")
 #: Every action there is.
 ACTIONS: Final[dict[str, Family]] = {
     "pass": Family.NOTHING,
     **dict.fromkeys(_RESPONSES, Family.ANSWER),
     **dict.fromkeys(_CONNECTION, Family.CONNECTION),
     **dict.fromkeys(_BYTES, Family.BYTES),
+    **dict.fromkeys(_HOOKS, Family.HOOK),
 }
 #: Paths by name.
 _TOKEN: Final = "token"  # noqa: S105 - a kind of path, not a password
@@ -93,7 +99,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     ``method``: one or several, comma-separated; ``path``: a prefix in which ``*`` stands
     for one segment, or ``token`` or ``api``. ``times``: how often (None: always), after
     letting ``skip`` matches go; ``probability``: of each match. ``delay`` and
-    ``answer_delay``: seconds before executing and before answering.
+    ``answer_delay``: seconds before executing and before answering. ``event``: the type
+    of event that a hook is called for.
     """
 
     action: str
@@ -106,6 +113,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     probability: float = 1.0
     delay: float = 0.0
     answer_delay: float = 0.0
+    event: str | None = None
     #: For ``status`` and ``edge``: the body, instead of an error report or a page.
     body: str | None = None
 
@@ -128,7 +136,11 @@ def from_mapping(fields: Mapping[str, Any]) -> Rule:
     """Return a rule from its fields; raises ValueError, with a sentence, if there is no such rule."""
     if fields.get("action") not in ACTIONS:
         names = ", ".join(ACTIONS)
-        message = f"no such fault: {fields.get('action')!r}; there are {names}"
+        from difflib import get_close_matches
+
+        meant = get_close_matches(str(fields.get("action")), ACTIONS, n=1)
+        hint = f"did you mean {meant[0]}? " if meant else ""
+        message = f"no such fault: {fields.get('action')!r}; {hint}there are {names}"
         raise ValueError(message)
     if ACTIONS[fields["action"]] is Family.CONNECTION and fields.get("value") is not None:
         fields = {**fields, "stage": fields["value"], "value": None}
@@ -145,14 +157,20 @@ def from_mapping(fields: Mapping[str, Any]) -> Rule:
     return rule
 
 
-_NUMERIC: Final = frozenset({"content-length", "trickle", "interim", "long-header", "oversized"})
+_NUMERIC: Final = frozenset(
+    {"content-length", "trickle", "interim", "long-header", "oversized", "hook-late", "hook-swap"}
+)
 #: Actions whose value is a status.
 _STATUSES: Final = frozenset({"status", "edge"})
 
 
 def _check_value(rule: Rule) -> None:
-    """Raise ValueError for a value that the action cannot have."""
+    """Raise ValueError for a value, or a condition, that the action cannot have."""
     value = rule.value
+    if rule.family is Family.HOOK and (rule.method is not None or rule.path is not None):
+        raise ValueError("calls of hooks are told by their event, not by a method or a path")
+    if rule.family is not Family.HOOK and rule.event is not None:
+        raise ValueError("only calls of hooks have an event")
     if value is None:
         return
     if rule.action in _STATUSES and not (str(value).isdecimal() and 200 <= int(value) <= 599):
@@ -203,7 +221,11 @@ class _Armed:
         return self.rule.times is not None and self.fired >= self.rule.times
 
     def matches(self, method: str, segments: tuple[str, ...]) -> bool:
-        if self.rule.at is Stage.CONNECT or (self._methods is not None and method not in self._methods):
+        if (
+            self.rule.family is Family.HOOK
+            or self.rule.at is Stage.CONNECT
+            or (self._methods is not None and method not in self._methods)
+        ):
             return False
         if self._prefix is not None:
             return len(segments) >= len(self._prefix) and all(
@@ -254,6 +276,14 @@ class Faults:
         for armed in self._armed:
             if armed.rule.at is Stage.CONNECT and self._fires(armed):
                 return armed.rule
+        return None
+
+    def pick_hook(self, event: str) -> Rule | None:
+        """Return the rule that a call of a hook falls under, and use it once."""
+        for armed in self._armed:
+            rule = armed.rule
+            if rule.family is Family.HOOK and rule.event in {None, event} and self._fires(armed):
+                return rule
         return None
 
     def _fires(self, armed: _Armed) -> bool:

@@ -36,6 +36,11 @@ class Request(msgspec.Struct, frozen=True):
         """The path as it was sent, without the query."""
         return self.target.partition("?")[0]
 
+    def base_url(self, scheme: str) -> str:
+        """Return the emulator's own base URL, as the caller knows it."""
+        host = (self.header(b"host") or b"localhost").decode("latin-1")
+        return f"{scheme}://{host}"
+
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of the header ``name`` (in lower case), or None."""
         for field, value in self.headers:

@@ -25,6 +25,8 @@ READ_ONLY: Final = frozenset(
     {"CreditedFunds", "ExecutionDate", "Status", "ResultCode", "ResultMessage", "Type", "Nature"}
 )
 AMOUNTS: Final = ("DebitedFunds", "Fees")
+#: The collection of the platform's own wallets.
+PLATFORM_WALLETS: Final = "ClientWallet"
 
 Result = tuple[str, str]
 #: Results (Mangopay: "Error codes"): of what went through, and of a wallet that has not enough.
@@ -47,7 +49,7 @@ def derive_amounts(client: ClientState, resource: Resource) -> None:
 
 def covered(client: ClientState, resource: Resource) -> bool:
     """Tell whether the debited wallet has what a transaction takes from it."""
-    wallet = client.find("Wallet", resource["DebitedWalletId"])
+    wallet = _wallet(client, resource["DebitedWalletId"])
     return wallet is None or bool(wallet["Balance"]["Amount"] >= resource["DebitedFunds"]["Amount"])
 
 
@@ -59,8 +61,9 @@ def succeed(client: ClientState, resource: Resource, at: int) -> None:
 
 
 def credit(client: ClientState, resource: Resource) -> None:
-    """Put what is credited into the credited wallet, if there is one."""
+    """Put what is credited into the credited wallet, if there is one, and the fees into the platform's."""
     _move(client, resource["CreditedWalletId"], resource["CreditedFunds"], +1)
+    _move(client, f"FEES_{resource['Fees']['Currency']}", resource["Fees"], +1)
 
 
 def debit(client: ClientState, resource: Resource) -> None:
@@ -74,6 +77,10 @@ def give_back(client: ClientState, resource: Resource) -> None:
 
 
 def _move(client: ClientState, wallet_id: str | None, funds: dict[str, Any], sign: int) -> None:
-    wallet = None if wallet_id is None else client.find("Wallet", wallet_id)
+    wallet = None if wallet_id is None else _wallet(client, wallet_id)
     if wallet is not None:
         wallet["Balance"]["Amount"] += sign * funds["Amount"]
+
+
+def _wallet(client: ClientState, identifier: str) -> Resource | None:
+    return client.find("Wallet", identifier) or client.find(PLATFORM_WALLETS, identifier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from sidecar.emulator.messages import EmulatedResponse
 
@@ -53,8 +53,27 @@ def page(title: str, *paragraphs: str, choices: Mapping[str, str] | None = None,
             for value, label in choices.items()
         )
         parts.append(f'<form method="post">\n{buttons}\n</form>')
-    html = _PAGE.format(title=escape(title), content="\n".join(parts))
-    return EmulatedResponse(status, html.encode(), _HTML, _HEADERS)
+    return document(title, "\n".join(parts), status=status)
+
+
+def form(
+    title: str, *paragraphs: str, inputs: Mapping[str, str], hidden: Mapping[str, str], submit: str
+) -> EmulatedResponse:
+    """Return a page with a form: ``inputs`` are names and labels, ``hidden`` names and values."""
+    fixed = [f'<input type="hidden" name="{escape(name)}" value="{escape(value)}">' for name, value in hidden.items()]
+    rows = [
+        f'<p><label for="{escape(name)}">{escape(label)}</label><br>'
+        f'<input id="{escape(name)}" name="{escape(name)}" inputmode="numeric" autocomplete="off" required></p>'
+        for name, label in inputs.items()
+    ]
+    parts = [f"<p>{escape(text)}</p>" for text in paragraphs]
+    body = "\n".join([*fixed, *rows, f"<button>{escape(submit)}</button>"])
+    return document(title, "\n".join([*parts, f'<form method="post">\n{body}\n</form>']))
+
+
+def document(title: str, content: str, *, status: int = 200) -> EmulatedResponse:
+    """Return a page around ``content``, which is HTML."""
+    return EmulatedResponse(status, _PAGE.format(title=escape(title), content=content).encode(), _HTML, _HEADERS)
 
 
 def redirect(url: str) -> EmulatedResponse:
@@ -69,8 +88,12 @@ def not_found() -> EmulatedResponse:
 
 def outcome(body: bytes) -> str | None:
     """Return which button was pressed."""
-    values = parse_qs(body.decode("latin-1")).get("outcome")
-    return values[-1] if values else None
+    return fields(body).get("outcome")
+
+
+def fields(body: bytes) -> dict[str, str]:
+    """Return the fields of a form (application/x-www-form-urlencoded); of a repeated one the last counts."""
+    return dict(parse_qsl(body.decode("latin-1"), keep_blank_values=True))
 
 
 def is_web_url(url: str) -> bool:

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 _DEFAULT_SIZE: Final = 10
 _LARGEST_SIZE: Final = 100
 #: Query parameters that compare a field with one of several comma-separated values.
-_FILTERS: Final = {"status": "Status", "type": "Type", "nature": "Nature", "eventtype": "EventType", "active": "Active"}
+_FILTERS: Final = {
+    "status": "Status",
+    "type": "Type",
+    "nature": "Nature",
+    "eventtype": "EventType",
+    "active": "Active",
+    "recipientscope": "RecipientScope",
+}
 
 
 def parse_query(query: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from sidecar.emulator.messages import EmulatedResponse, Headers, json_response
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ _INCORRECT: Final = (
     "One or several required parameters are missing or incorrect. "
     "An incorrect resource ID also raises this kind of error."
 )
-SCA_URL: Final = "https://sca.sandbox.mangopay.com/?token=sca_"
 
 
 def oauth_error(status: int, error: str, description: str | None = None) -> EmulatedResponse:
@@ -72,13 +73,12 @@ class Reports:
         body = {"Message": "The authorization credentials are not valid", "Type": kind, "Date": int(self._clock.wall())}
         return json_response(401, body)
 
-    def sca_required(self, url: str | None = None, *, body: bool = True) -> EmulatedResponse:
+    def sca_required(self, url: str, *, body: bool = True) -> EmulatedResponse:
         """Return the 401 that asks for strong customer authentication at ``url``: the token is fine.
 
         Mangopay sends it without a body as well: ``body``.
         """
-        redirect = f"PendingUserAction RedirectUrl={url or f'{SCA_URL}{next(self._serial):016x}'}"
-        headers = ((b"WWW-Authenticate", redirect.encode()),)
+        headers = ((b"WWW-Authenticate", f"PendingUserAction RedirectUrl={url}".encode()),)
         if not body:
             return EmulatedResponse(401, headers=headers)
         return self.error(401, "sca_required", "SCA required to perform this action.", None, headers)
@@ -87,9 +87,13 @@ class Reports:
         """Return a new ``CF-Ray``: 16 hexadecimal digits and the airport of the edge."""
         return f"{0x8F2B_1C00_0000_0000 + next(self._serial):016x}-CDG"
 
-    def incorrect(self, errors: Mapping[str, str]) -> EmulatedResponse:
-        """Return the 400 of a request that does not validate; ``errors`` are by field."""
-        return self.error(400, "param_error", _INCORRECT, errors)
+    def incorrect(self, errors: Mapping[str, str], *, v3: bool = False) -> EmulatedResponse:
+        """Return the 400 of a request that does not validate; ``errors`` are by field.
+
+        The splits of V3.0 have a capital letter at ``Errors`` (the SDKs' own tests read it there).
+        """
+        report = self.error(400, "param_error", _INCORRECT, errors)
+        return json_response(400, {**msgspec.json.decode(report.body), "Errors": errors}) if v3 else report
 
     def no_stored_answer(self) -> EmulatedResponse:
         """Return the 400 of an ``Idempotency-Key`` under which no response is kept."""
@@ -117,6 +121,7 @@ class Reports:
         """Return a failure of Mangopay's own."""
         return self.error(status, "server_error", "An error occurred. Please try again later.")
 
-    def not_emulated(self, method: str) -> EmulatedResponse:
-        """Return the 501 of a resource that Mangopay may have and the emulator has not."""
-        return self.error(501, "not_emulated", f"The emulator has no {method} on this path: see docs/emulator.md")
+    def not_emulated(self, method: str, nearest: str | None = None) -> EmulatedResponse:
+        """Return the 501 of a resource that Mangopay may have and the emulator has not; ``nearest`` is like it."""
+        hint = "see docs/emulator.md" if nearest is None else f"did you mean {nearest}?"
+        return self.error(501, "not_emulated", f"The emulator has no {method} on this path: {hint}")

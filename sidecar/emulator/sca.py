@@ -1,6 +1,6 @@
 """Strong customer authentication: who has to authenticate, where, and what comes of it.
 
-A *ticket* is what the URL of an authentication names: whose it is, and which
+A *ticket* (:class:`~sidecar.emulator.state.Ticket`) is what the URL of an authentication names: whose it is, and which
 resource waits for it.
 """
 
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.calls import RefusalError
+from sidecar.emulator.engine.kinds import kind_of
+from sidecar.emulator.state import Ticket
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
@@ -24,22 +24,22 @@ AUTHENTICATE: Final = "authenticate"
 REFUSE: Final = "refuse"
 
 
-class Ticket(msgspec.Struct, frozen=True):
-    """One authentication that a user was asked for; ``resource_id`` waits for it."""
-
-    user_id: str
-    resource_id: str | None = None
-
-
 def pending(call: Call, user_id: str, resource_id: str | None = None) -> dict[str, str]:
     """Return a ``PendingUserAction`` with a URL of its own, where the user authenticates."""
     ticket = call.client.new_ticket(Ticket(user_id, resource_id))
     return {"RedirectUrl": call.page(f"sca/{ticket}")}
 
 
+def default_context(call: Call) -> str:
+    """Return what a call without ``ScaContext`` counts as."""
+    settings = call.state.settings
+    return settings.sca_context if settings.sca_for_owners else "USER_NOT_PRESENT"
+
+
 def demand(call: Call, resource: Resource) -> None:
     """Raise RefusalError (401) if viewing ``resource``, a user or a wallet, needs an authentication first."""
-    context = call.query.get("scacontext") if call.state.settings.sca_for_owners else "USER_NOT_PRESENT"
+    context = call.query.get("scacontext") if call.state.settings.sca_for_owners else None
+    context = context or default_context(call)
     users = asked(call.client, resource, context, call.state.clock.wall())
     if users:
         url = pending(call, users[0])["RedirectUrl"]
@@ -74,7 +74,7 @@ def authenticate(client: ClientState, user_id: str, wall: float, seconds: float 
 
 def settle(client: ClientState, ticket: Ticket, wall: float, *, authenticated: bool) -> None:
     """Let the user of a ticket have authenticated, or refused to."""
-    if authenticated:
+    if authenticated and ticket.user_id is not None:
         authenticate(client, ticket.user_id, wall)
     resource = None if ticket.resource_id is None else client.find_any(ticket.resource_id)
     if resource is not None:
@@ -83,6 +83,6 @@ def settle(client: ClientState, ticket: Ticket, wall: float, *, authenticated: b
 
 def _move(client: ClientState, resource: Resource, name: str, at: int) -> None:
     """Carry out a transition if the kind has it and the status allows it: an authentication may come twice."""
-    transition = resource.kind.transition(name)
+    transition = kind_of(resource).transition(name)
     if transition is not None and resource.get(transition.field) in transition.source:
         transitions.move(client, resource, name, at)

@@ -17,8 +17,11 @@ from sidecar.emulator import canned, wire
 from sidecar.emulator.api import CONTROL, Api, is_token_endpoint
 from sidecar.emulator.connection import Connection, Finished, Listener
 from sidecar.emulator.control import Control
+from sidecar.emulator.courier import Courier
 from sidecar.emulator.faults import Family, Faults, Rule, Stage
+from sidecar.emulator.hooks import Outbox
 from sidecar.emulator.messages import Headers, Request, split_path
+from sidecar.emulator.moving import MovableClock
 from sidecar.emulator.reports import Reports
 from sidecar.emulator.sending import Exchange, Sender, pattern
 from sidecar.emulator.settings import Credentials, Settings
@@ -69,16 +72,19 @@ class Emulator:
         token_hex: Callable[[int], str] = secrets.token_hex,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._clock = clock
-        self.state: Final = State(clock, settings or Settings(), credentials or Credentials(), token_hex)
+        self.clock: Final = MovableClock(clock)
+        self.state: Final = State(self.clock, settings or Settings(), credentials or Credentials(), token_hex)
         self.faults: Final = Faults(chance)
+        self.outbox: Final = Outbox(self.state, self.faults, self.clock)
+        self.state.told = self.outbox.tell
+        self._courier = Courier(self.outbox, self.state, self.clock)
         self.received: Final[deque[Received]] = deque(maxlen=keep_received)
         self.port = 0
         self._keepalive_timeout = keepalive_timeout
-        self._reports = Reports(clock)
+        self._reports = Reports(self.clock)
         self.api: Final = Api(self.state, self._reports, token_hex)
-        self.control: Final = Control(self.state, self.faults)
-        self._sender = Sender(clock)
+        self.control: Final = Control(self.state, self.faults, self.outbox, self.clock)
+        self._sender = Sender(self.clock)
         self._serials = itertools.count(1)
         self._active: set[asyncio.Task[object]] = set()
         self._connections: set[Connection] = set()
@@ -107,6 +113,7 @@ class Emulator:
         self._listener = Listener(self._handle, self._accepted, self._keepalive_timeout)
         self._server = await loop.create_server(self._listener, host, port, ssl=ssl_context, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
+        self._courier.start()
         _log.info("emulator.ready", host=host, port=self.port)
         return self.port
 
@@ -115,6 +122,7 @@ class Emulator:
         if self._server is None or self._listener is None:
             return
         self._server.close()
+        await self._courier.stop()
         for task in self._active:
             task.cancel()
         await asyncio.gather(*self._active, return_exceptions=True)
@@ -182,7 +190,7 @@ class Emulator:
         target = web_request.raw_path
         path, _, query = target.partition("?")
         segments = split_path(path)
-        request = Request(web_request.method, target, segments, query, web_request.raw_headers, b"", self._clock.now())
+        request = Request(web_request.method, target, segments, query, web_request.raw_headers, b"", self.clock.now())
         rule = None
         if self.faults and not _is_control(segments):
             rule = self.faults.pick(request.method, segments)
@@ -241,7 +249,9 @@ class Emulator:
         for_token = is_token_endpoint(exchange.request.segments)
         response = None
         if rule.family is not Family.CONNECTION:
-            response = canned.response(rule, self._reports, self.state.settings.unauthorized_type, for_token=for_token)
+            kind = self.state.settings.unauthorized_type
+            url = self.api.sca_url(exchange.request) if rule.action == "sca" else ""
+            response = canned.response(rule, self._reports, kind, for_token=for_token, sca_url=url)
         if for_token and rule.at is not Stage.AFTER:
             self.api.token_endpoint.note(exchange.request, 0 if response is None else response.status)
         if response is None:

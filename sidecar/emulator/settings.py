@@ -47,8 +47,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     triggers: bool = True
     #: Viewing the wallets and transactions of an owner who has not authenticated gets the SCA 401.
     sca_for_owners: bool = True
+    #: What a call without ``ScaContext`` counts as: since 2025-12-15 the first, before that the second.
+    sca_context: Literal["USER_PRESENT", "USER_NOT_PRESENT"] = "USER_PRESENT"
     #: The SCA 401 has an error report as its body; without, it has none.
     sca_body: bool = True
+    #: A hook has so many seconds to answer 200.
+    hook_timeout: float = 2
+    #: The pauses before it is called again; after the last failure it is INVALID.
+    hook_retries: tuple[float, ...] = (1, 5, 30)
 
     def __post_init__(self) -> None:
         if min(self.rate_windows, default=1) < 1 or len(set(self.rate_windows)) < len(self.rate_windows):

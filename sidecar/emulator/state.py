@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict, deque
-from typing import TYPE_CHECKING, Any, Final, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
@@ -14,15 +15,33 @@ from sidecar.emulator.rates import Rates
 from sidecar.emulator.tokens import Lockout, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sidecar.core.clock import Clock
-    from sidecar.emulator.engine.kinds import Kind
-    from sidecar.emulator.sca import Ticket
     from sidecar.emulator.settings import Credentials, Settings
 
 #: Identifiers count up from here, in one series for each ClientId.
 _FIRST: Final = 1001
+
+
+class ResourceType(Protocol):
+    """What is remembered of a resource's type; the rest is said in :mod:`sidecar.emulator.engine.kinds`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def collection(self) -> str:
+        """The collection that its resources are listed in."""
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """One authentication that a user was asked for; ``resource_id`` waits for it.
+
+    A fault or a Tag asks for that of nobody in particular.
+    """
+
+    user_id: str | None
+    resource_id: str | None = None
 
 
 class Resource(dict[str, Any]):
@@ -33,9 +52,9 @@ class Resource(dict[str, Any]):
 
     __slots__ = ("due", "kind")
 
-    def __init__(self, kind: Kind, fields: dict[str, Any]) -> None:
+    def __init__(self, kind: ResourceType, fields: dict[str, Any]) -> None:
         super().__init__(fields)
-        self.kind = kind
+        self.kind: Final = kind
         self.due: str | None = None
 
 
@@ -53,10 +72,15 @@ class Collection(OrderedDict[str, Resource]):
             self.popitem(last=False)
 
 
+#: Is told of each event: of which ClientId, and what.
+Told = Callable[["ClientState", dict[str, Any]], None]
+
+
 class ClientState:
     """The resources, idempotency keys and rate counts of one ClientId."""
 
-    def __init__(self, client_id: str, kept: int) -> None:
+    def __init__(self, client_id: str, kept: int, told: Told) -> None:
+        self._told = told
         self.client_id: Final = client_id
         self.collections: Final[dict[str, Collection]] = {}
         self.events: Final[deque[dict[str, Any]]] = deque(maxlen=kept)
@@ -69,6 +93,8 @@ class ClientState:
         #: The authentications that users were asked for, by what their URL ends with.
         self.tickets: Final[OrderedDict[str, Ticket]] = OrderedDict()
         self.profile: dict[str, Any] = {}
+        #: The platform's logo, an image.
+        self.logo = b""
         self._kept = kept
         self._next = _FIRST
         self._next_ticket: Final = itertools.count(1)
@@ -95,7 +121,9 @@ class ClientState:
 
     def tell(self, event: str, resource_id: str, at: int) -> None:
         """Tell of something that happened at ``at`` (Unix seconds)."""
-        self.events.append({"ResourceId": resource_id, "EventType": event, "Date": at})
+        happened = {"ResourceId": resource_id, "EventType": event, "Date": at}
+        self.events.append(happened)
+        self._told(self, happened)
 
     def new_ticket(self, ticket: Ticket) -> str:
         """Keep an authentication that a user is asked for; return what its URL ends with."""
@@ -173,6 +201,8 @@ class State:
         self.clients: Final[dict[str, ClientState]] = {}
         #: How URLs of the emulator's own begin.
         self.scheme: Literal["http", "https"] = "http"
+        #: What events are told to.
+        self.told: Told = lambda client, event: None
         self._token_hex = token_hex
         self._kept = kept
         self._initial_settings: Final = settings
@@ -182,8 +212,11 @@ class State:
         """Return the state of ``client_id``, made on first use."""
         found = self.clients.get(client_id)
         if found is None:
-            found = self.clients[client_id] = ClientState(client_id, self._kept)
+            found = self.clients[client_id] = ClientState(client_id, self._kept, self._tell)
         return found
+
+    def _tell(self, client: ClientState, event: dict[str, Any]) -> None:
+        self.told(client, event)
 
     def configure(self, **changes: object) -> None:
         """Change settings; raises msgspec.ValidationError if one is unknown or of the wrong type."""

@@ -8,6 +8,7 @@ import json
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request, split_path
 from sidecar.emulator.server import Emulator
@@ -17,7 +18,7 @@ from tests.support import canary
 from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from sidecar.core.clock import Clock
 
@@ -157,6 +158,12 @@ class Direct:
         api = self.emulator.api
         return api.response(request, api.deliver(request))
 
+    def visit(self, url: str, form: Mapping[str, str] | None = None) -> EmulatedResponse:
+        """Open a page as a browser does, without a token; with ``form`` press its button."""
+        target = "/" + url.partition("://")[2].partition("/")[2]
+        method, body = ("GET", b"") if form is None else ("POST", urlencode(form).encode())
+        return self.send(method, target, ((b"Host", b"localhost"),), body)
+
     def control(self, method: str, route: str, body: object = None) -> EmulatedResponse:
         """Return the response of a control route."""
         path = f"/__emulator__/{route}"
@@ -233,6 +240,50 @@ class Platform(Direct):
         """The Id of a new pay-in that succeeded."""
         identifier: str = self.pay_in("direct")["Id"]
         return identifier
+
+    @property
+    def dispute(self) -> str:
+        """The Id of one more dispute that can be contested, over ten euros of a user of its own."""
+        identifiers = read(self.control("POST", "disputes", {"client_id": self.client_id}))["ids"]
+        identifier: str = identifiers[4]
+        return identifier
+
+    @property
+    def repudiation(self) -> str:
+        """The Id of the repudiation that one more dispute ended with."""
+        identifier: str = read(self.call("PUT", f"disputes/{self.dispute}/close"))["RepudiationId"]
+        return identifier
+
+    @property
+    def captured(self) -> dict[str, Any]:
+        """One more intent of ten euros that is captured, with one line item of the user's wallet."""
+        made = self.create(f"/V3.0/{self.client_id}/payins/intents", self.intent())
+        captured: dict[str, Any] = self.create(f"/V3.0/{self.client_id}/payins/intents/{made['Id']}/captures", {})
+        return captured
+
+    def intent(self) -> dict[str, Any]:
+        """Return a body that makes an intent."""
+        seller = {"AuthorId": self.user, "WalletId": self.wallet}
+        item = {"Seller": seller, "Sku": "1", "Quantity": 2, "UnitAmount": 500}
+        return {"Amount": 1000, "Currency": "EUR", "ExternalData": {}, "LineItems": [item]}
+
+    @property
+    def declaration(self) -> str:
+        """The Id of one more UBO declaration of the legal user."""
+        identifier: str = self.create(f"users/{self.other}/kyc/ubodeclarations", {})["Id"]
+        return identifier
+
+    @property
+    def pounds(self) -> str:
+        """The Id of one more wallet of the user's, in pounds."""
+        body = {"Owners": [self.user], "Description": "w", "Currency": "GBP"}
+        identifier: str = self.create("wallets", body)["Id"]
+        return identifier
+
+    @property
+    def new_card(self) -> str:
+        """The Id of one more card of the user."""
+        return self.card()
 
     def card(self) -> str:
         """Return the Id of a card of the user."""

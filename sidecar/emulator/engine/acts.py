@@ -5,11 +5,11 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from sidecar.emulator import paging, sca
+from sidecar.emulator import paging
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import find_errors, find_missing, given_fields
 from sidecar.emulator.engine.calls import Call, RefusalError
-from sidecar.emulator.engine.kinds import TRANSACTIONS, Kind
+from sidecar.emulator.engine.kinds import TRANSACTIONS, Kind, kind_of
 from sidecar.emulator.messages import EmulatedResponse, json_response
 from sidecar.emulator.state import Resource
 
@@ -23,7 +23,7 @@ def execute(call: Call) -> EmulatedResponse:
     """Return the response; a success of a write has changed the state."""
     try:
         for name, identifier in call.parameters.items():
-            collection = call.catalogue.parents.get(name)
+            collection = call.parents.get(name)
             if collection is not None:
                 call.found(collection, identifier)
         return call.route.act(call)
@@ -60,7 +60,7 @@ def build(kind: Kind, client: ClientState, at: int) -> Resource:
 def keep(client: ClientState, resource: Resource) -> None:
     """List a resource where it belongs."""
     client.collection(resource.kind.collection).add(resource)
-    if resource.kind.transaction:
+    if kind_of(resource).transaction:
         client.collection(TRANSACTIONS).add(resource)
 
 
@@ -95,8 +95,8 @@ def find(call: Call) -> Resource:
 def view(call: Call) -> EmulatedResponse:
     """Show a resource, unless the user has to authenticate first."""
     resource = find(call)
-    if call.route.sca:
-        sca.demand(call, resource)
+    if call.route.guard is not None:
+        call.route.guard(call, resource)
     due, resource.due = resource.due, None
     if due is not None:
         transitions.move(call.client, resource, due, call.at)
@@ -121,21 +121,26 @@ def move(call: Call) -> EmulatedResponse:
     name = call.route.transition
     assert name is not None  # noqa: S101 - the table is ours, a test walks it
     fields = given(call, creating=False)
+    carry_out(call, resource, name)
+    resource.update(fields)
+    return json_response(200, resource)
+
+
+def carry_out(call: Call, resource: Resource, name: str) -> None:
+    """Carry out a transition; raises RefusalError (400) if the status does not allow it."""
     try:
         transitions.move(call.client, resource, name, call.at)
     except transitions.NotAllowedError as refused:
         kind, message = refused.transition.refusal
         raise RefusalError(call.reports.error(400, kind, message)) from None
-    resource.update(fields)
-    return json_response(200, resource)
 
 
 def listed(call: Call) -> EmulatedResponse:
     """Show a page of a collection, unless the user has to authenticate first."""
     route, client, parameters = call.route, call.client, call.parameters
-    if route.sca:
+    if route.guard is not None:
         name, identifier = next(iter(parameters.items()))
-        sca.demand(call, call.found(call.catalogue.parents[name], identifier))
+        route.guard(call, call.found(call.parents[name], identifier))
     collection = client.collection(TRANSACTIONS if route.kind is None else route.kind.collection)
     items: Iterable[Resource] = collection.values()
     if route.by:

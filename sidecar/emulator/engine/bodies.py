@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import msgspec
 
@@ -86,7 +86,12 @@ def is_money(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     amount, currency = value.get("Amount"), value.get("Currency")
-    return type(amount) is int and amount >= 0 and isinstance(currency, str) and len(currency) == 3
+    return is_amount(amount) and isinstance(currency, str) and len(currency) == 3
+
+
+def is_amount(value: Any) -> TypeGuard[int]:
+    """Tell whether a value is an amount in minor units, of at least 0."""
+    return type(value) is int and value >= 0
 
 
 def _identifiers(value: Any) -> Iterator[str]:

@@ -1,9 +1,10 @@
-"""A request on its way through a row of the table."""
+"""A row of the table, and a request on its way through it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,14 +14,21 @@ from sidecar.emulator.paging import parse_query
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.kinds import Kind
-    from sidecar.emulator.engine.routes import Catalogue, Route
     from sidecar.emulator.reports import Reports
     from sidecar.emulator.state import ClientState, Resource, State
+
+V2: Final = "v2.01"
+V3: Final = "v3.0"
+#: Stands for the version in paths that people's browsers open, without a token: ``/pages/{ClientId}/…``.
+PAGES: Final = "pages"
+
 
 #: Answers a call.
 Act = Callable[["Call"], EmulatedResponse]
 #: Completes a resource that was just made or changed, before it is shown.
 Effect = Callable[["Call", "Resource"], None]
+#: Raises RefusalError if a resource, or what hangs on it, must not be viewed.
+Guard = Callable[["Call", "Resource"], None]
 
 
 class RefusalError(Exception):
@@ -29,6 +37,40 @@ class RefusalError(Exception):
     def __init__(self, response: EmulatedResponse) -> None:
         super().__init__(response.status)
         self.response = response
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """One row.
+
+    ``pattern`` follows the version and the ClientId, or the version alone if not
+    ``client``; ``{UserId}`` stands for any segment, and names that a file has in its
+    ``parents`` must exist. ``fixed`` fields are set whatever the caller sends.
+    A list holds what has the last parameter in one of the fields ``by``. ``settable``
+    narrows what an update may set. ``guard`` may refuse that it is viewed or listed.
+    ``scope``: what an API key needs a permission for, by default that of the file.
+    ``transition``: the one that the path asks for.
+    """
+
+    method: str
+    pattern: str
+    act: Act
+    kind: Kind | None = None
+    fixed: Mapping[str, str] = MappingProxyType({})
+    effect: Effect | None = None
+    event: str | None = None
+    by: tuple[str, ...] = ()
+    settable: frozenset[str] | None = None
+    transition: str | None = None
+    guard: Guard | None = None
+    scope: str | None = None
+    version: str = V2
+    client: bool = True
+    deprecated: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether a success is an execution that must not happen twice."""
+        return self.method not in {"GET", "HEAD"}
 
 
 class Call(msgspec.Struct, frozen=True, eq=False):
@@ -41,7 +83,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     at: int
     state: State
     reports: Reports
-    catalogue: Catalogue
+    parents: Mapping[str, str]
     token_hex: Callable[[int], str]
 
     @property
@@ -58,8 +100,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     @property
     def here(self) -> str:
         """The emulator's own base URL, as the caller knows it."""
-        host = (self.request.header(b"host") or b"localhost").decode("latin-1")
-        return f"{self.state.scheme}://{host}"
+        return self.request.base_url(self.state.scheme)
 
     def page(self, path: str) -> str:
         """Return the URL of a page of this ClientId, for a person's browser."""

@@ -40,7 +40,8 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     ``name`` is an imperative (``cancel``). It is allowed from the statuses in
     ``source``, sets ``field`` to ``target`` and the fields in ``sets``; then ``change``
     does what is left to do, and ``event`` is told. ``refusal`` is the ``Type`` and
-    the ``Message`` of the 400 from any other status.
+    the ``Message`` of the 400 from any other status. One with a ``label`` has a button
+    on the page of the resource.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     sets: Mapping[str, Any] = _NOTHING
     change: Change | None = None
     event: str | None = None
+    label: str | None = None
     refusal: tuple[str, str] = ("param_error", "The resource does not allow this in its present status")
 
 
@@ -62,6 +64,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ``money`` must be amounts with a currency, ``checks`` look at single fields.
     A link in ``sought`` that leads nowhere is a 404, any other a 400.
     ``transaction``: also listed among the transactions of users and wallets.
+    ``prompt``: the title of the page where a person decides on one (``actions/{Id}``), which then
+    goes back to the app with the Id in the query parameter ``returns``.
     """
 
     name: str
@@ -77,6 +81,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     checks: Mapping[str, Check] = _NOTHING
     transitions: tuple[Transition, ...] = ()
     transaction: bool = False
+    prompt: str = ""
+    returns: str | None = None
     #: The fields that a caller may set, by their name in lower case.
     settable: Mapping[str, str] = _NOTHING
 
@@ -87,6 +93,13 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def transition(self, name: str) -> Transition | None:
         """Return the transition with this name, or None."""
         return next((each for each in self.transitions if each.name == name), None)
+
+
+def kind_of(resource: Resource) -> Kind:
+    """Return the type of a resource in the words of this module."""
+    kind = resource.kind
+    assert isinstance(kind, Kind)  # noqa: S101 - acts.build alone makes resources
+    return kind
 
 
 def fields(*names: str, **values: Any) -> Mapping[str, Any]:

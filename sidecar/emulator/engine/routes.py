@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sidecar.emulator.engine import acts
+from sidecar.emulator.engine.calls import PAGES, V2, V3, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,44 +21,23 @@ if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Act, Effect
     from sidecar.emulator.engine.kinds import Kind
 
-V2: Final = "v2.01"
-V3: Final = "v3.0"
-#: Stands for the version in paths that people's browsers open, without a token: ``/pages/{ClientId}/…``.
-PAGES: Final = "pages"
-
-
-class Route(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One row.
-
-    ``pattern`` follows the version and the ClientId, or the version alone if not
-    ``client``; ``{UserId}`` stands for any segment, and names that a file has in its
-    ``parents`` must exist. ``fixed`` fields are set whatever the caller sends.
-    A list holds what has the last parameter in one of the fields ``by``. ``settable``
-    narrows what an update may set. ``sca``: viewing may ask for authentication.
-    ``scope``: what an API key needs a permission for, by default that of the file.
-    ``transition``: the one that the path asks for.
-    """
-
-    method: str
-    pattern: str
-    act: Act
-    kind: Kind | None = None
-    fixed: Mapping[str, str] = MappingProxyType({})
-    effect: Effect | None = None
-    event: str | None = None
-    by: tuple[str, ...] = ()
-    settable: frozenset[str] | None = None
-    transition: str | None = None
-    sca: bool = False
-    scope: str | None = None
-    version: str = V2
-    client: bool = True
-    deprecated: bool = False
-
-    @property
-    def changes(self) -> bool:
-        """Whether a success is an execution that must not happen twice."""
-        return self.method not in {"GET", "HEAD"}
+#: A resource's file finds all its words for paths here.
+__all__ = [
+    "PAGES",
+    "V2",
+    "V3",
+    "Catalogue",
+    "Emulated",
+    "Match",
+    "Route",
+    "Table",
+    "creates",
+    "does",
+    "lists",
+    "moves",
+    "updates",
+    "views",
+]
 
 
 class Emulated(msgspec.Struct, frozen=True, kw_only=True, eq=False):

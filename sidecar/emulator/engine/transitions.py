@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sidecar.emulator.engine.kinds import kind_of
+
 if TYPE_CHECKING:
     from sidecar.emulator.engine.kinds import Transition
     from sidecar.emulator.state import ClientState, Resource
@@ -23,10 +25,11 @@ def move(client: ClientState, resource: Resource, name: str, at: int) -> None:
     Raises NotAllowedError, and changes nothing, if its status does not allow it, and
     ValueError if its kind has no such transition.
     """
-    transition = resource.kind.transition(name)
+    kind = kind_of(resource)
+    transition = kind.transition(name)
     if transition is None:
-        names = ", ".join(each.name for each in resource.kind.transitions)
-        message = f"a {resource.kind.name} has no transition {name!r}; it has: {names or 'none'}"
+        names = ", ".join(each.name for each in kind.transitions)
+        message = f"a {kind.name} has no transition {name!r}; it has: {names or 'none'}"
         raise ValueError(message)
     status = resource.get(transition.field)
     if status not in transition.source:

@@ -1,35 +1,18 @@
-"""Card registrations, and the cards that come of them."""
+"""Cards: those that came of registrations, by fingerprint, and what their numbers begin with."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.emulator import money
+from sidecar.emulator import card_payments, tokenization
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.kinds import Kind, fields
-from sidecar.emulator.engine.routes import Emulated, creates, lists, updates, views
+from sidecar.emulator.engine.kinds import TRANSACTIONS, Kind, fields
+from sidecar.emulator.engine.routes import Emulated, does, lists, updates, views
+from sidecar.emulator.messages import json_response
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.state import Resource
-
-CARD_REGISTRATION: Final = Kind(
-    name="CardRegistration",
-    collection="CardRegistration",
-    prefix="cardreg_m_",
-    template=fields(
-        *("UserId", "Currency", "AccessKey", "PreregistrationData", "RegistrationData", "CardId"),
-        *("CardRegistrationURL", "ResultCode", "ResultMessage", "CardHolderName"),
-        CardType="CB_VISA_MASTERCARD",
-        Status="CREATED",
-    ),
-    read_only=frozenset(
-        {"AccessKey", "PreregistrationData", "CardRegistrationURL", "CardId", "ResultCode", "ResultMessage", "Status"}
-    ),
-    required=("UserId", "Currency"),
-    links={"UserId": "User"},
-    sought=frozenset({"UserId"}),
-)
+    from sidecar.emulator.messages import EmulatedResponse
 
 CARD: Final = Kind(
     name="Card",
@@ -37,8 +20,8 @@ CARD: Final = Kind(
     prefix="card_m_",
     template=fields(
         *("UserId", "Currency", "CardHolderName"),
-        ExpirationDate="1229",
-        Alias="497010XXXXXX4422",
+        ExpirationDate=tokenization.TEST_CARD.expiration,
+        Alias=tokenization.TEST_CARD.alias,
         CardProvider="VISA",
         CardType="CB_VISA_MASTERCARD",
         Country="FR",
@@ -46,44 +29,43 @@ CARD: Final = Kind(
         BankCode="00152",
         Active=True,
         Validity="UNKNOWN",
-        Fingerprint="50a6a8da09654c4cab901814a741f924",
+        Fingerprint=tokenization.TEST_CARD.fingerprint,
     ),
 )
 
 
-def complete(call: Call, resource: Resource) -> None:
-    """Give out what a browser would take to the card tokenization server."""
-    del call
-    resource["AccessKey"] = "1X0m87dmM2LiwFgxPLBJ"
-    resource["PreregistrationData"] = f"preregistration-{resource['Id']}"
-    resource["CardRegistrationURL"] = "https://homologation-webpayment.payline.com/webpayment/getToken"
+def list_transactions(call: Call) -> EmulatedResponse:
+    """Show a page of what cards with a fingerprint have paid."""
+    wanted = call.parameters["Fingerprint"]
+    cards = {card["Id"] for card in call.client.collection("Card").values() if card["Fingerprint"] == wanted}
+    paid = [each for each in call.client.collection(TRANSACTIONS).values() if each.get("CardId") in cards]
+    return acts.page(call, paid)
 
 
-def register(call: Call, resource: Resource) -> None:
-    """Make a card of ``RegistrationData`` that starts with ``data=``; anything else is an error."""
-    data = resource["RegistrationData"]
-    if not isinstance(data, str) or resource["CardId"] is not None:
-        return
-    if not data.startswith("data="):
-        resource.update(Status="ERROR", **money.result(("105299", "Token processing error")))
-        return
-    card = acts.build(CARD, call.client, call.at)
-    for field in ("UserId", "Currency", "CardType", "CardHolderName"):
-        card[field] = resource[field]
-    acts.keep(call.client, card)
-    resource.update(Status="VALIDATED", CardId=card["Id"], **money.result(money.SUCCESS))
+def tell_metadata(call: Call) -> EmulatedResponse:
+    """Tell what is known of a card by the first digits of its number (BIN), or of a Google Pay token."""
+    body = call.body()
+    kind, known = body.get("Type"), card_payments.CARD_INFO
+    field = {"BIN": "Bin", "GOOGLE_PAY": "Token"}.get(str(kind))
+    if field is None:
+        raise call.incorrect("Type", "The Type must be one of BIN, GOOGLE_PAY.")
+    if not isinstance(body.get(field), str):
+        raise call.incorrect(field, f"The {field} field is required.")
+    product = {"CardType": known["Type"], "CommercialIndicator": "PERSONAL", "Subtype": "CLASSIC", "Brand": "VISA"}
+    told = {name: known[name] for name in ("IssuerCountryCode", "IssuingBank")}
+    return json_response(200, {"Type": kind, field: body[field], **told, "BinData": [product]})
 
 
 EMULATED: Final = Emulated(
     scope="Payins",
     parents={"CardId": "Card"},
     routes=(
-        creates("cardregistrations", CARD_REGISTRATION, complete),
-        views("cardregistrations/{Id}", CARD_REGISTRATION),
-        updates("cardregistrations/{Id}", CARD_REGISTRATION, register),
         views("cards/{Id}", CARD),
         updates("cards/{Id}", CARD, settable={"Active", "Tag"}),
         lists("users/{UserId}/cards", CARD, "UserId"),
         lists("cards/{CardId}/transactions", None, "CardId"),
+        lists("cards/fingerprints/{Fingerprint}", CARD, "Fingerprint"),
+        does("GET", "cards/fingerprints/{Fingerprint}/transactions", list_transactions),
+        does("POST", "payment-methods/metadata", tell_metadata),
     ),
 )

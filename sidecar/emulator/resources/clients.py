@@ -6,7 +6,7 @@ import base64
 import binascii
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.emulator.engine.routes import Emulated, does
+from sidecar.emulator.engine.routes import PAGES, Emulated, does
 from sidecar.emulator.messages import EmulatedResponse, json_response
 
 if TYPE_CHECKING:
@@ -23,8 +23,9 @@ _PROFILE: Final[Mapping[str, Any]] = {
     "HeadquartersPhoneNumber": "+33111111111",
     "Licensor": "Mangopay S.A.",
 }
-#: How files begin that a logo may be: PNG, JPEG, GIF.
-_IMAGES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8")
+_NO_SNIFFING: Final = ((b"X-Content-Type-Options", b"nosniff"),)
+#: How files begin that a logo may be, and their media types.
+_IMAGES: Final = {b"\x89PNG": b"image/png", b"\xff\xd8\xff": b"image/jpeg", b"GIF8": b"image/gif"}
 
 
 def view(call: Call) -> EmulatedResponse:
@@ -48,10 +49,18 @@ def upload_logo(call: Call) -> EmulatedResponse:
         image = base64.b64decode(str(call.body().get("File") or ""), validate=True)
     except (binascii.Error, ValueError):
         image = b""
-    if not image.startswith(_IMAGES):
+    if not image.startswith(tuple(_IMAGES)):
         raise call.incorrect("File", "The File field must be an image (PNG, JPEG or GIF) in base64.")
+    call.client.logo = image
     call.client.profile["Logo"] = call.page("logo")
     return EmulatedResponse(204)
+
+
+def show_logo(call: Call) -> EmulatedResponse:
+    """Show the logo to whoever has its URL."""
+    logo = call.client.logo
+    kinds = [kind for start, kind in _IMAGES.items() if logo.startswith(start)]
+    return EmulatedResponse(200, logo, kinds[0], _NO_SNIFFING) if kinds else EmulatedResponse(404)
 
 
 EMULATED: Final = Emulated(
@@ -60,5 +69,6 @@ EMULATED: Final = Emulated(
         does("GET", "clients", view),
         does("PUT", "clients", update),
         does("PUT", "clients/logo", upload_logo),
+        does("GET", "logo", show_logo, version=PAGES),
     ),
 )

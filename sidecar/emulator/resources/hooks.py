@@ -1,16 +1,17 @@
-"""Hooks, and the events that they would tell of. Hooks are kept, and not called."""
+"""Hooks, and the events that they are called for (:mod:`sidecar.emulator.hooks`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.kinds import Kind, fields
+from sidecar.emulator.engine.kinds import Kind, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
     from sidecar.emulator.messages import EmulatedResponse
+    from sidecar.emulator.state import Resource
 
 HOOK: Final = Kind(
     name="Hook",
@@ -19,7 +20,15 @@ HOOK: Final = Kind(
     template=fields("Url", "EventType", Status="ENABLED", Validity="VALID"),
     read_only=frozenset({"Validity"}),
     required=("Url", "EventType"),
+    checks={"Status": one_of("ENABLED", "DISABLED")},
 )
+
+
+def rearm(call: Call, resource: Resource) -> None:
+    """Trust a hook again that was disabled and is enabled now."""
+    before = call.found(HOOK.collection, resource["Id"])["Status"]
+    if (before, resource["Status"]) == ("DISABLED", "ENABLED"):
+        resource["Validity"] = "VALID"
 
 
 def list_events(call: Call) -> EmulatedResponse:
@@ -32,7 +41,7 @@ EMULATED: Final = Emulated(
     routes=(
         creates("hooks", HOOK),
         views("hooks/{Id}", HOOK),
-        updates("hooks/{Id}", HOOK, settable={"Url", "Status", "Tag"}),
+        updates("hooks/{Id}", HOOK, rearm, {"Url", "Status", "Tag"}),
         lists("hooks", HOOK),
         does("GET", "events", list_events),
     ),

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator.engine.kinds import Kind, Transition, fields
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
-from sidecar.emulator.messages import EmulatedResponse
+from sidecar.emulator.resources import document_pages
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.messages import EmulatedResponse
     from sidecar.emulator.state import ClientState, Resource
-
-
-#: The alphabet of RFC 4648 section 4, in lines of whatever length.
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
 
 
 def _judge(client: ClientState, resource: Resource, at: int) -> None:
@@ -60,19 +56,12 @@ def complete(call: Call, resource: Resource) -> None:
 
 def add_page(call: Call) -> EmulatedResponse:
     """Take a page of a document that is not submitted yet."""
-    document = call.found("KYCDocument", call.parameters["DocumentId"])
-    check_file(call, call.body().get("File"))
-    if document["Status"] != "CREATED":
-        raise call.incorrect("Status", "The document is not in the status CREATED.")
-    return EmulatedResponse(204)
+    return document_pages.add(call, call.found("KYCDocument", call.parameters["DocumentId"]))
 
 
-def check_file(call: Call, file: Any) -> None:
-    """Raise RefusalError for a page that is empty or not base64."""
-    if not isinstance(file, str) or not file:
-        raise call.incorrect("File", "The File field is required.")
-    if not _BASE64.fullmatch(file):
-        raise call.incorrect("File", "The File field must be encoded in base64.")
+def consult(call: Call) -> EmulatedResponse:
+    """Tell where the pages of a document can be looked at."""
+    return document_pages.consult(call, call.found("KYCDocument", call.parameters["DocumentId"]))
 
 
 EMULATED: Final = Emulated(
@@ -86,5 +75,6 @@ EMULATED: Final = Emulated(
         does("POST", "users/{UserId}/kyc/documents/{DocumentId}/pages", add_page),
         lists("kyc/documents", KYC_DOCUMENT),
         views("kyc/documents/{Id}", KYC_DOCUMENT),
+        does("POST", "kyc/documents/{DocumentId}/consult", consult),
     ),
 )

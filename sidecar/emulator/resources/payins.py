@@ -4,50 +4,69 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from sidecar.emulator import money
-from sidecar.emulator.engine.kinds import Kind, Transition, fields
-from sidecar.emulator.engine.routes import Emulated, creates, views
+import msgspec
+
+from sidecar.emulator import card_payments, money, tokenization
+from sidecar.emulator.engine import acts
+from sidecar.emulator.engine.kinds import BLANK_ADDRESS, Kind, Transition, fields
+from sidecar.emulator.engine.routes import Emulated, creates, does, views
+from sidecar.emulator.messages import json_response
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.messages import EmulatedResponse
     from sidecar.emulator.state import ClientState, Resource
 
-_PAYMENT_PAGE: Final = "https://homologation-secure-p.payline.com/webpayment/?reqCode=prepareStep2&token="
 _CANCELLED: Final[money.Result] = ("101002", "The transaction has been cancelled by the user")
-#: What Mangopay knows of the sandbox's test card.
-CARD_INFO: Final = {
-    "BIN": "497010",
-    "IssuingBank": "LA BANQUE POSTALE",
-    "IssuerCountryCode": "FR",
-    "Type": "DEBIT",
-    "Brand": "VISA",
-    "SubType": None,
-}
+_DECLINED: Final[money.Result] = ("101101", "Transaction refused by the bank (Do not honor)")
 
 
 def _succeed(client: ClientState, resource: Resource, at: int) -> None:
     money.succeed(client, resource, at)
 
 
-#: What the payer does at a page.
+def _succeed_by_card(client: ClientState, resource: Resource, at: int) -> None:
+    money.succeed(client, resource, at)
+    card_payments.approve(client, resource)
+
+
+_PAID: Final = "PAYIN_NORMAL_SUCCEEDED"
+_UNPAID: Final = "PAYIN_NORMAL_FAILED"
+_WAITING: Final = frozenset({"CREATED"})
+#: What the payer, or the payer's bank, does at a page.
 PAYING: Final = (
+    Transition(name="pay", label="Pay", source=_WAITING, target="SUCCEEDED", change=_succeed, event=_PAID),
     Transition(
-        name="pay",
-        source=frozenset({"CREATED"}),
-        target="SUCCEEDED",
-        change=_succeed,
-        event="PAYIN_NORMAL_SUCCEEDED",
+        name="fail", label="Fail", source=_WAITING, target="FAILED", sets=money.result(_DECLINED), event=_UNPAID
     ),
     Transition(
-        name="fail",
-        source=frozenset({"CREATED"}),
-        target="FAILED",
-        sets=money.result(_CANCELLED),
-        event="PAYIN_NORMAL_FAILED",
+        name="cancel", label="Cancel", source=_WAITING, target="FAILED", sets=money.result(_CANCELLED), event=_UNPAID
     ),
 )
+#: What the payer does who has to authenticate before a known card pays.
+BY_CARD: Final = (
+    Transition(
+        name="authenticate",
+        label="Authenticate",
+        source=_WAITING,
+        target="SUCCEEDED",
+        change=_succeed_by_card,
+        event=_PAID,
+    ),
+    Transition(
+        name="refuse",
+        label="Refuse",
+        source=_WAITING,
+        target="FAILED",
+        sets=money.result(card_payments.NOT_AUTHENTICATED),
+        event=_UNPAID,
+    ),
+)
+#: What every pay-in needs, and what it refers to.
+NEEDED: Final = ("AuthorId", "CreditedWalletId", *money.AMOUNTS)
+LINKS: Final = {"AuthorId": "User", "CreditedWalletId": "Wallet", "CreditedUserId": "User", "CardId": "Card"}
 
 
 def pay_in(
@@ -61,63 +80,75 @@ def pay_in(
     """Return the kind of pay-ins with this ``PaymentType`` and ``ExecutionType``.
 
     ``names`` and ``values`` are further fields, as :func:`~sidecar.emulator.engine.kinds.fields` takes them.
+    What else is different about it is for :func:`msgspec.structs.replace`.
     """
     return Kind(
         name="PayIn",
         collection="PayIn",
         prefix="payin_m_",
+        prompt="Pay",
+        returns="transactionId",
         template=fields(
             *names, **money.TRANSACTION, Type="PAYIN", PaymentType=payment, ExecutionType=execution, **values
         ),
         read_only=money.READ_ONLY | {"PaymentType", "ExecutionType", *read_only},
         optional=frozenset(optional),
-        required=("AuthorId", "CreditedWalletId", *money.AMOUNTS),
-        links={"AuthorId": "User", "CreditedWalletId": "Wallet", "CreditedUserId": "User", "CardId": "Card"},
+        required=NEEDED,
+        links=LINKS,
         money=money.AMOUNTS,
         transitions=PAYING,
         transaction=True,
     )
 
 
-_CARD: Final = (
-    *("CardType", "Culture", "ReturnURL", "RedirectURL", "TemplateURL", "TemplateURLOptions", "SecureMode"),
-    *("SecureModeReturnURL", "SecureModeRedirectURL", "CardId", "StatementDescriptor", "Shipping", "Billing"),
-)
-_SET_HERE: Final = ("RedirectURL", "SecureModeRedirectURL", "BankName", "CardInfo", "SecurityInfo", "Applied3DSVersion")
-
 CARD_WEB: Final = pay_in(
-    "CARD", "WEB", *_CARD, optional=("Bic", "PreferredCardNetwork", "Reference"), read_only=_SET_HERE
-)
-CARD_DIRECT: Final = pay_in(
     "CARD",
-    "DIRECT",
-    *_CARD,
-    *("BrowserInfo", "IpAddress", "CardInfo", "SecurityInfo", "Applied3DSVersion", "Requested3DSVersion"),
-    optional=("PreferredCardNetwork", "PaymentCategory", "Reference"),
-    read_only=_SET_HERE,
+    "WEB",
+    *("CardType", "Culture", "ReturnURL", "RedirectURL", "TemplateURL", "TemplateURLOptions", "SecureMode"),
+    *("CardId", "StatementDescriptor", "Shipping", "Billing"),
+    optional=("Bic", "PreferredCardNetwork", "Reference"),
+    read_only=("RedirectURL", "BankName"),
+)
+CARD_DIRECT: Final = msgspec.structs.replace(
+    pay_in(
+        "CARD",
+        "DIRECT",
+        *("CardType", *card_payments.FIELDS),
+        **card_payments.DEFAULTS,
+        optional=("PreferredCardNetwork", "PaymentCategory", "Reference"),
+        read_only=card_payments.SET_HERE,
+    ),
+    transitions=BY_CARD,
+    prompt="Confirm the payment",
 )
 
 
 def complete_web(call: Call, resource: Resource) -> None:
     """Wait for the payer: the pay-in stays CREATED until it is settled."""
     money.derive_amounts(call.client, resource)
-    resource["RedirectURL"] = _PAYMENT_PAGE + resource["Id"]
+    resource["RedirectURL"] = call.page(f"actions/{resource['Id']}")
+    for field in ("Billing", "Shipping"):
+        resource[field] = resource[field] or {"FirstName": None, "LastName": None, "Address": dict(BLANK_ADDRESS)}
     if resource["CardType"] == "IDEAL" and resource.get("Bic"):
         resource["BankName"] = "RABOBANK"
 
 
 def complete_direct(call: Call, resource: Resource) -> None:
-    """Succeed at once, fill the wallet, and know the card to be good."""
+    """Succeed at once and fill the wallet, unless the payer has to authenticate."""
     money.derive_amounts(call.client, resource)
-    resource.update(
-        CardInfo=dict(CARD_INFO),
-        SecurityInfo={"AVSResult": "NO_CHECK"},
-        Applied3DSVersion=resource["Requested3DSVersion"] or "V2_1",
-    )
-    card = call.client.find("Card", resource["CardId"] or "")
-    if card is not None:
-        card["Validity"] = "VALID"
-    money.succeed(call.client, resource, call.at)
+    card_payments.describe(resource)
+    if not card_payments.challenge(call, resource):
+        _succeed_by_card(call.client, resource, call.at)
+    call.client.tell(f"PAYIN_NORMAL_{resource['Status']}", resource["Id"], call.at)
+
+
+def view_card(call: Call) -> EmulatedResponse:
+    """Show the card that a payer used at the page."""
+    pay_in = acts.find(call)
+    card = tokenization.TEST_CARD
+    shown = {name: pay_in[name] for name in ("Id", "PaymentType", "ExecutionType")}
+    told = {"ExpirationDate": card.expiration, "Alias": card.alias, "Fingerprint": card.fingerprint}
+    return json_response(200, {**shown, **told, "CardType": "CB_VISA_MASTERCARD", "Country": "FR"})
 
 
 EMULATED: Final = Emulated(
@@ -125,7 +156,8 @@ EMULATED: Final = Emulated(
     parents={"PayInId": "PayIn"},
     routes=(
         creates("payins/card/web", CARD_WEB, complete_web, "PAYIN_NORMAL_CREATED"),
-        creates("payins/card/direct", CARD_DIRECT, complete_direct, "PAYIN_NORMAL_SUCCEEDED"),
+        creates("payins/card/direct", CARD_DIRECT, complete_direct),
         views("payins/{Id}", CARD_WEB),
+        does("GET", "payins/card/web/{Id}/extended", view_card, kind=CARD_WEB),
     ),
 )

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator import money
 from sidecar.emulator.engine.kinds import Kind, Transition, fields
-from sidecar.emulator.engine.routes import Emulated, creates, views
+from sidecar.emulator.engine.routes import Emulated, creates, does, views
+from sidecar.emulator.messages import json_response
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.messages import EmulatedResponse
     from sidecar.emulator.state import ClientState, Resource
 
 _NOT_COVERED: Final[money.Result] = ("002998", money.TOO_LITTLE[1])
@@ -89,6 +91,17 @@ def complete(call: Call, resource: Resource) -> None:
         resource.due = _FAIL
 
 
+def reach(call: Call) -> EmulatedResponse:
+    """Tell whether an account can be paid at once: one with an IBAN can."""
+    body = call.body()
+    for field in ("AuthorId", "DebitedFunds", "DebitedWalletId"):
+        if not body.get(field):
+            raise call.incorrect(field, f"The {field} field is required.")
+    account = call.found("BankAccount", str(body.get("BankAccountId")))
+    reason = None if account["Type"] == "IBAN" else {"Code": "121999", "Message": "The bank cannot be reached"}
+    return json_response(200, {"InstantPayout": {"IsReachable": reason is None, "UnreachableReason": reason}})
+
+
 EMULATED: Final = Emulated(
     scope="Payouts",
     parents={"PayOutId": "PayOut"},
@@ -96,5 +109,6 @@ EMULATED: Final = Emulated(
         creates("payouts/bankwire", PAY_OUT, complete, "PAYOUT_NORMAL_CREATED"),
         views("payouts/bankwire/{Id}", PAY_OUT),
         views("payouts/{Id}", PAY_OUT),
+        does("POST", "payouts/reachability", reach),
     ),
 )

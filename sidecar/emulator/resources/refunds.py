@@ -69,6 +69,7 @@ EMULATED: Final = Emulated(
         ),
         lists("transfers/{TransferId}/refunds", REFUND, _BY, scope="Refunds.Transfers"),
         lists("payouts/{PayOutId}/refunds", REFUND, _BY, scope="Refunds.Payouts"),
+        lists("repudiations/{RepudiationId}/refunds", REFUND, _BY, scope="Refunds.Repudiations"),
         views("refunds/{Id}", REFUND, scope="Refunds.General"),
     ),
 )

@@ -17,9 +17,10 @@ def show(call: Call) -> EmulatedResponse:
     ticket = call.client.tickets.get(call.parameters["Ticket"])
     if ticket is None:
         return pages.not_found()
+    user = "A user" if ticket.user_id is None else f"User {ticket.user_id}"
     return pages.page(
         "Confirm that it is you",
-        f"User {ticket.user_id} of {call.client.client_id} is asked for strong customer authentication.",
+        f"{user} of {call.client.client_id} is asked for strong customer authentication.",
         choices={sca.AUTHENTICATE: "Authenticate", sca.REFUSE: "Refuse"},
     )
 

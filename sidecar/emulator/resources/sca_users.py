@@ -42,9 +42,7 @@ _REPRESENTATIVE: Final = (
 
 
 def _check_representative(value: Any) -> str | None:
-    if isinstance(value, dict) and value.get("FirstName") and value.get("LastName"):
-        return None
-    return "A LegalRepresentative has a FirstName and a LastName."
+    return None if isinstance(value, dict) else "A LegalRepresentative is an object."
 
 
 NATURAL_USER: Final = Kind(
@@ -103,11 +101,17 @@ def complete(call: Call, resource: Resource) -> None:
 
 
 def complete_details(call: Call, resource: Resource) -> None:
-    """Make addresses and the representative whole."""
+    """Make addresses and the representative whole: a change may tell a part of the latter."""
     users.complete(call, resource)
-    representative = resource.get("LegalRepresentative")
-    if representative is not None:
-        resource["LegalRepresentative"] = {**dict.fromkeys(_REPRESENTATIVE), **representative}
+    given = resource.get("LegalRepresentative")
+    if given is None:
+        return
+    before = call.client.user(resource["Id"])
+    known = {} if before is None else before["LegalRepresentative"]
+    representative = {**dict.fromkeys(_REPRESENTATIVE), **known, **given}
+    if not (representative["FirstName"] and representative["LastName"]):
+        raise call.incorrect("LegalRepresentative", "A LegalRepresentative has a FirstName and a LastName.")
+    resource["LegalRepresentative"] = representative
 
 
 def ask(call: Call) -> EmulatedResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.emulator import sca
 from sidecar.emulator.engine.kinds import Kind, fields
 from sidecar.emulator.engine.routes import Emulated, creates, lists, updates, views
 
@@ -33,10 +34,10 @@ EMULATED: Final = Emulated(
     parents={"WalletId": "Wallet"},
     routes=(
         creates("wallets", WALLET, complete),
-        views("wallets/{Id}", WALLET, sca=True),
+        views("wallets/{Id}", WALLET, guard=sca.demand),
         updates("wallets/{Id}", WALLET, settable={"Description", "Tag"}),
-        lists("users/{UserId}/wallets", WALLET, "Owners", sca=True),
-        lists("wallets/{WalletId}/transactions", None, "DebitedWalletId", "CreditedWalletId", sca=True),
-        lists("users/{UserId}/transactions", None, "AuthorId", "CreditedUserId", sca=True),
+        lists("users/{UserId}/wallets", WALLET, "Owners", guard=sca.demand),
+        lists("wallets/{WalletId}/transactions", None, "DebitedWalletId", "CreditedWalletId", guard=sca.demand),
+        lists("users/{UserId}/transactions", None, "AuthorId", "CreditedUserId", guard=sca.demand),
     ),
 )

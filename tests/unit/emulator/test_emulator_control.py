@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.emulator.control import is_loopback
+from sidecar.emulator.control import is_local
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request, split_path
 from tests.support.clock import FakeClock
 from tests.support.emulator import NATURAL_USER, Direct, basic, issue_token, read
@@ -48,7 +48,7 @@ def control(
     ],
 )
 def test_who_is_loopback(peer: str | None, loopback: bool) -> None:
-    assert is_loopback(peer) is loopback
+    assert is_local(peer) is loopback
 
 
 def test_another_machine_is_refused(mangopay: Direct) -> None:

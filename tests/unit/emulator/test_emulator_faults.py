@@ -189,8 +189,9 @@ def test_the_edge_may_say_something_else() -> None:
 
 @pytest.mark.parametrize(("text", "bodiless"), [("sca", False), ("sca=no-body", True)])
 def test_the_sca_401_may_come_without_a_body(text: str, bodiless: bool) -> None:
-    response = canned.response(parse(text), Reports(FakeClock()), "", for_token=False)
-    assert header(response, "WWW-Authenticate")[0].startswith("PendingUserAction RedirectUrl=https://sca")
+    url = "http://localhost/pages/acme/sca/1"
+    response = canned.response(parse(text), Reports(FakeClock()), "", for_token=False, sca_url=url)
+    assert header(response, "WWW-Authenticate") == [f"PendingUserAction RedirectUrl={url}"]
     assert (response.body == b"") is bodiless
 
 

@@ -63,7 +63,7 @@ def test_collections_are_bounded(clock: FakeClock) -> None:
     from sidecar.emulator.resources.hooks import HOOK
     from sidecar.emulator.state import ClientState, Resource
 
-    client = ClientState("acme", kept=2)
+    client = ClientState("acme", kept=2, told=lambda client, event: None)
     for number in range(3):
         client.collection("Hook").add(Resource(HOOK, {"Id": str(number)}))
     assert [client.find("Hook", str(number)) is not None for number in range(3)] == [False, True, True]

@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.emulator import pages, sca
 from sidecar.emulator.messages import EmulatedResponse, Request, split_path
+from sidecar.emulator.state import Ticket
 from tests.support.clock import FakeClock
 from tests.support.emulator import ADDRESS, Direct, header, read
 
@@ -243,7 +244,7 @@ def test_a_resource_may_wait_for_its_user(mangopay: Direct) -> None:
     owner = mangopay.create("sca/users/natural", OWNER)["Id"]
     other = mangopay.create("sca/users/natural", OWNER)["Id"]
     for authenticated, status in ((False, WAITING), (True, "ACTIVE")):
-        sca.settle(client, sca.Ticket(owner, other), 1.0, authenticated=authenticated)
+        sca.settle(client, Ticket(owner, other), 1.0, authenticated=authenticated)
         assert read(mangopay.call("GET", f"sca/users/{other}"))["UserStatus"] == status
 
 

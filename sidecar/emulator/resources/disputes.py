@@ -1,0 +1,327 @@
+"""Disputes of pay-ins with their documents, repudiations and settlement transfers.
+
+No call makes a dispute, as at Mangopay: the control route ``disputes`` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sidecar.emulator import money
+from sidecar.emulator.engine import acts
+from sidecar.emulator.engine.bodies import is_money
+from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
+from sidecar.emulator.engine.routes import Emulated, creates, does, lists, moves, updates, views
+from sidecar.emulator.resources import document_pages
+from sidecar.emulator.resources.payins import CARD_DIRECT
+from sidecar.emulator.resources.users import NATURAL_USER
+from sidecar.emulator.resources.wallets import WALLET
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.messages import EmulatedResponse
+    from sidecar.emulator.state import ClientState, Resource
+
+#: How long a dispute can be contested, in seconds.
+_CONTESTED_FOR: Final = 7 * 24 * 3600
+_OURS: Final = frozenset({"PENDING_CLIENT_ACTION", "REOPENED_PENDING_CLIENT_ACTION"})
+_THEIRS: Final = frozenset({"SUBMITTED", "PENDING_BANK_ACTION"})
+_LOST: Final = {"ResultCode": "LOST", "ResultMessage": "The dispute was lost"}
+_WON: Final = {"ResultCode": "WON", "ResultMessage": "The dispute was won"}
+
+
+def _close(client: ClientState, resource: Resource, at: int) -> None:
+    del client
+    resource["ClosedDate"] = at
+
+
+def _lose(client: ClientState, resource: Resource, at: int) -> None:
+    resource["ClosedDate"] = at
+    repudiate(client, resource, at)
+
+
+DISPUTE: Final = Kind(
+    name="Dispute",
+    collection="Dispute",
+    prefix="dispute_m_",
+    template=fields(
+        *("InitialTransactionId", "ResultCode", "ResultMessage", "DisputeReason", "StatusMessage", "DisputedFunds"),
+        *("ContestedFunds", "ContestDeadlineDate", "ClosedDate", "RepudiationId"),
+        InitialTransactionType="PAYIN",
+        DisputeType="CONTESTABLE",
+        Status="CREATED",
+    ),
+    read_only=frozenset({"InitialTransactionId", "InitialTransactionType", "Status", "RepudiationId", "DisputeType"}),
+    transitions=(
+        Transition(
+            name="demand",
+            source=frozenset({"CREATED"}),
+            target="PENDING_CLIENT_ACTION",
+            event="DISPUTE_ACTION_REQUIRED",
+        ),
+        Transition(name="submit", source=_OURS, target="SUBMITTED", event="DISPUTE_SUBMITTED"),
+        Transition(
+            name="forward", source=frozenset({"SUBMITTED"}), target="PENDING_BANK_ACTION", event="DISPUTE_SENT_TO_BANK"
+        ),
+        Transition(
+            name="reopen",
+            source=_THEIRS,
+            target="REOPENED_PENDING_CLIENT_ACTION",
+            event="DISPUTE_FURTHER_ACTION_REQUIRED",
+        ),
+        Transition(name="win", source=_THEIRS, target="CLOSED", sets=_WON, change=_close, event="DISPUTE_CLOSED"),
+        Transition(name="lose", source=_THEIRS, target="CLOSED", sets=_LOST, change=_lose, event="DISPUTE_CLOSED"),
+        Transition(
+            name="close",
+            source=frozenset({"CREATED", *_OURS, *_THEIRS}),
+            target="CLOSED",
+            sets=_LOST,
+            change=_lose,
+            event="DISPUTE_CLOSED",
+        ),
+    ),
+)
+
+REPUDIATION: Final = Kind(
+    name="Repudiation",
+    collection="Repudiation",
+    prefix="repudiation_m_",
+    template=fields(
+        *("InitialTransactionId", "RefundReason"),
+        **{**money.TRANSACTION, "Nature": "REPUDIATION"},
+        Type="PAYOUT",
+        InitialTransactionType="PAYIN",
+    ),
+    transaction=True,
+)
+
+
+def _number(amount: Any) -> Any:
+    """Return an amount as a number: SDKs' own examples of settlements have it as a string."""
+    return int(amount) if isinstance(amount, str) and amount.isdecimal() and len(amount) < 16 else amount
+
+
+def _check_amount(value: Any) -> str | None:
+    if isinstance(value, dict) and is_money({**value, "Amount": _number(value.get("Amount"))}):
+        return None
+    return "The value must have a Currency and an Amount of at least 0."
+
+
+SETTLEMENT_TRANSFER: Final = Kind(
+    name="SettlementTransfer",
+    collection="SettlementTransfer",
+    prefix="settlement_transfer_m_",
+    template=fields("RepudiationId", **{**money.TRANSACTION, "Nature": "SETTLEMENT"}, Type="TRANSFER"),
+    read_only=money.READ_ONLY | {"RepudiationId", "DebitedWalletId", "CreditedWalletId"},
+    required=("AuthorId", *money.AMOUNTS),
+    links={"AuthorId": "User"},
+    checks=dict.fromkeys(money.AMOUNTS, _check_amount),
+    transaction=True,
+)
+
+_SUBMITTED: Final = frozenset({"VALIDATION_ASKED"})
+
+
+def _judge(client: ClientState, resource: Resource, at: int) -> None:
+    del client
+    resource["ProcessedDate"] = at
+
+
+DOCUMENT: Final = Kind(
+    name="DisputeDocument",
+    collection="DisputeDocument",
+    prefix="dispute_doc_m_",
+    template=fields(
+        *("DisputeId", "UserId", "Type", "RefusedReasonType", "RefusedReasonMessage", "ProcessedDate"), Status="CREATED"
+    ),
+    read_only=frozenset({"DisputeId", "UserId", "RefusedReasonType", "RefusedReasonMessage", "ProcessedDate"}),
+    required=("Type",),
+    checks={"Status": one_of("CREATED", "VALIDATION_ASKED")},
+    transitions=(
+        Transition(
+            name="validate", source=_SUBMITTED, target="VALIDATED", change=_judge, event="DISPUTE_DOCUMENT_SUCCEEDED"
+        ),
+        Transition(
+            name="refuse",
+            source=_SUBMITTED,
+            target="REFUSED",
+            sets={"RefusedReasonType": "DOCUMENT_UNREADABLE"},
+            change=_judge,
+            event="DISPUTE_DOCUMENT_FAILED",
+        ),
+    ),
+)
+
+
+def repudiate(client: ClientState, dispute: Resource, at: int) -> None:
+    """Take the disputed funds back from the wallet that the pay-in went to."""
+    pay_in = client.find("PayIn", dispute["InitialTransactionId"])
+    if pay_in is None or dispute["RepudiationId"] is not None:
+        return
+    repudiation = acts.build(REPUDIATION, client, at)
+    nothing = {"Currency": dispute["DisputedFunds"]["Currency"], "Amount": 0}
+    repudiation.update(
+        InitialTransactionId=pay_in["Id"],
+        AuthorId=pay_in["AuthorId"],
+        DebitedWalletId=pay_in["CreditedWalletId"],
+        DebitedFunds=dict(dispute["DisputedFunds"]),
+        CreditedFunds=dict(dispute["DisputedFunds"]),
+        Fees=nothing,
+        RefundReason=dispute["DisputeReason"],
+    )
+    money.succeed(client, repudiation, at)
+    acts.keep(client, repudiation)
+    dispute["RepudiationId"] = repudiation["Id"]
+
+
+def settle(call: Call, resource: Resource) -> None:
+    """Let the author pay for what was repudiated, out of the wallet that it was taken from."""
+    repudiation = call.found("Repudiation", resource["RepudiationId"])
+    resource["CreditedWalletId"] = repudiation["DebitedWalletId"]
+    for field in money.AMOUNTS:
+        resource[field] = {**resource[field], "Amount": _number(resource[field]["Amount"])}
+    money.derive_amounts(call.client, resource)
+    money.succeed(call.client, resource, call.at)
+
+
+def complete_document(call: Call, resource: Resource) -> None:
+    """Belong to the author of the disputed pay-in, and start as CREATED."""
+    dispute = call.found("Dispute", resource["DisputeId"])
+    pay_in = call.client.find("PayIn", dispute["InitialTransactionId"])
+    resource["UserId"] = None if pay_in is None else pay_in["AuthorId"]
+    resource["Status"] = "CREATED"
+
+
+def add_page(call: Call) -> EmulatedResponse:
+    """Take a page of a document that is not submitted yet."""
+    return document_pages.add(call, call.found("DisputeDocument", call.parameters["DisputeDocumentId"]))
+
+
+def consult(call: Call) -> EmulatedResponse:
+    """Tell where the pages of a document can be looked at."""
+    return document_pages.consult(call, call.found("DisputeDocument", call.parameters["DisputeDocumentId"]))
+
+
+def transactions(call: Call) -> EmulatedResponse:
+    """Show the repudiation of a dispute, and the transfers that settle it."""
+    wanted = call.found("Dispute", call.parameters["DisputeId"])["RepudiationId"]
+    repudiations = (each for each in call.client.collection("Repudiation").values() if each["Id"] == wanted)
+    return acts.page(call, [*repudiations, *_settlements(call.client, wanted)])
+
+
+def _settlements(client: ClientState, repudiation: str | None) -> Iterator[Resource]:
+    transfers = client.collection("SettlementTransfer").values()
+    return (each for each in transfers if repudiation is not None and each["RepudiationId"] == repudiation)
+
+
+def of_pay_ins(call: Call) -> EmulatedResponse:
+    """Show the disputes of one pay-in, or of the pay-ins of a user or into a wallet."""
+    field = {"PayInId": "Id", "UserId": "AuthorId", "WalletId": "CreditedWalletId"}
+    ((name, identifier),) = call.parameters.items()
+    pay_ins = call.client.collection("PayIn").values()
+    concerned = {pay_in["Id"] for pay_in in pay_ins if pay_in[field[name]] == identifier}
+    disputes = call.client.collection("Dispute").values()
+    return acts.page(call, [each for each in disputes if each["InitialTransactionId"] in concerned])
+
+
+def pending_settlement(call: Call) -> EmulatedResponse:
+    """Show the disputes that were repudiated and not settled yet."""
+    disputes = call.client.collection("Dispute").values()
+    repudiated = (each for each in disputes if each["RepudiationId"] is not None)
+    return acts.page(call, [each for each in repudiated if not any(_settlements(call.client, each["RepudiationId"]))])
+
+
+# --- the control route -----------------------------------------------------------------------------------------------
+
+_FUNDS: Final = {"Currency": "EUR", "Amount": 1000}
+#: What a round has: a dispute of each type in each status that it can have.
+_ROUND: Final = (
+    ("CONTESTABLE", "CREATED"),
+    ("CONTESTABLE", "SUBMITTED"),
+    ("CONTESTABLE", "PENDING_BANK_ACTION"),
+    ("CONTESTABLE", "CLOSED"),
+    ("CONTESTABLE", "PENDING_CLIENT_ACTION"),
+    ("CONTESTABLE", "REOPENED_PENDING_CLIENT_ACTION"),
+    ("RETRIEVAL", "PENDING_CLIENT_ACTION"),
+    ("NOT_CONTESTABLE", "CLOSED"),
+)
+
+
+def make(client: ClientState, at: int, rounds: int) -> list[str]:
+    """Make disputes of each type in each status, with the pay-ins that they are about; return their Ids."""
+    user = _made(client, NATURAL_USER, at, FirstName="Dana", LastName="Dispute", Email="dana@example.com")
+    wallet = _made(client, WALLET, at, Owners=[user["Id"]], Description="Disputed", Currency="EUR")
+    wallet["Balance"] = {"Currency": "EUR", "Amount": 0}
+    made = [
+        _dispute(client, at, user["Id"], wallet["Id"], kind, status) for _ in range(rounds) for kind, status in _ROUND
+    ]
+    return [dispute["Id"] for dispute in made]
+
+
+def _dispute(client: ClientState, at: int, user: str, wallet: str, kind: str, status: str) -> Resource:
+    pay_in = _made(client, CARD_DIRECT, at, AuthorId=user, CreditedWalletId=wallet)
+    pay_in.update(DebitedFunds=dict(_FUNDS), Fees={"Currency": "EUR", "Amount": 0})
+    money.derive_amounts(client, pay_in)
+    money.succeed(client, pay_in, at)
+    dispute = _made(client, DISPUTE, at, DisputeType=kind, Status=status, InitialTransactionId=pay_in["Id"])
+    dispute.update(
+        DisputeReason={"DisputeReasonType": "FRAUD", "DisputeReasonMessage": "The card's holder disputes the payment"},
+        DisputedFunds=dict(_FUNDS),
+        ContestDeadlineDate=at + _CONTESTED_FOR,
+    )
+    if status in _THEIRS:
+        dispute["ContestedFunds"] = dict(_FUNDS)
+        _made(client, DOCUMENT, at, DisputeId=dispute["Id"], UserId=user, Type="DELIVERY_PROOF", Status="VALIDATED")
+    if status == "CLOSED":
+        dispute.update(_LOST)
+        _lose(client, dispute, at)
+    client.tell("DISPUTE_CREATED", dispute["Id"], at)
+    return dispute
+
+
+def _made(client: ClientState, kind: Kind, at: int, **values: Any) -> Resource:
+    resource = acts.build(kind, client, at)
+    resource.update(values)
+    acts.keep(client, resource)
+    return resource
+
+
+EMULATED: Final = Emulated(
+    scope="Disputes.General",
+    parents={
+        "DisputeId": "Dispute",
+        "DisputeDocumentId": "DisputeDocument",
+        "RepudiationId": "Repudiation",
+    },
+    routes=(
+        lists("disputes", DISPUTE),
+        does("GET", "disputes/pendingsettlement", pending_settlement),
+        views("disputes/{Id}", DISPUTE),
+        updates("disputes/{Id}", DISPUTE, settable={"Tag"}),
+        moves("disputes/{Id}/submit", DISPUTE, "submit", settable=frozenset({"ContestedFunds"})),
+        moves("disputes/{Id}/close", DISPUTE, "close", settable=frozenset()),
+        does("GET", "disputes/{DisputeId}/transactions", transactions),
+        does("GET", "users/{UserId}/disputes", of_pay_ins),
+        does("GET", "wallets/{WalletId}/disputes", of_pay_ins),
+        does("GET", "payins/{PayInId}/disputes", of_pay_ins),
+        creates("disputes/{DisputeId}/documents", DOCUMENT, complete_document, fixed={"DisputeId": "{DisputeId}"}),
+        lists("disputes/{DisputeId}/documents", DOCUMENT, "DisputeId"),
+        updates("disputes/{DisputeId}/documents/{Id}", DOCUMENT, settable={"Status", "Tag"}),
+        does("POST", "disputes/{DisputeId}/documents/{DisputeDocumentId}/pages", add_page),
+        lists("dispute-documents", DOCUMENT),
+        views("dispute-documents/{Id}", DOCUMENT),
+        does("POST", "dispute-documents/{DisputeDocumentId}/consult", consult),
+        views("repudiations/{Id}", REPUDIATION),
+        creates(
+            "repudiations/{RepudiationId}/settlementtransfer",
+            SETTLEMENT_TRANSFER,
+            settle,
+            "TRANSFER_SETTLEMENT_SUCCEEDED",
+            fixed={"RepudiationId": "{RepudiationId}"},
+            scope="Disputes.Settlement",
+        ),
+        views("settlements/{Id}", SETTLEMENT_TRANSFER, scope="Disputes.Settlement"),
+    ),
+)

@@ -1,0 +1,211 @@
+"""Hooks: whom an event calls, when again, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
+
+import pytest
+
+from sidecar.emulator.faults import parse
+from sidecar.emulator.hooks import Delivery, is_callable
+from tests.support.clock import FakeClock
+from tests.support.emulator import Platform, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVENT: Final = "PAYIN_NORMAL_SUCCEEDED"
+URL: Final = "http://127.0.0.1:9/hook?a=1"
+
+
+@pytest.fixture
+def platform() -> Platform:
+    return Platform(FakeClock())
+
+
+def register(platform: Platform, url: str = URL, event: str = EVENT) -> str:
+    identifier: str = platform.create("hooks", {"Url": url, "EventType": event})["Id"]
+    return identifier
+
+
+def due(platform: Platform) -> Iterator[Delivery]:
+    """Take all that is due now."""
+    while (delivery := platform.emulator.outbox.take()) is not None:
+        yield delivery
+
+
+def called(platform: Platform) -> list[str]:
+    """Deliver all that is due now, and return what it was about."""
+    seen = []
+    for delivery in due(platform):
+        platform.emulator.outbox.finish(delivery, None)
+        seen.append(delivery.resource_id)
+    return seen
+
+
+def trigger(platform: Platform, identifier: str = "1", event: str = EVENT) -> None:
+    response = platform.control("POST", "trigger", {"client_id": "acme", "event": event, "id": identifier})
+    assert response.status == 200, response.body
+
+
+def outcomes(platform: Platform) -> list[str]:
+    return [each["outcome"] for each in read(platform.control("GET", "hooks"))]
+
+
+def test_a_hook_is_called_with_what_happened(platform: Platform) -> None:
+    register(platform)
+    paid = platform.pay_in("direct")["Id"]
+    (delivery,) = due(platform)
+    assert delivery.target._replace(query="").geturl() == "http://127.0.0.1:9/hook"
+    told = {"a": ["1"], "RessourceId": [paid], "EventType": [EVENT], "Date": ["1700000000"]}
+    assert parse_qs(delivery.target.query) == told
+
+
+@pytest.mark.parametrize("change", [{"Status": "DISABLED"}, {"Url": "http://10.0.0.1/"}])
+def test_a_hook_that_is_disabled_or_elsewhere_is_not_called(platform: Platform, change: dict[str, str]) -> None:
+    hook = register(platform)
+    assert platform.call("PUT", f"hooks/{hook}", change).status == 200
+    trigger(platform)
+    trigger(platform, event="KYC_CREATED")
+    assert called(platform) == []
+    assert outcomes(platform) == (["refused"] if "Url" in change else [])
+    assert read(platform.call("GET", f"hooks/{hook}"))["Validity"] == "VALID"
+
+
+def test_what_fails_is_tried_again_until_the_hook_is_invalid(platform: Platform) -> None:
+    hook = register(platform)
+    trigger(platform)
+    tries = []
+    for pause in (0, 1, 5, 30, 1000):
+        platform.control("POST", "time", {"advance": pause})
+        for delivery in due(platform):
+            tries.append((pause, delivery.attempt))
+            platform.emulator.outbox.finish(delivery, "status 500")
+    assert tries == [(0, 1), (1, 2), (5, 3), (30, 4)]
+    assert outcomes(platform) == ["retried", "retried", "retried", "failed"]
+    assert read(platform.call("GET", f"hooks/{hook}"))["Validity"] == "INVALID"
+    trigger(platform)
+    assert called(platform) == []
+
+
+def test_an_invalid_hook_is_called_again_once_it_was_disabled_and_enabled(platform: Platform) -> None:
+    platform.state.configure(hook_retries=())
+    hook = register(platform)
+    trigger(platform)
+    for delivery in due(platform):
+        platform.emulator.outbox.finish(delivery, "gone")
+    seen = []
+    for status in ("ENABLED", "DISABLED", "ENABLED"):
+        platform.call("PUT", f"hooks/{hook}", {"Status": status})
+        trigger(platform, status)
+        seen.append(called(platform))
+    assert seen == [[], [], ["ENABLED"]]
+
+
+def test_a_try_comes_no_sooner_than_its_pause(platform: Platform) -> None:
+    register(platform)
+    trigger(platform)
+    for delivery in due(platform):
+        platform.emulator.outbox.finish(delivery, "gone")
+    platform.control("POST", "time", {"advance": 0.9})
+    assert called(platform) == []
+    platform.control("POST", "time", {"advance": 0.2})
+    assert called(platform) == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "now", "later"),
+    [
+        ("hook-lost times=1", ["2", "3"], []),
+        ("hook-twice times=1", ["1", "1", "2", "3"], []),
+        ("hook-late times=1", ["2", "3"], ["1"]),
+        ("hook-late=60 times=1", ["2", "3"], []),
+        ("hook-swap times=1", ["2", "1", "3"], []),
+        ("hook-swap times=2", ["3", "1", "2"], []),
+        ("hook-swap", [], ["1", "2", "3"]),
+        (f"hook-lost event={EVENT}", [], []),
+        ("hook-lost event=KYC_CREATED", ["1", "2", "3"], []),
+    ],
+)
+def test_calls_go_wrong_by_a_fault(platform: Platform, fault: str, now: list[str], later: list[str]) -> None:
+    register(platform)
+    platform.emulator.faults.add(fault)
+    for identifier in ("1", "2", "3"):
+        trigger(platform, identifier)
+    assert called(platform) == now
+    platform.control("POST", "time", {"advance": 10})
+    assert called(platform) == later
+
+
+def test_a_hook_s_fault_is_none_of_a_request(platform: Platform) -> None:
+    platform.emulator.faults.add("hook-lost")
+    assert platform.emulator.faults.pick("GET", ("v2.01", "acme", "users")) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["hook-lost POST", "hook-lost /v2.01", "hook-late=soon", "status=500 event=X", "hook-lost stage=after"]
+)
+def test_what_is_no_fault_of_a_hook_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="bad fault"):
+        parse(text)
+
+
+@pytest.mark.parametrize("target", [{"client_id": "acme"}, {}])
+def test_a_reset_forgets_calls_that_wait(platform: Platform, target: dict[str, str]) -> None:
+    register(platform)
+    trigger(platform)
+    platform.control("POST", "reset", target)
+    assert called(platform) == []
+
+
+def test_another_client_s_calls_outlive_a_reset(platform: Platform) -> None:
+    register(platform)
+    platform.emulator.faults.add("hook-swap")
+    trigger(platform)
+    platform.control("POST", "reset", {"client_id": "other"})
+    assert outcomes(platform) == ["waiting"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_one"),
+    [
+        ("http://localhost/a", True),
+        ("http://LOCALHOST.:8080", True),
+        ("http://app.localhost:8080/a", True),
+        ("http://127.1.2.3/", True),
+        ("http://[::1]:80/", True),
+        ("http://[::ffff:127.0.0.1]/", True),
+        ("https://localhost/", False),
+        ("http://localhost.example/", False),
+        ("http://169.254.169.254/", False),
+        ("http://2130706433/", False),
+        ("http://0.0.0.0/", False),
+        ("http://localhost:0/", False),
+        ("http://localhost:99999/", False),
+        ("http://localhost\r\nX: y/", False),
+        ("http://localhost/a b", False),
+        ("http://[::1", False),
+        ("http:///x", False),
+        ("ftp://localhost/", False),
+        ("", False),
+    ],
+)
+def test_only_this_machine_is_called(url: str, is_one: bool) -> None:
+    assert is_callable(url) is is_one
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+def test_time_that_is_put_forward_ends_tokens_and_authentications(platform: Platform) -> None:
+    told = read(platform.control("POST", "time", {"advance": 3600}))
+    assert told == {"now": 1_700_003_600.0, "ahead": 3600.0}
+    assert read(platform.control("GET", "time")) == told
+    assert platform.call("GET", "users").status == 401
+
+
+@pytest.mark.parametrize("advance", [-1, 1e12, "soon", None])
+def test_time_does_not_go_back(platform: Platform, advance: Any) -> None:
+    assert platform.control("POST", "time", {"advance": advance}).status == 400
+    assert read(platform.control("GET", "time"))["ahead"] == 0
