@@ -6,6 +6,7 @@ page from elsewhere reads it by a name of its own, and a form must come from the
 
 from __future__ import annotations
 
+import itertools
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How many of the newest requests, deliveries and waiting resources are shown.
 _SHOWN: Final = 50
+#: Among how many of a ClientId's resources those are looked for that wait.
+_SEARCHED: Final = 1_000
 #: The forms by name: the control route that each stands for, and the fields that it needs.
 _FORMS: Final = {
     "add-fault": ("POST", "faults", ("rule",)),
@@ -146,10 +149,9 @@ class Overview:
     def _waiting(self) -> str:
         rows = []
         for client in self._state.clients.values():
-            listed = (
-                each for name, found in client.collections.items() if name != TRANSACTIONS for each in found.values()
-            )
-            for resource in listed:
+            kept = [found for name, found in client.collections.items() if name != TRANSACTIONS]
+            newest = itertools.chain.from_iterable(reversed(found.values()) for found in kept)
+            for resource in itertools.islice(newest, _SEARCHED):
                 kind = kind_of(resource)
                 buttons = " ".join(
                     _form("settle", each.name, client_id=client.client_id, id=resource["Id"], transition=each.name)
@@ -158,7 +160,7 @@ class Overview:
                 )
                 if buttons:
                     rows.append((client.client_id, kind.name, resource["Id"], _Html(buttons)))
-        return _table("What can happen next", ("ClientId", "Resource", "Id", ""), rows[: -_SHOWN - 1 : -1])
+        return _table("What can happen next", ("ClientId", "Resource", "Id", ""), rows[:_SHOWN])
 
     def _hooks(self) -> str:
         hooks = [

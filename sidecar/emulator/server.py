@@ -20,6 +20,7 @@ from sidecar.emulator.control import Control
 from sidecar.emulator.courier import Courier
 from sidecar.emulator.faults import Family, Faults, Rule, Stage
 from sidecar.emulator.hooks import Outbox
+from sidecar.emulator.loopback import is_loopback_name
 from sidecar.emulator.messages import Headers, Request, split_path
 from sidecar.emulator.moving import MovableClock
 from sidecar.emulator.overview import Overview
@@ -121,6 +122,7 @@ class Emulator:
         self._listener = Listener(self._handle, self._accepted, self._keepalive_timeout)
         self._server = await loop.create_server(self._listener, host, port, ssl=ssl_context, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
+        self.outbox.calling = is_loopback_name(host)
         self._courier.start()
         _log.info("emulator.ready", host=host, port=self.port)
         return self.port
