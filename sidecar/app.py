@@ -100,7 +100,12 @@ class Sidecar:
         self._metrics: Final = Metrics()
         self._recent: Final = RecentCalls()
         self._history: Final = History(self._metrics, clock)
-        request_log = RequestLog(log, environment=config.mangopay.environment, client_id=config.mangopay.client_id)
+        request_log = RequestLog(
+            log,
+            environment=config.mangopay.environment,
+            client_id=config.mangopay.client_id,
+            errors_only=config.log.requests == "errors",
+        )
         self._recorder: Final = CallRecorder(
             RequestIds(os.urandom(8)),
             clock,

@@ -275,9 +275,15 @@ class Log(Section, frozen=True, kw_only=True):
 
     level: str = setting(choice("debug", "info", "warning", "error"), "info", "`debug`, `info`, `warning` or `error`.")
     format: str = setting(
-        choice("json", "console", "auto"),
+        choice("json", "console", "gcp", "ecs", "auto"),
         "auto",
-        "`json`, `console`, or `auto`: console on a terminal.",
+        "`json`, `console`, `gcp` (Google's Cloud Logging), `ecs` (Elastic Common Schema), or `auto`: console on a "
+        "terminal, else json.",
+    )
+    requests: str = setting(
+        choice("all", "errors"),
+        "all",
+        "`all`: a line for each call. `errors`: none for a call whose caller got a response below 400.",
     )
 
 

@@ -42,9 +42,26 @@ def json_line(entry: Entry | Line) -> bytes:
     try:
         return _encode(entry) + b"\n"
     except (TypeError, ValueError, RecursionError) as error:  # a lone surrogate, a key that is no string, a loop
-        entry = _as_dictionary(entry)
-        head = {key: entry[key] for key in ("timestamp", "level", "event")}
-        return _encode({**head, "log_error": type(error).__name__}) + b"\n"
+        return _encode(_head_alone(entry, error)) + b"\n"
+
+
+def renamed_json_line(entry: Entry | Line, *, rename: Callable[[Entry], Entry]) -> bytes:
+    """As :func:`json_line`, of what ``rename`` makes of the entry. Never raises, if ``rename`` does not."""
+    try:
+        return _encode(rename(_as_dictionary(entry))) + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        return _encode(rename(_head_alone(entry, error))) + b"\n"
+
+
+def _head_alone(entry: Entry | Line, error: Exception) -> Entry:
+    """What is left of an entry that cannot be encoded."""
+    entry = _as_dictionary(entry)
+    return {
+        "timestamp": entry["timestamp"],
+        "level": entry["level"],
+        "event": entry["event"],
+        "log_error": type(error).__name__,
+    }
 
 
 def console_line(entry: Entry | Line, *, color: bool) -> bytes:

@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
-from sidecar.telemetry.line_format import Entry, Line, console_line, exception_fields, foreign_text, json_line
+from sidecar.telemetry.field_names import ecs_fields, gcp_fields
+from sidecar.telemetry.line_format import (
+    Entry,
+    Line,
+    console_line,
+    exception_fields,
+    foreign_text,
+    json_line,
+    renamed_json_line,
+)
 from sidecar.telemetry.line_writer import LineWriter
 
 if TYPE_CHECKING:
@@ -156,16 +165,14 @@ class _Libraries(logging.Handler):
 def configure_logging(level: str, form: str, clock: Clock, *, fd: int | None = None) -> LogOutput:
     """Send structlog's and the libraries' events to ``fd`` (default: stderr, if it is open).
 
-    ``level`` is a key of LEVELS; ``form`` is ``json``, ``console`` or ``auto`` (console on a terminal).
+    ``level`` is a key of LEVELS; ``form`` is ``json``, ``console``, ``gcp``, ``ecs`` or ``auto`` (console on a
+    terminal, else json).
     The caller attaches the returned output to its event loop, and closes it at the end.
     """
     if fd is None:
         fd = descriptor_of(sys.stderr)
     terminal = fd is not None and os.isatty(fd)
-    color = terminal and not os.environ.get("NO_COLOR")
-    console = form == "console" or (form == "auto" and terminal)
-    render = partial(console_line, color=color) if console else json_line
-    output = LogOutput(LineWriter(fd), render, clock, level)
+    output = LogOutput(LineWriter(fd), _renderer(form, terminal=terminal), clock, level)
     sink = _Sink(output)
     structlog.configure(
         processors=[],
@@ -178,6 +185,21 @@ def configure_logging(level: str, form: str, clock: Clock, *, fd: int | None = N
     # Libraries' debug and info lines (asyncio names its selector) help nobody here.
     root.setLevel(max(LEVELS[level], logging.WARNING))
     return output
+
+
+def _renderer(form: str, *, terminal: bool) -> Callable[[Entry | Line], bytes]:
+    """Return what makes a line of an entry in the format ``form``."""
+    if form == "auto":
+        form = "console" if terminal else "json"
+    match form:
+        case "console":
+            return partial(console_line, color=terminal and not os.environ.get("NO_COLOR"))
+        case "gcp":
+            return partial(renamed_json_line, rename=gcp_fields)
+        case "ecs":
+            return partial(renamed_json_line, rename=ecs_fields)
+        case _:
+            return json_line
 
 
 def descriptor_of(stream: TextIO | None) -> int | None:

@@ -43,10 +43,12 @@ class RequestLine(Line):
 class RequestLog:
     """Writes the line of each finished call, without structlog's chain but through its writer and in its format."""
 
-    __slots__ = ("_client_id", "_environment", "_output")
+    __slots__ = ("_client_id", "_environment", "_errors_only", "_output")
 
-    def __init__(self, output: LogOutput, *, environment: str, client_id: str) -> None:
+    def __init__(self, output: LogOutput, *, environment: str, client_id: str, errors_only: bool = False) -> None:
+        """With ``errors_only`` a call that went well has no line (``log.requests``)."""
         self._output = output
+        self._errors_only = errors_only
         self._environment = environment
         self._client_id = client_id
 
@@ -54,6 +56,8 @@ class RequestLog:
         """Write the line: level ``warning`` for the sidecar's own errors, else ``info``. Never raises."""
         output = self._output
         if record.error is None and not output.wants_info:
+            return
+        if self._errors_only and _went_well(record):
             return
         line = RequestLine(
             output.timestamp(),
@@ -96,3 +100,8 @@ class RequestLog:
         """Whether the path's ClientId, the segment after the version, is the configured one."""
         segments = path.split("/", 3)
         return len(segments) > 2 and segments[2].casefold() == self._client_id.casefold()
+
+
+def _went_well(record: CallRecord) -> bool:
+    """Whether the caller got a response below 400, and nothing about it is open."""
+    return 0 < record.status < 400 and record.error is None and record.outcome is None and record.caller is None

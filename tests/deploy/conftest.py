@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import pytest
 import yaml
 
+from tests.deploy import kubernetes_tools
 from tests.support import node
 from tests.support.once import OncePerRun
 from tests.support.redis_server import RedisServer, Tls
@@ -56,6 +57,39 @@ def kustomize(request: pytest.FixtureRequest) -> str:
         return str(_KUSTOMIZE)
     found = shutil.which("kustomize")
     return found or not_to_be_had("no kustomize on the PATH")
+
+
+#: Everything that a kustomization is built with.
+KUSTOMIZE_4: Final = "kustomize-4.5"
+BUILDERS: Final = (KUSTOMIZE_4, *(f"kubectl-{each}" for each in (*kubernetes_tools.PACKAGED, kubernetes_tools.NEWEST)))
+#: Gives the command that builds a kustomization, but for its directory, by one of BUILDERS.
+Builder = Callable[[str], list[str]]
+
+
+@pytest.fixture(scope="session")
+def builder(request: pytest.FixtureRequest) -> Builder:
+    def command(name: str) -> list[str]:
+        if name == KUSTOMIZE_4:
+            return [request.getfixturevalue("kustomize"), "build"]
+        return [str(kubectl(name.partition("-")[2])), "kustomize"]
+
+    return command
+
+
+def kubectl(version: str) -> Path:
+    """A kubectl of kubernetes_tools.PACKAGED, or its NEWEST."""
+    try:
+        return kubernetes_tools.kubectl(version)
+    except kubernetes_tools.NotToBeHadError as error:
+        not_to_be_had(f"kubectl {version} is not here: {error}")
+
+
+def helm(version: str) -> Path:
+    """A helm of kubernetes_tools.HELMS."""
+    try:
+        return kubernetes_tools.helm(version)
+    except kubernetes_tools.NotToBeHadError as error:
+        not_to_be_had(f"helm is not here: {error}")
 
 
 @pytest.fixture(scope="session")

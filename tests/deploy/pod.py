@@ -122,8 +122,8 @@ class Pod:
         else:
             assert "emptyDir" in volume, volume
             path.chmod(0o777)
-            self._give_to_group(path)
-            path.chmod(0o2777)
+            if self._give_to_group(path):
+                path.chmod(0o2777)
 
     def _project(self, path: Path, files: Mapping[str, bytes], mode: int) -> None:
         """Write files as the kubelet's atomic writer does: ``NAME`` leads to ``..data/NAME``, and that elsewhere."""
@@ -143,10 +143,12 @@ class Pod:
         if old is not None:
             shutil.rmtree(old)
 
-    def _give_to_group(self, path: Path) -> None:
+    def _give_to_group(self, path: Path) -> bool:
+        """Give it to the pod's ``fsGroup``; tell whether there is one."""
         group = self.spec.get("securityContext", {}).get("fsGroup")
         if group is not None and os.geteuid() == 0:
             os.chown(path, 0, group)
+        return group is not None
 
 
 def _expanded(text: str, environ: Mapping[str, str]) -> str:

@@ -77,7 +77,7 @@ def metrics(pod: Pod) -> dict[str, Family]:
 
 def running_app(pod: Pod, as_user: int | None = None) -> AbstractContextManager[int]:
     """Run the app's container; give its port."""
-    group = pod.spec["securityContext"]["fsGroup"]
+    group = pod.containers["app"]["securityContext"]["runAsGroup"]
     return example_app.running(Path(pod.command("app")[-1]), pod.environ("app"), as_user=as_user, group=group)
 
 
@@ -175,14 +175,16 @@ def test_the_unix_socket_is_for_the_app_s_user_alone(render: Render, short_path:
     pod = Pod(render("overlays/unix-socket"), short_path, KEY)
     user = pod.containers["app"]["securityContext"]["runAsUser"]
     as_root = os.geteuid() == 0
-    # An emptyDir is open to all and has no sticky bit: the containers of the pod could replace the socket.
-    warnings = ("config.warning", *("request",) * as_root)
     # Who is not root cannot be the app's user, and lets in its own.
     overrides = {} if as_root else {"SIDECAR_LISTEN_ALLOWED_UIDS": str(os.geteuid())}
     assert "MANGOPAY_BASE_URL" not in pod.environ("app")
+    # The kubelet makes an emptyDir for everybody to write to: the sidecar says so, and the app mounts it readOnly.
+    (mount,) = [each for each in pod.containers["app"]["volumeMounts"] if each["name"] == "mangopay-sidecar-socket"]
+    assert mount["readOnly"] is True
+    warns_of = ("config.warning", *("request",) * as_root)
     with (
         Mangopay(short_path) as mangopay,
-        started(pod, mangopay, overrides, warns_of=warnings) as sidecar,
+        started(pod, mangopay, overrides, warns_of=warns_of) as sidecar,
     ):
         assert " proxy=unix:" in sidecar.stdout
         with running_app(pod, user if as_root else None) as port:

@@ -59,6 +59,7 @@ OTHER_VALUES: Final = {
     "shutdown.drain": "0",
     "log.level": "debug",
     "log.format": "json",
+    "log.requests": "errors",
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 TESTS: Final = Path(__file__).parents[1]
-PROJECTS: Final = [TESTS / "e2e" / "sdk" / "node", TESTS / "deploy" / "node"]
+PROJECTS: Final = [TESTS / "e2e" / "sdk" / "node", TESTS / "deploy" / "node", TESTS / "deploy" / "kubectl"]
 pytestmark = pytest.mark.parametrize("project", PROJECTS, ids=lambda path: str(path.relative_to(TESTS)))
 
 

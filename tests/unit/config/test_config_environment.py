@@ -34,6 +34,7 @@ def test_only_keys_of_strings_have_a_twin() -> None:
         "upstream.egress_proxy",
         "log.level",
         "log.format",
+        "log.requests",
     }
 
 

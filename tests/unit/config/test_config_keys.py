@@ -60,7 +60,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "replay": {"max_body": 16 * MIB, "budget": 64 * MIB},
     "policy": {"read_only": False, "allow": ("* /**",), "deny": ()},
     "shutdown": {"delay": 0.0, "drain": 25.0},
-    "log": {"level": "info", "format": "auto"},
+    "log": {"level": "info", "format": "auto", "requests": "all"},
 }
 
 
@@ -148,6 +148,7 @@ EXPECTED: dict[str, object] = {
     "shutdown.drain": 0.0,
     "log.level": "debug",
     "log.format": "json",
+    "log.requests": "errors",
 }
 
 

@@ -283,6 +283,39 @@ async def test_a_library_may_log_from_another_thread(log: Log) -> None:
     assert [line["message"] for line in log.lines()] == ["from a thread"]
 
 
+# --- log.requests = "errors" -----------------------------------------------------------------------------------------
+
+
+def lines_of_errors_only(log: Log, call: CallRecord) -> list[dict[str, Any]]:
+    RequestLog(log.output, environment="sandbox", client_id="acme", errors_only=True).write(call)
+    return log.lines()
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 399])
+def test_of_errors_only_a_call_that_went_well_has_no_line(log: Log, status: int) -> None:
+    assert lines_of_errors_only(log, finished(status=status, recovered=("token",))) == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": 400},
+        {"status": 401, "futile": True},
+        {"status": 503},
+        {"status": 0, "caller": "gone", "outcome": Outcome.NOT_SENT},
+        {"status": 200, "caller": "gone"},  # Mangopay executed it, and nobody has read the response
+        {
+            "status": 200,
+            "error": ErrorCode.UPSTREAM_UNREACHABLE,
+            "outcome": Outcome.UNKNOWN,
+        },  # cut short after its head
+    ],
+)
+def test_of_errors_only_every_other_call_has_its_line(log: Log, fields: dict[str, Any]) -> None:
+    [line] = lines_of_errors_only(log, finished(**fields))
+    assert line["status"] == (fields["status"] or None)
+
+
 # --- formats ---------------------------------------------------------------------------------------------------------
 
 HEAD = {"timestamp": "2024-12-05T13:11:17.250Z", "level": "info", "event": "request"}
@@ -343,6 +376,8 @@ def _through_pipe(form: str) -> str:
 @pytest.mark.parametrize(
     ("through", "form", "console"),
     [
+        (_through_terminal, "gcp", False),
+        (_through_terminal, "ecs", False),
         (_through_terminal, "auto", True),
         (_through_terminal, "console", True),
         (_through_terminal, "json", False),
