@@ -31,6 +31,9 @@ config_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click
     type=click.Path(path_type=Path),
     help="The TOML file. Default: what SIDECAR_CONFIG names, else none.",
 )
+admin_port_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click.option(
+    "--port", type=PORT, help="Ask this admin port; no configuration is read then."
+)
 
 
 class CommandError(click.ClickException):
@@ -54,7 +57,7 @@ class Command(click.Command):
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read the configuration from ``path`` and ``environ``; raises Failure (status 2)."""
+    """Read the configuration from ``path`` and ``environ``; raises CommandError (status 2)."""
     from sidecar.config import ConfigError, load
 
     try:

@@ -17,7 +17,7 @@ from sidecar.admin.findings.process import of_phase, of_reload, of_store
 from sidecar.admin.findings.tokens import of_tokens
 from sidecar.admin.findings.upstream import of_mended, of_upstream
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import sentence
+from sidecar.core.text import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import count, duration, sentence
-from sidecar.advice.texts import DIAGNOSES, READ_BACK_SCOPE
+from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
 from sidecar.core.causes import Cause
+from sidecar.core.text import count, duration, sentence
 from sidecar.telemetry.recent import FOREIGN_TOLD
 
 if TYPE_CHECKING:

@@ -145,11 +145,11 @@ class SharedSource:
         look = _FIRST_LOOK
         late: FetchResult | None = None
         while True:
-            key, wish = self._wish()
-            claimed, time = await self._claim(wish)
+            key, request = self._wish()
+            claimed, time = await self._claim(request)
             match claimed:
                 case Take():
-                    if (taken := self._taken(claimed, wish, key, time)) is not None:
+                    if (taken := self._taken(claimed, request, key, time)) is not None:
                         return taken
                 case Paused():
                     return as_fetch_result(claimed, self._pause(claimed, time, spread=True))
@@ -176,17 +176,17 @@ class SharedSource:
         part = entry_name(name, self._credential, key)
         return key, ClaimRequest(part, certificate_name(name, certificate), self._holder, self._held.get(part))
 
-    async def _claim(self, wish: ClaimRequest) -> tuple[Claim, StoreTime]:
+    async def _claim(self, request: ClaimRequest) -> tuple[Claim, StoreTime]:
         epoch, burnt = _random_name(), frozenset(self._burnt)
 
         def decide(document: SharedDocument, time: StoreTime) -> tuple[SharedDocument, Claim]:
-            return claim(_burn_all(document, burnt), wish, time.now, self._lease, epoch)
+            return claim(_burn_all(document, burnt), request, time.now, self._lease, epoch)
 
         said = await self._store.change(decide)
         self._burnt -= burnt
         return said
 
-    def _taken(self, take: Take, wish: ClaimRequest, key: Secret, time: StoreTime) -> Fetched | None:
+    def _taken(self, take: Take, request: ClaimRequest, key: Secret, time: StoreTime) -> Fetched | None:
         """Return the token of the store; None if it is not to be used."""
         token = take.token
         context = self._context(take.known.generation, token.sent_at, token.expires_at)
@@ -197,18 +197,18 @@ class SharedSource:
                 credential=self._credential,
                 message="a token in the store was not put there as it is now: it is thrown away, and a new one fetched",
             )
-            self._held[wish.part] = take.known
-            self._burnt.add((wish.part, take.known))
+            self._held[request.part] = take.known
+            self._burnt.add((request.part, take.known))
             return None
         life = min(token.expires_at - token.sent_at, LONGEST_LIFE)
         fetched = Fetched(value, life, time.earliest(token.sent_at), shared=True)
-        self._hold(wish, take.known, fetched)
+        self._hold(request, take.known, fetched)
         return fetched if fetched.sent_at + life > self._clock.now() else None
 
-    def _hold(self, wish: ClaimRequest, known: TokenVersion, fetched: Fetched) -> None:
-        self._held[wish.part] = known
+    def _hold(self, request: ClaimRequest, known: TokenVersion, fetched: Fetched) -> None:
+        self._held[request.part] = known
         hard_at = fetched.sent_at + fetched.expires_in - hard_window(fetched.expires_in)
-        self._current = _TokenInUse(wish.part, known, hard_at)
+        self._current = _TokenInUse(request.part, known, hard_at)
 
     def _context(self, generation: int, sent_at: float, expires_at: float) -> bytes:
         return token_context(self._store.name, self._credential, generation, sent_at, expires_at)
@@ -258,7 +258,7 @@ class SharedSource:
             return None
         if isinstance(said, Take):
             assert isinstance(result, Fetched)  # noqa: S101 - nothing else makes a token
-            self._hold(grant.wish, said.known, result)
+            self._hold(grant.request, said.known, result)
             return result
         pause = self._pause(said, time, spread=False)
         if isinstance(result, Fetched):

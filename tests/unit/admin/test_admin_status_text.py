@@ -21,10 +21,11 @@ from sidecar.admin.status import (
     ReloadStatus,
     Status,
 )
-from sidecar.admin.status_text import duration, status_in_words
+from sidecar.admin.status_text import status_in_words
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.http.response_head import Field
 from sidecar.core.rate_windows import RateWindow
+from sidecar.core.text import duration
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentCalls
@@ -99,8 +100,8 @@ def test_a_healthy_sidecar_in_words() -> None:
 @pytest.mark.parametrize(
     ("token_status", "words"),
     [
-        (LOCKED, "api: account locked by Mangopay; next try in 1 min 5 s"),
-        (REFUSED, "api: credentials refused by Mangopay; next try in 30 s"),
+        (LOCKED, "api: the account is locked out; next try in 1 min 5 s"),
+        (REFUSED, "api: the API key or the ClientId is refused; next try in 30 s"),
         (EMPTY, "api: none"),
         (no_token(state="refreshing"), "api: being fetched"),
         (

@@ -22,7 +22,9 @@ from sidecar.advice.classify import (
     read_back_finding,
     token_finding,
 )
-from sidecar.advice.texts import DIAGNOSES
+from sidecar.advice.diagnoses import DIAGNOSES
+from sidecar.advice.tunnel import explain_tunnel
+from sidecar.advice.verification import verdict_of
 from sidecar.core.causes import OF_DEFECT, Cause, StepFinding, StepStatus
 from sidecar.core.certificate import Defect
 from sidecar.core.endpoint import Endpoint
@@ -31,7 +33,6 @@ from sidecar.core.errors import ErrorCode
 from sidecar.core.http.tunnel import TunnelRefusedError, TunnelResponse
 from sidecar.core.resend import FailureKind
 from sidecar.core.tokens.oauth import LockedOut, TokenResponse, read_response
-from sidecar.core.verification import verdict_of
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 
@@ -99,7 +100,7 @@ def test_why_tcp_did_not_connect(number: int | None, late: bool, cause: Cause) -
 def test_why_a_proxy_opened_no_tunnel(response: bytes, cause: Cause) -> None:
     with pytest.raises(TunnelRefusedError) as raised:
         TunnelResponse().feed(response)
-    assert raised.value.cause is cause
+    assert explain_tunnel(raised.value)[0] is cause
 
 
 @pytest.mark.parametrize(
