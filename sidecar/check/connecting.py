@@ -1,4 +1,4 @@
-"""The way to Mangopay, one step at a time: DNS, TCP or egress proxy, TLS. Nothing of a request is sent on it."""
+"""The connection to Mangopay, one step at a time: DNS, TCP or egress proxy, TLS. Nothing of a request is sent on it."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class ConnectionProbe:
             silent.transport.abort()
 
     async def _last_word(self, silent: Silent, took: float) -> StepFinding:
-        """Wait whether the server ends a TLS 1.3 connection right after its handshake."""
+        """Wait to see whether the server ends a TLS 1.3 connection right after its handshake."""
         agreed = StepFinding.ok(_agreed(silent.tls))
         if silent.tls.version() != "TLSv1.3":
             return agreed

@@ -18,7 +18,7 @@ class RawValue(msgspec.Struct, frozen=True):
     """One setting as one source gives it."""
 
     setting: Setting
-    #: What TOML held, or the variable's text; for a twin the name of a file.
+    #: What TOML held, or the variable's text; with ``from_file`` the name of a file.
     value: object
     #: For messages: the variable, or the file and key.
     where: str
@@ -26,7 +26,7 @@ class RawValue(msgspec.Struct, frozen=True):
     base: Path
     #: The value is text that a variable holds.
     is_text: bool
-    #: ``<key>_file`` was given, not the key.
+    #: It is ``<key>_file``, not the key itself.
     from_file: bool
 
 
@@ -36,11 +36,11 @@ SPELLINGS: Final[Mapping[str, tuple[Setting, bool]]] = {entry.name: (entry, Fals
 }
 
 
-def add(found: dict[str, RawValue], given: RawValue) -> None:
-    """Note ``given`` by its setting's name; raises ConfigError if its source gave that setting already."""
-    other = found.setdefault(given.setting.name, given)
-    if other is not given:
-        both = f"{other.where} and {given.where}"
+def add(found: dict[str, RawValue], value: RawValue) -> None:
+    """Note ``value`` by its setting's name; raises ConfigError if its source gave that setting already."""
+    other = found.setdefault(value.setting.name, value)
+    if other is not value:
+        both = f"{other.where} and {value.where}"
         raise ConfigError(both, "are both set", "keep one of them")
 
 
@@ -53,12 +53,12 @@ _POSITION: Final = r"\((at [a-z0-9, ]+)\)$"
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
-    """What a file gives."""
+    """What a file says."""
 
     #: As it was named, for messages; None: there is no file.
     path: Path | None
     #: By setting.
-    given: dict[str, RawValue]
+    values: dict[str, RawValue]
     #: Every user of this machine may read the file.
     world_readable: bool
 

@@ -70,10 +70,10 @@ class Attempts:
     """Sends one call until it is answered, or may not be sent again."""
 
     def __init__(
-        self, call: Call, outgoing: ForwardRequest, exchanger: Exchanger, *, timeout: float, clock: Clock
+        self, call: Call, request: ForwardRequest, exchanger: Exchanger, *, timeout: float, clock: Clock
     ) -> None:
         self._call: Final = call
-        self._outgoing: Final = outgoing
+        self._request: Final = request
         self._exchanger: Final = exchanger
         self._timeout: Final = timeout
         #: What is left of the time that token waits and connects may take.
@@ -91,8 +91,8 @@ class Attempts:
         while True:
             try:
                 response, generation = await self._exchanger.exchange(
-                    self._outgoing.request,
-                    self._outgoing.tokens,
+                    self._request.request,
+                    self._request.tokens,
                     self.waiting,
                     timeout=self._timeout,
                     newer_than=newer_than,
@@ -103,7 +103,7 @@ class Attempts:
                 self._ended(error.failure.kind.value)
                 verdict = self._verdict(error.failure)
                 lost = NoResponse(error, verdict)
-                if not verdict.resend or not self._outgoing.repeatable or call.gone:
+                if not verdict.resend or not self._request.repeatable or call.gone:
                     raise lost from None
                 self._retries += 1
             except SidecarError as error:
@@ -127,7 +127,8 @@ class Attempts:
         call = self._call
         if call.outcome() is not Outcome.REJECTED:
             return decide(failure, call.method, call.deliveries, self._retries)
-        # This attempt wrote nothing, and those before were answered 401: as if it was the first, but for the outcome.
+        # This attempt wrote nothing, and those before were answered 401: it is judged as the first, but its outcome is
+        # REJECTED.
         return decide(failure, call.method, 0, self._retries)._replace(outcome=Outcome.REJECTED)
 
     def _ended(self, result: int | str, *, status: int = 0) -> None:

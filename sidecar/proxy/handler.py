@@ -153,7 +153,7 @@ class ProxyHandler:
         body = await self._bodies.read(request, framing) if framing.has_body else NO_BODY
         try:
             method, content = request.method, body.content
-            outgoing = ForwardRequest(
+            forwarded = ForwardRequest(
                 Request(self._template(method, target, headers, content), content or None, method == "HEAD"),
                 tokens,
                 target.path,
@@ -161,7 +161,7 @@ class ProxyHandler:
                 idempotency_key(raw, header_index) if method == "POST" and not target.foreign else None,
                 target.foreign,
             )
-            response = await self._forwarder.forward(call, outgoing)
+            response = await self._forwarder.forward(call, forwarded)
             if response.status >= 400:
                 call.record.report = response.error_report()
             if call.gone:
@@ -196,12 +196,12 @@ class ProxyHandler:
         return _answered_here(call, self._about.response(head_only=request.method == "HEAD", keep_alive=keep_alive))
 
     async def _skip_body(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
-        """Read past a body that is nobody's business here; return whether another request may follow."""
+        """Read past a body that the response does not depend on; return whether another request may follow."""
         (await self._bodies.read(request, framing)).release()
         return self._keep_alive(call, request, framing) and request.version >= (1, 1)
 
     def _keep_alive(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
-        """Whether another request may follow: not behind a body that nobody read to its end (RFC 9112, 9.6)."""
+        """Whether another request may follow: only if the body was read to its end (RFC 9112, 9.6)."""
         usable = request.content.is_eof() and not call.connection.last_request
         return framing.keep_alive and usable and not self.draining
 

@@ -84,7 +84,7 @@ class Connection(ByteProtocol):
         self._clock: Final = clock
         self._tasks: Final = tasks
         self.phase = ExchangePhase.READY
-        #: The pool's own: connections of an older one are not reused.
+        #: How often the pool had been retired when this was opened: older connections are not reused.
         self.generation: Final = generation
         #: It had been idle in the pool before this call got it.
         self.reused = False

@@ -67,7 +67,7 @@ class Dialer:
         """Return a protocol made by ``make``, connected, and its socket.
 
         ``limit`` and the connect timeout (seconds) bound it together. Raises
-        UpstreamFailure of kind RESOLVE, CONNECT, EGRESS (all of the way to the
+        UpstreamError of kind RESOLVE, CONNECT, EGRESS (all of the way to the
         open tunnel) or TLS.
         """
         limit = min(limit, self._connect_timeout)

@@ -93,7 +93,7 @@ class Pool:
         """Return a connection that is alive; a new one if ``fresh``.
 
         ``deadline`` (seconds of the clock) bounds the wait for a slot and the
-        opening together. Raises UpstreamFailure: NO_SLOT, or RESOLVE, CONNECT
+        opening together. Raises UpstreamError: NO_SLOT, or RESOLVE, CONNECT
         or TLS if a new connection cannot be opened, DEAD_BEFORE_WRITE if it
         died at once.
         """

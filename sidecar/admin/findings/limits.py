@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sidecar.admin.status import Snapshot
     from sidecar.core.rate_windows import RateWindow
 
-#: Shares: so little left of a rate window, so much of a limit in use.
+#: Shares (0 to 1): what is left of a rate window, and what is in use of a limit, when it is warned of.
 NEARLY_USED: Final = 0.1
 NEARLY_FULL: Final = 0.9
 _DAY: Final = 86_400.0
@@ -26,9 +26,10 @@ _WINDOWS: Final = {"15m": "15 minutes", "30m": "30 minutes", "1h": "1 hour", "24
 
 
 def of_rate_limits(facts: Snapshot) -> Iterator[Finding]:
-    """Tell which of Mangopay's rate windows has little left; one that has started anew meanwhile has not.
+    """Tell which of Mangopay's rate windows has little left.
 
-    Nothing is told of a window that has no name: nobody could say which calls would have to wait, or for how long.
+    Left out are windows that have started anew since, and those without a name: it is unknown for how long calls
+    would have to wait.
     """
     for window in facts.rate_limits:
         if (

@@ -1,4 +1,4 @@
-"""The way to Mangopay, and Mangopay itself: each kind of failure told apart, and what was mended."""
+"""The way to Mangopay, and Mangopay itself: the finding of each kind of failure, and what was mended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sidecar.admin.status import Snapshot
 
-#: Calls that fail running until that is an outage and no accident.
+#: So many consecutive failed calls are an outage.
 OUTAGE: Final = 3
 #: Seconds for which an outage counts as one of now, and for which a mended call is told.
 OUTAGE_TOLD: Final = 300.0

@@ -111,7 +111,7 @@ class SharedSource:
         self._current: _TokenInUse | None = None
         #: Burnt tokens that the store has not been told of.
         self._burnt: set[tuple[str, TokenVersion]] = set()
-        #: Rung when the store is back, or there is no time any more to wait for it.
+        #: Notified when the store is back, or when it is too late to wait for it.
         self._hurry: Final = Notifier(clock, store.tasks, name=f"store.{credential}.patience")
         store.recovered.append(self._store_is_back)
 
@@ -145,7 +145,7 @@ class SharedSource:
         look = _FIRST_LOOK
         late: FetchResult | None = None
         while True:
-            key, request = self._wish()
+            key, request = self._claim_request()
             claimed, time = await self._claim(request)
             match claimed:
                 case Take():
@@ -170,7 +170,7 @@ class SharedSource:
                     look = min(look * _GROWTH, _LAST_LOOK)
                     await self._clock.sleep_until(self._clock.now() + pause)
 
-    def _wish(self) -> tuple[Secret, ClaimRequest]:
+    def _claim_request(self) -> tuple[Secret, ClaimRequest]:
         """Say what to ask for, and with which key: it may have changed since the last time."""
         key, certificate, name = self._asker.api_key, self._asker.certificate, self._store.name
         part = entry_name(name, self._credential, key)
