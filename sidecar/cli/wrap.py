@@ -94,7 +94,7 @@ def _unset_ports(path: Path | None) -> frozenset[str]:
     if name and not Path(name).is_file():
         return frozenset()  # a pipe, which can be read only once; or there is none, and loading it tells so
     try:
-        values = read_environment(os.environ).keys() | (read_document(Path(name)).values.keys() if name else set())
+        given = read_environment(os.environ).keys() | (read_document(Path(name)).given.keys() if name else set())
     except ConfigError:
         return frozenset()  # to read the whole configuration fails as well, and tells what is wrong
-    return frozenset(PORT_VARIABLES.keys() - values)
+    return frozenset(PORT_VARIABLES.keys() - given)

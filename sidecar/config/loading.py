@@ -43,10 +43,10 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Config:
     path = _path_from(environ) if path is None else path
     document = NO_FILE if path is None else read_document(path)
     reader = _Reader(document)
-    raw = document.values | from_environment
+    given = document.given | from_environment
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for setting in SETTINGS:
-        sections[setting.section][setting.key] = reader.read(setting, raw.get(setting.name))
+        sections[setting.section][setting.key] = reader.read(setting, given.get(setting.name))
     reader.warnings.extend(environment_warnings(environ))
     return _build(sections, reader)
 
@@ -62,57 +62,57 @@ def _path_from(environ: Mapping[str, str]) -> Path | None:
 
 
 class _Reader:
-    """Reads one setting after the other, and collects their warnings and secret files."""
+    """Reads one setting after the other, and notes what the whole configuration has to tell of them."""
 
     def __init__(self, document: ConfigFile) -> None:
         self._document = document
         self.secret_files: dict[str, Path] = {}
         self.warnings: list[str] = []
 
-    def read(self, setting: Setting, raw: RawValue | None) -> Any:
-        """Return the setting's value: what its source says, else its default."""
-        if raw is None:
+    def read(self, setting: Setting, given: RawValue | None) -> Any:
+        """Return the setting's value: as given, else its default."""
+        if given is None:
             if setting.default is REQUIRED:
                 raise self._missing(setting)
             return setting()
         try:
-            value = self._from_file(raw) if raw.from_file else self._in_place(raw)
+            value = self._from_file(given) if given.from_file else self._in_place(given)
         except InvalidValue as unfit:
-            raise ConfigError(raw.where, str(unfit), f"give {setting.kind.expected}") from None
+            raise ConfigError(given.where, str(unfit), f"give {setting.kind.expected}") from None
         self._warn_of_place(setting, value)
         return value
 
-    def _in_place(self, raw: RawValue) -> Any:
-        kind = raw.setting.kind
-        toml = kind.from_text(raw.value) if isinstance(raw.value, str) and raw.is_text else raw.value
-        value = _anchored(kind.parse(toml), raw.base)
+    def _in_place(self, given: RawValue) -> Any:
+        kind = given.setting.kind
+        raw = kind.from_text(given.value) if isinstance(given.value, str) and given.is_text else given.value
+        value = _anchored(kind.parse(raw), given.base)
         document = self._document
-        if _holds_secret(value) and not raw.is_text and document.path is not None:
-            self.secret_files[raw.setting.name] = document.path
+        if _holds_secret(value) and not given.is_text and document.path is not None:
+            self.secret_files[given.setting.name] = document.path
             if document.world_readable:
-                self._warn_of(raw.setting, document.path)
+                self._warn_of(given.setting, document.path)
         return value
 
-    def _from_file(self, raw: RawValue) -> Any:
-        kind = raw.setting.kind
+    def _from_file(self, given: RawValue) -> Any:
+        kind = given.setting.kind
         try:
-            file = secret_path(checked_text(raw.value), raw.base)
+            file = secret_path(checked_text(given.value), given.base)
         except InvalidValue as unfit:
-            raise ConfigError(raw.where, str(unfit), f"give {PATH.expected} that holds the value") from None
+            raise ConfigError(given.where, str(unfit), f"give {PATH.expected} that holds the value") from None
         try:
             content = read_secret_file(file)
-            value = _anchored(kind.parse(content.value.reveal()), raw.base)
+            value = _anchored(kind.parse(content.value.reveal()), given.base)
         except ConfigError as error:
-            where = f"{raw.where}:"
+            where = f"{given.where}:"
             raise ConfigError(where, str(error)) from None
         except InvalidValue as unfit:
-            where = f"{raw.where}: {printable(file)}"
+            where = f"{given.where}: {printable(file)}"
             raise ConfigError(where, str(unfit), f"it must hold {kind.expected}") from None
-        self._warn_of_place(raw.setting, file)
+        self._warn_of_place(given.setting, file)
         if _holds_secret(value):
-            self.secret_files[raw.setting.name] = file
+            self.secret_files[given.setting.name] = file
             if content.world_readable:
-                self._warn_of(raw.setting, file)
+                self._warn_of(given.setting, file)
         return value
 
     def _warn_of(self, setting: Setting, file: Path) -> None:

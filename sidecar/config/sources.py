@@ -26,7 +26,7 @@ class RawValue(msgspec.Struct, frozen=True):
     base: Path
     #: The value is text that a variable holds.
     is_text: bool
-    #: It is ``<key>_file``, not the key itself.
+    #: ``<key>_file`` was given, not the key.
     from_file: bool
 
 
@@ -36,11 +36,11 @@ SPELLINGS: Final[Mapping[str, tuple[Setting, bool]]] = {entry.name: (entry, Fals
 }
 
 
-def add(found: dict[str, RawValue], value: RawValue) -> None:
-    """Note ``value`` by its setting's name; raises ConfigError if its source gave that setting already."""
-    other = found.setdefault(value.setting.name, value)
-    if other is not value:
-        both = f"{other.where} and {value.where}"
+def add(found: dict[str, RawValue], given: RawValue) -> None:
+    """Note ``given`` by its setting's name; raises ConfigError if its source gave that setting already."""
+    other = found.setdefault(given.setting.name, given)
+    if other is not given:
+        both = f"{other.where} and {given.where}"
         raise ConfigError(both, "are both set", "keep one of them")
 
 
@@ -53,12 +53,12 @@ _POSITION: Final = r"\((at [a-z0-9, ]+)\)$"
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
-    """What a file says."""
+    """What a file gives."""
 
     #: As it was named, for messages; None: there is no file.
     path: Path | None
     #: By setting.
-    values: dict[str, RawValue]
+    given: dict[str, RawValue]
     #: Every user of this machine may read the file.
     world_readable: bool
 

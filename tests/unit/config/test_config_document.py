@@ -142,7 +142,7 @@ def test_odd_keys_stay_on_one_line(tmp_path: Path) -> None:
 def test_entries_are_found_with_their_place(tmp_path: Path) -> None:
     path = written(tmp_path, "[mangopay]\napi_key_file = 'key'\n[listen]\nport = 1")
     document = read_document(path)
-    assert [(given.where, given.value, given.from_file) for given in document.values.values()] == [
+    assert [(given.where, given.value, given.from_file) for given in document.given.values()] == [
         (f"{path}: mangopay.api_key_file", "key", True),
         (f"{path}: listen.port", 1, False),
     ]
