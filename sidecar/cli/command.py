@@ -57,7 +57,7 @@ class Command(click.Command):
 
 
 def load_config(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
-    """Read the configuration from ``path`` and ``environ``; raises CommandError (status 2)."""
+    """Read the configuration from ``path`` and ``environ``; raises Failure (status 2)."""
     from sidecar.config import ConfigError, load
 
     try:

@@ -70,10 +70,10 @@ class Attempts:
     """Sends one call until it is answered, or may not be sent again."""
 
     def __init__(
-        self, call: Call, request: ForwardRequest, exchanger: Exchanger, *, timeout: float, clock: Clock
+        self, call: Call, outgoing: ForwardRequest, exchanger: Exchanger, *, timeout: float, clock: Clock
     ) -> None:
         self._call: Final = call
-        self._request: Final = request
+        self._outgoing: Final = outgoing
         self._exchanger: Final = exchanger
         self._timeout: Final = timeout
         #: What is left of the time that token waits and connects may take.
@@ -91,8 +91,8 @@ class Attempts:
         while True:
             try:
                 response, generation = await self._exchanger.exchange(
-                    self._request.request,
-                    self._request.tokens,
+                    self._outgoing.request,
+                    self._outgoing.tokens,
                     self.waiting,
                     timeout=self._timeout,
                     newer_than=newer_than,
@@ -103,7 +103,7 @@ class Attempts:
                 self._ended(error.failure.kind.value)
                 verdict = self._verdict(error.failure)
                 lost = NoResponse(error, verdict)
-                if not verdict.resend or not self._request.repeatable or call.gone:
+                if not verdict.resend or not self._outgoing.repeatable or call.gone:
                     raise lost from None
                 self._retries += 1
             except SidecarError as error:

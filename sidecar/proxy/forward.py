@@ -47,33 +47,33 @@ class Forwarder:
         self._metrics: Final = metrics
         self._token_retry: Final = TokenRetry(metrics)
 
-    async def forward(self, call: Call, request: ForwardRequest) -> UpstreamResponse:
+    async def forward(self, call: Call, outgoing: ForwardRequest) -> UpstreamResponse:
         """Return the response to the call; raise SidecarError if there is none to be had.
 
         The request is written at most twice: a second time only where the
         table of resends allows it, or after a complete token 401.
         """
         # Shown only if the outcome is unknown in the end, however the call ends.
-        call.record.idempotency_key = request.idempotency_key
-        attempts = Attempts(call, request, self._exchanger, timeout=self._response_timeout, clock=self._clock)
+        call.record.idempotency_key = outgoing.idempotency_key
+        attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
         try:
             response, generation = await attempts.response()
-            if request.foreign:
+            if outgoing.foreign:
                 return response
             self._metrics.rate_limits.observe(response.head.read_here)
             if response.status == 401:
-                response = await self._settle(attempts, call, request, response, generation)
+                response = await self._settle(attempts, call, outgoing, response, generation)
             else:
-                request.tokens.accepted(generation, request.path)
-            if request.idempotency_key is not None and not call.gone:
+                outgoing.tokens.accepted(generation, outgoing.path)
+            if outgoing.idempotency_key is not None and not call.gone:
                 # While nothing of it has been passed on, a response that breaks off can still be read back.
                 await _is_whole(response)
         except NoResponse as lost:
-            return await self._recover(attempts, call, request, lost)
+            return await self._recover(attempts, call, outgoing, lost)
         return response
 
     async def _settle(
-        self, attempts: Attempts, call: Call, request: ForwardRequest, first: UpstreamResponse, generation: int
+        self, attempts: Attempts, call: Call, outgoing: ForwardRequest, first: UpstreamResponse, generation: int
     ) -> UpstreamResponse:
         """Return what the caller gets in place of a 401, or the 401 itself if that is it."""
 
@@ -81,31 +81,31 @@ class Forwarder:
             return await attempts.response(newer_than=newer_than)
 
         async def may_resend(refusal: UpstreamResponse) -> bool:
-            if call.deliveries > 1 or not request.repeatable or call.gone or not await _is_whole(refusal):
+            if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(refusal):
                 return False
             call.rejected()
             return True
 
         settled = await self._token_retry.settle(
-            first, generation, request.tokens, request.path, send=send, may_resend=may_resend
+            first, generation, outgoing.tokens, outgoing.path, send=send, may_resend=may_resend
         )
         if settled.futile:
             call.record.futile = True
         elif settled.resent:
-            if await self._is_conflict_with_refusal(attempts, call, request, settled.response):
+            if await self._is_conflict_with_refusal(attempts, call, outgoing, settled.response):
                 return first
             call.record.add_recovered("token")
         return settled.response
 
     async def _recover(
-        self, attempts: Attempts, call: Call, request: ForwardRequest, lost: NoResponse
+        self, attempts: Attempts, call: Call, outgoing: ForwardRequest, lost: NoResponse
     ) -> UpstreamResponse:
         """Read a lost response back by its key, or raise the error that tells the caller what is known."""
-        key = request.idempotency_key
+        key = outgoing.idempotency_key
         if key is None or call.gone or lost.verdict.outcome is not Outcome.UNKNOWN:
             lost.raise_for_caller()
-        question = Question(key, request.path, call.sent_at)
-        stored = await self._lost_responses.read_back(question, request.tokens, attempts.waiting, call.record)
+        question = Question(key, outgoing.path, call.sent_at)
+        stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         if stored is None:
             lost.raise_for_caller(_KEYED_ADVICE)
         if call.deliveries > 1 and stored.status != 401:
@@ -114,14 +114,14 @@ class Forwarder:
         return UpstreamResponse.stored(stored)
 
     async def _is_conflict_with_refusal(
-        self, attempts: Attempts, call: Call, request: ForwardRequest, response: UpstreamResponse
+        self, attempts: Attempts, call: Call, outgoing: ForwardRequest, response: UpstreamResponse
     ) -> bool:
         """Whether Mangopay refuses the resend as a duplicate of the very request that it had answered with a 401."""
-        key = request.idempotency_key
+        key = outgoing.idempotency_key
         if response.status != 409 or key is None or not await _is_whole(response) or not is_conflict(response.body):
             return False
-        question = Question(key, request.path, call.first_sent_at)
-        stored = await self._lost_responses.read_back(question, request.tokens, attempts.waiting, call.record)
+        question = Question(key, outgoing.path, call.first_sent_at)
+        stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         return stored is not None and stored.status == 401
 
 

@@ -153,7 +153,7 @@ class ProxyHandler:
         body = await self._bodies.read(request, framing) if framing.has_body else NO_BODY
         try:
             method, content = request.method, body.content
-            forwarded = ForwardRequest(
+            outgoing = ForwardRequest(
                 Request(self._template(method, target, headers, content), content or None, method == "HEAD"),
                 tokens,
                 target.path,
@@ -161,7 +161,7 @@ class ProxyHandler:
                 idempotency_key(raw, header_index) if method == "POST" and not target.foreign else None,
                 target.foreign,
             )
-            response = await self._forwarder.forward(call, forwarded)
+            response = await self._forwarder.forward(call, outgoing)
             if response.status >= 400:
                 call.record.report = response.error_report()
             if call.gone:

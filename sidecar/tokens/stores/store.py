@@ -35,9 +35,9 @@ BREAK: Final = 1.0
 RETRIES: Final = Backoff(first=1.0, limit=30.0, spread=0.5)
 #: Seconds after the last use until connections are closed: a fleet has more sidecars than a server has connections.
 IDLE: Final = 1.0
-#: A whole change (reading, writing, and again if others were faster) may take so many times as long as one operation.
+#: Times an operation's time that a whole change may take: reading, writing, and again if others were faster.
 _LONGEST_CHANGE: Final = 2
-#: Steps in which such a time is counted.
+#: Parts that such a time is counted in.
 _STEPS: Final = 20
 #: Changes that others may make between our reading and writing, one after the other, before that counts as down.
 _TRIES: Final = 10
