@@ -1,11 +1,34 @@
 """A token source that asks a store first, and Mangopay only if nobody else has or does.
 
-What may be done is decided in :mod:`sidecar.core.tokens.shared_token`; here are the asking,
-the waiting for somebody else's token, the lease kept while our own request is on its
-way, and the going on alone when there is no store.
+What may be done is decided in :mod:`sidecar.core.tokens.shared_token`, as functions from one document to the next;
+here is what takes time. The manager knows nothing of it: to it this is a fetcher. Its generations are its own, and
+this source remembers which token of the store it handed out last, and asks for a newer one.
 
-The manager's generations are its own. This source remembers which token of the store
-it handed out last, asks for a newer one, and sees that a burnt one is handed to nobody.
+**One fetch**, which the manager never begins twice at once::
+
+    claim ──► Take    the store has a newer token: open it, hand it out
+          ──► Paused  somebody was refused or failed: so are we, until then
+          ──► Await   somebody else asks Mangopay: look again soon, more and more seldom
+          ──► Grant   we ask, and hold the lease:
+
+    lease kept by a task ──► Mangopay's response ──► conclude ──► the store has it: hand it out
+                                                          └────► the lease is another's: claim once more
+
+**A result that came too late** (its lease had ended, because this process was stopped or the request took long) is not
+handed out while there may be a newer token: the next claim says so. If that claim is granted again, nobody has asked
+since: a refusal stands, and a second lost lease means that the store forgets, so the token is used alone.
+
+**Without the store.** A call never waits for it: it uses the token in the manager's memory. A refresh does, for a
+random part of the time that the token in use still has (:meth:`SharedSource._patience`), so that a fleet whose store is
+gone for some seconds does not ask Mangopay all at once. Then, or at once if there is no token in use, it asks Mangopay
+alone: such a token is not the store's, and is ``_current`` to nobody.
+
+**Burnt tokens.** A token that met a 401 is remembered in ``_burnt`` until the store was told. Each claim tells it, and
+if none comes a task does after ``_TELLING`` seconds, or once the store is back. Until then others may get the token
+from the store, and learn from a 401 of their own.
+
+**Keys and certificates change** while a fetch is under way. Each claim reads them anew; a key has a part of the
+document of its own, and a result is concluded for the key that it was asked with.
 """
 
 from __future__ import annotations
@@ -88,7 +111,7 @@ class SharedSource:
     def __init__(
         self,
         credential: str,
-        asker: TokenFetcher,
+        fetcher: TokenFetcher,
         store: Store,
         sealing: Sealing,
         clock: Clock,
@@ -98,7 +121,7 @@ class SharedSource:
     ) -> None:
         """``credential`` is ``api`` or ``embedded``; ``random`` gives numbers from 0 to 1; ``lease`` in seconds."""
         self._credential: Final = credential
-        self._asker: Final = asker
+        self._fetcher: Final = fetcher
         self._store: Final = store
         self._sealing: Final = sealing
         self._clock: Final = clock
@@ -128,7 +151,7 @@ class SharedSource:
                 if self._current is None or self._clock.now() >= patient_until:
                     break
                 await self._hurry.wait(patient_until)
-        return self._alone(await self._asker.fetch_with(self._asker.api_key))
+        return self._alone(await self._fetcher.fetch_with(self._fetcher.api_key))
 
     def burnt(self) -> None:
         """Note that the token handed out last must not be used again, by anybody."""
@@ -172,7 +195,7 @@ class SharedSource:
 
     def _claim_request(self) -> tuple[Secret, ClaimRequest]:
         """Say what to ask for, and with which key: it may have changed since the last time."""
-        key, certificate, name = self._asker.api_key, self._asker.certificate, self._store.name
+        key, certificate, name = self._fetcher.api_key, self._fetcher.certificate, self._store.name
         part = entry_name(name, self._credential, key)
         return key, ClaimRequest(part, certificate_name(name, certificate), self._holder, self._held.get(part))
 
@@ -219,7 +242,7 @@ class SharedSource:
         """Ask Mangopay for a token and tell the store; return what came, and False if that was too late."""
         renewal = self._store.tasks.spawn(self._keep(grant), name=f"store.{self._credential}.lease")
         try:
-            result = await self._asker.fetch_with(key)
+            result = await self._fetcher.fetch_with(key)
             renewal.cancel()
             try:
                 concluded = await self._conclude(grant, key, result)

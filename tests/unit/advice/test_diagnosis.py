@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import ssl
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from sidecar.advice.classify import (
     certificate_fits,
     classify_connect_error,
     classify_exchange_failure,
+    classify_latch,
     classify_tls_reason,
     clock_finding,
     read_back_finding,
@@ -24,7 +26,7 @@ from sidecar.advice.classify import (
 )
 from sidecar.advice.diagnoses import DIAGNOSES
 from sidecar.advice.tunnel import explain_tunnel
-from sidecar.advice.verification import verdict_of
+from sidecar.advice.verification import verdict_of, verdict_on
 from sidecar.core.causes import OF_DEFECT, Cause, StepFinding, StepStatus
 from sidecar.core.certificate import Defect
 from sidecar.core.endpoint import Endpoint
@@ -32,7 +34,7 @@ from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode
 from sidecar.core.http.tunnel import TunnelRefusedError, TunnelResponse
 from sidecar.core.resend import FailureKind
-from sidecar.core.tokens.oauth import LockedOut, TokenResponse, read_response
+from sidecar.core.tokens.oauth import LockedOut, Refusal, TokenResponse, read_response
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 
@@ -134,6 +136,13 @@ def test_other_verify_errors_are_told_in_openssls_words() -> None:
     assert verdict_of(66, "").told == "OpenSSL verify error 66"
 
 
+def test_an_error_of_the_ssl_module_itself_has_no_code() -> None:
+    refused = ssl.SSLCertVerificationError("no appropriate subjectAltName fields were found")
+    assert verdict_on(refused) == verdict_of(0, "")
+    refused.verify_code, refused.verify_message = 10, "certificate has expired"
+    assert verdict_on(refused) == verdict_of(10, "certificate has expired")
+
+
 @pytest.mark.parametrize(
     ("reason", "without", "with_certificate"),
     [
@@ -168,6 +177,11 @@ def test_why_tls_failed(reason: str, without: Cause | None, with_certificate: Ca
 )
 def test_why_a_request_got_no_response(kind: FailureKind, detail: str, cause: Cause) -> None:
     assert classify_exchange_failure(kind, detail, client_certificate=False) is cause
+
+
+def test_a_lockout_of_a_running_sidecar_is_told_from_refused_credentials() -> None:
+    assert classify_latch("lockout") is Cause.SIDECAR_LATCHED_LOCKOUT
+    assert {classify_latch(refusal) for refusal in (*Refusal, "refused", None)} == {Cause.SIDECAR_LATCHED_REFUSED}
 
 
 @pytest.mark.parametrize("kind", FailureKind)

@@ -11,7 +11,6 @@ import pytest
 from sidecar.advice.texts.calls import FAILURES
 from sidecar.advice.texts.tokens import explain
 from sidecar.core.resend import FailureKind
-from sidecar.core.text import capital, sentence
 from sidecar.core.tokens.oauth import Refusal
 from sidecar.core.tokens.state import LOCKOUT
 
@@ -52,11 +51,6 @@ def test_a_latch_of_an_unknown_cause_counts_as_a_refused_request(cause: str | No
 def test_a_latch_names_the_key_of_its_credential() -> None:
     assert "SIDECAR_MANGOPAY_API_KEY" in explain(LOCKOUT, "api").mend
     assert "SIDECAR_MANGOPAY_EMBEDDED_API_KEY" in explain(LOCKOUT, "embedded").mend
-
-
-def test_words_become_sentences() -> None:
-    assert capital("the host") == "The host"
-    assert sentence("the host is gone") == sentence("The host is gone.") == "The host is gone."
 
 
 def strings(path: Path) -> list[str]:
