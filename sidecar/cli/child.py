@@ -27,7 +27,7 @@ NOT_FOUND: Final = 127
 #: A command that ended by signal n has the status 128 + n.
 BY_SIGNAL: Final = 128
 
-#: Signals that stop or steer a process: they are meant for the command.
+#: What whoever stops or steers a process sends; it is meant for the command.
 _PASSED_ON: Final = (
     signal.SIGHUP,
     signal.SIGINT,
@@ -129,10 +129,10 @@ def child_environment(environ: Mapping[str, str], base_url: str) -> dict[str, st
     host = base_url.partition("://")[2].rpartition(":")[0].strip("[]")
     kept = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
     kept["MANGOPAY_BASE_URL"] = base_url
-    inherited = {name: environ[name] for name in _NO_PROXY if name in environ}
+    given = {name: environ[name] for name in _NO_PROXY if name in environ}
     for name in _NO_PROXY:
         # If only one of the two is there, the other must not hide what it says.
-        kept[name] = _without_proxy(inherited.get(name, next(iter(inherited.values()), "")), host)
+        kept[name] = _without_proxy(given.get(name, next(iter(given.values()), "")), host)
     return kept
 
 
