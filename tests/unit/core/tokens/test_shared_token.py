@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from sidecar.core.secret import Secret
-from sidecar.core.tokens.oauth import Fetched, LockedOut, Pause, Refusal, Refused, Transient
+from sidecar.core.tokens.oauth import Fetched, LockedOut, Refusal, Refused, Transient
 from sidecar.core.tokens.shared_document import CredentialEntry, SharedDocument, StoredToken, TokenVersion
 from sidecar.core.tokens.shared_token import (
     KEPT,
@@ -21,7 +21,6 @@ from sidecar.core.tokens.shared_token import (
     Grant,
     Paused,
     Take,
-    as_fetch_result,
     burn,
     claim,
     conclude,
@@ -38,7 +37,6 @@ API, EMBEDDED = "api:1", "embedded:1"
 LOCKED = LockedOut("locked")
 REFUSED = Refused(Refusal.CREDENTIALS, "refused")
 FAILED = Transient("failed")
-PAUSED = Pause(NOW, NOW + 30, 1)
 
 
 def request(holder: str = "me", part: str = API, shown: str = "", known: TokenVersion | None = None) -> ClaimRequest:
@@ -326,16 +324,3 @@ def test_the_rest_of_a_document_is_left_alone() -> None:
     changed = after(FAILED, document=document)
     assert changed.parts[EMBEDDED] == document.parts[EMBEDDED]
     assert msgspec.structs.asdict(changed)["fence"] == 2
-
-
-@pytest.mark.parametrize(
-    ("cause", "result"),
-    [
-        (None, Transient("another sidecar got no token (token store)", pause=PAUSED)),
-        (LOCKOUT, LockedOut("another sidecar was told so (token store)", pause=PAUSED)),
-        ("forbidden", Refused(Refusal.FORBIDDEN, "another sidecar was told so (token store)", pause=PAUSED)),
-        ("a later word", Refused(Refusal.REQUEST, "another sidecar was told so (token store)", pause=PAUSED)),
-    ],
-)
-def test_what_another_sidecar_was_told_counts_as_told_to_us(cause: str | None, result: FetchResult) -> None:
-    assert as_fetch_result(Paused(cause, NOW, NOW + 30, 1), PAUSED) == result
