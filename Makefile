@@ -59,6 +59,7 @@ check: lint types architecture coverage ## every gate: ruff, mypy, import-linter
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell sidecar tests benchmarks docs deploy *.md
 
 types: setup
 	$(BIN)/mypy

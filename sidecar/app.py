@@ -272,7 +272,7 @@ class Sidecar:
         )
 
     def _watchers(self) -> tuple[Callable[[CallRecord], None], ...]:
-        """Who keeps calls for the status document; nobody, if nobody can ask for it."""
+        """Return who keeps calls for the status document; nobody without an admin port."""
         return () if self._config.admin.port is None else (self._recent.observe,)
 
     def _report(self, error: SidecarError) -> str:

@@ -102,7 +102,7 @@ class Lifecycle:
 
     @property
     def forced(self) -> bool:
-        """Whether a second signal asked to exit at once: wait for nothing any more."""
+        """Whether a second signal asked to exit at once: waiting is over."""
         return self._forced.is_set()
 
     def started(self) -> None:

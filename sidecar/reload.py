@@ -137,7 +137,7 @@ class Reloader:
         return self.error is None
 
     async def run(self) -> None:
-        """Look at the files for ever; at once if there are none, since SIGHUP does without."""
+        """Look at the files for ever; return at once if there are none: SIGHUP works without this."""
         while self._paths:
             await self._clock.sleep_until(self._clock.now() + INTERVAL)
             try:
@@ -246,7 +246,7 @@ class Reloader:
         return [f"tls.{name}" for name in names]
 
     def _tell_of_restart(self, config: Config) -> None:
-        """Say which settings differ that only a restart can change; once, until it is others."""
+        """Say which settings differ that only a restart can change; once for each set of them."""
         names = [name for name in _fixed_settings() if _value(config, name) != _value(self._config, name)]
         if (config.mangopay.embedded_api_key is None) != (self._config.mangopay.embedded_api_key is None):
             names.append("mangopay.embedded_api_key")

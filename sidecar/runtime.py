@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 class SystemClock:
     """The machine's clock. On Linux :attr:`now` also counts the time that the machine slept."""
 
-    # Both are asked several times a call: without a Python frame around the system's response.
+    # Both are asked several times a call: without a Python frame around the system call.
     #: Seconds since boot, suspend included where the system can tell (Linux).
     now = staticmethod(partial(time.clock_gettime, _CLOCK))
     #: Seconds since the Unix epoch.

@@ -68,7 +68,7 @@ class Feed:
         return b"".join(events)
 
     def skip(self) -> None:
-        """Take all that there is for told."""
+        """Count all that there is now as told."""
         self._calls, self._samples = self._state.calls_ended, self._state.samples_taken
 
 
@@ -165,7 +165,7 @@ class EventStreams:
                 await self._clock.sleep_until(self._clock.now() + TICK)
                 self._tell_news()
         finally:
-            # Should the document be beyond us, pages must not think that all is quiet.
+            # If the document cannot be made, no page must take silence for calm.
             for stream in tuple(self._streams):
                 self.leave(stream)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import Readiness
+from sidecar.advice.texts.tokens import explain
+from sidecar.core.tokens.state import LOCKOUT
 
 if TYPE_CHECKING:
     from sidecar.tokens.status import TokenStatus
@@ -14,23 +16,9 @@ SERVING: Final = "serving"
 _READY: Final = Readiness(ready=True, reason="ready", message="calls are served")
 _STARTING: Final = Readiness(ready=False, reason="starting", message="the sidecar is starting")
 _DRAINING: Final = Readiness(ready=False, reason="draining", message="the sidecar is shutting down")
-_TOKENS: Final = {
-    "latched_lockout": Readiness(
-        ready=False,
-        reason="token_locked_out",
-        message="Mangopay has locked this account's token endpoint for a while; the sidecar tries again by itself",
-    ),
-    "latched_refused": Readiness(
-        ready=False,
-        reason="credentials_refused",
-        message="Mangopay refuses the credentials: check mangopay.client_id, mangopay.api_key and mangopay.environment",
-    ),
-    "backing_off": Readiness(
-        ready=False,
-        reason="token_unavailable",
-        message="no token could be fetched; the sidecar tries again by itself",
-    ),
-}
+_UNAVAILABLE: Final = Readiness(
+    ready=False, reason="token_unavailable", message="no token could be fetched; the sidecar tries again by itself"
+)
 _PENDING: Final = Readiness(ready=False, reason="token_pending", message="the first token is being fetched")
 
 
@@ -41,4 +29,9 @@ def readiness(phase: str, token: TokenStatus, *, token_ready: bool) -> Readiness
     """
     if phase != SERVING:
         return _STARTING if phase == "starting" else _DRAINING
-    return _READY if token_ready else _TOKENS.get(token.state, _PENDING)
+    if token_ready:
+        return _READY
+    if token.latch_cause is not None:
+        reason = "token_locked_out" if token.latch_cause == LOCKOUT else "credentials_refused"
+        return Readiness(ready=False, reason=reason, message=explain(token.latch_cause, token.credential).told)
+    return _UNAVAILABLE if token.state == "backing_off" else _PENDING

@@ -86,7 +86,7 @@ class AdminServer(web.Server):
 
 
 class _AdminConnection(RequestHandler):
-    """A connection to the admin port; says nothing of a bad request but that it is bad."""
+    """A connection to the admin port. The response to a bad request repeats nothing of it."""
 
     __slots__ = ("stream",)
 

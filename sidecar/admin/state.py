@@ -174,7 +174,7 @@ class LiveState:
 
     def snapshot(self) -> Snapshot:
         """The facts of this moment, and what they mean."""
-        from sidecar.admin.findings import findings  # many words, which nobody may ever ask for
+        from sidecar.admin.findings import findings  # most processes are never asked for them
 
         facts = self._facts()
         return msgspec.structs.replace(facts, findings=findings(facts))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from sidecar.advice.texts.tokens import explain
+from sidecar.core.text import count, duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -10,8 +13,6 @@ if TYPE_CHECKING:
     from sidecar.admin.status import Finding, LastError, Snapshot
     from sidecar.core.rate_windows import RateWindow
     from sidecar.tokens.status import StoreStatus, TokenStatus
-
-_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def status_in_words(status: Snapshot) -> str:
@@ -62,8 +63,7 @@ def _finding(finding: Finding, now: float) -> Iterator[str]:
 def _token(token: TokenStatus, now: float) -> str:
     parts = []
     if token.latched_until is not None:
-        why = "account locked by Mangopay" if token.latch_reason == "lockout" else "credentials refused by Mangopay"
-        parts.append(f"{why}; next try {_in(token.latched_until, now)}")
+        parts.append(f"{explain(token.latch_cause).short}; next try {_in(token.latched_until, now)}")
     if token.expires_at is not None:
         parts.append(f"valid, expires {_in(token.expires_at, now)}")
     elif token.latched_until is None:
@@ -107,28 +107,5 @@ def _error(error: LastError, now: float) -> str:
     )
 
 
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    """``1 call``, ``2 calls``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
-
-
-def sentence(words: str) -> str:
-    """Return words as a sentence: with a capital and a full stop."""
-    return words[:1].upper() + words[1:].rstrip(".") + "."
-
-
 def _in(moment: float, now: float) -> str:
     return f"in {duration(moment - now)}" if moment > now else "now"
-
-
-def duration(seconds: float) -> str:
-    """Two units at most: ``2 h 5 min``, ``42 s``."""
-    left = max(0, int(seconds))
-    parts = []
-    for size, unit in _UNITS:
-        if left >= size:
-            parts.append(f"{left // size} {unit}")
-            left %= size
-    if left or not parts:
-        parts.append(f"{left} s")
-    return " ".join(parts[:2])

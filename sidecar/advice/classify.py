@@ -11,6 +11,7 @@ from sidecar.core.causes import Cause, StepFinding
 from sidecar.core.resend import FailureKind
 from sidecar.core.tls_alerts import is_about_our_certificate
 from sidecar.core.tokens.oauth import EDGE_PAGE, Fetched, LockedOut, Refusal, Refused
+from sidecar.core.tokens.state import LOCKOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +108,11 @@ _NGINX_REFUSED: Final = b"The SSL certificate error"
 _OF_REFUSAL: Final[Mapping[Refusal, Cause]] = MappingProxyType(
     {Refusal.CREDENTIALS: Cause.WRONG_KEY, Refusal.FORBIDDEN: Cause.ADDRESS_NOT_ALLOWED}
 )
+
+
+def classify_latch(cause: str | None) -> Cause:
+    """Name what a latch of a sidecar that runs says, by the latch's cause."""
+    return Cause.SIDECAR_LATCHED_LOCKOUT if cause == LOCKOUT else Cause.SIDECAR_LATCHED_REFUSED
 
 
 def token_finding(response: TokenResponse, result: FetchResult, *, source_address: str, where: str) -> StepFinding:

@@ -1,4 +1,4 @@
-"""One token call, and two harmless GETs with the token: on the way that all calls go, verified as ever."""
+"""One token call, and two harmless GETs with the token: over the same stack, and as strictly verified, as all calls."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Calls:
         )
         self._config: Final = config
         self._has_certificate: Final = trust is not None and trust.validity is not None
-        self._came_from: Final = source_address
+        self._source_address: Final = source_address
         self._clock: Final = clock
         self._fetcher: Final = Fetcher(
             config.mangopay.endpoint,
@@ -78,14 +78,14 @@ class Calls:
         response = await self._fetcher.ask(mangopay.api_key)
         if not isinstance(response, TokenResponse):
             kind = response.failure if isinstance(response, Transient) else FailureKind.TLS
-            return self._unanswered(kind, response.detail)
+            return self._no_response(kind, response.detail)
         self._note_date(response)
         result = read_response(response, sent_at=sent_at)
         if isinstance(result, Fetched):
             self._token = result.value
         source = self._config.secret_files.get("mangopay.api_key")
         where = f"environment {mangopay.environment}, key from {printable(source) if source else 'a variable'}"
-        return token_finding(response, result, source_address=self._came_from, where=where)
+        return token_finding(response, result, source_address=self._source_address, where=where)
 
     async def compare_clocks(self) -> StepFinding:
         """Compare this machine's clock with the ``Date`` of the response to the token call."""
@@ -94,7 +94,7 @@ class Calls:
     async def view_client(self) -> StepFinding:
         """Read the platform's own record, as Mangopay's "View a Client" does: nothing changes by it."""
         reply = await self._get("clients")
-        return reply if isinstance(reply, StepFinding) else call_finding(reply, source_address=self._came_from)
+        return reply if isinstance(reply, StepFinding) else call_finding(reply, source_address=self._source_address)
 
     async def read_back(self) -> StepFinding:
         """Ask for the stored response to an ``Idempotency-Key`` that nobody has used, to see whether it may be."""
@@ -108,9 +108,9 @@ class Calls:
         try:
             return await self._exchange(f"/v2.01/{self._config.mangopay.client_id}/{resource}", self._token)
         except UpstreamError as failure:
-            return self._unanswered(failure.failure.kind, failure.detail)
+            return self._no_response(failure.failure.kind, failure.detail)
 
-    def _unanswered(self, kind: str | None, detail: str) -> StepFinding:
+    def _no_response(self, kind: str | None, detail: str) -> StepFinding:
         return StepFinding.failed(
             classify_exchange_failure(kind, detail, client_certificate=self._has_certificate), detail
         )

@@ -1,4 +1,4 @@
-"""The way to Mangopay, one step at a time: DNS, TCP or egress proxy, TLS. Nothing of a request is sent on it."""
+"""The connection to Mangopay, one step at a time: DNS, TCP or egress proxy, TLS. Nothing of a request is sent on it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.advice.classify import classify_connect_error, classify_tls_reason
 from sidecar.advice.issuer import issuer
+from sidecar.advice.tunnel import explain_tunnel
+from sidecar.advice.verification import verdict_on
 from sidecar.check.peer import Silent, context_for, describe_peer
 from sidecar.config import ConfigError
 from sidecar.core.causes import Cause, StepFinding
@@ -17,7 +19,7 @@ from sidecar.core.certificate import moment
 from sidecar.core.http.tunnel import TunnelRefusedError, authority
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.egress import Egress
-from sidecar.upstream.errors import os_detail, verdict_on
+from sidecar.upstream.errors import os_detail
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -106,7 +108,8 @@ class ConnectionProbe:
                 self._raw = await self._dialer.connect(self._addresses)
                 await self._dialer.tunnel(self._raw)
         except TunnelRefusedError as error:
-            return StepFinding.failed(error.cause, f"{_name(self.egress)}: {error}")
+            cause, words = explain_tunnel(error)
+            return StepFinding.failed(cause, f"{_name(self.egress)}: {words}")
         except OSError as error:
             return self._not_connected(error, there, late=timeout.expired())
         self._local = str(self._raw.getsockname()[0]).partition("%")[0]
@@ -146,7 +149,7 @@ class ConnectionProbe:
             silent.transport.abort()
 
     async def _last_word(self, silent: Silent, took: float) -> StepFinding:
-        """Wait whether the server ends a TLS 1.3 connection right after its handshake."""
+        """Wait to see whether the server ends a TLS 1.3 connection right after its handshake."""
         agreed = StepFinding.ok(_agreed(silent.tls))
         if silent.tls.version() != "TLSv1.3":
             return agreed

@@ -67,21 +67,21 @@ def examine(options: Options, report: Report, clock: Clock, run: Callable[[Corou
 
 
 async def _examine_network(config: Config, trust: Trust | None, report: Report, clock: Clock, *, may_ask: bool) -> None:
-    way = ConnectionProbe(config, trust, clock)
-    connect = StepName.TCP if way.egress is None else StepName.EGRESS
+    probe = ConnectionProbe(config, trust, clock)
+    connect = StepName.TCP if probe.egress is None else StepName.EGRESS
     try:
-        if not await report.take_async(StepName.DNS, way.resolve()):
+        if not await report.take_async(StepName.DNS, probe.resolve()):
             report.skip("there is no address", connect, StepName.TLS, *_WITH_TOKEN)
-        elif not await report.take_async(connect, way.connect()):
+        elif not await report.take_async(connect, probe.connect()):
             report.skip("there is no connection", StepName.TLS, *_WITH_TOKEN)
-        elif not await report.take_async(StepName.TLS, way.shake_hands()):
+        elif not await report.take_async(StepName.TLS, probe.shake_hands()):
             report.skip("TLS failed, and nothing is sent without it", *_WITH_TOKEN)
         elif not may_ask:
             report.skip("no token call while sidecars are latched: --force makes one", *_WITH_TOKEN)
         else:
-            await _examine_calls(config, trust, way.source_address, report, clock)
+            await _examine_calls(config, trust, probe.source_address, report, clock)
     finally:
-        way.close()
+        probe.close()
 
 
 async def _examine_calls(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sidecar.advice.texts import DIAGNOSES
+from sidecar.advice.diagnoses import DIAGNOSES
 from sidecar.core.causes import StepFinding, StepStatus
 
 if TYPE_CHECKING:

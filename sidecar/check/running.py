@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sidecar.admin.client import ask, read
-from sidecar.admin.status_text import duration
-from sidecar.core.causes import Cause, StepFinding
+from sidecar.advice.classify import classify_latch
+from sidecar.advice.texts.tokens import explain
+from sidecar.core.causes import StepFinding
+from sidecar.core.text import duration
 
 if TYPE_CHECKING:
     from sidecar.config import Config
@@ -19,6 +21,7 @@ class _Token(msgspec.Struct, frozen=True):
 
     credential: str
     latch_reason: str | None = None
+    latch_cause: str | None = None
     latched_until: float | None = None
 
 
@@ -54,9 +57,8 @@ def _judge(status: _Status) -> StepFinding:
         return StepFinding.ok("one runs, and is not latched")
     until = latched.latched_until or status.time
     next_try = f"its next try is in {duration(until - status.time)}" if until > status.time else "it may try again now"
-    if latched.latch_reason == "lockout":
-        return StepFinding.failed(Cause.SIDECAR_LATCHED_LOCKOUT, f"the running one is locked out; {next_try}")
-    return StepFinding.failed(Cause.SIDECAR_LATCHED_REFUSED, f"the running one's credentials are refused; {next_try}")
+    cause = latched.latch_cause or latched.latch_reason
+    return StepFinding.failed(classify_latch(cause), f"the running one says that {explain(cause).short}; {next_try}")
 
 
 def _concerns_us(token: _Token) -> bool:

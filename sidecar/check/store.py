@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sidecar.admin.status_text import duration
+from sidecar.advice.classify import classify_latch
+from sidecar.advice.texts.tokens import explain
 from sidecar.config import ConfigError
 from sidecar.core.causes import Cause, StepFinding
-from sidecar.core.tokens.state import LOCKOUT
+from sidecar.core.text import duration
 
 if TYPE_CHECKING:
     from sidecar.check.report import Report
@@ -69,18 +70,16 @@ def _judge(snapshot: StoredContent, where: str, config: Config, trust: Trust | N
 
     name = name_of(config)
     certificate = b"" if trust is None else trust.digests.get("client_cert_file", b"")
-    wish = ClaimRequest(
+    request = ClaimRequest(
         entry_name(name, "api", config.mangopay.api_key), certificate_name(name, certificate), holder="check"
     )
     try:
         document = read_document(snapshot.content)
     except ValueError as error:
         return StepFinding.warning(Cause.STORE_NOT_OURS, f"{where}: of what it holds for this account, {error}")
-    _, said = claim(document, wish, snapshot.now, LEASE, epoch="check")
+    _, said = claim(document, request, snapshot.now, LEASE, epoch="check")
     if isinstance(said, Paused) and said.cause is not None:
-        is_lockout = said.cause == LOCKOUT
-        what = "the account is locked out" if is_lockout else "these credentials are refused"
-        cause = Cause.SIDECAR_LATCHED_LOCKOUT if is_lockout else Cause.SIDECAR_LATCHED_REFUSED
         left = duration(said.until - snapshot.now)
-        return StepFinding.failed(cause, f"{where} says that {what}; the next try is in {left}")
+        message = f"{where} says that {explain(said.cause).short}; the next try is in {left}"
+        return StepFinding.failed(classify_latch(said.cause), message)
     return StepFinding.ok(f"{where}, with a valid token" if isinstance(said, Take) else where)

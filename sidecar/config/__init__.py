@@ -6,10 +6,12 @@
     setting.py      what one key's declaration holds
     values.py       kinds of values: text, numbers, durations, sizes, lists
     addresses.py    kinds of values that name a place: hosts, URLs, stores, policy rules
-    environment.py  SIDECAR_* variables
-    document.py     the TOML file
+    sources.py      the TOML file and the SIDECAR_* variables
+    lines.py        in which line of the file a key stands, for messages
     secret_file.py  one value in a file of its own, read strictly
+    places.py       directories in which others could replace a file
     checks.py       rules between keys
+    errors.py       what a user is told
     loading.py      load(): all of the above, in order
     render.py       the commented example and the documentation's table
 """

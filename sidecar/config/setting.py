@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Absent(Enum):
-    """Stands for a default that there is not."""
+    """Stands in place of a default: the setting has none."""
 
     REQUIRED = "required"
 

@@ -18,7 +18,7 @@ class RawValue(msgspec.Struct, frozen=True):
     """One setting as one source gives it."""
 
     setting: Setting
-    #: What TOML held, or the variable's text; for a twin the name of a file.
+    #: What TOML held, or the variable's text; with ``from_file`` the name of a file.
     value: object
     #: For messages: the variable, or the file and key.
     where: str

@@ -25,7 +25,7 @@ _DURATION_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
 _SIZE_UNITS: Final = {
     "": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip
-# No number that means anything here is longer, and none makes int() slow.
+# Longer than any number that means something here, and short enough for int().
 _MAX_DIGITS: Final = 15
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 # RFC 3986 section 2.3: these need no percent-encoding in a path and no thought in Basic credentials.

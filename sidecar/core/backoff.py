@@ -20,7 +20,7 @@ class Backoff:
     spread: float = 0.0
 
     def delay(self, failures: int, roll: float) -> float:
-        """Seconds to wait after the ``failures``-th failure running (less than 1: as 1); ``roll`` is random, 0 to 1."""
+        """Seconds to wait after so many consecutive ``failures`` (at least 1); ``roll`` is random, 0 to 1."""
         pause = min(self.first * 2.0 ** min(max(failures - 1, 0), 32), self.limit)
         return pause * (1.0 + self.spread * (2.0 * roll - 1.0))
 

@@ -74,6 +74,6 @@ class NameRecord(Generic[A]):
             self._good_until = now + KEPT
 
     def doubt(self, response: A) -> None:
-        """Let ``response`` serve nobody else: no connection came of it. A newer answer stays."""
+        """Let ``response`` serve nobody else: no connection came of it. A newer response stays."""
         if self._answer is response:
             self._answer = None

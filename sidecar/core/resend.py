@@ -172,28 +172,3 @@ def decide(failure: AttemptFailure, method: str, deliveries: int, connect_retrie
         # This attempt wrote nothing, but an earlier one of the same call did.
         return Verdict(resend, _UNREACHABLE, Outcome.UNKNOWN)
     return Verdict(resend, row.code, row.outcome)
-
-
-_WORDS: Final[Mapping[FailureKind, str]] = MappingProxyType(
-    {
-        FailureKind.NO_SLOT: "No connection to Mangopay became free: retry, or raise SIDECAR_UPSTREAM_POOL_SIZE.",
-        FailureKind.RESOLVE: "Mangopay's host name cannot be resolved: check DNS and SIDECAR_MANGOPAY_BASE_URL.",
-        FailureKind.EGRESS: "The egress proxy gave no way to Mangopay (the log names its answer): check it, and "
-        "SIDECAR_UPSTREAM_EGRESS_PROXY.",
-        FailureKind.CONNECT: "Mangopay cannot be reached: check the network, firewall and SIDECAR_MANGOPAY_BASE_URL.",
-        FailureKind.TLS: "No trusted TLS connection to Mangopay (the log names the reason): check the certificates of "
-        "section [tls] and the machine's clock.",
-        FailureKind.DEAD_BEFORE_WRITE: "The connection to Mangopay closed before the request was sent: retry.",
-        FailureKind.LOST: "The connection to Mangopay broke before its answer was complete: before you repeat a write, "
-        "find out whether it was executed.",
-        FailureKind.TIMEOUT: "Mangopay did not answer in time: before you repeat a write, find out whether it was "
-        "executed. SIDECAR_UPSTREAM_RESPONSE_TIMEOUT is how long the sidecar waits.",
-        FailureKind.BROKEN: "Mangopay's answer is not valid HTTP (the log names the reason): before you repeat a "
-        "write, find out whether it was executed.",
-    }
-)
-
-
-def describe_failure(failure: AttemptFailure) -> str:
-    """Say in plain words what went wrong and what to do; never request or response bytes."""
-    return _WORDS[failure.kind]

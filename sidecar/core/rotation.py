@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-#: Failures running, of the same files, before they are told.
+#: Consecutive failures of the same files before they are told.
 TRIES: Final = 2
 #: Seconds between later tries: a certificate that is not valid yet becomes so without a change.
 RETRY: Final = 60.0

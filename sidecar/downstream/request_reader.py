@@ -129,7 +129,7 @@ class RequestReader:
 
     @property
     def has_unread(self) -> bool:
-        """Whether anything has come that no response was given to."""
+        """Whether anything has come that has no response yet."""
         return bool(self.requests or self.heads.pending or self.surplus or self.failure is not None)
 
     # --- bytes -------------------------------------------------------------------------------------------------------

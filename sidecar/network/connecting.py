@@ -67,7 +67,9 @@ async def connect(addresses: Addresses) -> socket.socket:
 
 
 async def reach(names: Names, host: str, port: int) -> socket.socket:
-    """Resolve ``host`` and connect to it; addresses that lead nowhere serve nobody else. Raises OSError, UnicodeError.
+    """Resolve ``host`` and connect to it; addresses that lead nowhere are used by nobody else.
+
+    Raises OSError, UnicodeError.
 
     Whoever limits the time cancels it, which says nothing of the addresses: the time may have gone into the lookup.
     """

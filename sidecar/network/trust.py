@@ -5,9 +5,11 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from sidecar.advice.texts.files import DIAGNOSES
 from sidecar.config import ConfigError
 from sidecar.config.errors import InvalidValue, printable
 from sidecar.config.secret_file import read_bounded
+from sidecar.core.causes import OF_DEFECT
 from sidecar.core.certificate import Defect
 
 if TYPE_CHECKING:
@@ -22,10 +24,10 @@ _MAX_FILE: Final = 4 * 1024 * 1024
 
 
 class TlsFileError(ConfigError):
-    """A file that TLS needs is no good; ``str()`` is one line: the key and file, what is wrong, the mend."""
+    """A file that TLS needs is no good; ``str()`` is one line: key and file, what is wrong, the mend of the defect."""
 
-    def __init__(self, setting: str, path: Path, defect: Defect, what: str, mend: str) -> None:
-        super().__init__(f"tls.{setting}: {printable(path)}", what, mend)
+    def __init__(self, setting: str, path: Path, defect: Defect, what: str) -> None:
+        super().__init__(f"tls.{setting}: {printable(path)}", what, DIAGNOSES[OF_DEFECT[defect]].mend)
         #: Without its section: ``client_cert_file``.
         self.setting: Final = setting
         self.defect: Final = defect
@@ -70,8 +72,7 @@ def load_authorities(context: ssl.SSLContext, setting: str, path: Path, content:
         context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:  # ValueError: there is nothing at all
         what = f"holds no CA certificates that can be read ({reason(error)})"
-        mend = "it must hold one or several certificates in PEM"
-        raise TlsFileError(setting, path, Defect.NO_CERTIFICATE, what, mend) from None
+        raise TlsFileError(setting, path, Defect.NO_CERTIFICATE, what) from None
     trust_named(context)
 
 
@@ -80,10 +81,10 @@ def read_file(setting: str, path: Path) -> tuple[bytes, bool]:
     try:
         content, world_readable = read_bounded(path, _MAX_FILE)
     except InvalidValue as unfit:
-        raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit), "name a readable PEM file") from None
+        raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit)) from None
     if len(content) > _MAX_FILE:
         what = f"is larger than {_MAX_FILE} bytes"
-        raise TlsFileError(setting, path, Defect.UNREADABLE, what, "name a PEM file")
+        raise TlsFileError(setting, path, Defect.UNREADABLE, what)
     return content, world_readable
 
 

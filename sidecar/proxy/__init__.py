@@ -1,1 +1,1 @@
-"""The proxy port: what an app speaks to."""
+"""What a proxy decides: which calls go to Mangopay, how often, and what their callers get."""

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
+from sidecar.advice.texts.calls import FAILURES
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.resend import AttemptFailure, FailureKind, Verdict, decide, describe_failure
+from sidecar.core.resend import AttemptFailure, FailureKind, Verdict, decide
 from sidecar.proxy.body import StreamingBody
 from sidecar.proxy.exchange import Exchanger, Request, WaitBudget
 from sidecar.upstream.errors import UpstreamError
@@ -58,7 +59,7 @@ class NoResponse(Exception):  # noqa: N818 - the end of the attempts, not a faul
             advice = _REJECTED
         raise SidecarError(
             code,
-            f"{describe_failure(self.failure.failure)} {advice}".rstrip(),
+            f"{FAILURES[self.failure.failure.kind].told} {advice}".rstrip(),
             outcome=self.verdict.outcome,
             retry_after=1.0 if code is ErrorCode.OVERLOADED else None,
             detail=self.failure.detail,
@@ -126,7 +127,8 @@ class Attempts:
         call = self._call
         if call.outcome() is not Outcome.REJECTED:
             return decide(failure, call.method, call.deliveries, self._retries)
-        # This attempt wrote nothing, and those before were answered 401: as if it was the first, but for the outcome.
+        # This attempt wrote nothing, and those before were answered 401: it is judged as the first, but its outcome is
+        # REJECTED.
         return decide(failure, call.method, 0, self._retries)._replace(outcome=Outcome.REJECTED)
 
     def _ended(self, result: int | str, *, status: int = 0) -> None:

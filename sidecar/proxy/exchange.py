@@ -103,11 +103,13 @@ class Exchanger:
         fresh: bool = False,
         sending: Call | None = None,
     ) -> tuple[UpstreamResponse, int]:
-        """Send ``request`` once; return the received and the generation of the token that it carried.
+        """Send ``request`` once; return the response and the generation of the token that it carried.
 
-        ``newer_than`` is the generation that a 401 burnt; ``fresh`` asks for a
-        new connection; ``sending`` is told when the request is about to be written, and on which one.
-        Raises UpstreamFailure, and SidecarError if there is no token.
+        ``timeout`` is seconds, see :meth:`Connection.exchange`; the waits for a connection and a
+        token come out of ``waiting``. ``newer_than`` is the generation that a 401 burnt; ``fresh``
+        asks for a new connection; ``sending`` is told when the request is about to be written, and
+        on which connection. Cancelling this closes the connection. Raises UpstreamError, and
+        SidecarError if there is no token.
         """
         connection = None if fresh else self._pool.take_idle()
         if connection is None:

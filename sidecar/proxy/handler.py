@@ -196,12 +196,12 @@ class ProxyHandler:
         return _answered_here(call, self._about.response(head_only=request.method == "HEAD", keep_alive=keep_alive))
 
     async def _skip_body(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
-        """Read past a body that is nobody's business here; return whether another request may follow."""
+        """Read past a body that the response does not depend on; return whether another request may follow."""
         (await self._bodies.read(request, framing)).release()
         return self._keep_alive(call, request, framing) and request.version >= (1, 1)
 
     def _keep_alive(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
-        """Whether another request may follow: not behind a body that nobody read to its end (RFC 9112, 9.6)."""
+        """Whether another request may follow: only if the body was read to its end (RFC 9112, 9.6)."""
         usable = request.content.is_eof() and not call.connection.last_request
         return framing.keep_alive and usable and not self.draining
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from sidecar.advice.texts import READ_BACK_SCOPE
+from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
+from sidecar.core.causes import Cause
 from sidecar.core.errors import SidecarError
 from sidecar.core.http.dates import read_http_date
 from sidecar.core.http.headers import RequestTemplate
@@ -105,7 +106,7 @@ class LostResponses:
                 mangopay_id=report.id,
                 mangopay_type=report.type,
                 cf_ray=report.cf_ray,
-                mend=f"make a new API key with the scope {READ_BACK_SCOPE}: without it lost answers end as unknown",
+                mend=DIAGNOSES[Cause.READ_BACK_FORBIDDEN].mend,
             )
         return self.forbidden
 

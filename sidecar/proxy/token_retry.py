@@ -60,8 +60,8 @@ class TokenRetry:
         if self._is_sca(first):
             tokens.accepted(generation, path)
             return Settled(first)
-        burn = tokens.unauthorized(generation, path)
-        if burn is None:
+        permit = tokens.unauthorized(generation, path)
+        if permit is None:
             self._metrics.unauthorized("futile")
             return Settled(first, futile=True)
         self._metrics.unauthorized("token")
@@ -70,12 +70,12 @@ class TokenRetry:
             # The 401 counts even if this request cannot be resent: others need a new token all the same.
             if not await may_resend(first):
                 return Settled(first)
-            response, generation = await send(burn.generation)
+            response, generation = await send(permit.generation)
         finally:
             if response is None:
-                tokens.resend_withdrawn(burn)
+                tokens.resend_withdrawn(permit)
         futile = response.status == 401 and not self._is_sca(response)
-        tokens.resend_answered(burn, generation, unauthorized=futile)
+        tokens.resend_answered(permit, generation, unauthorized=futile)
         if futile:
             self._metrics.unauthorized("futile")
         return Settled(response, resent=True, futile=futile)

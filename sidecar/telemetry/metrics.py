@@ -30,7 +30,7 @@ Unauthorized: TypeAlias = Literal["token", "sca", "futile"]
 #: Methods that are a label of their own (RFC 9110 section 9, RFC 5789).
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-#: Seconds. From an answer of the sidecar's own to upstream.response_timeout; closer where an API call over the
+#: Seconds. From a response of the sidecar's own to upstream.response_timeout; closer where an API call over the
 #: internet lies, and with the 15 s after which the first SDK gives up.
 _DURATIONS: Final = (
     *(0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -49,7 +49,7 @@ _REJECTED: Final = (
     *(ErrorCode.CREDENTIALS_REFUSED, ErrorCode.TOKEN_LOCKED_OUT, ErrorCode.TOKEN_UNAVAILABLE),
     *(ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN),
 )
-#: Of the answers that can be, those that alerts look at, or divide by: the methods of Mangopay's API, and its statuses
+#: Of the possible responses, those that alerts look at, or divide by: the methods of Mangopay's API, and its statuses
 #: for success and for what is no fault of the request.
 _EXPECTED_METHODS: Final = ("GET", "POST", "PUT")
 _EXPECTED_STATUSES: Final = (200, 429, 500, 502, 503, 504)
@@ -59,7 +59,7 @@ class Reading(NamedTuple):
     """Some counters at one moment, so that two of them can be compared."""
 
     errors: int
-    #: Answers 5xx from Mangopay.
+    #: Mangopay's 5xx responses.
     server_errors: int
     recovered: int
     #: ``request_duration_seconds``: the buckets' upper ends, and how many calls fell into each.

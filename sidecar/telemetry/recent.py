@@ -1,8 +1,7 @@
 """The last calls, and what they tell about the way to Mangopay: for the status document and the page.
 
-Most calls only pass through one short function. What is worth a thought (errors,
-failures of upstream, mended calls) takes a slower way, and everything else is worked
-out when somebody asks.
+Most calls only pass through one short function. Errors, failures of upstream and mended calls take
+more work, and everything else is worked out when somebody asks.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class UpstreamHealth(NamedTuple):
 
     #: The end of the newest call that Mangopay answered as it should.
     answered_at: float | None
-    #: Calls that failed since then, running.
+    #: Consecutive failed calls since then.
     failures: int
     last_failure: FailedCall | None
     #: Failures of the last minute by kind; :data:`FAILURES` together at most.
@@ -140,7 +139,7 @@ class RecentCalls:
         return next((_ended(record) for record in reversed(self._calls) if _is_response(record)), self._answered_at)
 
 
-#: What the caller sees of a failure that the timeline does not name: the answer broke off within its body.
+#: What the caller sees of a failure that the timeline does not name: the response broke off within its body.
 _BROKE_OFF: Final = {
     ErrorCode.UPSTREAM_UNREACHABLE: FailureKind.LOST.value,
     ErrorCode.UPSTREAM_TIMEOUT: FailureKind.TIMEOUT.value,

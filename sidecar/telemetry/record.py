@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Source: TypeAlias = Literal["upstream", "sidecar"]
 Recovery: TypeAlias = Literal["token", "connection", "idempotency"]
-#: The call itself, or asking for the answer to it that was lost.
+#: The call itself, or reading its lost response back.
 Purpose: TypeAlias = Literal["call", "read_back"]
 
 #: Crockford's base32: no letter that reads as a digit.
@@ -32,7 +32,7 @@ _CORRELATION: Final = select(lambda name: name.lower() if name.lower() in _CORRE
 
 
 class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One attempt of a call to get an answer from Mangopay. Times are seconds.
+    """One attempt of a call to get a response from Mangopay. Times are seconds.
 
     ``result`` is the status that Mangopay answered; else why there was none:
     a word of ``FailureKind``, the ``ErrorCode`` if there was no token, ``cut``
@@ -42,7 +42,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     #: When it began, after the call's head was there.
     at: float
     #: How long it waited for a connection, then for a token, then for Mangopay: from the request's first byte to the
-    #: head of the answer.
+    #: head of the response.
     connection: float
     token: float
     upstream: float
@@ -66,10 +66,10 @@ class CallRecord(msgspec.Struct, gc=False):
     path: str
     #: Status sent to the caller; 0 while there is none, and if the caller left before one.
     status: int = 0
-    #: Who made the answer: Mangopay ("upstream") or the sidecar.
+    #: Who made the response: Mangopay ("upstream") or the sidecar.
     source: Source = "upstream"
     duration: float = 0.0
-    #: From the request written to the head of upstream's answer (an upload included), all attempts together.
+    #: From the request written to the head of upstream's response (an upload included), all attempts together.
     upstream_seconds: float = 0.0
     token_wait_seconds: float = 0.0
     #: Deliveries begun: 0 if nothing went to Mangopay.
@@ -106,7 +106,7 @@ class CallRecord(msgspec.Struct, gc=False):
             self.recovered = (*self.recovered, how)
 
     def failed(self, error: SidecarError) -> None:
-        """Note that the sidecar ended the call with ``error``: by its own answer, or by cutting upstream's short."""
+        """Note that the sidecar ended the call with ``error``: by its own response, or by cutting upstream's short."""
         self.error = error.code
         self.outcome = error.outcome
         self.detail = error.detail
@@ -182,7 +182,7 @@ class CallRecorder:
         self.in_flight -= 1
         record.duration = self._now() - record.started
         if not record.status:
-            record.source = "sidecar"  # nobody else made an answer either
+            record.source = "sidecar"  # there is no response of upstream's either
         for observe in self._observers:
             observe(record)
 

@@ -1,4 +1,4 @@
-"""aiohttp's client, made to go the way that all calls go."""
+"""aiohttp's client on the connections of our dialer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Dialer(Protocol):
     async def dial(self, make: Callable[[], P], limit: float) -> tuple[P, socket.socket]:
         """Return a protocol made by ``make``, connected, and its socket, within ``limit`` seconds or less.
 
-        Raises UpstreamFailure.
+        Raises UpstreamError.
         """
         ...
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from sidecar.advice.texts.tokens import explain
 from sidecar.core.tokens import policy
 from sidecar.core.tokens.oauth import Fetched, FetchResult, LockedOut, Refused, Transient
-from sidecar.tokens.failures import mend
 
 if TYPE_CHECKING:
     from sidecar.core.tokens.state import State
@@ -46,7 +46,7 @@ def tell(credential: str, before: State, after: State, result: FetchResult, now:
             reason=latch.cause,
             detail=result.detail,
             pause=pause,
-            mend=mend(latch, credential),
+            mend=explain(latch.cause, credential).told,
         )
     else:
         _log.warning(

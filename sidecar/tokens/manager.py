@@ -1,9 +1,9 @@
 """One credential's access token: one task fetches it, every call uses it.
 
-What to do is decided in :mod:`sidecar.core.tokens.policy`; here is only the
-waiting, the fetching and the telling. Calls never fetch. They note that a token
-is wanted and wait for the keeper, the one task that does; so there is one token
-request at a time whoever waits, and a call that goes away cancels nothing.
+What to do is decided in :mod:`sidecar.core.tokens.policy`; here are only the waiting, the fetching
+and the log. Calls never fetch. They note that a token is wanted and wait for the refresher, the one
+task that does; so there is one token request at a time whoever waits, and a call that goes away
+cancels nothing.
 """
 
 from __future__ import annotations
@@ -91,19 +91,19 @@ class TokenManager:
         self._state = State(demand=prefetch, lockout=self._lockout.latch)
         self._last_error: str | None = None
         self._last_failure: str | None = None
-        #: Rung when there may be something to fetch; only the keeper waits for it.
-        self._work: Final = Notifier(clock, tasks, name=f"token.{credential}.keeper.timer")
-        #: Rung when a fetch has ended, or a lockout begun: calls look again.
+        #: Notified when there may be something to fetch; only the refresher waits for it.
+        self._work: Final = Notifier(clock, tasks, name=f"token.{credential}.refresher.timer")
+        #: Notified when a fetch has ended, or a lockout begun: calls look again.
         self._news: Final = Notifier(clock, tasks, name=f"token.{credential}.waits.timer")
         self._refresher: asyncio.Task[None] | None = None
         self._closed = False
 
     def start(self) -> None:
         """Begin to fetch what is wanted; at once if ``prefetch``."""
-        self._refresher = self._tasks.spawn(self._keep(), name=f"token.{self.credential}.keeper")
+        self._refresher = self._tasks.spawn(self._refresh(), name=f"token.{self.credential}.refresher")
 
     async def close(self) -> None:
-        """End the keeper, with the fetch it may be waiting for. Calls that still wait get ``shutting_down``."""
+        """End the refresher, with the fetch it may be waiting for. Calls that still wait get ``shutting_down``."""
         self._closed = True
         if self._refresher is not None:
             self._refresher.cancel()
@@ -159,28 +159,28 @@ class TokenManager:
     def unauthorized(self, generation: int, path: str) -> ResendPermit | None:
         """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` (no query) got.
 
-        Returns a permit to resend it with a token newer than ``generation``, or None
-        if the caller gets the 401. Also for calls that cannot be resent. Whoever
-        has leave tells what became of it: :meth:`resend_answered` or :meth:`resend_withdrawn`.
+        Returns a permit to resend it with a token newer than ``generation``, or None if the caller
+        gets the 401. Also for calls that cannot be resent. Whoever has a permit tells what became
+        of it: :meth:`resend_answered` or :meth:`resend_withdrawn`.
         """
         before = self._state
-        self._state, burn = states.unauthorized(before, generation, path, self._clock.now())
+        self._state, permit = states.unauthorized(before, generation, path, self._clock.now())
         if self._state.token is None and before.token is not None:
             _log.info("token.burnt", credential=self.credential, generation=generation)
             self._source.burnt()
             self._work.notify_all()
         self._tell_futile(before)
-        return burn
+        return permit
 
-    def resend_answered(self, burn: ResendPermit, generation: int, *, unauthorized: bool) -> None:
+    def resend_answered(self, permit: ResendPermit, generation: int, *, unauthorized: bool) -> None:
         """Note the response to a resend that carried ``generation``: a token 401, or anything else."""
         before = self._state
-        self._state = states.resent(before, burn, generation, self._clock.now(), unauthorized=unauthorized)
+        self._state = states.resent(before, permit, generation, self._clock.now(), unauthorized=unauthorized)
         self._tell_futile(before)
 
-    def resend_withdrawn(self, burn: ResendPermit) -> None:
-        """Note that a call with leave to be resent got no response to a resend, or was not resent."""
-        self._state = states.withdrawn(self._state, burn)
+    def resend_withdrawn(self, permit: ResendPermit) -> None:
+        """Note that a call with a permit got no response to its resend, or was not resent."""
+        self._state = states.withdrawn(self._state, permit)
 
     def _tell_futile(self, before: State) -> None:
         """Log that a refresh turned out futile, once for each; the path is masked."""
@@ -233,7 +233,7 @@ class TokenManager:
         first = not self._state.used
         self._state = states.used(self._state, refresh=refresh)
         if first or refresh:
-            # The keeper does not watch an unused token, and its timer may be late after the machine slept.
+            # The refresher does not watch an unused token, and its timer may be late after the machine slept.
             self._work.notify_all()
         return decision.token
 
@@ -275,7 +275,7 @@ class TokenManager:
         if state.lockout != before.lockout:
             self._lockout.publish(state.lockout, by=self._on_lockout)
 
-    async def _keep(self) -> None:
+    async def _refresh(self) -> None:
         """Fetch whenever a fetch is due, for as long as the manager lives."""
         while not self._closed:
             now = self._clock.now()
@@ -293,7 +293,7 @@ class TokenManager:
             # Closing. Whoever shares the account must not wait for this one's probe.
             self._change(states.fetch_ended(self._state, Transient("closed"), self._clock.now(), self._random()))
             raise
-        except Exception as error:  # noqa: BLE001 - the keeper outlives a bug: without it no call would get a token
+        except Exception as error:  # noqa: BLE001 - the refresher outlives a bug: without it no call would get a token
             result = Transient(f"internal error: {type(error).__name__}")
         before = self._state
         self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))

@@ -41,7 +41,7 @@ class TokenStatus:
     latched_until: float | None
     #: When a token will be asked for next; None while none is wanted.
     next_attempt_at: float | None
-    #: Transient failures running.
+    #: Consecutive transient failures.
     failures: int
     last_error: str | None
     #: How the network failed then: ``resolve``, ``connect``, ``egress``, ``tls``, ``lost``, ``timeout`` or ``broken``;

@@ -1,9 +1,28 @@
 """One connection to upstream: a request goes out, a response comes in, and it is always known what was sent.
 
-The life of a connection; a loss, a timeout or a byte out of place leads to CLOSED from anywhere::
+**Phases.** A loss, a timeout or a byte out of place leads to CLOSED from any of them::
 
     READY ──exchange()──► HEAD ──final head──► BODY ──last byte──► DONE ──release()──► READY
-                            └────────── a response without a body ──────────┘
+                            └────────── a response without a body ────┘
+
+**What was sent.** Whether a failed call may be sent again depends on it (:mod:`sidecar.core.resend`), so ``sent`` says
+how much of the request was *handed to the transport*: NOTHING, PART or ALL. What the system did with those bytes
+cannot be known, so ``sent`` may say too much, and never too little. With it every failure carries whether the
+connection was ``reused``, and whether a byte of the response had come.
+
+**Whose bytes.** A response belongs to the request before it, and to nothing else. A byte that comes while nothing is
+asked, or behind the end of a response, closes the connection: it could be taken for the response to the next call, of
+another customer. So :meth:`Connection.is_alive` is false as soon as anything waits to be read.
+
+**Reuse.** A connection goes back to the pool only if the request was sent whole, the response was received whole, and
+both sides keep it open. A response that comes before the request is sent ends the sending, and so the connection.
+
+**Deadlines.** ``deadline`` is a moment that the pool's sweeper looks at; no timer is set. It runs while upstream is
+waited for (:meth:`Connection.start_timer`), and stands while the caller is: a caller that sends or reads slowly does
+not use up upstream's time.
+
+**Cancelling.** A call that is cancelled within an exchange or a read closes its connection: what comes on it later
+has nobody to belong to.
 """
 
 from __future__ import annotations
@@ -84,7 +103,7 @@ class Connection(ByteProtocol):
         self._clock: Final = clock
         self._tasks: Final = tasks
         self.phase = ExchangePhase.READY
-        #: The pool's own: connections of an older one are not reused.
+        #: How often the pool had been retired when this was opened: older connections are not reused.
         self.generation: Final = generation
         #: It had been idle in the pool before this call got it.
         self.reused = False

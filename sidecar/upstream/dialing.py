@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from sidecar.advice.tunnel import explain_tunnel
 from sidecar.core.http.tunnel import TunnelRefusedError
 from sidecar.core.resend import FailureKind
 from sidecar.network.connecting import connect
@@ -66,7 +67,7 @@ class Dialer:
         """Return a protocol made by ``make``, connected, and its socket.
 
         ``limit`` and the connect timeout (seconds) bound it together. Raises
-        UpstreamFailure of kind RESOLVE, CONNECT, EGRESS (all of the way to the
+        UpstreamError of kind RESOLVE, CONNECT, EGRESS (all of the way to the
         open tunnel) or TLS.
         """
         limit = min(limit, self._connect_timeout)
@@ -96,7 +97,7 @@ class Dialer:
 
     def _explain(self, step: FailureKind, why: str | Exception) -> str:
         if isinstance(why, Exception):
-            why = str(why) if isinstance(why, TunnelRefusedError) else os_detail(why)
+            why = explain_tunnel(why)[1] if isinstance(why, TunnelRefusedError) else os_detail(why)
         return f"{self.egress.name}: {why}" if step is FailureKind.EGRESS and self.egress else why
 
     # --- the steps ---------------------------------------------------------------------------------------------------

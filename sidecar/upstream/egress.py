@@ -21,7 +21,7 @@ class Egress:
     """An egress proxy (``upstream.egress_proxy``).
 
     It resolves upstream's name and connects there; TLS is agreed on inside the
-    tunnel, so it sees neither requests nor answers. A plain ``http://`` upstream
+    tunnel, so it sees neither requests nor responses. A plain ``http://`` upstream
     is reached through a tunnel too.
     """
 

@@ -13,21 +13,15 @@ from __future__ import annotations
 import os
 import ssl
 
+from sidecar.advice.verification import verdict_on
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent, UpstreamError
-from sidecar.core.verification import Verdict, verdict_of
 
-__all__ = ["UpstreamError", "before_a_byte", "os_detail", "tls_detail", "verdict_on"]
+__all__ = ["UpstreamError", "before_a_byte", "os_detail", "tls_detail"]
 
 
 def before_a_byte(kind: FailureKind, detail: str) -> UpstreamError:
     """Make the failure of an attempt that never got as far as having a connection."""
     return UpstreamError(AttemptFailure(kind, Sent.NOTHING, reused=False, response_started=False), detail)
-
-
-def verdict_on(error: ssl.SSLCertVerificationError) -> Verdict:
-    """Say what is wrong with the certificate that OpenSSL refused."""
-    # Both attributes are missing where the ssl module itself found that the names differ, or that there is none.
-    return verdict_of(getattr(error, "verify_code", 0), getattr(error, "verify_message", ""))
 
 
 def tls_detail(error: ssl.SSLError) -> str:

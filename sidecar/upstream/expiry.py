@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import structlog
 
+from sidecar.advice.texts.files import NEW_CERTIFICATE
 from sidecar.core.certificate import moment
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 _LONGEST_SLEEP: Final = 3_600.0
 #: Seconds between two looks at least, should the wall clock stand still.
 _SHORTEST_SLEEP: Final = 1.0
-
-#: What a person can do about a client certificate that ends.
-MEND: Final = "renew it in Mangopay's Dashboard and put the new files in its place; no restart is needed"
 
 _log = structlog.get_logger()
 
@@ -76,6 +74,8 @@ class CertificateExpiry:
         self._told = threshold
         expires = moment(self._validity.not_after)
         if threshold == 0:
-            _log.error("certificate.expired", expires=expires, mend=MEND)
+            _log.error("certificate.expired", expires=expires, mend=NEW_CERTIFICATE)
         else:
-            _log.warning("certificate.expiring", expires=expires, days_left=self._validity.days_left(wall), mend=MEND)
+            _log.warning(
+                "certificate.expiring", expires=expires, days_left=self._validity.days_left(wall), mend=NEW_CERTIFICATE
+            )

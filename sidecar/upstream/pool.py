@@ -1,4 +1,35 @@
-"""The connections to upstream: at most so many, the one used last reused first, none that is known to be dead."""
+"""The connections to upstream: at most so many, the one used last reused first, none that is known to be dead.
+
+**Slots.** The pool has ``size`` slots, and a connection holds one from before it is dialed until it has closed,
+whether it is in use or idle. So ``open`` counts slots, and never exceeds ``size``::
+
+                  acquire: none is idle, a slot is free
+        (no slot) ───────────────────────────────────────► OPENING ──dialed──► IN USE
+            ▲                                                 │                │   ▲
+            │◄──────────────────failed────────────────────────┘       give_back│   │acquire, take_idle
+            │                                                                  ▼   │
+            └◄──forget: it has closed, in whatever state, for whatever reason── IDLE
+
+Nothing is counted twice or forgotten, because each way out of a state is one call: a connection that lives is given
+back by :meth:`Pool.give_back`, and one that has closed is struck off by :meth:`Pool.forget`, which it calls itself
+and once.
+
+**Waiting.** A call that finds neither an idle connection nor a free slot waits. First come, first served: what
+becomes free goes to the call that waits longest, before any later call can see it. It gets a connection, or the slot
+of one that closed; a call that asked for a *fresh* connection gets the slot only. What was granted to a call that was
+cancelled in the same moment is handed on, so that no slot is lost.
+
+**Which connection.** Last in, first out: under little load few connections are used, and the others age and close. A
+connection is looked at once more before it is given out (:meth:`Connection.is_alive`), since a request that is
+written to a dead one may not be resent if it is a write.
+
+**What ends a connection that is idle.** Its age (``IDLE_TIMEOUT``, or what upstream announced, less a margin), a close
+by upstream, and :meth:`Pool.retire`: each call of it begins a new *generation*, and a connection of an older one
+carries no other exchange, so that a replaced certificate is not shown any more.
+
+**Time.** There is no timer for each connection, read or waiting call, but one task (the sweeper) that looks at all
+deadlines every ``_SWEEP_INTERVAL`` seconds while a slot is taken. No deadline comes early, and none later than that.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +79,7 @@ class _Waiter:
 
 
 class Pool:
-    """Hands out connections to one endpoint, which ``dialer`` opens.
-
-    Last in, first out: connections that are not needed age and are closed.
-    ``size`` counts connections in use, idle and being opened. Calls beyond
-    that wait in the order in which they came.
-    """
+    """Hands out connections to one endpoint, which ``dialer`` opens; ``size`` is the number of slots."""
 
     def __init__(self, dialer: Dialer, *, size: int, clock: Clock, tasks: Tasks) -> None:
         self._dialer: Final = dialer
@@ -93,7 +119,7 @@ class Pool:
         """Return a connection that is alive; a new one if ``fresh``.
 
         ``deadline`` (seconds of the clock) bounds the wait for a slot and the
-        opening together. Raises UpstreamFailure: NO_SLOT, or RESOLVE, CONNECT
+        opening together. Raises UpstreamError: NO_SLOT, or RESOLVE, CONNECT
         or TLS if a new connection cannot be opened, DEAD_BEFORE_WRITE if it
         died at once.
         """

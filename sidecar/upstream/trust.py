@@ -24,8 +24,6 @@ _FILES: Final = (*AUTHORITIES, "client_cert_file", "client_key_file")
 #: OpenSSL's words where certificate and key do not belong together; the last where one is RSA and the other EC.
 _MISMATCHES: Final = frozenset({"key values mismatch", "key type mismatch", "no certificate assigned"})
 
-_RENEW: Final = "get a new certificate from Mangopay's Dashboard"
-
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
@@ -108,8 +106,7 @@ def _read_dates(path: Path, content: bytes) -> Validity:
         return validity(content)
     except ValueError as error:
         what = f"holds no client certificate that can be read ({error})"
-        mend = "it must hold the certificate in PEM, and its chain behind it"
-        raise TlsFileError("client_cert_file", path, Defect.NO_CERTIFICATE, what, mend) from None
+        raise TlsFileError("client_cert_file", path, Defect.NO_CERTIFICATE, what) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,27 +140,22 @@ def _unloadable(pair: _Pair, reason: str, *, asked: bool) -> TlsFileError:
     cert, key = pair.cert, pair.key
     if reason in _MISMATCHES:
         what = f"does not match the key {printable(key)} ({pair.dates})"
-        mend = "name the key that its CSR was made with; a chain stands behind the certificate, not before it"
-        return TlsFileError("client_cert_file", cert, Defect.KEY_MISMATCH, what, mend)
+        return TlsFileError("client_cert_file", cert, Defect.KEY_MISMATCH, what)
     if asked and pair.files.tls.client_key_password is None:
-        mend = "set SIDECAR_TLS_CLIENT_KEY_PASSWORD_FILE"
-        return TlsFileError("client_key_file", key, Defect.KEY_ENCRYPTED, "is encrypted", mend)
+        return TlsFileError("client_key_file", key, Defect.KEY_ENCRYPTED, "is encrypted")
     if asked:
-        mend = "check SIDECAR_TLS_CLIENT_KEY_PASSWORD_FILE or SIDECAR_TLS_CLIENT_KEY_PASSWORD"
-        return TlsFileError("client_key_file", key, Defect.WRONG_PASSWORD, "is not opened by its password", mend)
+        return TlsFileError("client_key_file", key, Defect.WRONG_PASSWORD, "is not opened by its password")
     if b"PRIVATE KEY-----" not in pair.files.contents["client_key_file"]:
-        mend = "it must hold the private key in PEM"
-        return TlsFileError("client_key_file", key, Defect.NO_KEY, "holds no private key", mend)
+        return TlsFileError("client_key_file", key, Defect.NO_KEY, "holds no private key")
     what = f"and its key {printable(key)} cannot be used ({reason})"
-    mend = "they must be a PEM certificate with its chain, and an RSA or EC key in PEM"
-    return TlsFileError("client_cert_file", cert, Defect.UNUSABLE, what, mend)
+    return TlsFileError("client_cert_file", cert, Defect.UNUSABLE, what)
 
 
 def _check_dates(path: Path, dates: Validity, wall: float) -> None:
     standing = dates.standing(wall)
     if standing is ValidityStanding.EXPIRED:
         what = f"expired on {moment(dates.not_after)} ({dates})"
-        raise TlsFileError("client_cert_file", path, Defect.EXPIRED, what, _RENEW)
+        raise TlsFileError("client_cert_file", path, Defect.EXPIRED, what)
     if standing is ValidityStanding.NOT_YET_VALID:
         what = f"is not valid before {moment(dates.not_before)} ({dates})"
-        raise TlsFileError("client_cert_file", path, Defect.NOT_YET_VALID, what, "check this machine's clock")
+        raise TlsFileError("client_cert_file", path, Defect.NOT_YET_VALID, what)

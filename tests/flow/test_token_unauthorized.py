@@ -49,21 +49,21 @@ class Api:
         if await self._deliver(number, token.generation, path) == 200:
             self.manager.accepted(token.generation, path)
             return 200
-        burn = self.manager.unauthorized(token.generation, path)
-        if burn is None:
+        permit = self.manager.unauthorized(token.generation, path)
+        if permit is None:
             return 401
         status: int | None = None
         try:
             if not resendable:
                 return 401
-            token = await self.manager.take(LATE, newer_than=burn.generation)
+            token = await self.manager.take(LATE, newer_than=permit.generation)
             status = await self._deliver(number, token.generation, path)
         except SidecarError as error:
             return error.code.value
         finally:
             if status is None:
-                self.manager.resend_withdrawn(burn)
-        self.manager.resend_answered(burn, token.generation, unauthorized=status == 401)
+                self.manager.resend_withdrawn(permit)
+        self.manager.resend_answered(permit, token.generation, unauthorized=status == 401)
         return status
 
     async def _deliver(self, number: int, generation: int, path: str) -> int:

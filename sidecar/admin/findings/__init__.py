@@ -2,9 +2,9 @@
 
 Is it the token, the key, the lock, the rate limit, the network or Mangopay?
 
-A pure function from the facts to findings, and the only place of these words: the
-page, the ``status`` command and ``/status`` show the same. Where the rest of the
-sidecar has words for a cause and its mend already, those are used.
+A pure function from the facts to findings: the page, the ``status`` command and
+``/status`` show the same. The words for causes and mends are those of
+``sidecar.advice.texts``, which calls, the log and ``check`` use too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sidecar.admin.findings.process import of_phase, of_reload, of_store
 from sidecar.admin.findings.tokens import of_tokens
 from sidecar.admin.findings.upstream import of_mended, of_upstream
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import sentence
+from sidecar.core.text import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _RANKS: Final = {level: rank for rank, level in enumerate(reversed(Level))}
 
 
 def findings(facts: Snapshot) -> tuple[Finding, ...]:
-    """Return what can be said of ``facts``, the worst first; never nothing. Its own ``findings`` are not looked at."""
+    """Return what can be said of ``facts``, the worst first; at least one. Its own ``findings`` are ignored."""
     found: dict[tuple[FindingKind, str], Finding] = {}
     for rule in _RULES:
         for finding in rule(facts):

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import count, duration, sentence
-from sidecar.advice.texts import DIAGNOSES, READ_BACK_SCOPE
+from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
 from sidecar.core.causes import Cause
+from sidecar.core.text import count, duration, sentence
 from sidecar.telemetry.recent import FOREIGN_TOLD
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 #: Seconds for which a refused caller, and an unknown outcome, are told.
 REFUSED_TOLD: Final = 300.0
 UNKNOWN_TOLD: Final = 900.0
-#: Refusals from which on something is wrong, and not just somebody's slip.
+#: From so many refusals on it is a warning: fewer may be one person's mistake.
 SEVERAL: Final = 3
 
-#: What callers are told no for, and who has to change what.
+#: What has to be changed, by the error code of the refused call.
 _REFUSED: Final = {
     "bad_request": "correct what builds the request: the answer's Message says what is malformed",
     "host_not_allowed": "add the name to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",

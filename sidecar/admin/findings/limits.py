@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.admin.findings.upstream import pool_exhausted
+from sidecar.admin.findings.upstream import failure
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import sentence
+from sidecar.advice.texts.files import NEW_CERTIFICATE
 from sidecar.core.certificate import WARNING_DAYS
-from sidecar.upstream.expiry import MEND as CERTIFICATE_MEND
+from sidecar.core.resend import FailureKind
+from sidecar.core.text import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from sidecar.admin.status import Snapshot
     from sidecar.core.rate_windows import RateWindow
 
-#: Shares: so little left of a rate window, so much of a limit in use.
+#: Shares (0 to 1): what is left of a rate window, and what is in use of a limit, when it is warned of.
 NEARLY_USED: Final = 0.1
 NEARLY_FULL: Final = 0.9
 _DAY: Final = 86_400.0
@@ -25,9 +26,10 @@ _WINDOWS: Final = {"15m": "15 minutes", "30m": "30 minutes", "1h": "1 hour", "24
 
 
 def of_rate_limits(facts: Snapshot) -> Iterator[Finding]:
-    """Tell which of Mangopay's rate windows has little left; one that has started anew meanwhile has not.
+    """Tell which of Mangopay's rate windows has little left.
 
-    Nothing is told of a window that has no name: nobody could say which calls would have to wait, or for how long.
+    Left out are windows that have started anew since, and those without a name: it is unknown for how long calls
+    would have to wait.
     """
     for window in facts.rate_limits:
         if (
@@ -59,7 +61,7 @@ def of_certificate(facts: Snapshot) -> Iterator[Finding]:
     if certificate is None:
         return
     left = certificate.expires_at - facts.time
-    mend = sentence(CERTIFICATE_MEND)
+    mend = sentence(NEW_CERTIFICATE)
     if left < 0:
         text = "Mangopay refuses connections with it; those that are open may still work for a while."
         kind, title = FindingKind.CERTIFICATE_EXPIRED, "The client certificate has expired"
@@ -85,7 +87,8 @@ def of_limits(facts: Snapshot) -> Iterator[Finding]:
             "See whether an app opens a connection for each call, or raise SIDECAR_LISTEN_MAX_CONNECTIONS.",
         )
     if pool.waiting and pool.open >= pool.size:
-        yield pool_exhausted(Level.WARNING, f"All {pool.size} are in use, and {pool.waiting} calls wait for one.")
+        text = f"All {pool.size} are in use, and {pool.waiting} calls wait for one."
+        yield failure(FailureKind.NO_SLOT, Level.WARNING, text)
     if facts.replay_buffer_bytes >= NEARLY_FULL * facts.replay_budget_bytes:
         yield Finding(
             FindingKind.REPLAY_BUDGET_USED_UP,

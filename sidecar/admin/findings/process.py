@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import sentence
+from sidecar.core.text import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.findings.upstream import failure
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import count
+from sidecar.advice.texts.tokens import explain
+from sidecar.core.text import capital, count
 from sidecar.telemetry.recent import SERVER_ERROR
-from sidecar.tokens.failures import explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 #: Paths that a finding names at most.
 _PATHS_SHOWN: Final = 3
 
-_REFUSALS: Final = {
-    "lockout": (FindingKind.LOCKED_OUT, Area.LOCK, "The account is locked out"),
-    "credentials": (FindingKind.KEY_REFUSED, Area.KEY, "The API key or the ClientId is refused"),
-    "forbidden": (FindingKind.ADDRESS_REFUSED, Area.NETWORK, "The address that calls come from is refused"),
-    "certificate": (FindingKind.CERTIFICATE_REFUSED, Area.CERTIFICATE, "The client certificate is refused"),
-    "request": (FindingKind.TOKEN_REQUEST_REFUSED, Area.KEY, "The token request is refused"),
+_LATCHED: Final = {
+    "lockout": (FindingKind.LOCKED_OUT, Area.LOCK),
+    "credentials": (FindingKind.KEY_REFUSED, Area.KEY),
+    "forbidden": (FindingKind.ADDRESS_REFUSED, Area.NETWORK),
+    "certificate": (FindingKind.CERTIFICATE_REFUSED, Area.CERTIFICATE),
 }
+_REFUSED: Final = (FindingKind.TOKEN_REQUEST_REFUSED, Area.KEY)
 
 
 def of_tokens(facts: Snapshot) -> Iterator[Finding]:
@@ -58,8 +58,8 @@ def _paths(paths: tuple[str, ...]) -> str:
 
 
 def _latched(token: TokenStatus, now: float) -> Finding:
-    kind, area, title = _REFUSALS.get(token.latch_cause or "", _REFUSALS["request"])
-    what, mend = explain(token.latch_cause or "", token.credential)
+    kind, area = _LATCHED.get(token.latch_cause or "", _REFUSED)
+    short, what, mend = explain(token.latch_cause, token.credential)
     text = f"{what} The sidecar sends no token request until its next try."
     text += (
         " Until the token in hand ends, calls go on." if token.valid else " Calls that need a token are refused here."
@@ -67,7 +67,8 @@ def _latched(token: TokenStatus, now: float) -> Finding:
     until = token.latched_until
     if until is not None and until <= now:
         text, until = f"{text} The time is up: the next call that needs a token makes it try.", None
-    if token.latch_cause != "lockout":  # which is all credentials' alike
+    title = capital(short)
+    if token.latch_cause != "lockout":  # which all credentials share
         title = _of(token, title)
     return Finding(kind, _failing(token), area, title, text, mend, until, "next try" if until is not None else "")
 

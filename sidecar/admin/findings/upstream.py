@@ -1,14 +1,13 @@
-"""The way to Mangopay, and Mangopay itself: each kind of failure told apart, and what was mended."""
+"""The way to Mangopay, and Mangopay itself: the finding of each kind of failure, and what was mended."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import Area, Finding, FindingKind, Level
-from sidecar.admin.status_text import count, sentence
-from sidecar.advice.texts import DIAGNOSES
-from sidecar.core.causes import Cause
+from sidecar.advice.texts.calls import FAILURES
 from sidecar.core.resend import FailureKind
+from sidecar.core.text import count
 from sidecar.core.tokens.oauth import EDGE_PAGE
 from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR
 
@@ -17,100 +16,35 @@ if TYPE_CHECKING:
 
     from sidecar.admin.status import Snapshot
 
-#: Calls that fail running until that is an outage and no accident.
+#: So many consecutive failed calls are an outage.
 OUTAGE: Final = 3
 #: Seconds for which an outage counts as one of now, and for which a mended call is told.
 OUTAGE_TOLD: Final = 300.0
 MENDED_TOLD: Final = 300.0
 
-_CHECK: Final = "The command mangopay-sidecar check looks at each step of the way and names the one that fails."
-
-
-class _Row(NamedTuple):
-    """What one kind of failure means."""
-
-    kind: FindingKind
-    area: Area
-    title: str
-    mend: str
-
-
-def _mend(cause: Cause) -> str:
-    return sentence(DIAGNOSES[cause].mend)
-
-
-_BREAKING: Final = _Row(
-    FindingKind.CONNECTIONS_BREAKING,
-    Area.NETWORK,
-    "Connections to Mangopay break",
-    f"{_mend(Cause.CONNECTION_LOST)} {_CHECK}",
-)
-_FAILURES: Final = {
-    FailureKind.RESOLVE: _Row(
-        FindingKind.DNS_FAILING,
-        Area.NETWORK,
-        "Mangopay's host name cannot be resolved",
-        f"{_mend(Cause.UNKNOWN_HOST)} {_CHECK}",
-    ),
-    FailureKind.CONNECT: _Row(
-        FindingKind.CONNECT_FAILING,
-        Area.NETWORK,
-        "Mangopay cannot be connected to",
-        f"{_mend(Cause.CONNECTION_REFUSED)} {_mend(Cause.CONNECT_TIMEOUT)} {_CHECK}",
-    ),
-    FailureKind.EGRESS: _Row(
-        FindingKind.EGRESS_FAILING,
-        Area.NETWORK,
-        "The egress proxy gives no way to Mangopay",
-        f"{_mend(Cause.EGRESS_REFUSED)} {_CHECK}",
-    ),
-    FailureKind.TLS: _Row(
-        FindingKind.TLS_FAILING,
-        Area.NETWORK,
-        "There is no trusted TLS connection to Mangopay",
-        f"Check the certificates of section [tls], and this machine's clock. {_CHECK}",
-    ),
+_BREAKING: Final = (FindingKind.CONNECTIONS_BREAKING, Area.NETWORK)
+_KINDS: Final = {
+    FailureKind.NO_SLOT: (FindingKind.POOL_EXHAUSTED, Area.SIDECAR),
+    FailureKind.RESOLVE: (FindingKind.DNS_FAILING, Area.NETWORK),
+    FailureKind.CONNECT: (FindingKind.CONNECT_FAILING, Area.NETWORK),
+    FailureKind.EGRESS: (FindingKind.EGRESS_FAILING, Area.NETWORK),
+    FailureKind.TLS: (FindingKind.TLS_FAILING, Area.NETWORK),
     FailureKind.DEAD_BEFORE_WRITE: _BREAKING,
     FailureKind.LOST: _BREAKING,
-    FailureKind.TIMEOUT: _Row(
-        FindingKind.MANGOPAY_SILENT,
-        Area.MANGOPAY,
-        "Mangopay does not answer in time",
-        f"{_mend(Cause.NO_ANSWER)} Before a write is repeated, find out whether it was executed.",
-    ),
-    FailureKind.BROKEN: _Row(
-        FindingKind.ANSWERS_BROKEN,
-        Area.NETWORK,
-        "What answers in Mangopay's place is not valid HTTP",
-        f"{_mend(Cause.ANSWER_BROKEN)} Look at the proxies and gateways in between.",
-    ),
-    SERVER_ERROR: _Row(
-        FindingKind.MANGOPAY_ERRORS,
-        Area.MANGOPAY,
-        "Mangopay answers with errors of its own",
-        _mend(Cause.SERVER_ERROR),
-    ),
-    EDGE_PAGE: _Row(
-        FindingKind.EDGE_PAGES,
-        Area.NETWORK,
-        "The edge before Mangopay answers with web pages",
-        f"{_mend(Cause.EDGE_PAGE)} {_CHECK}",
-    ),
-    RATE_LIMITED: _Row(
-        FindingKind.RATE_LIMITED,
-        Area.RATE_LIMIT,
-        "Mangopay answers 429: too many calls",
-        "Call less often until the window starts anew; the list of calls shows who calls what.",
-    ),
+    FailureKind.TIMEOUT: (FindingKind.MANGOPAY_SILENT, Area.MANGOPAY),
+    FailureKind.BROKEN: (FindingKind.ANSWERS_BROKEN, Area.NETWORK),
+    SERVER_ERROR: (FindingKind.MANGOPAY_ERRORS, Area.MANGOPAY),
+    EDGE_PAGE: (FindingKind.EDGE_PAGES, Area.NETWORK),
+    RATE_LIMITED: (FindingKind.RATE_LIMITED, Area.RATE_LIMIT),
 }
 
 
 def failure(kind: str, level: Level, text: str) -> Finding:
     """Make the finding of one kind of failure."""
-    if kind == FailureKind.NO_SLOT:
-        return pool_exhausted(level, text)
-    row = _FAILURES.get(kind, _BREAKING)
-    return Finding(row.kind, level, row.area, row.title, text, row.mend)
+    kind = kind if kind in _KINDS else FailureKind.LOST
+    words = FAILURES[kind]
+    finding, area = _KINDS[kind]
+    return Finding(finding, level, area, words.title, text, words.mend)
 
 
 def of_upstream(facts: Snapshot) -> Iterator[Finding]:
@@ -167,16 +101,3 @@ def of_mended(facts: Snapshot) -> Iterator[Finding]:
     for how in mended.how:
         kind, area, title, text = _MENDED[how]
         yield Finding(kind, Level.INFO, area, title, text.format(id=mended.id), "")
-
-
-def pool_exhausted(level: Level, text: str) -> Finding:
-    """Make the finding that calls wait for a connection."""
-    return Finding(
-        FindingKind.POOL_EXHAUSTED,
-        level,
-        Area.SIDECAR,
-        "All connections to Mangopay are in use",
-        text,
-        "Either Mangopay is slower than usual (see the latency), or there are more calls: raise "
-        "SIDECAR_UPSTREAM_POOL_SIZE.",
-    )

@@ -1,4 +1,4 @@
-"""Which callers may use the sidecar, where it is set to ask (contract section 4.8).
+"""Which callers may use the sidecar, if it asks for a caller key (contract section 4.8).
 
 With a caller key, an SDK proves it in the way it proves its API key to
 Mangopay: HTTP Basic at the token path (RFC 6749 section 2.3.1). What it gets
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LIFETIME: Final = 3600
 
 _PREFIX: Final = b"sidecar_"
-# One key for each purpose, so that no answer to one question is an answer to another (RFC 5869's idea of info).
+# One key for each purpose, so that what proves one thing cannot prove another (RFC 5869: info).
 _BEARER_PURPOSE: Final = b"mangopay-sidecar: sign caller bearers, 1"
 _COMPARE_PURPOSE: Final = b"mangopay-sidecar: compare caller keys, 1"
 
@@ -73,7 +73,7 @@ class Callers:
     def check_token_call(self, raw: RawHeaders) -> None:
         """Let a call of the local token path pass: with a key, only Basic credentials whose password it is.
 
-        A Bearer never buys another one, so the time does not matter here.
+        A Bearer is no proof here: it cannot get another Bearer.
 
         Raises SidecarError: ``CALLER_NOT_ALLOWED``.
         """

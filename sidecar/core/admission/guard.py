@@ -3,7 +3,7 @@
 The sidecar adds a credential to whatever reaches it, so a web page on the same
 machine is the adversary. The checklist:
 
-1. **Host** is a name that only a caller on purpose uses. A page whose own name
+1. **Host** is a name that only a deliberate caller uses. A page whose own name
    was rebound to 127.0.0.1 still sends its own name.
 2. **Origin** is absent. Browsers send it on every POST and on every request
    across origins; no SDK does. This covers preflights and WebSockets too.

@@ -115,7 +115,7 @@ def _deny(message: str) -> NoReturn:
 def _readable(path: str) -> tuple[str, ...]:
     """Return a path's segments in the form that rules are compared with, or raise ``POLICY_DENIED``."""
     decoded = unquote(path, "latin-1")
-    if decoded.count("/") != path.count("/") or not _plain(decoded):  # %2F would become a separator that was none
+    if decoded.count("/") != path.count("/") or not _plain(decoded):  # decoded, %2F would become a separator
         _deny(
             "While a policy is set, a path may not have empty segments, segments that end in a dot, spaces, ';', "
             "non-ASCII characters, or percent-encoded '/', '\\', '%', '?' and '#': send it plainly"

@@ -35,7 +35,7 @@ _BYTES_KEPT: Final = 2048
 
 
 class HeaderIndex(dict["Selector[Any]", Any]):
-    """What each reader made of one head's names."""
+    """What each selector made of one head's names."""
 
     __slots__ = ("names",)
 
@@ -78,7 +78,7 @@ def joined_values(raw: RawHeaders) -> bytes:
 
 
 def select(rule: Callable[[bytes], T]) -> Selector[Selected[T]]:
-    """Return the reader of the lines on which ``rule`` has a verdict: anything true."""
+    """Return the selector of the lines on which ``rule`` has a verdict: anything true."""
 
     def read(names: Names) -> Selected[T]:
         return tuple((verdict, index) for index, name in enumerate(names) if (verdict := rule(name)))
@@ -87,7 +87,7 @@ def select(rule: Callable[[bytes], T]) -> Selector[Selected[T]]:
 
 
 def reject(rule: Callable[[bytes], object]) -> Selector[Callable[[tuple[T, ...]], tuple[T, ...]]]:
-    """Return the reader of how to take the other lines, those without a verdict, out of a head's lines."""
+    """Return the selector that gives the lines without a verdict: a function from a head's lines to those."""
 
     def read(names: Names) -> Callable[[tuple[T, ...]], tuple[T, ...]]:
         return _picker([index for index, name in enumerate(names) if not rule(name)], len(names))

@@ -48,7 +48,7 @@ _NOT_SENT_UP: Final = _HOP_BY_HOP | {
     # The caller's own business with us.
     b"cookie",
     b"expect",
-    # Says where a request came from: ours to say, and we say nothing.
+    # They say where a request came from. The sidecar says nothing of that.
     b"forwarded",
     b"via",
     b"x-real-ip",

@@ -23,7 +23,7 @@ T = TypeVar("T")
 #: Longest response head (bytes), the blank line included. Mangopay sends about 1 KiB; nginx stops at 8.
 MAX_HEAD: Final = 65_536
 
-#: Contract section 4.4: this many 1xx answers are dropped, one more is an error.
+#: Contract section 4.4: this many 1xx responses are dropped, one more is an error.
 MAX_INTERIM: Final = 16
 
 #: A body length must fit a signed 64-bit integer: what is longer is a mistake or an attack.
@@ -190,7 +190,7 @@ def parse_head(head: bytes) -> ResponseHead:
 class HeadReader:
     """Finds the final response head in the bytes that upstream sends, however they are cut up.
 
-    Interim (1xx) answers are dropped. After a final head the reader is ready for the next response.
+    Interim (1xx) responses are dropped. After a final head the reader is ready for the next response.
     """
 
     __slots__ = ("_held", "_interim")

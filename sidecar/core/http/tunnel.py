@@ -4,40 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.causes import Cause
 from sidecar.core.http.response_head import BadResponseError, HeadReader
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sidecar.core.http.header_index import RawHeaders
     from sidecar.core.secret import Secret
 
-#: What the usual refusals mean, by status.
-_MEANINGS: Final[Mapping[int, tuple[Cause, str]]] = MappingProxyType(
-    {
-        400: (Cause.EGRESS_NO_PROXY, "it does not understand CONNECT: is it an HTTP forward proxy?"),
-        # So tinyproxy refuses a wrong password, and a web server everybody.
-        401: (
-            Cause.EGRESS_CREDENTIALS,
-            "it wants other credentials: check the user and password in SIDECAR_UPSTREAM_EGRESS_PROXY, and the port",
-        ),
-        403: (Cause.EGRESS_FORBIDDEN, "it does not allow this destination: add it to the proxy's allow-list"),
-        404: (Cause.EGRESS_NO_PROXY, "it does not offer CONNECT: is it an HTTP forward proxy?"),
-        405: (Cause.EGRESS_NO_PROXY, "it does not offer CONNECT: is it an HTTP forward proxy?"),
-        407: (
-            Cause.EGRESS_CREDENTIALS,
-            "it wants other credentials: check the user and password in SIDECAR_UPSTREAM_EGRESS_PROXY",
-        ),
-        429: (Cause.EGRESS_REFUSED, "it limits how much passes through it"),
-        502: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself"),
-        503: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself, or is overloaded"),
-        504: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself in time"),
-    }
-)
 #: Ways to authenticate that a proxy may ask for (RFC 9110 section 11.1) and that are no user and password sent once.
 _OTHER_SCHEMES: Final = ("Digest", "NTLM", "Negotiate", "Kerberos", "Bearer")
 #: A scheme in Proxy-Authenticate: a token with a blank, a comma or nothing behind it; parameters have "=" there.
@@ -45,11 +19,19 @@ _SCHEME: Final = re.compile(rb"(?:^|,)[ \t]*+([!#$%&'*+\-.^_`|~0-9A-Za-z]++)(?=[
 
 
 class TunnelRefusedError(Exception):
-    """The proxy opens no tunnel. The message says why in words of ours, and never holds bytes of the proxy's."""
+    """The proxy opens no tunnel. The message says what it did, and never holds bytes of the proxy's.
 
-    def __init__(self, message: str, cause: Cause = Cause.EGRESS_REFUSED) -> None:
+    ``status`` is that of its response, None if there was none. ``schemes`` names
+    the ways to authenticate that it wants where Basic is not among them.
+    ``is_http`` is false if what came was no response of an HTTP proxy.
+    What a refusal means and what to do is said in :mod:`sidecar.advice.tunnel`.
+    """
+
+    def __init__(self, message: str, status: int | None = None, *, schemes: str = "", is_http: bool = True) -> None:
         super().__init__(message)
-        self.cause: Final = cause
+        self.status: Final = status
+        self.schemes: Final = schemes
+        self.is_http: Final = is_http
 
 
 def authority(host: str, port: int) -> str:
@@ -88,29 +70,17 @@ class TunnelResponse:
             found = self._head.feed(data)
         except BadResponseError as error:
             message = f"did not answer as an HTTP proxy does: {error}"
-            raise TunnelRefusedError(message, Cause.EGRESS_NO_PROXY) from None
+            raise TunnelRefusedError(message, is_http=False) from None
         if found is None:
             return False
         head, rest = found
         if not 200 <= head.status < 300:
-            raise _refusal(head.status, head.raw_headers)
+            schemes = _other_schemes(head.raw_headers) if head.status in (401, 407) else ""
+            raise TunnelRefusedError(f"answered {head.status}", head.status, schemes=schemes)
         # Content-Length and Transfer-Encoding mean nothing here (RFC 9110 section 9.3.6).
         if rest:
             raise TunnelRefusedError("sent bytes into the tunnel before anybody asked")
         return True
-
-
-def _refusal(status: int, headers: RawHeaders) -> TunnelRefusedError:
-    """Say what a response other than 2xx means."""
-    schemes = _other_schemes(headers) if status in (401, 407) else ""
-    if schemes:
-        message = (
-            f"answered {status}: it wants {schemes} authentication, and the sidecar knows Basic only: have it take "
-            "Basic for this machine, or name a local proxy that authenticates to it"
-        )
-        return TunnelRefusedError(message, Cause.EGRESS_AUTHENTICATION)
-    cause, meaning = _MEANINGS.get(status, (Cause.EGRESS_REFUSED, ""))
-    return TunnelRefusedError(f"answered {status}" + (f": {meaning}" if meaning else ""), cause)
 
 
 def _other_schemes(headers: RawHeaders) -> str:

@@ -25,7 +25,7 @@ import msgspec
 from sidecar.core.secret import Secret
 from sidecar.core.tokens.state import Latch
 
-#: Part of each document's name, so that sidecars of two versions that understand each other's no more do not meet.
+#: Part of each document's name, so that sidecars whose documents differ in form use different ones.
 VERSION: Final = 1
 #: Bytes. A token has at most 64 KiB, sealed a third more, and two keys of two credentials may be in use.
 LONGEST: Final = 512 * 1024
@@ -42,7 +42,7 @@ class StoredToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Leave to send a token request, for a few seconds; renewed while the request is on its way."""
+    """A permit to send a token request, for a few seconds; renewed while the request is on its way."""
 
     #: A random name of the one who fetches.
     holder: str
@@ -91,8 +91,8 @@ class TokenVersion(NamedTuple):
 class StoreTime:
     """The store's clock, read between two moments of this process's: how one is told in the other.
 
-    Which moment between the two it was is not known. So each question has two
-    answers, and whoever asks takes the one that cannot do harm.
+    Which moment between the two it was is not known. So there are two ways to translate, and each
+    caller takes the one that errs on its safe side.
     """
 
     #: What the store said.

@@ -101,7 +101,7 @@ class Await:
 class Grant:
     """Ask for a token now, and tell what came of it by :func:`conclude`."""
 
-    wish: ClaimRequest
+    request: ClaimRequest
     fence: int
 
 
@@ -109,30 +109,35 @@ Claim = Take | Paused | Await | Grant
 
 
 def claim(
-    document: SharedDocument, wish: ClaimRequest, now: float, lease: float, epoch: str
+    document: SharedDocument, request: ClaimRequest, now: float, lease: float, epoch: str
 ) -> tuple[SharedDocument, Claim]:
-    """Say what ``wish`` gets at ``now``. A lease lasts ``lease`` seconds; ``epoch`` is a random name for a new part."""
-    part = document.parts.get(wish.part) or CredentialEntry(epoch, touched_at=now)
-    if _lags(part, wish.known):
-        part = _raised(part, wish.known)
+    """Say what ``request`` gets at ``now``.
+
+    A lease lasts ``lease`` seconds; ``epoch`` is a random name for a new part.
+    """
+    part = document.parts.get(request.part) or CredentialEntry(epoch, touched_at=now)
+    if _lags(part, request.known):
+        part = _raised(part, request.known)
     token = part.token
-    if token is not None and not _knows(wish.known, part) and token.sent_at <= now < token.expires_at:
+    if token is not None and not _knows(request.known, part) and token.sent_at <= now < token.expires_at:
         return document, Take(token, TokenVersion(part.epoch, part.generation))
-    if (pause := _pause(document, part, wish.certificate_fingerprint, now)) is not None:
+    if (pause := _pause(document, part, request.certificate_fingerprint, now)) is not None:
         return document, pause
-    if _others_ask(document, wish, now):
+    if _others_ask(document, request, now):
         return document, Await()
     fence = document.fence + 1
     part = msgspec.structs.replace(
         part,
         touched_at=now,
         token=None if token is not None and now >= token.expires_at else part.token,
-        lease=Lease(wish.holder, fence, now, now, now + lease, probe=document.lockout is not None),
+        lease=Lease(request.holder, fence, now, now, now + lease, probe=document.lockout is not None),
     )
     parts = {
-        name: _released(other, wish.holder) for name, other in document.parts.items() if other.touched_at > now - KEPT
+        name: _released(other, request.holder)
+        for name, other in document.parts.items()
+        if other.touched_at > now - KEPT
     }
-    return SharedDocument(fence, document.lockout, {**parts, wish.part: part}), Grant(wish, fence)
+    return SharedDocument(fence, document.lockout, {**parts, request.part: part}), Grant(request, fence)
 
 
 def renew(document: SharedDocument, grant: Grant, now: float, lease: float) -> tuple[SharedDocument, bool]:
@@ -162,7 +167,7 @@ def conclude(
     part = _held(document, grant, now)
     if part is None or part.lease is None:
         return document, None
-    certificate_fingerprint = grant.wish.certificate_fingerprint
+    certificate_fingerprint = grant.request.certificate_fingerprint
     before = State(
         generation=part.generation,
         fetch=Fetch(part.lease.begun_at, key=0, probe=part.lease.probe),
@@ -193,13 +198,14 @@ def conclude(
 
 
 def as_fetch_result(paused: Paused, pause: Pause) -> FetchResult:
-    """Return what another sidecar was told, as if it had been told to us."""
+    """Return another sidecar's failed fetch as one of our own."""
     if paused.cause is None:
         return Transient("another sidecar got no token (token store)", pause=pause)
+    detail = "another sidecar was told so (token store)"
     if paused.cause == LOCKOUT:
-        return LockedOut("another sidecar was told so (token store)", pause=pause)
+        return LockedOut(detail, pause=pause)
     refusal = next((each for each in Refusal if each.value == paused.cause), Refusal.REQUEST)
-    return Refused(refusal, "another sidecar was told so (token store)", pause=pause)
+    return Refused(refusal, detail, pause=pause)
 
 
 def burn(document: SharedDocument, name: str, known: TokenVersion) -> SharedDocument:
@@ -240,11 +246,11 @@ def _is_ahead(moment: float, now: float, limit: float) -> bool:
     return now < moment <= now + limit
 
 
-def _others_ask(document: SharedDocument, wish: ClaimRequest, now: float) -> bool:
-    """Whether a lease keeps ``wish`` from getting one: that of its part, or after a lockout that of any."""
-    names = document.parts if document.lockout is not None else (wish.part,)
+def _others_ask(document: SharedDocument, request: ClaimRequest, now: float) -> bool:
+    """Whether a lease keeps ``request`` from getting one: that of its part, or after a lockout that of any."""
+    names = document.parts if document.lockout is not None else (request.part,)
     leases = (document.parts[name].lease for name in names if name in document.parts)
-    return any(lease is not None and lease.holder != wish.holder and _is_live(lease, now) for lease in leases)
+    return any(lease is not None and lease.holder != request.holder and _is_live(lease, now) for lease in leases)
 
 
 def _released(part: CredentialEntry, holder: str) -> CredentialEntry:
@@ -259,16 +265,16 @@ def _is_live(lease: Lease, now: float) -> bool:
 
 def _held(document: SharedDocument, grant: Grant, now: float) -> CredentialEntry | None:
     """Return the part whose lease ``grant`` is; None if it was over and somebody else has got one since."""
-    part = document.parts.get(grant.wish.part)
+    part = document.parts.get(grant.request.part)
     lease = None if part is None else part.lease
-    if lease is None or (lease.holder, lease.fence) != (grant.wish.holder, grant.fence):
+    if lease is None or (lease.holder, lease.fence) != (grant.request.holder, grant.fence):
         return None
     # A probe may have been followed by one for another part, which left this one's lease alone.
-    return part if _is_live(lease, now) or not _others_ask(document, grant.wish, now) else None
+    return part if _is_live(lease, now) or not _others_ask(document, grant.request, now) else None
 
 
 def _with(document: SharedDocument, grant: Grant, part: CredentialEntry) -> SharedDocument:
-    return msgspec.structs.replace(document, parts={**document.parts, grant.wish.part: part})
+    return msgspec.structs.replace(document, parts={**document.parts, grant.request.part: part})
 
 
 def _refusals(part: CredentialEntry, certificate_fingerprint: str, refusal: Latch | None) -> dict[str, Latch]:

@@ -127,7 +127,7 @@ def demanded(state: State) -> State:
 def used(state: State, *, refresh: bool = False) -> State:
     """Note that the token was given to a call; ``refresh``: and that this call would have it refreshed.
 
-    A used token is refreshed ahead in any case. Only while latched it takes a call that wants it.
+    A used token is refreshed ahead without that. While latched, only such a call starts a request.
     """
     demand = state.demand or (refresh and state.latch is not None)
     return state if state.used and demand == state.demand else replace(state, used=True, demand=demand)
@@ -193,13 +193,13 @@ def hard_window(life: float) -> float:
 
 
 def _locked_out(latch: Latch | None, fetch: Fetch, result: LockedOut, now: float, roll: float) -> Latch:
-    """Return the account's latch after one more lockout answer."""
+    """Return the account's latch after one more lockout."""
     if result.pause is not None:
         return _decided(LOCKOUT, result.pause)
     if latch is None:
         return _latched(LOCKOUT, 0, now, now, result.retry_after, roll)
     if not fetch.probe:
-        # Sent before the account was known to be locked: the same lockout, told twice.
+        # Sent before the account was known to be locked: the same lockout, reported twice.
         # After its pause that is news: the account is locked still, so the same pause begins again.
         least = LATCH_BACKOFF.delay(latch.count, roll) if now >= latch.until else 0.0
         pause = max(least, _honoured(result.retry_after, LATCH_RETRY_AFTER_LIMIT))
@@ -253,21 +253,22 @@ def _honoured(retry_after: float | None, limit: float) -> float:
 def unauthorized(state: State, generation: int, path: str, now: float) -> tuple[State, ResendPermit | None]:
     """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` got.
 
-    Returns leave to resend the call, or None if its caller gets the 401. A call
-    that cannot be resent is noted in the same way, and its leave :func:`withdrawn`.
+    Returns a permit to resend the call, or None if its caller gets the 401. A
+    call that cannot be resent is noted in the same way, and its permit
+    :func:`withdrawn`.
     """
     token = state.token
-    standing = TokenFacts(
+    facts = TokenFacts(
         generation=state.generation,
         burnt=token is None,
         expired=token is not None and now >= token.expires_at,
         fetching=state.fetch is not None,
     )
-    burns, ruling, burn = unauthorized_rule.rule(state.burns, standing, generation, path, now)
+    burns, ruling, permit = unauthorized_rule.rule(state.burns, facts, generation, path, now)
     state = replace(state, burns=burns)
     if ruling is Ruling.BURN:
         state = replace(state, token=None, used=False, demand=True)
-    return state, burn
+    return state, permit
 
 
 def accepted(state: State, generation: int, path: str, now: float) -> State:
@@ -276,15 +277,15 @@ def accepted(state: State, generation: int, path: str, now: float) -> State:
     return state if burns is state.burns else replace(state, burns=burns)
 
 
-def resent(state: State, burn: ResendPermit, generation: int, now: float, *, unauthorized: bool) -> State:
+def resent(state: State, permit: ResendPermit, generation: int, now: float, *, unauthorized: bool) -> State:
     """Note the response to a resend, which carried ``generation``."""
-    burns = unauthorized_rule.resent(state.burns, burn, generation, now, unauthorized=unauthorized)
+    burns = unauthorized_rule.resent(state.burns, permit, generation, now, unauthorized=unauthorized)
     return replace(state, burns=burns)
 
 
-def withdrawn(state: State, burn: ResendPermit) -> State:
-    """Note that a call with leave to be resent got no response to a resend, or was not resent."""
-    return replace(state, burns=unauthorized_rule.withdrawn(state.burns, burn))
+def withdrawn(state: State, permit: ResendPermit) -> State:
+    """Note that a call with a permit got no response to its resend, or was not resent."""
+    return replace(state, burns=unauthorized_rule.withdrawn(state.burns, permit))
 
 
 def lockout_changed(state: State, lockout: Latch | None) -> State:

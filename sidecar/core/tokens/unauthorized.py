@@ -28,11 +28,10 @@ the response tells which, so the sidecar learns it from what happens next:
     a bad resource cannot hide a revocation from anybody, and starts no storm, not
     even if its masked path is one that other calls succeed on.
 *   A path that the last useful refresh helped is **trusted** for 10 s: its next
-    fault begins with the pause ended. For tokens that are revoked again and again
-    a resend may meet the next revocation, and that says nothing of the path.
+    fault begins with the pause ended. Where tokens are revoked again and again a resend may meet
+    the next revocation, which is no fault of the path.
 *   A token that another sidecar had asked for before the 401 came, and that a
-    shared store gave out, may have been revoked with the old one: it is no trial
-    of anything.
+    shared store gave out, may have been revoked with the old one: a 401 on it does not judge the refresh.
 
 A 401 on a resend, or from a path in its pause, burns nothing. Contract sections
 5.4 and 5.5. A 401 that asks for the user's own authentication (SCA) is none of
@@ -52,7 +51,7 @@ from sidecar.core.redact import mask_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: How long a path's 401s start no refresh after its first, second, … futile one running (contract section 5.5).
+#: How long a path's 401s start no refresh after the first, second, … of consecutive futile ones (contract section 5.5).
 PAUSE: Final = Backoff(first=10.0, limit=60.0)
 #: Seconds between two refreshes at least while the brake is on.
 BRAKE: Final = 10.0
@@ -91,7 +90,7 @@ class TokenFacts:
 
 @dataclass(frozen=True, slots=True)
 class ResendPermit:
-    """Leave to resend a call once, with a token newer than ``generation``.
+    """A permit to resend a call once, with a token newer than ``generation``.
 
     Whoever has it tells what became of it, by :func:`resent` or :func:`withdrawn`.
     """
@@ -134,7 +133,7 @@ class Fault:
 
     #: The trial that it failed last, by its generation.
     trial: int
-    #: Futile refreshes running.
+    #: Consecutive futile refreshes.
     count: int
     until: float
     #: The path may start refreshes again, though the brake is on until ``until``.
@@ -160,26 +159,26 @@ class Burns:
 
 
 def rule(
-    burns: Burns, standing: TokenFacts, generation: int, path: str, now: float
+    burns: Burns, facts: TokenFacts, generation: int, path: str, now: float
 ) -> tuple[Burns, Ruling, ResendPermit | None]:
     """Rule on a token 401, not on a resend, that a call with ``generation`` to ``path`` (not masked) got.
 
-    Returns leave to resend the call unless the ruling is PASS.
+    Returns a permit to resend the call unless the ruling is PASS.
     """
     path = mask_path(path)
-    if generation > standing.generation:
+    if generation > facts.generation:
         return burns, Ruling.PASS, None
-    if generation < standing.generation or standing.burnt or standing.expired:
+    if generation < facts.generation or facts.burnt or facts.expired:
         burns, judge = _joined(burns, generation, path)
         return burns, Ruling.RESEND, ResendPermit(generation, path, judge)
     burns = _first_response(burns, generation, path, now, unauthorized=True)
     if not _may_start(burns, path, now):
-        if standing.fetching:
+        if facts.fetching:
             return burns, Ruling.RESEND, ResendPermit(generation, path, judge=False)
         return burns, Ruling.PASS, None
     if _braked(burns, now):
         burns = replace(burns, braked_at=now)
-    if standing.fetching:
+    if facts.fetching:
         # That request was not caused by a 401, so nobody judges it: it may itself have ended the token.
         return burns, Ruling.BURN, ResendPermit(generation, path, judge=False)
     return (
@@ -217,20 +216,20 @@ def accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
     return _accepted(burns, generation, mask_path(path), now) if is_news(burns) else burns
 
 
-def resent(burns: Burns, burn: ResendPermit, generation: int, now: float, *, unauthorized: bool) -> Burns:
+def resent(burns: Burns, permit: ResendPermit, generation: int, now: float, *, unauthorized: bool) -> Burns:
     """Note the response to a resend, which carried ``generation``: a token 401, or anything else."""
-    trial = _judged_by(burns, burn)
+    trial = _judged_by(burns, permit)
     if trial is None:
         if unauthorized:
-            return _first_response(burns, generation, burn.path, now, unauthorized=True)
-        return _accepted(burns, generation, burn.path, now)
+            return _first_response(burns, generation, permit.path, now, unauthorized=True)
+        return _accepted(burns, generation, permit.path, now)
     burns = replace(burns, trial=replace(trial, judges=trial.judges - 1))
-    return _failed(burns, burn.path, now) if unauthorized else _helped(burns, burn.path, now)
+    return _failed(burns, permit.path, now) if unauthorized else _helped(burns, permit.path, now)
 
 
-def withdrawn(burns: Burns, burn: ResendPermit) -> Burns:
-    """Note that a call with leave to be resent got no response to a resend, or was not resent."""
-    trial = _judged_by(burns, burn)
+def withdrawn(burns: Burns, permit: ResendPermit) -> Burns:
+    """Note that a call with a permit got no response to its resend, or was not resent."""
+    trial = _judged_by(burns, permit)
     return burns if trial is None else replace(burns, trial=replace(trial, judges=trial.judges - 1))
 
 
@@ -247,10 +246,10 @@ def _joined(burns: Burns, generation: int, path: str) -> tuple[Burns, bool]:
     return replace(burns, trial=replace(trial, judges=trial.judges + 1, paths=_with(trial.paths, path))), True
 
 
-def _judged_by(burns: Burns, burn: ResendPermit) -> Trial | None:
-    """Return the trial that ``burn`` judges, if it is still the latest one."""
+def _judged_by(burns: Burns, permit: ResendPermit) -> Trial | None:
+    """Return the trial that ``permit`` judges, if it is still the latest one."""
     trial = burns.trial
-    return trial if burn.judge and trial is not None and trial.generation == burn.generation else None
+    return trial if permit.judge and trial is not None and trial.generation == permit.generation else None
 
 
 def _awaits_first_response(trial: Trial | None) -> bool:

@@ -13,9 +13,9 @@ import ssl
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
+from sidecar.advice.verification import verdict_on
 from sidecar.config import ConfigError, Tls
 from sidecar.core.causes import Cause
-from sidecar.core.verification import verdict_of
 from sidecar.network.resolver import Resolver
 from sidecar.tokens.stores.backend import TIMEOUT, StoredContent, StoreError
 
@@ -208,7 +208,7 @@ def _explain_network(error: OSError | UnicodeError | ConfigError) -> StoreError:
     if isinstance(error, ConfigError):
         return StoreError(f"cannot be verified: {error}", Cause.STORE_NOT_TRUSTED)
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = verdict_of(getattr(error, "verify_code", 0), getattr(error, "verify_message", "")).what
+        why = verdict_on(error).what
         return StoreError(f"shows a certificate that is not trusted: {why}", Cause.STORE_NOT_TRUSTED)
     if isinstance(error, ssl.SSLError):
         why = f"breaks off the TLS handshake: {(error.reason or 'no reason given').lower()}"

@@ -127,10 +127,10 @@ def make_pool(url: str, names: Names, trusted: Tls, **fixed: Any) -> ConnectionP
     secure = options.pop("connection_class", None)
     if secure not in (None, SSLConnection):
         raise ValueError("connection_class")
-    given = {name: options.pop(name) for name in list(options) if name.startswith("ssl_")}
-    if given and secure is None:
+    parameters = {name: options.pop(name) for name in list(options) if name.startswith("ssl_")}
+    if parameters and secure is None:
         raise ValueError("TLS without rediss://")
-    tls = LatestContext(_read_tls(given, trusted)) if secure else None
+    tls = LatestContext(_read_tls(parameters, trusted)) if secure else None
     pool = ConnectionPool(
         connection_class=DialedConnection,
         **{**options, "names": names, "tls": tls, **fixed},
@@ -139,13 +139,13 @@ def make_pool(url: str, names: Names, trusted: Tls, **fixed: Any) -> ConnectionP
     return pool
 
 
-def _read_tls(given: dict[str, Any], trusted: Tls) -> StoreTls:
+def _read_tls(parameters: dict[str, Any], trusted: Tls) -> StoreTls:
     """Make sense of a URL's parameters for TLS. Raises ConfigError, ValueError or TypeError."""
-    if given.get("ssl_cert_reqs", "required") not in ("required", "optional", "none"):
+    if parameters.get("ssl_cert_reqs", "required") not in ("required", "optional", "none"):
         raise ValueError("ssl_cert_reqs")
-    weaker = [name for name, value in _VERIFIED.items() if given.pop(name, value) not in (value, None)]
-    weaker += [name for name in _NOT_FOR_A_URL if given.pop(name, None) is not None]
-    least = given.get("ssl_min_version")
+    weaker = [name for name, value in _VERIFIED.items() if parameters.pop(name, value) not in (value, None)]
+    weaker += [name for name in _NOT_FOR_A_URL if parameters.pop(name, None) is not None]
+    least = parameters.get("ssl_min_version")
     if least is not None and ssl.TLSVersion(least) < ssl.TLSVersion.TLSv1_2:
         weaker.append("ssl_min_version")
     if weaker:
@@ -154,4 +154,4 @@ def _read_tls(given: dict[str, Any], trusted: Tls) -> StoreTls:
             f"would weaken TLS by {', '.join(weaker)}",
             "leave that out: the server is always verified, and TLS 1.2 the least; ssl_ca_certs names its CA",
         )
-    return StoreTls(trusted, **given)
+    return StoreTls(trusted, **parameters)

@@ -1,11 +1,34 @@
 """A token source that asks a store first, and Mangopay only if nobody else has or does.
 
-What may be done is decided in :mod:`sidecar.core.tokens.shared_token`; here are the asking,
-the waiting for somebody else's token, the lease kept while our own request is on its
-way, and the going on alone when there is no store.
+What may be done is decided in :mod:`sidecar.core.tokens.shared_token`, as functions from one document to the next;
+here is what takes time. The manager knows nothing of it: to it this is a fetcher. Its generations are its own, and
+this source remembers which token of the store it handed out last, and asks for a newer one.
 
-The manager's generations are its own. This source remembers which token of the store
-it handed out last, asks for a newer one, and sees that a burnt one is handed to nobody.
+**One fetch**, which the manager never begins twice at once::
+
+    claim ──► Take    the store has a newer token: open it, hand it out
+          ──► Paused  somebody was refused or failed: so are we, until then
+          ──► Await   somebody else asks Mangopay: look again soon, more and more seldom
+          ──► Grant   we ask, and hold the lease:
+
+    lease kept by a task ──► Mangopay's response ──► conclude ──► the store has it: hand it out
+                                                          └────► the lease is another's: claim once more
+
+**A result that came too late** (its lease had ended, because this process was stopped or the request took long) is not
+handed out while there may be a newer token: the next claim says so. If that claim is granted again, nobody has asked
+since: a refusal stands, and a second lost lease means that the store forgets, so the token is used alone.
+
+**Without the store.** A call never waits for it: it uses the token in the manager's memory. A refresh does, for a
+random part of the time that the token in use still has (:meth:`SharedSource._patience`), so that a fleet whose store is
+gone for some seconds does not ask Mangopay all at once. Then, or at once if there is no token in use, it asks Mangopay
+alone: such a token is not the store's, and is ``_current`` to nobody.
+
+**Burnt tokens.** A token that met a 401 is remembered in ``_burnt`` until the store was told. Each claim tells it, and
+if none comes a task does after ``_TELLING`` seconds, or once the store is back. Until then others may get the token
+from the store, and learn from a 401 of their own.
+
+**Keys and certificates change** while a fetch is under way. Each claim reads them anew; a key has a part of the
+document of its own, and a result is concluded for the key that it was asked with.
 """
 
 from __future__ import annotations
@@ -88,7 +111,7 @@ class SharedSource:
     def __init__(
         self,
         credential: str,
-        asker: TokenFetcher,
+        fetcher: TokenFetcher,
         store: Store,
         sealing: Sealing,
         clock: Clock,
@@ -98,7 +121,7 @@ class SharedSource:
     ) -> None:
         """``credential`` is ``api`` or ``embedded``; ``random`` gives numbers from 0 to 1; ``lease`` in seconds."""
         self._credential: Final = credential
-        self._asker: Final = asker
+        self._fetcher: Final = fetcher
         self._store: Final = store
         self._sealing: Final = sealing
         self._clock: Final = clock
@@ -111,7 +134,7 @@ class SharedSource:
         self._current: _TokenInUse | None = None
         #: Burnt tokens that the store has not been told of.
         self._burnt: set[tuple[str, TokenVersion]] = set()
-        #: Rung when the store is back, or there is no time any more to wait for it.
+        #: Notified when the store is back, or when it is too late to wait for it.
         self._hurry: Final = Notifier(clock, store.tasks, name=f"store.{credential}.patience")
         store.recovered.append(self._store_is_back)
 
@@ -128,7 +151,7 @@ class SharedSource:
                 if self._current is None or self._clock.now() >= patient_until:
                     break
                 await self._hurry.wait(patient_until)
-        return self._alone(await self._asker.fetch_with(self._asker.api_key))
+        return self._alone(await self._fetcher.fetch_with(self._fetcher.api_key))
 
     def burnt(self) -> None:
         """Note that the token handed out last must not be used again, by anybody."""
@@ -145,11 +168,11 @@ class SharedSource:
         look = _FIRST_LOOK
         late: FetchResult | None = None
         while True:
-            key, wish = self._wish()
-            claimed, time = await self._claim(wish)
+            key, request = self._claim_request()
+            claimed, time = await self._claim(request)
             match claimed:
                 case Take():
-                    if (taken := self._taken(claimed, wish, key, time)) is not None:
+                    if (taken := self._taken(claimed, request, key, time)) is not None:
                         return taken
                 case Paused():
                     return as_fetch_result(claimed, self._pause(claimed, time, spread=True))
@@ -170,23 +193,23 @@ class SharedSource:
                     look = min(look * _GROWTH, _LAST_LOOK)
                     await self._clock.sleep_until(self._clock.now() + pause)
 
-    def _wish(self) -> tuple[Secret, ClaimRequest]:
+    def _claim_request(self) -> tuple[Secret, ClaimRequest]:
         """Say what to ask for, and with which key: it may have changed since the last time."""
-        key, certificate, name = self._asker.api_key, self._asker.certificate, self._store.name
+        key, certificate, name = self._fetcher.api_key, self._fetcher.certificate, self._store.name
         part = entry_name(name, self._credential, key)
         return key, ClaimRequest(part, certificate_name(name, certificate), self._holder, self._held.get(part))
 
-    async def _claim(self, wish: ClaimRequest) -> tuple[Claim, StoreTime]:
+    async def _claim(self, request: ClaimRequest) -> tuple[Claim, StoreTime]:
         epoch, burnt = _random_name(), frozenset(self._burnt)
 
         def decide(document: SharedDocument, time: StoreTime) -> tuple[SharedDocument, Claim]:
-            return claim(_burn_all(document, burnt), wish, time.now, self._lease, epoch)
+            return claim(_burn_all(document, burnt), request, time.now, self._lease, epoch)
 
         said = await self._store.change(decide)
         self._burnt -= burnt
         return said
 
-    def _taken(self, take: Take, wish: ClaimRequest, key: Secret, time: StoreTime) -> Fetched | None:
+    def _taken(self, take: Take, request: ClaimRequest, key: Secret, time: StoreTime) -> Fetched | None:
         """Return the token of the store; None if it is not to be used."""
         token = take.token
         context = self._context(take.known.generation, token.sent_at, token.expires_at)
@@ -197,18 +220,18 @@ class SharedSource:
                 credential=self._credential,
                 message="a token in the store was not put there as it is now: it is thrown away, and a new one fetched",
             )
-            self._held[wish.part] = take.known
-            self._burnt.add((wish.part, take.known))
+            self._held[request.part] = take.known
+            self._burnt.add((request.part, take.known))
             return None
         life = min(token.expires_at - token.sent_at, LONGEST_LIFE)
         fetched = Fetched(value, life, time.earliest(token.sent_at), shared=True)
-        self._hold(wish, take.known, fetched)
+        self._hold(request, take.known, fetched)
         return fetched if fetched.sent_at + life > self._clock.now() else None
 
-    def _hold(self, wish: ClaimRequest, known: TokenVersion, fetched: Fetched) -> None:
-        self._held[wish.part] = known
+    def _hold(self, request: ClaimRequest, known: TokenVersion, fetched: Fetched) -> None:
+        self._held[request.part] = known
         hard_at = fetched.sent_at + fetched.expires_in - hard_window(fetched.expires_in)
-        self._current = _TokenInUse(wish.part, known, hard_at)
+        self._current = _TokenInUse(request.part, known, hard_at)
 
     def _context(self, generation: int, sent_at: float, expires_at: float) -> bytes:
         return token_context(self._store.name, self._credential, generation, sent_at, expires_at)
@@ -219,7 +242,7 @@ class SharedSource:
         """Ask Mangopay for a token and tell the store; return what came, and False if that was too late."""
         renewal = self._store.tasks.spawn(self._keep(grant), name=f"store.{self._credential}.lease")
         try:
-            result = await self._asker.fetch_with(key)
+            result = await self._fetcher.fetch_with(key)
             renewal.cancel()
             try:
                 concluded = await self._conclude(grant, key, result)
@@ -258,7 +281,7 @@ class SharedSource:
             return None
         if isinstance(said, Take):
             assert isinstance(result, Fetched)  # noqa: S101 - nothing else makes a token
-            self._hold(grant.wish, said.known, result)
+            self._hold(grant.request, said.known, result)
             return result
         pause = self._pause(said, time, spread=False)
         if isinstance(result, Fetched):

@@ -17,12 +17,14 @@ from sidecar.advice.classify import (
     certificate_fits,
     classify_connect_error,
     classify_exchange_failure,
+    classify_latch,
     classify_tls_reason,
     clock_finding,
     read_back_finding,
     token_finding,
 )
-from sidecar.advice.texts import DIAGNOSES
+from sidecar.advice.diagnoses import DIAGNOSES
+from sidecar.advice.tunnel import explain_tunnel
 from sidecar.core.causes import OF_DEFECT, Cause, StepFinding, StepStatus
 from sidecar.core.certificate import Defect
 from sidecar.core.endpoint import Endpoint
@@ -30,7 +32,7 @@ from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode
 from sidecar.core.http.tunnel import TunnelRefusedError, TunnelResponse
 from sidecar.core.resend import FailureKind
-from sidecar.core.tokens.oauth import LockedOut, TokenResponse, read_response
+from sidecar.core.tokens.oauth import LockedOut, Refusal, TokenResponse, read_response
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 
@@ -98,7 +100,7 @@ def test_why_tcp_did_not_connect(number: int | None, late: bool, cause: Cause) -
 def test_why_a_proxy_opened_no_tunnel(response: bytes, cause: Cause) -> None:
     with pytest.raises(TunnelRefusedError) as raised:
         TunnelResponse().feed(response)
-    assert raised.value.cause is cause
+    assert explain_tunnel(raised.value)[0] is cause
 
 
 @pytest.mark.parametrize(
@@ -135,6 +137,11 @@ def test_why_tls_failed(reason: str, without: Cause | None, with_certificate: Ca
 )
 def test_why_a_request_got_no_response(kind: FailureKind, detail: str, cause: Cause) -> None:
     assert classify_exchange_failure(kind, detail, client_certificate=False) is cause
+
+
+def test_a_lockout_of_a_running_sidecar_is_told_from_refused_credentials() -> None:
+    assert classify_latch("lockout") is Cause.SIDECAR_LATCHED_LOCKOUT
+    assert {classify_latch(refusal) for refusal in (*Refusal, "refused", None)} == {Cause.SIDECAR_LATCHED_REFUSED}
 
 
 @pytest.mark.parametrize("kind", FailureKind)

@@ -20,7 +20,6 @@ from sidecar.core.resend import (
     UpstreamError,
     Verdict,
     decide,
-    describe_failure,
 )
 
 if TYPE_CHECKING:
@@ -191,21 +190,6 @@ def test_a_connection_may_be_retried_for_the_resend_after_a_401() -> None:
 )
 def test_the_caller_sees_the_status_of_the_table(failed: AttemptFailure, status: int) -> None:
     assert STATUS[decide(failed, "POST", 0, 0).code] == status
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", FailureKind)
-def test_every_failure_is_told_with_its_mend(kind: FailureKind) -> None:
-    words = describe_failure(failure(kind))
-    assert ": " in words
-    assert words.endswith(".")
-
-
-@pytest.mark.parametrize("kind", [FailureKind.LOST, FailureKind.TIMEOUT, FailureKind.BROKEN])
-def test_an_unknown_outcome_warns_of_repeating_a_write(kind: FailureKind) -> None:
-    assert "find out whether it was executed" in describe_failure(failure(kind, Sent.ALL))
 
 
 def test_a_failure_carries_its_facts_and_its_words() -> None:

@@ -1,4 +1,4 @@
-"""Text from elsewhere, as it is printed."""
+"""Text from elsewhere, as it is printed; numbers, durations and sentences in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.text import printable
+from sidecar.core.text import capital, count, duration, printable, sentence
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,29 @@ def test_whatever_comes_is_printable_and_keeps_its_place(text: str, limit: int |
     assert shown.isprintable()
     assert len(shown) == min(len(text), len(text) if limit is None else limit)
     assert all(after in (before, "?") for before, after in zip(text, shown, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "0 s"), (0.4, "0 s"), (59, "59 s"), (60, "1 min"), (3661, "1 h 1 min"), (86_400 * 3 + 5, "3 d 5 s")],
+)
+def test_durations_have_two_units_at_most(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (count(1, "call"), "1 call"),
+        (count(0, "call"), "0 calls"),
+        (count(1, "try", "tries"), "1 try"),
+        (count(2, "try", "tries"), "2 tries"),
+    ],
+)
+def test_a_noun_agrees_with_its_number(words: str, said: str) -> None:
+    assert words == said
+
+
+def test_words_become_sentences() -> None:
+    assert capital("the host") == "The host"
+    assert sentence("the host is gone") == sentence("The host is gone.") == "The host is gone."

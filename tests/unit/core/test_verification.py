@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sidecar.core.verification import verdict_of
 
 from sidecar.core.causes import Cause
-from sidecar.core.verification import verdict_of
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.advice.tunnel import explain_tunnel
 from sidecar.core.http.tunnel import TunnelRefusedError, TunnelResponse, authority, connect_request
 from sidecar.core.secret import Secret
 
@@ -21,7 +22,7 @@ def refusal(*pieces: bytes) -> str:
         assert not response.feed(piece)
     with pytest.raises(TunnelRefusedError) as caught:
         response.feed(pieces[-1])
-    return str(caught.value)
+    return explain_tunnel(caught.value)[1]
 
 
 def test_a_tunnel_is_asked_for_by_host_and_port_alone() -> None:

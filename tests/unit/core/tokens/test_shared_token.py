@@ -40,12 +40,12 @@ REFUSED = Refused(Refusal.CREDENTIALS, "refused")
 FAILED = Transient("failed")
 
 
-def wish(holder: str = "me", part: str = API, shown: str = "", known: TokenVersion | None = None) -> ClaimRequest:
+def request(holder: str = "me", part: str = API, shown: str = "", known: TokenVersion | None = None) -> ClaimRequest:
     return ClaimRequest(part, shown, holder, known)
 
 
 def ask(document: SharedDocument, asked: ClaimRequest | None = None, now: float = NOW) -> tuple[SharedDocument, Claim]:
-    return claim(document, asked or wish(), now, LEASE, "epoch")
+    return claim(document, asked or request(), now, LEASE, "epoch")
 
 
 def granted(
@@ -81,7 +81,7 @@ def after(
 
 def test_nobody_waits_for_a_token_that_nobody_asks_for() -> None:
     document, claimed = ask(SharedDocument())
-    assert claimed == Grant(wish(), 1)
+    assert claimed == Grant(request(), 1)
     lease = document.parts[API].lease
     assert lease is not None
     assert (lease.holder, lease.until, lease.probe) == ("me", NOW + LEASE, False)
@@ -89,24 +89,24 @@ def test_nobody_waits_for_a_token_that_nobody_asks_for() -> None:
 
 def test_who_comes_second_waits_until_the_lease_is_over() -> None:
     document, _ = granted(SharedDocument())
-    assert ask(document, wish("you"), NOW + LEASE - 0.01)[1] == Await()
-    _, claimed = ask(document, wish("you"), NOW + LEASE)
-    assert claimed == Grant(wish("you"), 2)
+    assert ask(document, request("you"), NOW + LEASE - 0.01)[1] == Await()
+    _, claimed = ask(document, request("you"), NOW + LEASE)
+    assert claimed == Grant(request("you"), 2)
 
 
 def test_who_asks_again_has_lost_the_response_and_need_not_wait_for_itself() -> None:
     document, _ = granted(SharedDocument())
-    assert ask(document)[1] == Grant(wish(), 2)
+    assert ask(document)[1] == Grant(request(), 2)
 
 
 def test_who_asks_for_another_part_s_token_holds_no_lease_but_that_one() -> None:
     """A process asks one thing at a time: a grant that it never heard of, and then a changed key."""
     document, _ = granted(SharedDocument())
     other = "api:2"
-    document, grant = granted(document, wish(part=other), NOW + 1)
+    document, grant = granted(document, request(part=other), NOW + 1)
     assert document.parts[API].lease is None
     assert document.parts[other].lease is not None
-    granted(document, wish("somebody"), NOW + 1)
+    granted(document, request("somebody"), NOW + 1)
     assert renew(document, grant, NOW + 2, LEASE)[1]
 
 
@@ -116,17 +116,17 @@ def test_one_process_never_holds_two_probe_leases() -> None:
     assert document.lockout is not None
     later = document.lockout.until
     document, _ = granted(document, now=later)
-    document, _ = granted(document, wish(part="api:2"), later)
+    document, _ = granted(document, request(part="api:2"), later)
     probing = [name for name, part in document.parts.items() if part.lease is not None and part.lease.probe]
     assert probing == ["api:2"]
-    assert isinstance(ask(document, wish("somebody", EMBEDDED), later)[1], Await)
+    assert isinstance(ask(document, request("somebody", EMBEDDED), later)[1], Await)
 
 
 def test_a_lease_is_kept_by_renewing_it() -> None:
     document, grant = granted(SharedDocument())
     document, held = renew(document, grant, NOW + 4, LEASE)
     assert held
-    assert ask(document, wish("you"), NOW + 8.9)[1] == Await()
+    assert ask(document, request("you"), NOW + 8.9)[1] == Await()
     document, held = renew(document, grant, NOW + 20, LEASE)
     assert held, "it was over, and nobody wanted it"
 
@@ -139,12 +139,12 @@ def test_a_lease_that_claims_to_last_for_ever_keeps_nobody_waiting() -> None:
     for until in (1e308, NOW + LONGEST_LEASE + 1):
         lease = msgspec.structs.replace(part.lease, until=until)
         forged = SharedDocument(1, None, {API: msgspec.structs.replace(part, lease=lease)})
-        assert isinstance(ask(forged, wish("you"))[1], Grant)
+        assert isinstance(ask(forged, request("you"))[1], Grant)
 
 
 def test_a_lease_that_another_got_meanwhile_cannot_be_renewed_given_back_or_used() -> None:
     document, grant = granted(SharedDocument())
-    document, other = granted(document, wish("you"), NOW + 10)
+    document, other = granted(document, request("you"), NOW + 10)
     assert renew(document, grant, NOW + 11, LEASE) == (document, False)
     assert give_back(document, grant, NOW + 11) == (document, None)
     assert conclude(document, grant, fetched(), NOW + 11, 0.5, plain) == (document, None)
@@ -154,21 +154,21 @@ def test_a_lease_that_another_got_meanwhile_cannot_be_renewed_given_back_or_used
 def test_a_lease_that_is_given_back_is_free() -> None:
     document, grant = granted(SharedDocument())
     document, _ = give_back(document, grant, NOW)
-    assert isinstance(ask(document, wish("you"))[1], Grant)
+    assert isinstance(ask(document, request("you"))[1], Grant)
 
 
 def test_a_clock_that_is_set_back_a_little_ends_no_lease_and_one_set_back_far_ends_all() -> None:
     document, _ = granted(SharedDocument())
-    assert ask(document, wish("you"), NOW - 0.9)[1] == Await()
-    assert isinstance(ask(document, wish("you"), NOW - 3600)[1], Grant)
+    assert ask(document, request("you"), NOW - 0.9)[1] == Await()
+    assert isinstance(ask(document, request("you"), NOW - 3600)[1], Grant)
 
 
 def test_a_token_is_taken_by_all_but_those_who_know_it() -> None:
     document = after(fetched())
     token = StoredToken(Secret("value"), NOW, NOW + 1200)
     assert ask(document)[1] == Take(token, TokenVersion("epoch", 1))
-    assert isinstance(ask(document, wish(known=TokenVersion("epoch", 1)))[1], Grant)
-    assert ask(document, wish(known=TokenVersion("another", 1)))[1] == Take(token, TokenVersion("epoch", 1))
+    assert isinstance(ask(document, request(known=TokenVersion("epoch", 1)))[1], Grant)
+    assert ask(document, request(known=TokenVersion("another", 1)))[1] == Take(token, TokenVersion("epoch", 1))
 
 
 @pytest.mark.parametrize("now", [NOW - 0.001, NOW + 1200])
@@ -183,7 +183,7 @@ def test_an_expired_token_is_not_kept_while_the_next_is_fetched() -> None:
 
 def test_generations_grow_even_if_the_store_forgot_some() -> None:
     document = after(fetched())
-    document, grant = granted(document, wish(known=TokenVersion("epoch", 7)))
+    document, grant = granted(document, request(known=TokenVersion("epoch", 7)))
     document, said = conclude(document, grant, fetched(), NOW, 0.5, plain)
     assert isinstance(said, Take)
     assert said.known == TokenVersion("epoch", 8)
@@ -229,11 +229,11 @@ def test_pauses_double_for_all(result: FetchResult, cause: str | None) -> None:
     untils = []
     document, now = SharedDocument(), NOW
     for holder in ("a", "b", "c", "d"):
-        document, grant = granted(document, wish(holder), now)
+        document, grant = granted(document, request(holder), now)
         document, said = conclude(document, grant, result, now, 0.5, plain)
         assert isinstance(said, Paused)
         assert said.cause == cause
-        assert ask(document, wish("me"), now)[1] == said
+        assert ask(document, request("me"), now)[1] == said
         untils.append(now)
         now = said.until
     pauses = [later - earlier for earlier, later in pairwise(untils)]
@@ -248,23 +248,23 @@ def test_a_success_ends_every_pause() -> None:
 
 def test_a_token_that_is_still_good_is_taken_in_spite_of_a_lockout() -> None:
     document = after(fetched())
-    document = after(LOCKED, document=document, asked=wish(known=TokenVersion("epoch", 1)))
+    document = after(LOCKED, document=document, asked=request(known=TokenVersion("epoch", 1)))
     assert document.lockout is not None
     assert isinstance(ask(document)[1], Take)
 
 
 def test_after_a_lockout_one_lease_is_given_for_all_parts() -> None:
     document = after(LOCKED)
-    document, claimed = ask(document, wish("me", EMBEDDED))
+    document, claimed = ask(document, request("me", EMBEDDED))
     assert isinstance(claimed, Paused)
-    document, _ = granted(document, wish("me", EMBEDDED), claimed.until)
-    assert ask(document, wish("you"), claimed.until)[1] == Await()
-    assert ask(document, wish("you", "api:2"), claimed.until)[1] == Await()
+    document, _ = granted(document, request("me", EMBEDDED), claimed.until)
+    assert ask(document, request("you"), claimed.until)[1] == Await()
+    assert ask(document, request("you", "api:2"), claimed.until)[1] == Await()
 
 
 def test_a_lockout_told_to_a_request_sent_before_it_was_known_is_not_counted_twice() -> None:
     document, first = granted(SharedDocument())
-    document, second = granted(document, wish("you", EMBEDDED))
+    document, second = granted(document, request("you", EMBEDDED))
     document, _ = conclude(document, first, LOCKED, NOW, 0.5, plain)
     document, _ = conclude(document, second, LockedOut("locked", 500.0), NOW + 1, 0.5, plain)
     assert document.lockout == Latch(NOW, NOW + 501, 1, LOCKOUT)
@@ -272,8 +272,8 @@ def test_a_lockout_told_to_a_request_sent_before_it_was_known_is_not_counted_twi
 
 def test_the_result_of_a_probe_that_another_part_s_has_followed_is_too_late() -> None:
     document = after(LOCKED)
-    document, first = granted(document, wish("me"), NOW + 100)
-    document, second = granted(document, wish("you", EMBEDDED), NOW + 200)
+    document, first = granted(document, request("me"), NOW + 100)
+    document, second = granted(document, request("you", EMBEDDED), NOW + 200)
     assert conclude(document, first, LOCKED, NOW + 201, 0.5, plain) == (document, None)
     assert renew(document, first, NOW + 201, LEASE) == (document, False)
     document, said = conclude(document, second, LOCKED, NOW + 201, 0.5, plain)
@@ -282,24 +282,24 @@ def test_the_result_of_a_probe_that_another_part_s_has_followed_is_too_late() ->
 
 
 def test_a_refusal_holds_those_who_show_the_same_certificate() -> None:
-    document = after(REFUSED, asked=wish(shown="old"))
-    assert isinstance(ask(document, wish(shown="old"))[1], Paused)
-    assert isinstance(ask(document, wish(shown="new"))[1], Grant)
+    document = after(REFUSED, asked=request(shown="old"))
+    assert isinstance(ask(document, request(shown="old"))[1], Paused)
+    assert isinstance(ask(document, request(shown="new"))[1], Grant)
 
 
 def test_refusals_of_two_certificates_do_not_drive_each_other_out() -> None:
-    document = after(REFUSED, asked=wish(shown="old"))
-    document = after(REFUSED, document=document, asked=wish(shown="new"))
+    document = after(REFUSED, asked=request(shown="old"))
+    document = after(REFUSED, document=document, asked=request(shown="new"))
     for shown in ("old", "new"):
-        assert isinstance(ask(document, wish(shown=shown))[1], Paused)
+        assert isinstance(ask(document, request(shown=shown))[1], Paused)
 
 
 def test_only_so_many_refusals_are_remembered_and_the_last_always_is() -> None:
     document, now = SharedDocument(), NOW
     for number in range(20):
-        document = after(REFUSED, document=document, asked=wish(shown=str(number)), now=now + number)
+        document = after(REFUSED, document=document, asked=request(shown=str(number)), now=now + number)
     assert len(document.parts[API].refusals) == 8
-    assert isinstance(ask(document, wish(shown="19"), now + 19)[1], Paused)
+    assert isinstance(ask(document, request(shown="19"), now + 19)[1], Paused)
 
 
 @pytest.mark.parametrize("limit", [86_400.0, 3_600.0])
@@ -314,14 +314,14 @@ def test_no_pause_lasts_longer_than_the_longest_whatever_the_store_says(limit: f
 
 
 def test_a_part_that_nobody_has_touched_for_days_is_forgotten() -> None:
-    document = after(fetched(), asked=wish(part="api:old"))
+    document = after(fetched(), asked=request(part="api:old"))
     document = after(fetched(), document=document)
     assert set(document.parts) == {API, "api:old"}
-    assert set(granted(document, wish(known=TokenVersion("epoch", 1)), NOW + KEPT)[0].parts) == {API}
+    assert set(granted(document, request(known=TokenVersion("epoch", 1)), NOW + KEPT)[0].parts) == {API}
 
 
 def test_the_rest_of_a_document_is_left_alone() -> None:
-    document = after(fetched(), asked=wish(part=EMBEDDED))
+    document = after(fetched(), asked=request(part=EMBEDDED))
     changed = after(FAILED, document=document)
     assert changed.parts[EMBEDDED] == document.parts[EMBEDDED]
     assert msgspec.structs.asdict(changed)["fence"] == 2

@@ -70,7 +70,7 @@ class Process:
         return f"{self.credential}:{self.key}"
 
     @property
-    def wish(self) -> ClaimRequest:
+    def request(self) -> ClaimRequest:
         return ClaimRequest(self.part, self.shown, self.holder, self.known.get(self.part))
 
 
@@ -112,7 +112,7 @@ class Fleet(RuleBasedStateMachine):
         if process.grant is not None:
             return
         before = self.document
-        self.document, claimed = claim(before, process.wish, self.now, LEASE, f"epoch-{next(self.names)}")
+        self.document, claimed = claim(before, process.request, self.now, LEASE, f"epoch-{next(self.names)}")
         part = self.document.parts.get(process.part)
         match claimed:
             case Take(token, known):
@@ -164,7 +164,7 @@ class Fleet(RuleBasedStateMachine):
         """The document was swapped, and the reply lost: the process goes on alone, its lease stays behind."""
         process = self.processes[number]
         if process.grant is None:
-            self.document, claimed = claim(self.document, process.wish, self.now, LEASE, f"epoch-{next(self.names)}")
+            self.document, claimed = claim(self.document, process.request, self.now, LEASE, f"epoch-{next(self.names)}")
             if isinstance(claimed, Grant):
                 assert claimed.fence not in self.fences
                 self.fences.add(claimed.fence)
@@ -176,7 +176,7 @@ class Fleet(RuleBasedStateMachine):
         process = self.processes[number]
         if process.grant is None:
             return None
-        part = self.document.parts.get(process.grant.wish.part)
+        part = self.document.parts.get(process.grant.request.part)
         lease = None if part is None else part.lease
         if lease is None or (lease.holder, lease.fence) != (process.holder, process.grant.fence):
             return process, process.grant, False
@@ -214,7 +214,7 @@ class Fleet(RuleBasedStateMachine):
     def fail_and_ask_when_the_pause_is_over(self, number: int, result: FetchResult, first: int, second: int) -> None:
         self.ask(number)
         self.fail(number, result, 0.5)
-        _, claimed = claim(self.document, self.processes[number].wish, self.now, LEASE, "x")
+        _, claimed = claim(self.document, self.processes[number].request, self.now, LEASE, "x")
         if isinstance(claimed, Paused):
             self.now = claimed.until
             self.ask(first)
@@ -234,7 +234,7 @@ class Fleet(RuleBasedStateMachine):
             assert said is None
             assert self.document is before, "a stale fence wrote"
             return
-        name, after = grant.wish.part, self.part_of(grant)
+        name, after = grant.request.part, self.part_of(grant)
         assert after.lease is None
         if isinstance(said, Take):
             assert isinstance(result, Fetched)
@@ -242,7 +242,7 @@ class Fleet(RuleBasedStateMachine):
             self.values[name, said.known] = result.value.reveal()
             self.expires_at[name, said.known] = result.sent_at + result.expires_in
             self.quiet_until.pop((name, "any"), None)
-            self.quiet_until.pop((name, grant.wish.certificate_fingerprint), None)
+            self.quiet_until.pop((name, grant.request.certificate_fingerprint), None)
             process.known[name], process.using = said.known, (name, said.known)
         else:
             assert isinstance(said, Paused)
@@ -252,21 +252,21 @@ class Fleet(RuleBasedStateMachine):
             self.locked_until = 0.0
 
     def note_failure(self, before: SharedDocument, grant: Grant, result: FetchResult, said: Paused) -> None:
-        name = grant.wish.part
+        name = grant.request.part
         least = self.now + (getattr(result, "retry_after", None) or 0.0)
         if isinstance(result, LockedOut):
             assert said.cause == "lockout"
             if before.lockout is None or self.part_of(grant, before).lease.probe:  # type: ignore[union-attr]
                 self.locked_until = max(least, self.now + 24.0)
         elif isinstance(result, Refused):
-            self.quiet_until[name, grant.wish.certificate_fingerprint] = max(least, self.now + 24.0)
+            self.quiet_until[name, grant.request.certificate_fingerprint] = max(least, self.now + 24.0)
             if self.document.lockout is None:
                 self.locked_until = 0.0
         else:
             self.quiet_until[name, "any"] = max(least, self.now + 0.4) if isinstance(result, Transient) else self.now
 
     def part_of(self, grant: Grant, document: SharedDocument | None = None) -> CredentialEntry:
-        return (document or self.document).parts[grant.wish.part]
+        return (document or self.document).parts[grant.request.part]
 
     @staticmethod
     def generation(document: SharedDocument, name: str) -> int:
@@ -342,7 +342,7 @@ class Fleet(RuleBasedStateMachine):
     def whoever_is_gone_is_missed_for_no_longer_than_a_lease(self) -> None:
         later = self.now + LEASE
         for process in self.processes:
-            document, claimed = claim(self.document, process.wish, later, LEASE, "x")
+            document, claimed = claim(self.document, process.request, later, LEASE, "x")
             assert not isinstance(claimed, Await)
             assert not isinstance(claimed, Grant) or document.parts[process.part].lease is not None
 

@@ -121,7 +121,7 @@ class TokenMachine(RuleBasedStateMachine):
     def refuse(self, age: int, path: str) -> None:
         generation = self._generation(age)
         token, pausing = self.state.token, self._pausing()
-        self.state, burn = states.unauthorized(self.state, generation, path, self.now)
+        self.state, permit = states.unauthorized(self.state, generation, path, self.now)
         if token is not None and self.state.token is None:
             assert generation == token.generation
             self.burnt.add(generation)
@@ -129,9 +129,9 @@ class TokenMachine(RuleBasedStateMachine):
             if pausing:
                 self.burnt_at.append(self.now)
         if generation < self.state.generation:
-            assert burn is not None, "an older generation's 401 is always resent"
-        if burn is not None:
-            self.burns.append(burn)
+            assert permit is not None, "an older generation's 401 is always resent"
+        if permit is not None:
+            self.burns.append(permit)
 
     @rule(path=paths, life=lives, resent=st.sampled_from(["accepted", "refused", "not resent"]))
     def refused_and_renewed(self, path: str, life: float, resent: str) -> None:
@@ -155,25 +155,25 @@ class TokenMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.burns)
     @rule(first=st.booleans(), unauthorized=st.booleans())
     def resend(self, first: bool, unauthorized: bool) -> None:
-        burn = self.burns[0 if first else -1]
-        generation = self._take(burn.generation)
+        permit = self.burns[0 if first else -1]
+        generation = self._take(permit.generation)
         if generation is None:
             return
-        self.burns.remove(burn)
+        self.burns.remove(permit)
         token = self.state.token
         trial = self.state.burns.trial
-        self.state = states.resent(self.state, burn, generation, self.now, unauthorized=unauthorized)
+        self.state = states.resent(self.state, permit, generation, self.now, unauthorized=unauthorized)
         assert self.state.token is token, "a 401 on a resend burns nothing"
-        if not unauthorized and burn.judge and trial is not None and burn.generation == trial.generation:
+        if not unauthorized and permit.judge and trial is not None and permit.generation == trial.generation:
             assert not self._pausing(), "a useful refresh ends all pauses"
 
     @precondition(lambda self: self.burns)
     @rule()
     def leave(self) -> None:
         """A caller hangs up before its call is resent."""
-        burn = self.burns.pop()
+        permit = self.burns.pop()
         token = self.state.token
-        self.state = states.withdrawn(self.state, burn)
+        self.state = states.withdrawn(self.state, permit)
         assert self.state.token is token
 
     def _pausing(self) -> bool:

@@ -215,23 +215,23 @@ def test_a_lockout_of_the_old_key_locks_the_account() -> None:
 
 
 def test_a_burnt_token_is_gone_and_a_new_one_demanded() -> None:
-    state, burn = states.unauthorized(states.used(after(State(), fetched())), 1, "/a", NOW)
-    assert burn is not None
+    state, permit = states.unauthorized(states.used(after(State(), fetched())), 1, "/a", NOW)
+    assert permit is not None
     assert (state.token, state.used, state.demand, state.generation) == (None, False, True, 1)
 
 
 def test_an_expired_token_is_not_burnt() -> None:
     state = after(State(), fetched(100))
-    burnt, burn = states.unauthorized(state, 1, "/a", NOW + 100)
-    assert burn is not None
-    assert (burnt.token, burn.judge) == (state.token, False)
+    burnt, permit = states.unauthorized(state, 1, "/a", NOW + 100)
+    assert permit is not None
+    assert (burnt.token, permit.judge) == (state.token, False)
 
 
 def test_a_passed_401_changes_no_token() -> None:
     state = after(State(), fetched())
     state = replace(state, burns=replace(state.burns, faults={"/a": Fault(0, 1, NOW + 10, ended=False)}))
-    passed, burn = states.unauthorized(state, 1, "/a", NOW)
-    assert burn is None
+    passed, permit = states.unauthorized(state, 1, "/a", NOW)
+    assert permit is None
     assert passed.token is state.token
 
 
@@ -244,12 +244,12 @@ def test_events_that_change_nothing_give_the_same_state() -> None:
 
 
 def test_responses_to_calls_and_resends_are_told_to_the_rule_of_401s() -> None:
-    state, burn = states.unauthorized(after(State(), fetched()), 1, "/a", NOW)
-    assert burn is not None
-    assert states.withdrawn(state, burn).burns.trial == Trial(1, NOW, ("/a",), judges=0)
+    state, permit = states.unauthorized(after(State(), fetched()), 1, "/a", NOW)
+    assert permit is not None
+    assert states.withdrawn(state, permit).burns.trial == Trial(1, NOW, ("/a",), judges=0)
     state = after(state, fetched())
     assert state.burns.trial == Trial(1, NOW, ("/a",), stage=Stage.TRIED)
-    futile = states.resent(state, burn, 2, NOW, unauthorized=True)
+    futile = states.resent(state, permit, 2, NOW, unauthorized=True)
     assert futile.burns.faults["/a"].until == NOW + 10
     assert not states.accepted(futile, 2, "/a", NOW + 10).burns.faults
 

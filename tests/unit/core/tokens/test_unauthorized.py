@@ -19,61 +19,61 @@ class Story:
     def __init__(self) -> None:
         self.now = 100.0
         self.burns = Burns()
-        self.standing = HELD
+        self.facts = HELD
 
     def refused(self, path: str = "/a", generation: int | None = None) -> tuple[Ruling, ResendPermit | None]:
         """A first delivery gets a 401."""
-        generation = self.standing.generation if generation is None else generation
-        self.burns, ruling, burn = rules.rule(self.burns, self.standing, generation, path, self.now)
-        assert (burn is None) is (ruling is PASS)
+        generation = self.facts.generation if generation is None else generation
+        self.burns, ruling, permit = rules.rule(self.burns, self.facts, generation, path, self.now)
+        assert (permit is None) is (ruling is PASS)
         if ruling is BURN:
-            self.standing = replace(self.standing, burnt=True)
-        return ruling, burn
+            self.facts = replace(self.facts, burnt=True)
+        return ruling, permit
 
     def ruling(self, path: str = "/a", generation: int | None = None) -> Ruling:
         return self.refused(path, generation)[0]
 
     def leave(self, path: str = "/a", generation: int | None = None) -> ResendPermit:
-        burn = self.refused(path, generation)[1]
-        assert burn is not None
-        return burn
+        permit = self.refused(path, generation)[1]
+        assert permit is not None
+        return permit
 
     def requested(self) -> None:
         """The token request is sent."""
-        self.standing = replace(self.standing, fetching=True)
+        self.facts = replace(self.facts, fetching=True)
         self.burns = rules.token_requested(self.burns)
 
     def renewed(self, *, age: float = 0.0, shared: bool = False) -> None:
         """The new token arrives."""
-        self.standing = replace(HELD, generation=self.standing.generation + 1)
+        self.facts = replace(HELD, generation=self.facts.generation + 1)
         self.burns = rules.token_renewed(self.burns, self.now - age, shared=shared)
 
     def refresh(self) -> None:
         self.requested()
         self.renewed()
 
-    def resent(self, burn: ResendPermit, *, ok: bool) -> None:
-        self.burns = rules.resent(self.burns, burn, self.standing.generation, self.now, unauthorized=not ok)
+    def resent(self, permit: ResendPermit, *, ok: bool) -> None:
+        self.burns = rules.resent(self.burns, permit, self.facts.generation, self.now, unauthorized=not ok)
 
-    def withdrawn(self, burn: ResendPermit) -> None:
-        self.burns = rules.withdrawn(self.burns, burn)
+    def withdrawn(self, permit: ResendPermit) -> None:
+        self.burns = rules.withdrawn(self.burns, permit)
 
     def accepted(self, path: str = "/a", generation: int | None = None) -> None:
-        generation = self.standing.generation if generation is None else generation
+        generation = self.facts.generation if generation is None else generation
         self.burns = rules.accepted(self.burns, generation, path, self.now)
 
     def mended(self, path: str = "/a") -> None:
         """A revocation, and its useful refresh."""
-        burn = self.leave(path)
-        assert burn.judge
+        permit = self.leave(path)
+        assert permit.judge
         self.refresh()
-        self.resent(burn, ok=True)
+        self.resent(permit, ok=True)
 
     def futile(self, path: str = "/a") -> None:
-        burn = self.leave(path)
-        assert burn.judge
+        permit = self.leave(path)
+        assert permit.judge
         self.refresh()
-        self.resent(burn, ok=False)
+        self.resent(permit, ok=False)
 
     def pause(self, path: str = "/a") -> float:
         return rules.paused_paths(self.burns, self.now).get(path, self.now) - self.now
@@ -111,7 +111,7 @@ def test_a_401_on_an_expired_token_is_resent_and_is_no_trial(story: Story, pause
     if paused:
         story.futile()
     before = story.burns
-    story.standing = replace(story.standing, expired=True)
+    story.facts = replace(story.facts, expired=True)
     assert story.ruling() is RESEND
     assert story.burns is before
 
@@ -126,7 +126,7 @@ def test_a_401_from_a_path_in_its_pause_waits_for_a_refresh_that_is_on_its_way_a
     story.futile()
     story.requested()
     assert story.refused() == (RESEND, ResendPermit(2, "/a", judge=False))
-    assert not story.standing.burnt
+    assert not story.facts.burnt
 
 
 def test_a_401_while_another_refresh_is_on_its_way_burns_but_starts_no_trial(story: Story) -> None:
@@ -144,22 +144,22 @@ def test_all_401s_before_the_token_request_is_sent_judge_it_and_later_ones_do_no
     burns = [story.leave(), story.leave(), story.leave("/b")]
     story.requested()
     burns.append(story.leave())
-    assert [burn.judge for burn in burns] == [True, True, True, False]
+    assert [permit.judge for permit in burns] == [True, True, True, False]
 
 
 def test_after_a_failed_token_request_nobody_becomes_a_judge_any_more(story: Story) -> None:
     """That request may have ended the old token by itself, though its response was lost."""
     story.refused()
     story.requested()
-    story.standing = replace(story.standing, fetching=False)
+    story.facts = replace(story.facts, fetching=False)
     assert not story.leave().judge
 
 
 def test_nothing_is_held_against_anybody_until_a_judge_is_answered(story: Story) -> None:
-    burn = story.leave()
+    permit = story.leave()
     story.refresh()
     assert story.pause() == 0
-    story.resent(burn, ok=False)
+    story.resent(permit, ok=False)
     assert story.pause() == 10
 
 
@@ -178,8 +178,8 @@ def test_one_useful_judge_is_enough(story: Story, bad_first: bool) -> None:
 def test_each_path_whose_calls_judged_it_is_at_fault_once(story: Story) -> None:
     burns = [story.leave(path) for path in ("/a", "/b", "/a")]
     story.refresh()
-    for burn in burns:
-        story.resent(burn, ok=False)
+    for permit in burns:
+        story.resent(permit, ok=False)
     assert {path: fault.count for path, fault in story.burns.faults.items()} == {"/a": 1, "/b": 1}
 
 
@@ -221,8 +221,8 @@ def unjudged(story: Story, *paths: str) -> None:
     """A refresh whose judges all go away: the token endpoint failed for longer than they could wait."""
     burns = [story.leave(path) for path in paths or ("/a",)]
     story.requested()
-    for burn in burns:
-        story.withdrawn(burn)
+    for permit in burns:
+        story.withdrawn(permit)
     story.renewed()
 
 
@@ -246,10 +246,10 @@ def test_if_nobody_could_judge_the_first_response_on_a_judge_s_path_decides(stor
 
 @pytest.mark.parametrize("ok", [False, True])
 def test_a_late_resend_may_be_the_first_response_too(story: Story, ok: bool) -> None:
-    burn = story.leave()
+    permit = story.leave()
     story.requested()
     late = story.leave()
-    story.withdrawn(burn)
+    story.withdrawn(permit)
     story.renewed()
     story.resent(late, ok=ok)
     assert story.pause() == (0 if ok else 10)
@@ -299,7 +299,7 @@ def test_during_its_pause_a_path_s_401_is_passed_through_and_burns_nothing(story
     story.futile()
     story.now += 9.99
     assert story.ruling() is PASS
-    assert not story.standing.burnt
+    assert not story.facts.burnt
     story.now += 0.01
     assert story.ruling() is BURN
 
@@ -343,11 +343,11 @@ def test_an_id_that_is_always_refused_among_others_that_are_not_makes_no_storm(s
     """They share a masked path, so that the pause is ended again and again: then the brake is left."""
     burnt_at = []
     for _ in range(1000):
-        ruling, burn = story.refused("/v2.01/acme/users/1")
-        if ruling is BURN and burn is not None:
+        ruling, permit = story.refused("/v2.01/acme/users/1")
+        if ruling is BURN and permit is not None:
             burnt_at.append(story.now - 100)
             story.refresh()
-            story.resent(burn, ok=False)
+            story.resent(permit, ok=False)
         story.accepted("/v2.01/acme/users/2")
         story.now += 0.1
     assert len([moment for moment in burnt_at if moment < 20]) == 3
@@ -374,11 +374,11 @@ def test_other_paths_start_one_refresh_in_ten_seconds_as_long_as_a_path_pauses(s
     story.now -= 60
     started = []
     for number in range(120):
-        ruling, burn = story.refused(word(number))
-        if ruling is BURN and burn is not None:
+        ruling, permit = story.refused(word(number))
+        if ruling is BURN and permit is not None:
             started.append(number / 2)
             story.requested()
-            story.withdrawn(burn)
+            story.withdrawn(permit)
             story.renewed()
         story.now += 0.5
     assert started == [0, 10, 20, 30, 40, 50]
@@ -437,8 +437,8 @@ def test_trust_ends_after_ten_seconds(story: Story) -> None:
 def test_only_paths_that_were_helped_are_trusted(story: Story) -> None:
     burns = [story.leave("/a"), story.leave("/b"), story.leave("/bad")]
     story.refresh()
-    for burn in burns:
-        story.resent(burn, ok=burn.path != "/bad")
+    for permit in burns:
+        story.resent(permit, ok=permit.path != "/bad")
     assert story.burns.trusted == ("/a", "/b")
     story.futile("/bad")
     assert story.pause("/bad") == 10
@@ -451,10 +451,10 @@ def test_only_paths_that_were_helped_are_trusted(story: Story) -> None:
 def test_an_older_token_from_the_store_may_have_been_revoked_with_the_one_before(
     story: Story, shared: bool, age: float, at_fault: bool
 ) -> None:
-    burn = story.leave()
+    permit = story.leave()
     story.requested()
     story.renewed(age=age, shared=shared)
-    story.resent(burn, ok=False)
+    story.resent(permit, ok=False)
     assert story.ruling() is (PASS if at_fault else BURN)
 
 
@@ -464,8 +464,8 @@ def test_sixty_four_paths_are_remembered_and_the_oldest_is_forgotten(story: Stor
     assert story.burns.trial is not None
     assert story.burns.trial.paths == tuple(paths[1:])
     story.refresh()
-    for burn in burns:
-        story.resent(burn, ok=False)
+    for permit in burns:
+        story.resent(permit, ok=False)
     assert list(story.burns.faults) == paths[1:]
     story.now += 10
     story.futile(paths[1])

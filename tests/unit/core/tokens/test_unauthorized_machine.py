@@ -24,7 +24,7 @@ class Delivery:
     path: str
     generation: int
     #: Its leave to be resent, once it has had a 401.
-    burn: ResendPermit | None = None
+    permit: ResendPermit | None = None
     #: It has had a 401 and waits for a newer token.
     waiting: bool = False
     deliveries: int = 1
@@ -59,8 +59,8 @@ class Calls(RuleBasedStateMachine):
         if not answered:
             return
         call = answered[which % len(answered)]
-        if call.burn is not None:
-            self.burns = rules.resent(self.burns, call.burn, call.generation, self.now, unauthorized=not ok)
+        if call.permit is not None:
+            self.burns = rules.resent(self.burns, call.permit, call.generation, self.now, unauthorized=not ok)
             self.calls.remove(call)
         elif ok:
             self.burns = rules.accepted(self.burns, call.generation, call.path, self.now)
@@ -70,8 +70,8 @@ class Calls(RuleBasedStateMachine):
 
     def refuse(self, call: Delivery) -> None:
         was_burnt, pausing = self.burnt, self.pausing()
-        standing = TokenFacts(self.generation, was_burnt, expired=False, fetching=self.fetching)
-        self.burns, ruling, call.burn = rules.rule(self.burns, standing, call.generation, call.path, self.now)
+        facts = TokenFacts(self.generation, was_burnt, expired=False, fetching=self.fetching)
+        self.burns, ruling, call.permit = rules.rule(self.burns, facts, call.generation, call.path, self.now)
         if ruling is Ruling.PASS:
             assert call.generation == self.generation, "an older generation's 401 is always resent"
             assert not was_burnt
@@ -120,19 +120,19 @@ class Calls(RuleBasedStateMachine):
     @rule()
     def resend(self) -> None:
         for call in self.calls:
-            if call.waiting and call.burn is not None and not self.burnt and self.generation > call.burn.generation:
+            if call.waiting and call.permit is not None and not self.burnt and self.generation > call.permit.generation:
                 call.waiting = False
                 call.generation = self.generation
                 call.deliveries += 1
                 assert call.deliveries <= 2
 
-    @precondition(lambda self: any(call.burn is not None for call in self.calls))
+    @precondition(lambda self: any(call.permit is not None for call in self.calls))
     @rule(which=st.integers(0, 99))
     def withdraw(self, which: int) -> None:
-        leaving = [call for call in self.calls if call.burn is not None]
+        leaving = [call for call in self.calls if call.permit is not None]
         call = leaving[which % len(leaving)]
-        assert call.burn is not None
-        self.burns = rules.withdrawn(self.burns, call.burn)
+        assert call.permit is not None
+        self.burns = rules.withdrawn(self.burns, call.permit)
         self.calls.remove(call)
 
     def pausing(self) -> bool:
@@ -155,16 +155,16 @@ class Calls(RuleBasedStateMachine):
     def a_trial_waits_for_as_many_judges_as_there_are(self) -> None:
         trial = self.burns.trial
         if trial is not None:
-            judges = [call for call in self.calls if call.burn is not None and call.burn.judge]
+            judges = [call for call in self.calls if call.permit is not None and call.permit.judge]
             assert trial.judges == sum(
-                call.burn.generation == trial.generation for call in judges if call.burn is not None
+                call.permit.generation == trial.generation for call in judges if call.permit is not None
             )
 
     @invariant()
     def no_pause_is_longer_than_a_minute_and_all_paths_may_start_a_refresh_in_the_end(self) -> None:
-        standing = TokenFacts(self.generation, burnt=False, expired=False, fetching=False)
+        facts = TokenFacts(self.generation, burnt=False, expired=False, fetching=False)
         for path in ("/a", "/users/1", "/p/c"):
-            assert rules.rule(self.burns, standing, self.generation, path, self.now + 60)[1] in (
+            assert rules.rule(self.burns, facts, self.generation, path, self.now + 60)[1] in (
                 Ruling.BURN,
                 # All its judges have withdrawn, and this is the response that decides.
                 *([Ruling.PASS] if rules.is_news(replace(self.burns, faults={})) else []),

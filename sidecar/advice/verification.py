@@ -50,6 +50,12 @@ _VERDICTS: Final[Mapping[int, Verdict]] = MappingProxyType(
 _LONGEST: Final = 100
 
 
+def verdict_on(error: Exception) -> Verdict:
+    """Say what is wrong with the certificate that OpenSSL refused; ``error`` is an ``ssl.SSLCertVerificationError``."""
+    # Both attributes are missing where the ssl module itself found that the names differ, or that there is none.
+    return verdict_of(getattr(error, "verify_code", 0), getattr(error, "verify_message", ""))
+
+
 def verdict_of(code: int, openssl: str) -> Verdict:
     """Say what verify error ``code`` means; ``openssl`` is what OpenSSL says, for errors without words of ours."""
     found = _VERDICTS.get(code)
