@@ -9,7 +9,7 @@ import click
 
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Readiness
-from sidecar.cli.command import Command, CommandError, admin_address, admin_port_option, config_option
+from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
 from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _PATIENCE: Final = 2.0
 
 @click.command("wait", cls=Command)
 @config_option
-@admin_port_option
+@click.option("--port", type=PORT, help="Ask this admin port; no configuration is read then.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="S", help="Seconds to wait."
 )
