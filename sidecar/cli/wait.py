@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Seconds between two questions: a start takes half a second.
 _PAUSE: Final = 0.05
-#: Seconds for an answer, which comes from memory.
+#: Seconds for a response, which comes from memory.
 _PATIENCE: Final = 2.0
 
 

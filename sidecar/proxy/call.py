@@ -28,11 +28,11 @@ class Call:
     """
 
     __slots__ = (
-        "_answered",
         "_cancelled",
         "_clock",
         "_rejected",
         "_upstream",
+        "_upstream_status",
         "connection",
         "deliveries",
         "first_sent_at",
@@ -57,7 +57,7 @@ class Call:
         # How many of them were answered with a complete token 401.
         self._rejected = 0
         # The status that upstream answered the last delivery with; 0 if it did not.
-        self._answered = 0
+        self._upstream_status = 0
         self._cancelled = False
 
     @property
@@ -82,7 +82,7 @@ class Call:
         self.record.upstream_seconds += self._clock.now() - self.sent_at
         # With its response whole the connection is ready for another request, and knows nothing of this one any more.
         if status or connection.sent is not Sent.NOTHING:
-            self._answered = status
+            self._upstream_status = status
             self.deliveries += 1
             self.record.attempts = self.deliveries
 
@@ -137,5 +137,5 @@ class Call:
             self.task.uncancel()
             if self.gone and not self.record.status:
                 # Nobody gets this response, but it is what became of the call.
-                self.record.status = self._answered
+                self.record.status = self._upstream_status
         return self._cancelled

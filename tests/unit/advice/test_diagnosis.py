@@ -178,7 +178,7 @@ def judged(status: int, body: bytes, ray: str | None = None) -> StepFinding:
 @given(st.integers(200, 599), st.binary(max_size=300).map(lambda noise: b"@@@@" + noise))
 def test_no_response_to_the_token_request_is_unexplained_or_shown(status: int, body: bytes) -> None:
     finding = judged(status, body)
-    assert finding.mark is StepStatus.FAILED
+    assert finding.status is StepStatus.FAILED
     assert finding.cause in DIAGNOSES
     assert "@@@@" not in finding.detail
 
@@ -208,7 +208,7 @@ def test_no_response_to_the_token_request_is_unexplained_or_shown(status: int, b
 )
 def test_what_a_response_to_the_token_request_means(status: int, body: bytes, cause: Cause, words: str) -> None:
     finding = judged(status, body)
-    assert (finding.mark, finding.cause) == (StepStatus.FAILED, cause)
+    assert (finding.status, finding.cause) == (StepStatus.FAILED, cause)
     assert words in finding.detail
 
 
@@ -221,7 +221,7 @@ def test_a_lockout_tells_how_long_to_wait_if_mangopay_does(seconds: float | None
 
 def test_a_token_is_not_shown() -> None:
     finding = judged(200, b'{"access_token": "precious", "token_type": "bearer"}')
-    assert finding.mark is StepStatus.OK
+    assert finding.status is StepStatus.OK
     assert finding.cause is None
     assert "precious" not in finding.detail
     assert "expires_in is missing" in finding.detail
@@ -266,7 +266,7 @@ def test_every_response_to_the_get_is_explained(status: int) -> None:
 
 
 def test_an_sca_challenge_is_no_failure() -> None:
-    assert call_finding(Reply(401, ErrorReport(), is_sca=True), source_address="").mark is StepStatus.OK
+    assert call_finding(Reply(401, ErrorReport(), is_sca=True), source_address="").status is StepStatus.OK
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 502])
@@ -279,7 +279,7 @@ def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "mark", "cause"),
+    ("status", "step", "cause"),
     [
         (400, StepStatus.OK, None),
         (404, StepStatus.OK, None),
@@ -290,9 +290,9 @@ def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
         (500, StepStatus.FAILED, Cause.SERVER_ERROR),
     ],
 )
-def test_only_a_403_says_that_the_key_may_not_read_back(status: int, mark: StepStatus, cause: Cause | None) -> None:
+def test_only_a_403_says_that_the_key_may_not_read_back(status: int, step: StepStatus, cause: Cause | None) -> None:
     finding = read_back_finding(Reply(status, ErrorReport()))
-    assert (finding.mark, finding.cause) == (mark, cause)
+    assert (finding.status, finding.cause) == (step, cause)
 
 
 def test_what_mangopay_calls_the_error_is_told() -> None:
@@ -303,7 +303,7 @@ def test_what_mangopay_calls_the_error_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("skew", "mark"),
+    ("skew", "step"),
     [
         (0.4, StepStatus.OK),
         (-60.0, StepStatus.OK),
@@ -314,5 +314,5 @@ def test_what_mangopay_calls_the_error_is_told() -> None:
         (None, StepStatus.SKIPPED),
     ],
 )
-def test_how_far_clocks_may_differ(skew: float | None, mark: StepStatus) -> None:
-    assert clock_finding(skew).mark is mark
+def test_how_far_clocks_may_differ(skew: float | None, step: StepStatus) -> None:
+    assert clock_finding(skew).status is step
