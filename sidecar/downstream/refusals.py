@@ -22,6 +22,10 @@ def malformed(head: bytes = b"") -> SidecarError:
     return SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
 
 
+def _closing(code: ErrorCode, message: str) -> SidecarError:
+    return SidecarError(code, message, close=True)
+
+
 def too_large() -> SidecarError:
     """A head beyond the limits."""
     return _closing(
@@ -77,18 +81,19 @@ def wrong_user() -> SidecarError:
 
 def interrupted_by_shutdown() -> SidecarError:
     """A request that was still running when its connection's task was cancelled."""
-    return _unknown("The sidecar stopped before this request was answered")
+    return SidecarError(
+        ErrorCode.UPSTREAM_UNREACHABLE,
+        "The sidecar stopped before this request was answered; Mangopay may have received it.",
+        outcome=Outcome.UNKNOWN,
+        close=True,
+    )
 
 
 def internal_error() -> SidecarError:
     """A request on which the handler broke."""
-    return _unknown("The sidecar failed on this request, which is a bug of its own")
-
-
-def _closing(code: ErrorCode, message: str) -> SidecarError:
-    return SidecarError(code, message, close=True)
-
-
-def _unknown(what: str) -> SidecarError:
-    message = f"{what}; Mangopay may have received it."
-    return SidecarError(ErrorCode.UPSTREAM_UNREACHABLE, message, outcome=Outcome.UNKNOWN, close=True)
+    return SidecarError(
+        ErrorCode.UPSTREAM_UNREACHABLE,
+        "The sidecar failed on this request, which is a bug of its own; Mangopay may have received it.",
+        outcome=Outcome.UNKNOWN,
+        close=True,
+    )

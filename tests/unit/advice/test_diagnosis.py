@@ -17,7 +17,6 @@ from sidecar.advice.classify import (
     certificate_fits,
     classify_connect_error,
     classify_exchange_failure,
-    classify_latch,
     classify_tls_reason,
     clock_finding,
     read_back_finding,
@@ -32,7 +31,7 @@ from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode
 from sidecar.core.http.tunnel import TunnelRefusedError, TunnelResponse
 from sidecar.core.resend import FailureKind
-from sidecar.core.tokens.oauth import LockedOut, Refusal, TokenResponse, read_response
+from sidecar.core.tokens.oauth import LockedOut, TokenResponse, read_response
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 
@@ -137,11 +136,6 @@ def test_why_tls_failed(reason: str, without: Cause | None, with_certificate: Ca
 )
 def test_why_a_request_got_no_response(kind: FailureKind, detail: str, cause: Cause) -> None:
     assert classify_exchange_failure(kind, detail, client_certificate=False) is cause
-
-
-def test_a_lockout_of_a_running_sidecar_is_told_from_refused_credentials() -> None:
-    assert classify_latch("lockout") is Cause.SIDECAR_LATCHED_LOCKOUT
-    assert {classify_latch(refusal) for refusal in (*Refusal, "refused", None)} == {Cause.SIDECAR_LATCHED_REFUSED}
 
 
 @pytest.mark.parametrize("kind", FailureKind)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.advice.classify import classify_latch
 from sidecar.advice.texts.calls import FAILURES
 from sidecar.advice.texts.tokens import explain
+from sidecar.core.causes import Cause
 from sidecar.core.resend import FailureKind
 from sidecar.core.tokens.oauth import Refusal
 from sidecar.core.tokens.state import LOCKOUT
@@ -46,6 +48,11 @@ def test_every_latch_is_explained_by_itself(cause: str) -> None:
 @pytest.mark.parametrize("cause", [None, "a word of a later version"])
 def test_a_latch_of_an_unknown_cause_counts_as_a_refused_request(cause: str | None) -> None:
     assert explain(cause) == explain(Refusal.REQUEST)
+
+
+def test_a_lockout_of_a_running_sidecar_is_told_from_refused_credentials() -> None:
+    assert classify_latch("lockout") is Cause.SIDECAR_LATCHED_LOCKOUT
+    assert {classify_latch(refusal) for refusal in (*Refusal, "refused", None)} == {Cause.SIDECAR_LATCHED_REFUSED}
 
 
 def test_a_latch_names_the_key_of_its_credential() -> None:
