@@ -28,11 +28,11 @@ class Call:
     """
 
     __slots__ = (
+        "_answered",
         "_cancelled",
         "_clock",
         "_rejected",
         "_upstream",
-        "_upstream_status",
         "connection",
         "deliveries",
         "first_sent_at",
@@ -57,7 +57,7 @@ class Call:
         # How many of them were answered with a complete token 401.
         self._rejected = 0
         # The status that upstream answered the last delivery with; 0 if it did not.
-        self._upstream_status = 0
+        self._answered = 0
         self._cancelled = False
 
     @property
@@ -65,7 +65,7 @@ class Call:
         """Whether the caller hung up."""
         return self.record.caller is not None
 
-    # Called by the call's own steps.
+    # What the call's own steps say.
 
     def begins(self, connection: Connection) -> None:
         """The request is about to be written to ``connection``."""
@@ -82,7 +82,7 @@ class Call:
         self.record.upstream_seconds += self._clock.now() - self.sent_at
         # With its response whole the connection is ready for another request, and knows nothing of this one any more.
         if status or connection.sent is not Sent.NOTHING:
-            self._upstream_status = status
+            self._answered = status
             self.deliveries += 1
             self.record.attempts = self.deliveries
 
@@ -97,7 +97,7 @@ class Call:
             return Outcome.UNKNOWN
         return Outcome.REJECTED if self.deliveries else Outcome.NOT_SENT
 
-    # Called from outside of the call's task.
+    # What others say to the call.
 
     def caller_gone(self) -> None:
         """The caller hung up.
@@ -137,5 +137,5 @@ class Call:
             self.task.uncancel()
             if self.gone and not self.record.status:
                 # Nobody gets this response, but it is what became of the call.
-                self.record.status = self._upstream_status
+                self.record.status = self._answered
         return self._cancelled
