@@ -178,17 +178,17 @@ class _Routes:
         return None
 
     def _healthz(self) -> web.Response:
-        return _answer(b'{"status":"ok"}', _JSON)
+        return _respond(b'{"status":"ok"}', _JSON)
 
     def _readyz(self) -> web.Response:
         ready = self._state.readiness()
-        return _answer(msgspec.json.encode(ready), _JSON, status=200 if ready.ready else 503)
+        return _respond(msgspec.json.encode(ready), _JSON, status=200 if ready.ready else 503)
 
     def _metrics(self) -> web.Response:
-        return _answer(self._state.metrics(), CONTENT_TYPE)
+        return _respond(self._state.metrics(), CONTENT_TYPE)
 
     def _status(self) -> web.Response:
-        return _answer(msgspec.json.encode(self._state.status()), _JSON)
+        return _respond(msgspec.json.encode(self._state.status()), _JSON)
 
     def _events(self) -> web.StreamResponse:
         if self._streams.full:
@@ -200,7 +200,7 @@ class _Routes:
     def _page(self) -> web.Response:
         from sidecar.admin.page import page  # read and put together when somebody looks at it
 
-        response = _answer(page().html, _HTML)
+        response = _respond(page().html, _HTML)
         response.headers["Content-Security-Policy"] = page().policy
         return response
 
@@ -249,7 +249,7 @@ def _is_loopback_peer(request: BaseRequest) -> bool:
     return (mapped or address).is_loopback
 
 
-def _answer(body: bytes, content_type: str, *, status: int = 200) -> web.Response:
+def _respond(body: bytes, content_type: str, *, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, headers={**_HEADERS, "Content-Type": content_type})
 
 
@@ -266,4 +266,4 @@ _STREAM_HEAD: Final = "\r\n".join(
 
 
 def _error(status: int, code: str, message: str) -> web.Response:
-    return _answer(msgspec.json.encode({"error": code, "message": message}), _JSON, status=status)
+    return _respond(msgspec.json.encode({"error": code, "message": message}), _JSON, status=status)

@@ -15,7 +15,7 @@ from sidecar.telemetry.record import Attempt
 from sidecar.tokens.status import StoreStatus, TokenStatus
 from sidecar.upstream.expiry import CertificateStatus
 
-#: Seconds from which on a call counts as slow. Mangopay's own answers take some hundred milliseconds.
+#: Seconds from which on a call counts as slow. Mangopay's own responses take some hundred milliseconds.
 SLOW_SECONDS: Final = 1.0
 
 
@@ -142,7 +142,7 @@ class UpstreamFailure(msgspec.Struct, frozen=True):
     kind: str
     #: The call's id.
     id: str
-    #: None if there was no answer.
+    #: None if there was no response.
     status: int | None
     #: Why, where the sidecar knows more.
     detail: str
@@ -151,7 +151,7 @@ class UpstreamFailure(msgspec.Struct, frozen=True):
 class UpstreamStatus(msgspec.Struct, frozen=True):
     """How Mangopay answers, as the last calls tell."""
 
-    #: The newest answer other than a 5xx or a 429.
+    #: The newest response other than a 5xx or a 429.
     answered_at: float | None
     #: Calls that failed since then, running.
     failures: int
@@ -242,10 +242,10 @@ class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str
     #: What the caller saw; None if it had left.
     status: int | None
-    #: Who made the answer.
+    #: Who made the response.
     source: Literal["upstream", "sidecar"] = "upstream"
     duration_seconds: float = 0.0
-    #: The part of it spent on Mangopay: from the request written to the head of the answer, all attempts together.
+    #: The part of it spent on Mangopay: from the request written to the head of the response, all attempts together.
     upstream_seconds: float = 0.0
     token_wait_seconds: float = 0.0
     #: How often the request, or a part of it, went to Mangopay.
@@ -309,7 +309,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreStatus | None
     #: None: no mTLS.
     client_certificate: CertificateStatus | None
-    #: As Mangopay's latest answer told them; empty before the first.
+    #: As Mangopay's latest response told them; empty before the first.
     rate_limits: tuple[RateWindow, ...]
     pool: PoolStatus
     upstream: UpstreamStatus
@@ -324,7 +324,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     replay_budget_bytes: int
     #: None: nothing can be reloaded.
     reload: ReloadStatus | None
-    #: Mangopay answered 403 when a lost answer was last read back: the API key lacks the scope.
+    #: Mangopay answered 403 when a lost response was last read back: the API key lacks the scope.
     read_back_forbidden: bool
     #: Newest first.
     last_errors: tuple[LastError, ...]

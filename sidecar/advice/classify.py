@@ -39,16 +39,14 @@ def certificate_fits(endpoint: Endpoint, *, client_certificate: bool) -> bool:
 
 # --- connections -----------------------------------------------------------------------------------------------------
 
-_OF_ERRNO: Final[Mapping[int, Cause]] = MappingProxyType(
-    {
-        errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
-        errno.ETIMEDOUT: Cause.CONNECT_TIMEOUT,
-        errno.ENETUNREACH: Cause.NETWORK_UNREACHABLE,
-        errno.EHOSTUNREACH: Cause.NETWORK_UNREACHABLE,
-        errno.EADDRNOTAVAIL: Cause.NETWORK_UNREACHABLE,
-        errno.ENETDOWN: Cause.NETWORK_UNREACHABLE,
-    }
-)
+_OF_ERRNO: Final[Mapping[int, Cause]] = {
+    errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
+    errno.ETIMEDOUT: Cause.CONNECT_TIMEOUT,
+    errno.ENETUNREACH: Cause.NETWORK_UNREACHABLE,
+    errno.EHOSTUNREACH: Cause.NETWORK_UNREACHABLE,
+    errno.EADDRNOTAVAIL: Cause.NETWORK_UNREACHABLE,
+    errno.ENETDOWN: Cause.NETWORK_UNREACHABLE,
+}
 
 
 def classify_connect_error(number: int | None, *, late: bool) -> Cause:
@@ -79,16 +77,14 @@ def classify_tls_reason(reason: str, *, client_certificate: bool) -> Cause | Non
 
 # --- exchanges -------------------------------------------------------------------------------------------------------
 
-_OF_KIND: Final[Mapping[str | None, Cause]] = MappingProxyType(
-    {
-        FailureKind.RESOLVE: Cause.UNKNOWN_HOST,
-        FailureKind.EGRESS: Cause.EGRESS_REFUSED,
-        FailureKind.CONNECT: Cause.CONNECTION_REFUSED,
-        FailureKind.TLS: Cause.TLS_CUT,
-        FailureKind.TIMEOUT: Cause.NO_ANSWER,
-        FailureKind.BROKEN: Cause.ANSWER_BROKEN,
-    }
-)
+_OF_KIND: Final[Mapping[str | None, Cause]] = {
+    FailureKind.RESOLVE: Cause.UNKNOWN_HOST,
+    FailureKind.EGRESS: Cause.EGRESS_REFUSED,
+    FailureKind.CONNECT: Cause.CONNECTION_REFUSED,
+    FailureKind.TLS: Cause.TLS_CUT,
+    FailureKind.TIMEOUT: Cause.NO_ANSWER,
+    FailureKind.BROKEN: Cause.ANSWER_BROKEN,
+}
 
 
 def classify_exchange_failure(kind: str | None, detail: str, *, client_certificate: bool) -> Cause:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.causes import Cause
@@ -14,21 +13,19 @@ _CREDENTIALS: Final = "it wants other credentials: check the user and password i
 _NO_CONNECT: Final = (Cause.EGRESS_NO_PROXY, "it does not offer CONNECT: is it an HTTP forward proxy?")
 
 #: The usual refusals, by status; words about "it", the proxy.
-_MEANINGS: Final = MappingProxyType(
-    {
-        400: (Cause.EGRESS_NO_PROXY, "it does not understand CONNECT: is it an HTTP forward proxy?"),
-        # So tinyproxy refuses a wrong password, and a web server everybody.
-        401: (Cause.EGRESS_CREDENTIALS, f"{_CREDENTIALS}, and the port"),
-        403: (Cause.EGRESS_FORBIDDEN, "it does not allow this destination: add it to the proxy's allow-list"),
-        404: _NO_CONNECT,
-        405: _NO_CONNECT,
-        407: (Cause.EGRESS_CREDENTIALS, _CREDENTIALS),
-        429: (Cause.EGRESS_REFUSED, "it limits how much passes through it"),
-        502: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself"),
-        503: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself, or is overloaded"),
-        504: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself in time"),
-    }
-)
+_MEANINGS: Final = {
+    400: (Cause.EGRESS_NO_PROXY, "it does not understand CONNECT: is it an HTTP forward proxy?"),
+    # So tinyproxy refuses a wrong password, and a web server everybody.
+    401: (Cause.EGRESS_CREDENTIALS, f"{_CREDENTIALS}, and the port"),
+    403: (Cause.EGRESS_FORBIDDEN, "it does not allow this destination: add it to the proxy's allow-list"),
+    404: _NO_CONNECT,
+    405: _NO_CONNECT,
+    407: (Cause.EGRESS_CREDENTIALS, _CREDENTIALS),
+    429: (Cause.EGRESS_REFUSED, "it limits how much passes through it"),
+    502: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself"),
+    503: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself, or is overloaded"),
+    504: (Cause.EGRESS_CANNOT_REACH, "it cannot reach the destination itself in time"),
+}
 
 
 def explain_tunnel(error: TunnelRefusedError) -> tuple[Cause, str]:

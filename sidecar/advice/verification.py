@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.causes import Cause
@@ -32,20 +31,18 @@ _ISSUER: Final = Verdict(
     "its issuer is not trusted here",
     "if a proxy intercepts TLS, name its CA in tls.extra_ca_file",
 )
-_VERDICTS: Final[Mapping[int, Verdict]] = MappingProxyType(
-    {
-        2: _ISSUER,
-        9: Verdict(Cause.TLS_SERVER_NOT_YET_VALID, "it is not valid yet", _CLOCK),
-        10: Verdict(Cause.TLS_SERVER_EXPIRED, "it has expired", _CLOCK),
-        18: Verdict(Cause.TLS_UNKNOWN_ISSUER, "it is self-signed"),
-        19: _ISSUER,
-        20: _ISSUER,
-        21: _ISSUER,
-        23: Verdict(Cause.TLS_CERTIFICATE_REFUSED, "it was revoked"),
-        62: Verdict(Cause.TLS_WRONG_NAME, "it is for another host name"),
-        64: Verdict(Cause.TLS_WRONG_NAME, "it is for another IP address"),
-    }
-)
+_VERDICTS: Final[Mapping[int, Verdict]] = {
+    2: _ISSUER,
+    9: Verdict(Cause.TLS_SERVER_NOT_YET_VALID, "it is not valid yet", _CLOCK),
+    10: Verdict(Cause.TLS_SERVER_EXPIRED, "it has expired", _CLOCK),
+    18: Verdict(Cause.TLS_UNKNOWN_ISSUER, "it is self-signed"),
+    19: _ISSUER,
+    20: _ISSUER,
+    21: _ISSUER,
+    23: Verdict(Cause.TLS_CERTIFICATE_REFUSED, "it was revoked"),
+    62: Verdict(Cause.TLS_WRONG_NAME, "it is for another host name"),
+    64: Verdict(Cause.TLS_WRONG_NAME, "it is for another IP address"),
+}
 #: Characters of OpenSSL's own words, which are fixed and short.
 _LONGEST: Final = 100
 

@@ -77,7 +77,7 @@ class Report:
         words = None if finding.cause is None else DIAGNOSES[finding.cause]
         step = Step(
             name=name,
-            status=finding.mark,
+            status=finding.status,
             detail=finding.detail,
             code=finding.cause,
             cause=words and words.cause,
@@ -91,12 +91,12 @@ class Report:
     def take(self, name: StepName, step: Callable[[], StepFinding]) -> bool:
         """Take a step and note it; return whether it did not fail."""
         started = self._clock.now()
-        return self.add(name, step(), self._clock.now() - started).mark is not StepStatus.FAILED
+        return self.add(name, step(), self._clock.now() - started).status is not StepStatus.FAILED
 
     async def take_async(self, name: StepName, step: Awaitable[StepFinding]) -> bool:
         """Take a step that waits, and note it; return whether it did not fail."""
         started = self._clock.now()
-        return self.add(name, await step, self._clock.now() - started).mark is not StepStatus.FAILED
+        return self.add(name, await step, self._clock.now() - started).status is not StepStatus.FAILED
 
     def skip(self, why: str, *names: StepName) -> None:
         """Note steps that are not taken."""

@@ -35,9 +35,6 @@ config_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click
     type=click.Path(path_type=Path),
     help="The TOML file. Default: what SIDECAR_CONFIG names, else none.",
 )
-admin_port_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click.option(
-    "--port", type=PORT, help="Ask this admin port; no configuration is read then."
-)
 
 
 class CommandError(click.ClickException):

@@ -9,7 +9,7 @@ import click
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Status
 from sidecar.admin.status_text import status_in_words
-from sidecar.cli.command import Command, CommandError, admin_address, admin_port_option, config_option
+from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
 from sidecar.cli.output import print_line
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("status", cls=Command)
 @config_option
-@admin_port_option
+@click.option("--port", type=PORT, help="Ask this admin port; no configuration is read then.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document itself.")
 def command(config_path: Path | None, port: int | None, as_json: bool) -> int:
     """Tell in words how the running sidecar is: token, locks, rate limits, calls, last errors.

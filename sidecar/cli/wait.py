@@ -9,7 +9,7 @@ import click
 
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Readiness
-from sidecar.cli.command import Command, CommandError, admin_address, admin_port_option, config_option
+from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
 from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 #: Seconds between two questions: a start takes half a second.
 _PAUSE: Final = 0.05
-#: Seconds for an answer, which comes from memory.
+#: Seconds for a response, which comes from memory.
 _PATIENCE: Final = 2.0
 
 
 @click.command("wait", cls=Command)
 @config_option
-@admin_port_option
+@click.option("--port", type=PORT, help="Ask this admin port; no configuration is read then.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="S", help="Seconds to wait."
 )

@@ -101,7 +101,7 @@ class Cause(StrEnum):
 class StepFinding:
     """What one step found. ``detail`` holds no secret and nothing that a server wrote freely."""
 
-    mark: StepStatus
+    status: StepStatus
     detail: str
     #: None for ``ok`` and ``skipped``.
     cause: Cause | None = None

@@ -43,7 +43,7 @@ class NameRecord(Generic[A]):
     """What is known of one name; all moments are those of one clock, in seconds."""
 
     def __init__(self) -> None:
-        self._answer: A | None = None
+        self._response: A | None = None
         self._good_until = 0.0
         #: When each lookup that has not come back was begun, oldest first.
         self._under_way: list[float] = []
@@ -51,11 +51,11 @@ class NameRecord(Generic[A]):
     @property
     def response(self) -> A | None:
         """The last response, whether it still serves or not; None: there is none."""
-        return self._answer
+        return self._response
 
     def next_step(self, now: float) -> Step:
         """Say what a caller does who needs the name at the moment ``now``."""
-        if self._answer is not None and now < self._good_until:
+        if self._response is not None and now < self._good_until:
             return Step.USE
         if not self._under_way:
             return Step.ASK
@@ -70,10 +70,10 @@ class NameRecord(Generic[A]):
         """Note what came of the lookup that was begun at the moment ``begun``; None: it failed."""
         self._under_way.remove(begun)
         if response is not None:
-            self._answer = response
+            self._response = response
             self._good_until = now + KEPT
 
     def doubt(self, response: A) -> None:
         """Let ``response`` serve nobody else: no connection came of it. A newer response stays."""
-        if self._answer is response:
-            self._answer = None
+        if self._response is response:
+            self._response = None

@@ -22,12 +22,15 @@ def malformed(head: bytes = b"") -> SidecarError:
     return SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
 
 
+def _closing(code: ErrorCode, message: str) -> SidecarError:
+    return SidecarError(code, message, close=True)
+
+
 def too_large() -> SidecarError:
     """A head beyond the limits."""
-    return SidecarError(
+    return _closing(
         ErrorCode.HEADERS_TOO_LARGE,
         "The request's head is too large: 64 KiB in all, 8190 bytes a line and 128 headers are taken. Send less.",
-        close=True,
     )
 
 
@@ -40,47 +43,39 @@ def unparsable(error: Exception, head: bytes) -> SidecarError:
 
 def too_slow(part: str) -> SidecarError:
     """A request whose ``part`` (head or body) paused for too long."""
-    return SidecarError(
-        ErrorCode.REQUEST_TIMEOUT,
-        f"The request's {part} did not arrive in time: see what holds its sender up.",
-        close=True,
+    return _closing(
+        ErrorCode.REQUEST_TIMEOUT, f"The request's {part} did not arrive in time: see what holds its sender up."
     )
 
 
 def body_too_large(limit: int) -> SidecarError:
     """A body of more than ``limit`` bytes."""
-    return SidecarError(
+    return _closing(
         ErrorCode.BODY_TOO_LARGE,
         f"The request's body is larger than {limit} bytes: send less, or raise SIDECAR_LISTEN_MAX_BODY.",
-        close=True,
     )
 
 
 def out_of_budget() -> SidecarError:
     """A body of unknown length for which there is no memory."""
-    return SidecarError(
+    return _closing(
         ErrorCode.OVERLOADED,
         "Too many request bodies are held in memory: retry in a moment, send a Content-Length, or raise "
         "SIDECAR_REPLAY_BUDGET.",
-        close=True,
     )
 
 
 def too_many_connections() -> SidecarError:
     """A connection beyond the cap, when every other one is in use."""
-    return SidecarError(
-        ErrorCode.OVERLOADED,
-        "All connections are in use: retry in a moment, or raise SIDECAR_LISTEN_MAX_CONNECTIONS.",
-        close=True,
+    return _closing(
+        ErrorCode.OVERLOADED, "All connections are in use: retry in a moment, or raise SIDECAR_LISTEN_MAX_CONNECTIONS."
     )
 
 
 def wrong_user() -> SidecarError:
     """A peer on the Unix socket that is not on the list."""
-    return SidecarError(
-        ErrorCode.CALLER_NOT_ALLOWED,
-        "This user may not use the socket: add its uid to SIDECAR_LISTEN_ALLOWED_UIDS.",
-        close=True,
+    return _closing(
+        ErrorCode.CALLER_NOT_ALLOWED, "This user may not use the socket: add its uid to SIDECAR_LISTEN_ALLOWED_UIDS."
     )
 
 

@@ -65,7 +65,7 @@ class Call:
         """Whether the caller hung up."""
         return self.record.caller is not None
 
-    # Called by the call's own steps.
+    # What the call's own steps say.
 
     def begins(self, connection: Connection) -> None:
         """The request is about to be written to ``connection``."""
@@ -97,7 +97,7 @@ class Call:
             return Outcome.UNKNOWN
         return Outcome.REJECTED if self.deliveries else Outcome.NOT_SENT
 
-    # Called from outside of the call's task.
+    # What others say to the call.
 
     def caller_gone(self) -> None:
         """The caller hung up.

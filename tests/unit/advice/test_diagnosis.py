@@ -17,7 +17,6 @@ from sidecar.advice.classify import (
     certificate_fits,
     classify_connect_error,
     classify_exchange_failure,
-    classify_latch,
     classify_tls_reason,
     clock_finding,
     read_back_finding,
@@ -32,7 +31,7 @@ from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode
 from sidecar.core.http.tunnel import TunnelRefusedError, TunnelResponse
 from sidecar.core.resend import FailureKind
-from sidecar.core.tokens.oauth import LockedOut, Refusal, TokenResponse, read_response
+from sidecar.core.tokens.oauth import LockedOut, TokenResponse, read_response
 
 PAGE: Final = Path(__file__).parents[3] / "docs" / "troubleshooting.md"
 
@@ -139,11 +138,6 @@ def test_why_a_request_got_no_response(kind: FailureKind, detail: str, cause: Ca
     assert classify_exchange_failure(kind, detail, client_certificate=False) is cause
 
 
-def test_a_lockout_of_a_running_sidecar_is_told_from_refused_credentials() -> None:
-    assert classify_latch("lockout") is Cause.SIDECAR_LATCHED_LOCKOUT
-    assert {classify_latch(refusal) for refusal in (*Refusal, "refused", None)} == {Cause.SIDECAR_LATCHED_REFUSED}
-
-
 @pytest.mark.parametrize("kind", FailureKind)
 def test_every_kind_of_failure_has_a_cause(kind: FailureKind) -> None:
     assert classify_exchange_failure(kind, "", client_certificate=False) in Cause
@@ -178,7 +172,7 @@ def judged(status: int, body: bytes, ray: str | None = None) -> StepFinding:
 @given(st.integers(200, 599), st.binary(max_size=300).map(lambda noise: b"@@@@" + noise))
 def test_no_response_to_the_token_request_is_unexplained_or_shown(status: int, body: bytes) -> None:
     finding = judged(status, body)
-    assert finding.mark is StepStatus.FAILED
+    assert finding.status is StepStatus.FAILED
     assert finding.cause in DIAGNOSES
     assert "@@@@" not in finding.detail
 
@@ -208,7 +202,7 @@ def test_no_response_to_the_token_request_is_unexplained_or_shown(status: int, b
 )
 def test_what_a_response_to_the_token_request_means(status: int, body: bytes, cause: Cause, words: str) -> None:
     finding = judged(status, body)
-    assert (finding.mark, finding.cause) == (StepStatus.FAILED, cause)
+    assert (finding.status, finding.cause) == (StepStatus.FAILED, cause)
     assert words in finding.detail
 
 
@@ -221,7 +215,7 @@ def test_a_lockout_tells_how_long_to_wait_if_mangopay_does(seconds: float | None
 
 def test_a_token_is_not_shown() -> None:
     finding = judged(200, b'{"access_token": "precious", "token_type": "bearer"}')
-    assert finding.mark is StepStatus.OK
+    assert finding.status is StepStatus.OK
     assert finding.cause is None
     assert "precious" not in finding.detail
     assert "expires_in is missing" in finding.detail
@@ -266,7 +260,7 @@ def test_every_response_to_the_get_is_explained(status: int) -> None:
 
 
 def test_an_sca_challenge_is_no_failure() -> None:
-    assert call_finding(Reply(401, ErrorReport(), is_sca=True), source_address="").mark is StepStatus.OK
+    assert call_finding(Reply(401, ErrorReport(), is_sca=True), source_address="").status is StepStatus.OK
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 502])
@@ -279,7 +273,7 @@ def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "mark", "cause"),
+    ("status", "step", "cause"),
     [
         (400, StepStatus.OK, None),
         (404, StepStatus.OK, None),
@@ -290,9 +284,9 @@ def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
         (500, StepStatus.FAILED, Cause.SERVER_ERROR),
     ],
 )
-def test_only_a_403_says_that_the_key_may_not_read_back(status: int, mark: StepStatus, cause: Cause | None) -> None:
+def test_only_a_403_says_that_the_key_may_not_read_back(status: int, step: StepStatus, cause: Cause | None) -> None:
     finding = read_back_finding(Reply(status, ErrorReport()))
-    assert (finding.mark, finding.cause) == (mark, cause)
+    assert (finding.status, finding.cause) == (step, cause)
 
 
 def test_what_mangopay_calls_the_error_is_told() -> None:
@@ -303,7 +297,7 @@ def test_what_mangopay_calls_the_error_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("skew", "mark"),
+    ("skew", "step"),
     [
         (0.4, StepStatus.OK),
         (-60.0, StepStatus.OK),
@@ -314,5 +308,5 @@ def test_what_mangopay_calls_the_error_is_told() -> None:
         (None, StepStatus.SKIPPED),
     ],
 )
-def test_how_far_clocks_may_differ(skew: float | None, mark: StepStatus) -> None:
-    assert clock_finding(skew).mark is mark
+def test_how_far_clocks_may_differ(skew: float | None, step: StepStatus) -> None:
+    assert clock_finding(skew).status is step

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.advice.classify import classify_latch
 from sidecar.advice.texts.calls import FAILURES
 from sidecar.advice.texts.tokens import explain
+from sidecar.core.causes import Cause
 from sidecar.core.resend import FailureKind
 from sidecar.core.tokens.oauth import Refusal
 from sidecar.core.tokens.state import LOCKOUT
@@ -48,6 +50,11 @@ def test_a_latch_of_an_unknown_cause_counts_as_a_refused_request(cause: str | No
     assert explain(cause) == explain(Refusal.REQUEST)
 
 
+def test_a_lockout_of_a_running_sidecar_is_told_from_refused_credentials() -> None:
+    assert classify_latch("lockout") is Cause.SIDECAR_LATCHED_LOCKOUT
+    assert {classify_latch(refusal) for refusal in (*Refusal, "refused", None)} == {Cause.SIDECAR_LATCHED_REFUSED}
+
+
 def test_a_latch_names_the_key_of_its_credential() -> None:
     assert "SIDECAR_MANGOPAY_API_KEY" in explain(LOCKOUT, "api").mend
     assert "SIDECAR_MANGOPAY_EMBEDDED_API_KEY" in explain(LOCKOUT, "embedded").mend
@@ -71,7 +78,7 @@ def strings(path: Path) -> list[str]:
 
 
 def test_no_sentence_stands_in_two_places() -> None:
-    rooms = [path for path in SIDECAR.rglob("*.py") if "emulator" not in path.parts]
+    rooms = [path for path in SIDECAR.rglob("*.py") if not {"emulator", "cli"} & set(path.parts)]
     said = Counter(text.strip().rstrip(".").lower() for path in rooms for text in strings(path) if " " in text)
     assert [text for text, times in said.items() if times > 1 and len(text) >= LONG] == []
 
