@@ -145,8 +145,12 @@ def test_metadata_tell_what_a_number_begins_with(platform: Platform, body: dict[
 
 def test_a_web_pay_in_shows_its_card(platform: Platform) -> None:
     paid = platform.pay_in()["Id"]
-    shown = read(platform.call("GET", f"payins/card/web/{paid}/extended"))
+    path = f"payins/card/web/{paid}/extended"
+    before = read(platform.call("GET", path))
+    platform.settle(paid, "pay")
+    shown = read(platform.call("GET", path))
     assert (shown["Id"], shown["PaymentType"], shown["Alias"]) == (paid, "CARD", tokenization.TEST_CARD.alias)
+    assert (before["Id"], before["Alias"], before.keys()) == (paid, None, shown.keys())
     assert platform.call("GET", "payins/card/web/1000000/extended").status == 404
 
 
