@@ -320,4 +320,6 @@ def test_a_page_does_only_what_it_has_a_button_for(platform: Platform, outcome: 
 def test_what_no_person_decides_on_has_no_page(platform: Platform) -> None:
     assert platform.visit(f"http://localhost/pages/acme/actions/{platform.user}").status == 404
     assert platform.visit("http://localhost/pages/acme/actions/nothing").status == 404
+    assert platform.visit("http://localhost/pages/acme/actions/nothing", {"outcome": "pay"}).status == 404
+    assert platform.visit(platform.pay_in()["RedirectURL"], {}).status == 404
     assert platform.visit("http://localhost/pages/nobody/actions/nothing").status == 404
