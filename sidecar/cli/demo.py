@@ -96,6 +96,7 @@ and the header "X-Sidecar-Recovered: token" tells what was mended:
   curl -X POST {upstream}/__emulator__/revoke
 
 How it is doing:  {ready.admin}/
+What Mangopay sees: {upstream}/
 In a terminal:    mangopay-sidecar status --port {admin_port}
 To end:           Ctrl+C
 """

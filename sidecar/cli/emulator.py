@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import signal
-from typing import Final
+import sys
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from sidecar.cli.command import PORT, Command, CommandError
 from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
-from sidecar.emulator import faults, server
+from sidecar.emulator import faults, serving
 from sidecar.runtime import SystemClock
-from sidecar.telemetry.log import configure_logging
+from sidecar.telemetry.line_writer import LineWriter
+from sidecar.telemetry.log import configure_logging, descriptor_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.emulator.seen import Seen
 
 _DEFAULT_PORT: Final = 18090
 
@@ -23,6 +31,14 @@ def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, 
         return [faults.parse(text) for text in texts]
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def _printer() -> Callable[[Seen], None]:
+    """Return what prints a line for each request, from the running event loop, which never waits for it."""
+    writer = LineWriter(descriptor_of(sys.stdout))
+    writer.attach(asyncio.get_running_loop())
+    atexit.register(writer.close)
+    return lambda seen: writer.write(seen.line().encode("utf-8", "replace") + b"\n", urgent=True)
 
 
 @click.command("emulator", cls=Command)
@@ -36,11 +52,12 @@ def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, 
     callback=_parse,
     help="What shall go wrong, such as 'status=503 POST times=2' or 'hang token'. May be repeated.",
 )
-def command(host: str, port: int, rules: list[faults.Rule]) -> int:
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each request.")
+def command(host: str, port: int, rules: list[faults.Rule], verbose: bool) -> int:
     """Serve the Mangopay emulator alone, for an app's own tests and CI, until SIGTERM or SIGINT.
 
     Any ClientId and key are accepted. Control routes under /__emulator__/ revoke tokens, lock the account, add faults
-    and more; loopback peers only.
+    and more, and the page at / shows what happens; loopback peers only.
     """
     output = configure_logging("warning", "auto", SystemClock())
     authority = f"[{host}]" if ":" in host else host
@@ -51,13 +68,14 @@ def command(host: str, port: int, rules: list[faults.Rule]) -> int:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await server.serve(
+        await serving.serve(
             host,
             port,
             rules,
             clock=SystemClock(),
             ready=lambda bound: tell(f"ready emulator=http://{authority}:{bound}"),
             until=stop.wait(),
+            watch=_printer() if verbose else None,
         )
 
     try:

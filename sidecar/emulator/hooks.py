@@ -82,6 +82,8 @@ class Outbox:
         self._swapped: list[Delivery] = []
         self.log: Final[deque[Delivery]] = deque(maxlen=_KEPT)
         self.changed: Callable[[], None] = lambda: None
+        #: False: no hook is called. Whoever reaches the emulator would reach what listens beside it.
+        self.calling = True
 
     def tell(self, client: ClientState, event: Mapping[str, Any]) -> None:
         """Call every hook that asked for an event."""
@@ -140,8 +142,11 @@ class Outbox:
             resource_id=event["ResourceId"],
             date=event["Date"],
         )
-        if not is_callable(delivery.url):
-            self._log(delivery, Outcome.REFUSED, "hooks are called on this machine only, by http")
+        refusal = None if is_callable(delivery.url) else "hooks are called on this machine only, by http"
+        if not self.calling:
+            refusal = "hooks are called only while the emulator listens on a loopback address"
+        if refusal is not None:
+            self._log(delivery, Outcome.REFUSED, refusal)
             return
         rule = self._faults.pick_hook(delivery.event)
         now = self._clock.now()

@@ -29,6 +29,8 @@ class Exchange(msgspec.Struct):
     rule: Rule | None
     keep_alive: bool
     entry: Entry | None = None
+    #: The status that was sent, or was about to be; 0: none.
+    status: int = 0
 
 
 class Sender:
@@ -45,6 +47,7 @@ class Sender:
 
     def form(self, exchange: Exchange, response: EmulatedResponse) -> wire.Form:
         """Return a response that is about to be sent in its parts; a 401 goes into the ledger."""
+        exchange.status = response.status
         if exchange.entry is not None and response.status == 401:
             exchange.entry.unauthorized += 1
         date = self._dates.format(self._clock.wall())

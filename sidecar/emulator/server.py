@@ -20,16 +20,19 @@ from sidecar.emulator.control import Control
 from sidecar.emulator.courier import Courier
 from sidecar.emulator.faults import Family, Faults, Rule, Stage
 from sidecar.emulator.hooks import Outbox
+from sidecar.emulator.loopback import is_loopback_name
 from sidecar.emulator.messages import Headers, Request, split_path
 from sidecar.emulator.moving import MovableClock
+from sidecar.emulator.overview import Overview
 from sidecar.emulator.reports import Reports
+from sidecar.emulator.seen import Seen
 from sidecar.emulator.sending import Exchange, Sender, pattern
 from sidecar.emulator.settings import Credentials, Settings
 from sidecar.emulator.state import State, Stats
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Callable
 
     from sidecar.core.clock import Clock
     from sidecar.emulator.ledger import Ledger
@@ -38,6 +41,8 @@ _log = structlog.get_logger("emulator")
 
 #: Request bodies announced to be larger get 413; Mangopay's own limit is far below.
 _LARGEST_BODY: Final = 64 * 1024 * 1024
+#: How many requests the page at ``/`` knows of.
+_KEPT_SEEN: Final = 200
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -59,6 +64,7 @@ class Emulator:
     Everything it remembers is in ``state``, everything that goes wrong in ``faults``.
     With ``keep_received`` the last so many requests are kept, bodies and all, in
     ``received``. ``chance`` returns numbers in [0, 1) for faults with a probability.
+    ``watch``, which can be set, is told of each request that is over, but for those of the control routes.
     """
 
     def __init__(
@@ -84,6 +90,9 @@ class Emulator:
         self._reports = Reports(self.clock)
         self.api: Final = Api(self.state, self._reports, token_hex)
         self.control: Final = Control(self.state, self.faults, self.outbox, self.clock)
+        self.seen: Final[deque[Seen]] = deque(maxlen=_KEPT_SEEN)
+        self.watch: Callable[[Seen], None] = lambda seen: None
+        self._overview = Overview(self.state, self.faults, self.outbox, self.control, self.seen)
         self._sender = Sender(self.clock)
         self._serials = itertools.count(1)
         self._active: set[asyncio.Task[object]] = set()
@@ -113,6 +122,7 @@ class Emulator:
         self._listener = Listener(self._handle, self._accepted, self._keepalive_timeout)
         self._server = await loop.create_server(self._listener, host, port, ssl=ssl_context, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
+        self.outbox.calling = is_loopback_name(host)
         self._courier.start()
         _log.info("emulator.ready", host=host, port=self.port)
         return self.port
@@ -164,6 +174,21 @@ class Emulator:
     async def _exchange(self, web_request: web.BaseRequest) -> Finished:
         self.stats.requests += 1
         exchange = self._begin(web_request)
+        try:
+            return await self._respond(web_request, exchange)
+        finally:
+            if not _is_ours(exchange.request):
+                self._tell(exchange)
+
+    def _tell(self, exchange: Exchange) -> None:
+        """Let people see a request that is over."""
+        request, rule = exchange.request, exchange.rule
+        fault = None if rule is None else rule.action
+        seen = Seen(self.clock.wall(), request.method, request.path, exchange.status, fault)
+        self.seen.append(seen)
+        self.watch(seen)
+
+    async def _respond(self, web_request: web.BaseRequest, exchange: Exchange) -> Finished:
         rule, request = exchange.rule, exchange.request
         if rule is not None and rule.at is Stage.HEAD:
             self._note(exchange, complete=False)
@@ -178,8 +203,9 @@ class Emulator:
             return Finished(keep_alive=False)
         exchange.request = request = msgspec.structs.replace(request, body=body)
         self._note(exchange, complete=True)
-        if _is_control(request.segments):
-            return await self._sender.send(exchange, self.control.response(request, web_request.remote))
+        if _is_ours(request):
+            answering = self.control if request.segments else self._overview
+            return await self._sender.send(exchange, answering.response(request, web_request.remote))
         exchange.entry = self.api.deliver(request)
         if rule is not None:
             return await self._faulty(exchange, rule)
@@ -192,7 +218,7 @@ class Emulator:
         segments = split_path(path)
         request = Request(web_request.method, target, segments, query, web_request.raw_headers, b"", self.clock.now())
         rule = None
-        if self.faults and not _is_control(segments):
+        if self.faults and not _is_ours(request):
             rule = self.faults.pick(request.method, segments)
             self.stats.faults += rule is not None
         connection = cast("Connection", web_request.protocol)
@@ -264,37 +290,17 @@ class Emulator:
         return await self._sender.send(exchange, response)
 
 
-def _is_control(segments: tuple[str, ...]) -> bool:
-    """Tell whether a path is a control route; the two test resources are not: they behave as API calls."""
-    return segments[:1] == (CONTROL,) and segments[1:] not in {("echo",), ("bytes",)}
+def _is_ours(request: Request) -> bool:
+    """Tell whether a request is for a control route, or for the page at ``/``.
+
+    The two test resources are neither, nor is ``/`` with a token: those behave as API calls.
+    """
+    segments = request.segments
+    if not segments:
+        return request.header(b"authorization") is None
+    return segments[0] == CONTROL and segments[1:] not in {("echo",), ("bytes",)}
 
 
 def _announced(request: Request) -> int:
     """Return the Content-Length; the parser has seen to it that it is a number."""
     return int(request.header(b"content-length") or 0)
-
-
-async def serve(
-    host: str,
-    port: int,
-    faults: Iterable[Rule | str] = (),
-    *,
-    clock: Clock,
-    settings: Settings | None = None,
-    ready: Callable[[int], None] = lambda port: None,
-    until: Awaitable[object] | None = None,
-) -> None:
-    """Run an emulator until ``until`` is done or the caller is cancelled; ``ready`` is told the port.
-
-    Raises OSError if the port cannot be had, ValueError if a fault's text is no rule.
-    """
-    emulator = Emulator(clock, settings=settings)
-    for fault in faults:
-        emulator.faults.add(fault)
-    end = asyncio.get_running_loop().create_future() if until is None else asyncio.ensure_future(until)
-    try:
-        ready(await emulator.start(host, port))
-        await end
-    finally:
-        end.cancel()
-        await emulator.stop()

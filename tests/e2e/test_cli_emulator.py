@@ -47,3 +47,28 @@ def test_a_port_in_use_is_status_1_and_one_line() -> None:
             assert command.wait() == 1
             assert command.stderr.startswith(f"cannot listen on 127.0.0.1:{port}")
             assert command.stderr.count("\n") == 1
+
+
+def refused(url: str, method: str = "GET") -> int:
+    """Make a call that is refused, and return the status."""
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(urllib.request.Request(url, method=method))
+    refusal.value.close()
+    return refusal.value.code
+
+
+def test_verbose_prints_a_line_for_each_request() -> None:
+    with Command("emulator", "--port", "0", "-v", "--fault", "status=503 DELETE") as command:
+        url = command.wait_for(r"^ready emulator=(\S+)$")[1]
+        for method, status, fault in (("GET", 401, ""), ("DELETE", 503, " fault=status")):
+            assert refused(f"{url}/v2.01/acme/users?secret=1", method) == status
+            command.wait_for(rf"^\d\d:\d\d:\d\d {status} {method} /v2.01/acme/users{fault}$")
+
+
+def test_the_page_shows_what_came_in() -> None:
+    with Command("emulator", "--port", "0") as command:
+        url = command.wait_for(r"^ready emulator=(\S+)$")[1]
+        assert refused(f"{url}/v2.01/acme/users/seen") == 401
+        with urllib.request.urlopen(f"{url}/") as response:
+            page = response.read().decode()
+        assert "/v2.01/acme/users/seen" in page

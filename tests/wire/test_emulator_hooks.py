@@ -10,8 +10,8 @@ import pytest
 
 from sidecar.emulator.hooks import Outcome
 from tests.support.clock import FakeClock
+from tests.support.emulator import new_emulator, running_emulator
 from tests.support.emulator import request as bytes_of
-from tests.support.emulator import running_emulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,6 +116,19 @@ async def test_a_response_after_two_seconds_is_none() -> None:
         assert await logged(emulator, 1) == [(Outcome.RETRIED, "no response within 2 s")]
         emulator.clock.advance(1)
         assert (await logged(emulator, 2))[1] == (Outcome.DELIVERED, "200")
+
+
+async def test_an_emulator_that_others_can_reach_calls_nobody() -> None:
+    async with listening() as app:
+        emulator = new_emulator()
+        await emulator.start("0.0.0.0", 0)
+        try:
+            register(emulator, f"http://127.0.0.1:{app.port}/")
+            tell(emulator)
+            ((outcome, _),) = await logged(emulator, 1)
+        finally:
+            await emulator.stop()
+        assert (outcome, app.received) == (Outcome.REFUSED, [])
 
 
 async def test_nobody_listens() -> None:

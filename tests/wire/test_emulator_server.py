@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.emulator.sending import pattern
-from sidecar.emulator.server import Emulator, serve
+from sidecar.emulator.server import Emulator
+from sidecar.emulator.serving import serve
 from sidecar.runtime import SystemClock
 from tests.support.emulator import (
     NATURAL_USER,

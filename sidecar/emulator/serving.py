@@ -1,0 +1,44 @@
+"""An emulator that serves until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from sidecar.emulator.server import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from sidecar.core.clock import Clock
+    from sidecar.emulator.faults import Rule
+    from sidecar.emulator.seen import Seen
+
+
+async def serve(
+    host: str,
+    port: int,
+    faults: Iterable[Rule | str] = (),
+    *,
+    clock: Clock,
+    ready: Callable[[int], None] = lambda port: None,
+    until: Awaitable[object] | None = None,
+    watch: Callable[[Seen], None] | None = None,
+) -> None:
+    """Run an emulator until ``until`` is done or the caller is cancelled.
+
+    ``ready`` is told the port, ``watch`` each request.
+    Raises OSError if the port cannot be had, ValueError if a fault's text is no rule.
+    """
+    emulator = Emulator(clock)
+    for fault in faults:
+        emulator.faults.add(fault)
+    if watch is not None:
+        emulator.watch = watch
+    end = asyncio.get_running_loop().create_future() if until is None else asyncio.ensure_future(until)
+    try:
+        ready(await emulator.start(host, port))
+        await end
+    finally:
+        end.cancel()
+        await emulator.stop()
