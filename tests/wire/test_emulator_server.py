@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.emulator.sending import pattern
-from sidecar.emulator.server import Emulator
 from sidecar.emulator.serving import serve
 from sidecar.runtime import SystemClock
 from tests.support.emulator import (
@@ -31,6 +30,8 @@ from tests.support.raw_client import RawClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from sidecar.emulator.server import Emulator
 
 USERS = "/v2.01/acme/users/natural"
 ECHO = "/__emulator__/echo"
