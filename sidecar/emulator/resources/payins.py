@@ -143,12 +143,15 @@ def complete_direct(call: Call, resource: Resource) -> None:
 
 
 def view_card(call: Call) -> EmulatedResponse:
-    """Show the card that a payer used at the page."""
+    """Show the card that a payer used at the page; until then, none is known."""
     pay_in = acts.find(call)
-    card = tokenization.TEST_CARD
     shown = {name: pay_in[name] for name in ("Id", "PaymentType", "ExecutionType")}
-    told = {"ExpirationDate": card.expiration, "Alias": card.alias, "Fingerprint": card.fingerprint}
-    return json_response(200, {**shown, **told, "CardType": "CB_VISA_MASTERCARD", "Country": "FR"})
+    card = dict.fromkeys(("ExpirationDate", "Alias", "Fingerprint", "CardType", "Country"))
+    if pay_in["Status"] == "SUCCEEDED":
+        known = tokenization.TEST_CARD
+        card.update(ExpirationDate=known.expiration, Alias=known.alias, Fingerprint=known.fingerprint)
+        card.update(CardType="CB_VISA_MASTERCARD", Country="FR")
+    return json_response(200, {**shown, **card})
 
 
 EMULATED: Final = Emulated(

@@ -145,8 +145,12 @@ def test_metadata_tell_what_a_number_begins_with(platform: Platform, body: dict[
 
 def test_a_web_pay_in_shows_its_card(platform: Platform) -> None:
     paid = platform.pay_in()["Id"]
-    shown = read(platform.call("GET", f"payins/card/web/{paid}/extended"))
+    path = f"payins/card/web/{paid}/extended"
+    before = read(platform.call("GET", path))
+    platform.settle(paid, "pay")
+    shown = read(platform.call("GET", path))
     assert (shown["Id"], shown["PaymentType"], shown["Alias"]) == (paid, "CARD", tokenization.TEST_CARD.alias)
+    assert (before["Id"], before["Alias"], before.keys()) == (paid, None, shown.keys())
     assert platform.call("GET", "payins/card/web/1000000/extended").status == 404
 
 
@@ -316,4 +320,6 @@ def test_a_page_does_only_what_it_has_a_button_for(platform: Platform, outcome: 
 def test_what_no_person_decides_on_has_no_page(platform: Platform) -> None:
     assert platform.visit(f"http://localhost/pages/acme/actions/{platform.user}").status == 404
     assert platform.visit("http://localhost/pages/acme/actions/nothing").status == 404
+    assert platform.visit("http://localhost/pages/acme/actions/nothing", {"outcome": "pay"}).status == 404
+    assert platform.visit(platform.pay_in()["RedirectURL"], {}).status == 404
     assert platform.visit("http://localhost/pages/nobody/actions/nothing").status == 404
