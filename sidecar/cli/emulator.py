@@ -13,7 +13,7 @@ import click
 from sidecar.cli.command import PORT, Command, CommandError
 from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
-from sidecar.emulator import faults, serving
+from sidecar.emulator import faults, serving, settings
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import configure_logging, descriptor_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.emulator.seen import Seen
+    from sidecar.emulator.server import Emulator
 
 _DEFAULT_PORT: Final = 18090
 
@@ -29,6 +30,13 @@ _DEFAULT_PORT: Final = 18090
 def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[faults.Rule]:
     try:
         return [faults.parse(text) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _parse_settings(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> settings.Settings:
+    try:
+        return settings.parse_settings(texts)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -52,8 +60,16 @@ def _printer() -> Callable[[Seen], None]:
     callback=_parse,
     help="What shall go wrong, such as 'status=503 POST times=2' or 'hang token'. May be repeated.",
 )
+@click.option(
+    "--set",
+    "changed",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_parse_settings,
+    help="A setting of docs/emulator.md, such as 'sca_for_owners=false'. May be repeated.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each request.")
-def command(host: str, port: int, rules: list[faults.Rule], verbose: bool) -> int:
+def command(host: str, port: int, rules: list[faults.Rule], changed: settings.Settings, verbose: bool) -> int:
     """Serve the Mangopay emulator alone, for an app's own tests and CI, until SIGTERM or SIGINT.
 
     Any ClientId and key are accepted. Control routes under /__emulator__/ revoke tokens, lock the account, add faults
@@ -61,6 +77,11 @@ def command(host: str, port: int, rules: list[faults.Rule], verbose: bool) -> in
     """
     output = configure_logging("warning", "auto", SystemClock())
     authority = f"[{host}]" if ":" in host else host
+
+    def prepare(emulator: Emulator) -> None:
+        emulator.state.start_with(changed)
+        if verbose:
+            emulator.watch = _printer()
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -75,7 +96,7 @@ def command(host: str, port: int, rules: list[faults.Rule], verbose: bool) -> in
             clock=SystemClock(),
             ready=lambda bound: tell(f"ready emulator=http://{authority}:{bound}"),
             until=stop.wait(),
-            watch=_printer() if verbose else None,
+            prepare=prepare,
         )
 
     try:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.emulator.faults import Rule
-    from sidecar.emulator.seen import Seen
 
 
 async def serve(
@@ -23,18 +22,17 @@ async def serve(
     clock: Clock,
     ready: Callable[[int], None] = lambda port: None,
     until: Awaitable[object] | None = None,
-    watch: Callable[[Seen], None] | None = None,
+    prepare: Callable[[Emulator], None] = lambda emulator: None,
 ) -> None:
     """Run an emulator until ``until`` is done or the caller is cancelled.
 
-    ``ready`` is told the port, ``watch`` each request.
+    ``prepare`` is given the emulator before it listens, ``ready`` is told the port.
     Raises OSError if the port cannot be had, ValueError if a fault's text is no rule.
     """
     emulator = Emulator(clock)
     for fault in faults:
         emulator.faults.add(fault)
-    if watch is not None:
-        emulator.watch = watch
+    prepare(emulator)
     end = asyncio.get_running_loop().create_future() if until is None else asyncio.ensure_future(until)
     try:
         ready(await emulator.start(host, port))

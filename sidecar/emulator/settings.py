@@ -74,6 +74,24 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return msgspec.convert({**msgspec.structs.asdict(self), **changes}, Settings)
 
 
+def parse_settings(texts: Iterable[str]) -> Settings:
+    """Return the settings that ``NAME=VALUE`` change; a value is JSON, or else a string.
+
+    Raises ValueError for a text without ``=``, an unknown name, or a value of the wrong type.
+    """
+    changes: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            message = f"not NAME=VALUE: {text!r}"
+            raise ValueError(message)
+        try:
+            changes[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            changes[name] = value
+    return Settings().changed(changes)
+
+
 class KeyKind(enum.Enum):
     """What an API key's tokens are good for."""
 

@@ -205,7 +205,7 @@ class State:
         self.told: Told = lambda client, event: None
         self._token_hex = token_hex
         self._kept = kept
-        self._initial_settings: Final = settings
+        self._initial_settings = settings
         self._initial_credentials: Final = credentials
 
     def client(self, client_id: str) -> ClientState:
@@ -217,6 +217,10 @@ class State:
 
     def _tell(self, client: ClientState, event: dict[str, Any]) -> None:
         self.told(client, event)
+
+    def start_with(self, settings: Settings) -> None:
+        """Use ``settings``, also after a reset of everything."""
+        self.settings = self._initial_settings = settings
 
     def configure(self, **changes: object) -> None:
         """Change settings; raises msgspec.ValidationError if one is unknown or of the wrong type."""

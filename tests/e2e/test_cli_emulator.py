@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import urllib.error
@@ -38,6 +39,15 @@ def test_faults_can_be_given_on_the_command_line() -> None:
             get(f"{url}/v2.01/acme/users")
         assert refusal.value.code == 401
         refusal.value.close()
+
+
+def test_settings_can_be_given_on_the_command_line() -> None:
+    with Command("emulator", "--port", "0", "--set", "expires_in=5", "--set", "rate_headers=none") as command:
+        url = command.wait_for(r"^ready emulator=(\S+)$")[1]
+        urllib.request.urlopen(urllib.request.Request(f"{url}/__emulator__/reset", method="POST")).close()
+        with get(f"{url}/__emulator__/settings") as response:
+            told = json.loads(response.read())
+        assert (told["expires_in"], told["rate_headers"], told["sca_context"]) == (5, "none", "USER_PRESENT")
 
 
 def test_a_port_in_use_is_status_1_and_one_line() -> None:

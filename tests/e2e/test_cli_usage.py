@@ -57,6 +57,8 @@ def test_every_command_has_help(name: str) -> None:
         (["demo", "--port", "seventy"], "--port"),
         (["demo", "--port", "65536"], "--port"),
         (["emulator", "--fault", "explode"], "no such fault"),
+        (["emulator", "--set", "expires_in"], "not NAME=VALUE"),
+        (["emulator", "--set", "nothing=1"], "nothing"),
         (["run", "surplus"], "more arguments than the command takes"),
         (["run", "--config"], "--config"),
     ],

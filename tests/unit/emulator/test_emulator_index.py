@@ -37,7 +37,7 @@ def test_the_index_names_everything(platform: Platform) -> None:
     [
         ("POST", "/v2.01/acme/payin/card/web", "POST /v2.01/{ClientId}/payins/card/web"),
         ("GET", "/v2.01/acme/user/user_m_1/wallets", "GET /v2.01/{ClientId}/users/{UserId}/wallets"),
-        ("POST", "/V3.0/acme/payins/intents/settlement", "POST /V3.0/{ClientId}/payins/intents/settlements"),
+        ("POST", "/V3.0/acme/payin/intents/settlements", "POST /V3.0/{ClientId}/payins/intents/settlements"),
         ("GET", "/v2.01/acme/entirely/different/things", None),
     ],
 )
