@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.http.caller_framing import CALLER_FRAMING, CallerFraming
+from sidecar.core.http.caller_framing import CALLER_FRAMING, USUAL, CallerFraming
 from sidecar.core.http.chunks import LAST_CHUNK, chunk
 from sidecar.core.http.headers import render_response_head
 from sidecar.core.resend import FailureKind
@@ -51,7 +51,10 @@ def _begin(call: Call, response: UpstreamResponse, *, http10: bool, keep_alive: 
     """Return the head for the caller, and how what follows it is framed."""
     record = call.record
     record.status = response.status
-    framing = CALLER_FRAMING[http10, response.content_length is not None or not response.has_body, keep_alive]
+    if keep_alive and not http10 and response.content_length is not None:
+        framing = USUAL
+    else:
+        framing = CALLER_FRAMING[http10, response.content_length is not None or not response.has_body, keep_alive]
     extra = framing.lines
     if record.recovered:
         extra = (b"X-Sidecar-Recovered: " + ", ".join(record.recovered).encode("ascii"), *extra)

@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from sidecar.core.resend import FailureKind
-from tests.support.in_memory import REPLAY_MAX_BODY, Fate, MemoryProxy, in_memory, respond
+from tests.support.in_memory import REPLAY_MAX_BODY, Fate, MemoryCaller, MemoryProxy, in_memory, respond
 from tests.support.tokens import LOCKED_OUT
 
 if TYPE_CHECKING:
@@ -302,8 +302,8 @@ def _ended(case: Case, seen: Seen, met: Met, *, unknown: bool) -> Seen:
 # --- the sidecar -----------------------------------------------------------------------------------------------------
 
 
-def stored_response(proxy: MemoryProxy, status: int) -> bytes:
-    """Return what is stored under the key, as Mangopay tells it."""
+def stored_response(proxy: MemoryProxy, status: int, *, later: float = 0.0) -> bytes:
+    """Return what is stored under the key since now, as Mangopay tells it ``later`` seconds from now."""
     now = proxy.clock.wall()
     document = {
         "StatusCode": str(status),
@@ -312,7 +312,7 @@ def stored_response(proxy: MemoryProxy, status: int) -> bytes:
         "ContentType": "application/json",
         "Resource": {"Id": "stored"},
     }
-    date = "Date: " + formatdate(now, usegmt=True)
+    date = "Date: " + formatdate(now + later, usegmt=True)
     return respond(200, msgspec.json.encode(document), date)
 
 
@@ -408,6 +408,100 @@ def applies(asked: Asked, first: Met, second: Met | None = None) -> bool:
 async def test_a_call_ends_as_the_contract_says(asked: Asked, first: Met) -> None:
     for case in cases(asked, first):
         assert await watch(case) == oracle(case)[0], str(case)
+
+
+# --- what the table does not say -------------------------------------------------------------------------------------
+
+KEYED: Final = Asked("POST", b"{}").bytes(f"Idempotency-Key: {KEY}")
+
+
+async def mended_after(proxy: MemoryProxy, seconds: float, second: Fate) -> MemoryCaller:
+    """Make a keyed call that meets a 401, and ``second`` when a new token is there after ``seconds``."""
+    proxy.source.delay = seconds
+    return await proxy.call(KEYED, Fate(response=respond(401, b"{}")), second)
+
+
+async def test_a_stored_401_counts_from_the_first_delivery_on() -> None:
+    """It answers that one: it is older than the second delivery, and not somebody else's."""
+    async with in_memory() as proxy:
+        proxy.mangopay.stored.append(stored_response(proxy, 401, later=5.0))
+        caller = await mended_after(proxy, 5.0, Fate(response=respond(409, CONFLICT)))
+        assert (caller.status, caller.body) == (401, b"{}")
+
+
+async def test_a_lost_response_to_the_second_delivery_is_not_older_than_that() -> None:
+    async with in_memory() as proxy:
+        proxy.mangopay.stored.extend([stored_response(proxy, 201, later=5.0)] * 3)
+        caller = await mended_after(proxy, 5.0, Fate(breaks=True))
+        assert (caller.status, caller.header("X-Sidecar-Outcome")) == (502, "unknown")
+
+
+async def test_a_path_of_another_client_id_says_nothing_of_our_token() -> None:
+    """Section 4.2: its 401 burns, judges and counts nothing, and what is stored under its key is not ours to read."""
+    foreign = KEYED.replace(b"/acme/", b"/somebody/")
+    async with in_memory() as proxy:
+        caller = await proxy.call(foreign, Fate(response=respond(401, b"{}")))
+        assert (caller.status, len(proxy.mangopay.deliveries), proxy.source.requests) == (401, 1, 1)
+        assert proxy.unauthorized() == {}
+        caller = await proxy.call(foreign, Fate(breaks=True))
+        assert (caller.status, proxy.mangopay.read_backs) == (502, [])
+
+
+async def test_a_401_from_a_path_in_its_pause_is_passed_on_until_the_path_answers_otherwise() -> None:
+    """Section 5.5: a futile refresh is the path's fault."""
+    unauthorized, fine = Fate(response=respond(401, b"{}")), Fate(response=respond(200))
+    request = Asked("GET").bytes()
+    async with in_memory() as proxy:
+        for fates, status, futile, recovered in (
+            ((unauthorized, unauthorized), 401, True, ()),
+            ((unauthorized,), 401, True, ()),
+            ((fine,), 200, False, ()),
+            ((unauthorized, fine), 200, False, ("token",)),
+        ):
+            caller = await proxy.call(request, *fates)
+            record = proxy.records[-1]
+            assert (caller.status, record.futile, record.recovered) == (status, futile, recovered)
+        assert proxy.unauthorized() == {"token": 2, "futile": 2}
+        assert proxy.source.requests == 3
+
+
+async def test_a_401_that_no_resend_could_judge_is_judged_by_the_next_call() -> None:
+    """Section 5.5: "if no call could be resent, the first answer to the new generation decides"."""
+    unauthorized = Fate(response=respond(401, b"{}"))
+    async with in_memory() as proxy:
+        await proxy.call(Asked("POST", STREAMED).bytes(), unauthorized)
+        assert proxy.unauthorized() == {"token": 1}
+        await proxy.call(Asked("GET").bytes(), unauthorized)
+        assert proxy.unauthorized() == {"token": 1, "futile": 1}
+        assert len(proxy.mangopay.deliveries) == 2
+
+
+async def test_an_sca_challenge_ends_a_pause_as_any_other_response_does() -> None:
+    unauthorized = Fate(response=respond(401, b"{}"))
+    challenge = Fate(response=respond(401, b"{}", "WWW-Authenticate: PendingUserAction RedirectUrl=x"))
+    async with in_memory() as proxy:
+        await proxy.call(Asked("GET").bytes(), unauthorized, unauthorized)
+        await proxy.call(Asked("GET").bytes(), challenge)
+        await proxy.call(Asked("GET").bytes(), unauthorized, Fate(response=respond(200)))
+        assert proxy.records[-1].recovered == ("token",)
+
+
+async def test_broken_chunks_that_came_with_the_head_are_an_error_and_not_half_a_response() -> None:
+    """The connection has closed by then: nothing of the response needs to be passed on."""
+    broken = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\nxyz\r\n"
+    async with in_memory() as proxy:
+        caller = await proxy.call(Asked("GET").bytes(), Fate(response=broken))
+        assert (caller.status, caller.header("X-Sidecar-Outcome")) == (502, "unknown")
+        assert proxy.record.attempts == 1
+
+
+@pytest.mark.parametrize("status", [200, 401, 429])
+async def test_the_rate_limits_of_every_response_are_noted(status: int) -> None:
+    async with in_memory() as proxy:
+        limits = ["X-RateLimit: 100", "X-RateLimit-Remaining: 2300", "X-RateLimit-Reset: 1700000900"]
+        await proxy.call(Asked("POST", STREAMED).bytes(), Fate(response=respond(status, b"{}", *limits)))
+        (window,) = proxy.metrics.rate_limits.windows()
+        assert (window.used, window.remaining, window.reset) == (100, 2300, 1700000900)
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------

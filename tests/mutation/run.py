@@ -6,8 +6,9 @@ what stands outside of functions, so a table of core is held by its own tests
 only, and functions with a decorator. A fault that no test notices is a
 survivor; the exit status is 1 if there is one that ``survivors.toml`` does not
 explain. A module of core is tested by those unit tests that name it, one of
-proxy by those of tests/unit and tests/flow that name any of proxy: they walk
-the whole way of a call. A module without a function has nothing to plant.
+proxy by those of tests/unit and tests/flow that name it, or the handler with
+which they walk the whole way of a call. A module without a function has nothing
+to plant.
 """
 
 from __future__ import annotations
@@ -176,12 +177,9 @@ def _named(file: str) -> frozenset[str]:
 
 
 def _names(test: str, module: str) -> bool:
-    """Whether a test names a module of core, or anything of the package of one of proxy."""
+    """Whether a test names a module; or, for one of proxy, the handler, behind which is all of a call's way."""
     dotted = module.removesuffix(".py").replace("/", ".")
-    if module not in PROXY:
-        return dotted in _named(test)
-    package = dotted.rpartition(".")[0]
-    return any(name.startswith(package) for name in _named(test))
+    return dotted in _named(test) or (module in PROXY and "sidecar.proxy.handler" in _named(test))
 
 
 def _has_functions(module: str) -> bool:

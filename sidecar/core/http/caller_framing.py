@@ -7,13 +7,15 @@ chunks: there a body without a length ends where its connection ends (RFC 9112 s
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class CallerFraming(NamedTuple):
+class CallerFraming(msgspec.Struct, frozen=True, gc=False):
     """What a response's head adds to upstream's lines, and what follows it."""
 
     #: The body goes out in chunks.
@@ -44,3 +46,6 @@ CALLER_FRAMING: Final[Mapping[tuple[bool, bool, bool], CallerFraming]] = Mapping
         (True, False, False): CallerFraming(False, False, (_CLOSE,)),
     }
 )
+
+#: What nearly every response gets: over HTTP/1.1, with a length, on a connection that stays.
+USUAL: Final = CALLER_FRAMING[False, True, True]

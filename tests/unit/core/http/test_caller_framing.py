@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from sidecar.core.http.caller_framing import CALLER_FRAMING, CallerFraming
+from sidecar.core.http.caller_framing import CALLER_FRAMING, USUAL, CallerFraming
 from sidecar.core.http.framing import check_request
 
 FACTS = list(itertools.product((False, True), repeat=3))
@@ -60,7 +60,8 @@ def test_the_head_says_of_the_connection_what_the_sidecar_does(http10: bool, del
 
 def test_the_usual_response_gets_no_line() -> None:
     """Nothing is added that need not be: a response with a length, over HTTP/1.1, on a connection that stays."""
-    assert CALLER_FRAMING[False, True, True].lines == ()
+    assert CALLER_FRAMING[False, True, True] == USUAL
+    assert (USUAL.lines, USUAL.keep_alive, USUAL.chunked) == ((), True, False)
 
 
 def test_the_table_cannot_be_changed() -> None:

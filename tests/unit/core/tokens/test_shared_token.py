@@ -142,6 +142,14 @@ def test_a_lease_that_claims_to_last_for_ever_keeps_nobody_waiting() -> None:
         assert isinstance(ask(forged, request("you"))[1], Grant)
 
 
+@pytest.mark.parametrize(("back", "live"), [(0.0, True), (1.0, True), (1.1, False), (600.0, False)])
+def test_a_lease_of_the_future_ends_unless_the_clock_went_back_by_a_small_step(back: float, live: bool) -> None:
+    """A store whose clock was set back would else keep everybody waiting for as long."""
+    document, _ = granted(SharedDocument())
+    claimed = ask(document, wish("you"), NOW - back)[1]
+    assert isinstance(claimed, Await if live else Grant)
+
+
 def test_a_lease_that_another_got_meanwhile_cannot_be_renewed_given_back_or_used() -> None:
     document, grant = granted(SharedDocument())
     document, other = granted(document, request("you"), NOW + 10)
