@@ -146,7 +146,7 @@ def test_a_lease_that_claims_to_last_for_ever_keeps_nobody_waiting() -> None:
 def test_a_lease_of_the_future_ends_unless_the_clock_went_back_by_a_small_step(back: float, live: bool) -> None:
     """A store whose clock was set back would else keep everybody waiting for as long."""
     document, _ = granted(SharedDocument())
-    claimed = ask(document, wish("you"), NOW - back)[1]
+    claimed = ask(document, request("you"), NOW - back)[1]
     assert isinstance(claimed, Await if live else Grant)
 
 
