@@ -132,6 +132,11 @@ class RequestReader:
         """Whether anything has come that no response was given to."""
         return bool(self.requests or self.heads.pending or self.surplus or self.failure is not None)
 
+    @property
+    def body_bytes(self) -> int:
+        """Bytes that have come of the body of the request that is being answered, without its framing."""
+        return 0 if self._current is None else self._current.total_bytes
+
     # --- bytes -------------------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> Event:

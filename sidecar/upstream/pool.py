@@ -9,6 +9,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.resend import FailureKind
+from sidecar.core.standstill import Standstill
+from sidecar.patience import look_at_sockets
 from sidecar.upstream.connection import Connection, ExchangePhase
 from sidecar.upstream.errors import before_a_byte
 
@@ -43,8 +45,14 @@ class _Waiter:
 
     def __init__(self, granted: asyncio.Future[Connection | _Grant], deadline: float, *, fresh: bool) -> None:
         self.granted: Final = granted
-        self.deadline: Final = deadline
+        #: ``Clock.now``.
+        self.deadline = deadline
         self.fresh: Final = fresh
+
+    def expire(self) -> None:
+        """End the wait; who waits leaves the queue by itself."""
+        if not self.granted.done():
+            self.granted.set_result(_Grant.NOTHING)
 
 
 class Pool:
@@ -109,9 +117,10 @@ class Pool:
             self._slots_taken += 1
         else:
             granted = await self._wait(deadline, fresh)
-            if granted is not None:
+            if isinstance(granted, Connection):
                 await granted.ensure_alive()
                 return granted
+            deadline = granted
         return await self._open(deadline)
 
     def retire(self) -> None:
@@ -150,8 +159,8 @@ class Pool:
             connection.abort()
         return None
 
-    async def _wait(self, deadline: float, fresh: bool) -> Connection | None:
-        """Wait for another call to let go; return its connection, or None for a slot."""
+    async def _wait(self, deadline: float, fresh: bool) -> Connection | float:
+        """Wait for another call to let go; return its connection, or, for a slot, the deadline (it may have moved)."""
         granted: asyncio.Future[Connection | _Grant] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(granted, deadline, fresh=fresh)
         self._waiters.append(waiter)
@@ -168,7 +177,7 @@ class Pool:
             return grant
         if grant is _Grant.NOTHING:
             raise before_a_byte(FailureKind.NO_SLOT, f"all {self._size} connections are in use")
-        return None
+        return waiter.deadline
 
     def _hand_on(self, grant: Connection | _Grant) -> None:
         """Give away what a call was granted in the moment in which it was cancelled."""
@@ -258,11 +267,23 @@ class Pool:
 
     async def _sweep(self) -> None:
         """Watch all deadlines for as long as there is something to watch."""
+        standstill = Standstill(self._clock.now(), 2 * _SWEEP_INTERVAL)
         while self._slots_taken:
             await self._clock.sleep_until(self._clock.now() + _SWEEP_INTERVAL)
             now = self._clock.now()
-            for connection in [each for each in self._open_ones if each.deadline <= now]:
-                connection.expire()
-            for waiter in self._waiters:
-                if waiter.deadline <= now and not waiter.granted.done():
-                    waiter.granted.set_result(_Grant.NOTHING)  # it leaves the queue by itself
+            late = self._late(now)
+            if not late:
+                standstill.look(now)
+                continue
+            forgiven = standstill.look(now)
+            for each in late:
+                if not (isinstance(each, Connection) and each.pooled):  # upstream's own patience knows no standstill
+                    each.deadline += forgiven
+            await look_at_sockets()
+            for each in late:
+                if each.deadline <= now:
+                    each.expire()
+
+    def _late(self, now: float) -> list[Connection | _Waiter]:
+        everything: tuple[Connection | _Waiter, ...] = (*self._open_ones, *self._waiters)
+        return [each for each in everything if each.deadline <= now]
