@@ -22,10 +22,15 @@ _PASSES: Final = 16
 _STEPS: Final = 20
 
 
+async def next_pass() -> None:
+    """Return in the next pass of the event loop."""
+    await asyncio.sleep(0)  # noqa: TID251 - a pass of the loop, no time
+
+
 async def look_at_sockets() -> None:
     """Return once what waits in the sockets has been read, and handed to whoever waits for it."""
     for _ in range(_PASSES):
-        await asyncio.sleep(0)  # noqa: TID251 - a pass of the loop, no time
+        await next_pass()
 
 
 class PatientTimeout:

@@ -72,10 +72,12 @@ from sidecar.downstream.refusals import internal_error, interrupted_by_shutdown,
 from sidecar.downstream.request import CallerRequest
 from sidecar.downstream.request_reader import Event, RequestReader
 from sidecar.downstream.response_writer import ResponseWriter
+from sidecar.patience import next_pass
 from sidecar.telemetry.line_format import place
 
 if TYPE_CHECKING:
     from sidecar.downstream.response import CallerResponse
+    from sidecar.turns import Turns
 
 #: Seconds that a caller has to take an early response while what it still sends is thrown away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
@@ -110,6 +112,8 @@ class Port(Deadlines, Protocol):
     handler: Handler
     #: Whether every connection closes after its response.
     draining: bool
+    #: Turns to work through bytes that are many pieces.
+    turns: Turns
 
     def admit(
         self, connection: CallerConnection, transport: asyncio.BaseTransport, allowed_uids: frozenset[int] | None
@@ -187,7 +191,7 @@ class CallerConnection(asyncio.Protocol):
         """Admit the connection, or have it told why not."""
         port = self._port
         self._transport = stream = cast("asyncio.Transport", transport)
-        self._reader = RequestReader(stream)
+        self._reader = RequestReader(stream, port.turns, self.data_received)
         self.writer = ResponseWriter(stream, port, on_unix_socket=self._on_unix_socket)
         if (refusal := port.admit(self, transport, self._allowed_uids)) is not None:
             self._reader.stop(refusal)
@@ -294,6 +298,8 @@ class CallerConnection(asyncio.Protocol):
                 keep_alive = await self._exchange(reader)
                 if not self._finish_exchange(reader.finish(), keep_alive):
                     return
+                if reader.requests:
+                    await next_pass()  # who sends many requests at once lets others have theirs answered in between
         finally:
             reader.finish()
             self.on_caller_gone = None

@@ -14,6 +14,7 @@ from sidecar.downstream.error_response import error_response
 from sidecar.downstream.peer import peer_uid, uid_allowed
 from sidecar.downstream.refusals import too_many_connections, wrong_user
 from sidecar.patience import look_at_sockets
+from sidecar.turns import Turns
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
@@ -53,6 +54,8 @@ class ProxyServer:
         self.limits = limits
         #: From :meth:`begin_drain` on: a connection closes after its response.
         self.draining = False
+        #: Turns of all connections to work through bytes that are many pieces.
+        self.turns = Turns()
         #: Those that were admitted, oldest first.
         self.connections: Final[dict[CallerConnection, None]] = {}
         self.busy: Final[set[CallerConnection]] = set()

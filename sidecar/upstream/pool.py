@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from sidecar.core.resend import FailureKind
 from sidecar.core.standstill import Standstill
 from sidecar.patience import look_at_sockets
+from sidecar.turns import Turns
 from sidecar.upstream.connection import Connection, ExchangePhase
 from sidecar.upstream.errors import before_a_byte
 
@@ -75,6 +76,8 @@ class Pool:
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        #: Turns of all connections to work through bytes that are many pieces.
+        self.turns = Turns()
         #: Counts calls of :meth:`retire`.
         self._generation = 0
 
