@@ -28,14 +28,19 @@ if TYPE_CHECKING:
 
 
 class WaitBudget:
-    """How long token waits and connects may still take, in all attempts of one call together."""
+    """How long token waits and connects may still take, in all attempts of one call together.
 
-    __slots__ = ("_began", "_clock", "_connection_seconds", "_left", "_since", "token_seconds")
+    Time in which the process stood still does not count.
+    """
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    __slots__ = ("_began", "_clock", "_connection_seconds", "_left", "_pool", "_since", "_still", "token_seconds")
+
+    def __init__(self, clock: Clock, seconds: float, pool: Pool) -> None:
         self._clock: Final = clock
+        self._pool: Final = pool
         self._left = seconds
-        self._since = 0.0
+        # When the wait under way began, and how long the process had stood still until then (seconds).
+        self._since = self._still = 0.0
         # The attempt under way: when it began (``Clock.now``), and how long it waited for its connection.
         self._began = self._connection_seconds = 0.0
         #: Seconds spent waiting for tokens.
@@ -44,12 +49,13 @@ class WaitBudget:
     def start(self) -> float:
         """Begin to wait; return the moment (``Clock.now``) at which to stop waiting."""
         self._since = self._clock.now()
+        self._still = self._pool.stood_still
         return self._since + self._left
 
     def stop(self) -> float:
         """Stop waiting; return how long it was (seconds)."""
         waited = self._clock.now() - self._since
-        self._left -= waited
+        self._left -= waited - (self._pool.stood_still - self._still)
         return waited
 
     @property
@@ -103,6 +109,10 @@ class Exchanger:
         self._pool: Final = pool
         self._clock: Final = clock
 
+    def wait_budget(self, seconds: float) -> WaitBudget:
+        """Return the budget of one call."""
+        return WaitBudget(self._clock, seconds, self._pool)
+
     async def exchange(
         self,
         request: Request,
@@ -130,7 +140,7 @@ class Exchanger:
             waiting.no_wait()
         token = tokens.take_nowait(newer_than=newer_than)
         if token is None:
-            connection.release()
+            connection.release(fresh=not connection.reused)
             connection, token = await self._wait_for_token(tokens, waiting, newer_than, fresh)
         try:
             head = request.template.render(token.value.reveal())
@@ -172,4 +182,4 @@ class Exchanger:
                 raise
             if token is not None:
                 return connection, token
-            connection.release()
+            connection.release(fresh=not connection.reused)

@@ -76,6 +76,7 @@ class Connection(ByteProtocol):
         "_tasks",
         "_timeout",
         "deadline",
+        "fresh",
         "generation",
         "keep_alive",
         "phase",
@@ -92,8 +93,10 @@ class Connection(ByteProtocol):
         self.phase = ExchangePhase.READY
         #: The pool's own: connections of an older one are not reused.
         self.generation: Final = generation
-        #: It had been idle in the pool before this call got it.
+        #: It had been in the pool before this call got it, so upstream may be about to close it as idle.
         self.reused = False
+        #: It was opened for a call that only gave it back because its token was not there: it counts as new.
+        self.fresh = False
         #: How much of this call's request was handed to the transport.
         self.sent = Sent.NOTHING
         #: When the pool's sweeper calls :meth:`expire` (seconds of the clock).
@@ -232,13 +235,15 @@ class Connection(ByteProtocol):
             self._response_started = False
             self.sent = Sent.NOTHING
             self.phase = ExchangePhase.READY
+            self.fresh = False
             self._owner.give_back(self)
         else:
             self.abort()
 
-    def release(self) -> None:
-        """Give back a connection on which nothing was sent."""
+    def release(self, *, fresh: bool = False) -> None:
+        """Give back a connection on which nothing was sent; ``fresh``: not even before, and only for a moment."""
         if self.phase is ExchangePhase.READY:
+            self.fresh = fresh
             self._owner.give_back(self)
 
     def abort(self) -> None:

@@ -76,6 +76,9 @@ class Pool:
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        # Of the sweeper that runs; and what those before it had found (seconds).
+        self._standstill: Standstill | None = None
+        self._forgotten = 0.0
         #: Turns of all connections to work through bytes that are many pieces.
         self.turns = Turns()
         #: Counts calls of :meth:`retire`.
@@ -99,6 +102,14 @@ class Pool:
     def waiting(self) -> int:
         """Calls that wait for a connection."""
         return len(self._waiters)
+
+    @property
+    def stood_still(self) -> float:
+        """Seconds in which the process stood still while there were connections."""
+        if self._standstill is None:
+            return self._forgotten
+        self._standstill.look(self._clock.now())
+        return self._forgotten + self._standstill.total
 
     async def acquire(self, deadline: float, fresh: bool = False) -> Connection:
         """Return a connection that is alive; a new one if ``fresh``.
@@ -157,7 +168,7 @@ class Pool:
                 idle.pop()
                 connection.pooled = False
                 connection.deadline = math.inf
-                connection.reused = True
+                connection.reused = not connection.fresh
                 return connection
             connection.abort()
         return None
@@ -239,7 +250,7 @@ class Pool:
             self._waiters.appendleft(waiter)  # it gets the slot of this connection
             connection.abort()
         else:
-            connection.reused = True
+            connection.reused = not connection.fresh
             waiter.granted.set_result(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -270,15 +281,15 @@ class Pool:
 
     async def _sweep(self) -> None:
         """Watch all deadlines for as long as there is something to watch."""
-        standstill = Standstill(self._clock.now(), 2 * _SWEEP_INTERVAL)
+        self._standstill = standstill = Standstill(self._clock.now(), 2 * _SWEEP_INTERVAL)
         while self._slots_taken:
+            before = standstill.total
             await self._clock.sleep_until(self._clock.now() + _SWEEP_INTERVAL)
             now = self._clock.now()
-            late = self._late(now)
-            if not late:
-                standstill.look(now)
+            standstill.look(now)
+            if not (late := self._late(now)):
                 continue
-            forgiven = standstill.look(now)
+            forgiven = standstill.total - before
             for each in late:
                 if not (isinstance(each, Connection) and each.pooled):  # upstream's own patience knows no standstill
                     each.deadline += forgiven
@@ -286,6 +297,8 @@ class Pool:
             for each in late:
                 if each.deadline <= now:
                     each.expire()
+        self._forgotten += standstill.total
+        self._standstill = None
 
     def _late(self, now: float) -> list[Connection | _Waiter]:
         everything: tuple[Connection | _Waiter, ...] = (*self._open_ones, *self._waiters)
