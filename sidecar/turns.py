@@ -24,8 +24,11 @@ _LINES_OF_A_PASS: Final = 1024
 
 
 def lines_in(data: bytes) -> int:
-    """Return how many pieces ``data`` may be at most, whatever it is: in HTTP/1 each ends with a line feed."""
-    return data.count(b"\n")
+    """Return how many pieces ``data`` may be at most: each size of a chunk, each chunk and each field ends with a CRLF.
+
+    Binary content has hardly any. A bare line feed ends none of them: the parsers refuse it.
+    """
+    return data.count(b"\r\n")
 
 
 class Turns:

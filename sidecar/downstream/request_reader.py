@@ -54,7 +54,7 @@ _MOST_PARSED: Final = 32
 _CHUNK_OVERHEAD: Final = 16 * 1024
 _CHUNK_RATIO: Final = 8
 #: Bytes that may be a whole request, or a few: what is no longer than this is read at once.
-_USUAL: Final = 1024
+_USUAL: Final = 4096
 #: Bytes that are thrown away behind the last request of a connection before reading stops.
 _MOST_SURPLUS: Final = 64 * 1024
 

@@ -34,7 +34,9 @@ class _Connection:
         self.backlog.go_on()
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 300_000, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"y\r\n" * 60])
+@pytest.mark.parametrize(
+    "data", [b"", b"x" * 300_000, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"y\r\n" * 60, b"{\n" * 9000]
+)
 async def test_bytes_of_few_pieces_need_no_turn(data: bytes) -> None:
     connection = _Connection(Turns())
     connection.receive(data)

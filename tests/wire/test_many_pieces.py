@@ -85,7 +85,7 @@ async def test_pipelined_requests_in_one_piece_are_answered_in_order() -> None:
 
 
 async def test_a_long_text_behind_its_head_is_read_whole() -> None:
-    text = b'{\n  "a": 1\n}\n' * 3000
+    text = b'{\r\n  "a": 1\r\n}\r\n' * 3000
     async with serve(limits=listen_limits()) as port:
         with await port.client() as client:
             head = b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(text)
