@@ -17,6 +17,7 @@ from sidecar.config import ConfigError
 from sidecar.core.causes import Cause, StepFinding
 from sidecar.core.certificate import moment
 from sidecar.core.http.tunnel import TunnelRefusedError, authority
+from sidecar.patience import PatientTimeout
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.egress import Egress
 from sidecar.upstream.errors import os_detail
@@ -84,7 +85,7 @@ class ConnectionProbe:
         """Resolve the name of whoever is connected to: Mangopay, or the egress proxy."""
         host, _ = self._dialer.next_hop
         try:
-            async with asyncio.timeout(self._limit):
+            async with PatientTimeout(self._limit):
                 self._addresses = await self._dialer.resolve()
         except TimeoutError:
             return StepFinding.failed(Cause.RESOLVER_UNREACHABLE, f"{host}: no answer within {self._limit:g} s")
@@ -102,7 +103,7 @@ class ConnectionProbe:
     async def connect(self) -> StepFinding:
         """Connect, and have the egress proxy open a tunnel if there is one."""
         there = authority(self._endpoint.host, self._endpoint.port)
-        timeout = asyncio.timeout(self._limit)
+        timeout = PatientTimeout(self._limit)
         try:
             async with timeout:
                 self._raw = await self._dialer.connect(self._addresses)
@@ -133,7 +134,7 @@ class ConnectionProbe:
         if self._raw is None or self._trust is None:
             return StepFinding.skipped("plain http://")
         raw, self._raw = self._raw, None
-        timeout = asyncio.timeout(self._limit)
+        timeout = PatientTimeout(self._limit)
         started = self._clock.now()
         try:
             async with timeout:
@@ -185,7 +186,7 @@ class ConnectionProbe:
         dialer, raw = self._dialer, None
         try:
             context = context_for(cause, self._tls, self._clock.wall())
-            async with asyncio.timeout(self._limit):
+            async with PatientTimeout(self._limit):
                 raw = await dialer.connect(self._addresses)
                 await dialer.tunnel(raw)
                 silent = await dialer.shake_hands(raw, Silent, context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from sidecar.advice.classify import classify_latch
@@ -10,6 +9,7 @@ from sidecar.advice.texts.tokens import explain
 from sidecar.config import ConfigError
 from sidecar.core.causes import Cause, StepFinding
 from sidecar.core.text import duration
+from sidecar.patience import PatientTimeout
 
 if TYPE_CHECKING:
     from sidecar.check.report import Report
@@ -46,7 +46,7 @@ async def store_finding(
     if offline and backend.kind != "file":
         return StepFinding.ok(f"{where}, not asked")
     try:
-        async with asyncio.timeout(2 * TIMEOUT):
+        async with PatientTimeout(2 * TIMEOUT):
             return _judge(await _use(backend, name_of(config)), where, config, trust)
     except StoreError as error:
         return StepFinding.warning(error.cause, f"{where}: it {error}")

@@ -140,7 +140,12 @@ class Listen(Section, frozen=True, kw_only=True):
     )
     max_body: int = setting(size(1), "64MiB", "Largest request body.")
     header_timeout: float = setting(_POSITIVE_DURATION, "10s", "For a whole request head to arrive.")
-    body_timeout: float = setting(_POSITIVE_DURATION, "30s", "Longest pause within a request body.")
+    body_timeout: float = setting(
+        _POSITIVE_DURATION,
+        "30s",
+        "Longest pause within a request body, which must also come at 1 KiB a second on average after its first 30 s "
+        "(or after this time, if that is shorter). The same for callers that read a response slowly.",
+    )
     keepalive_timeout: float = setting(_POSITIVE_DURATION, "75s", "How long an idle connection is kept.")
     max_connections: int = setting(
         integer(1, 1_000_000),

@@ -28,7 +28,9 @@ its end. A caller that leaves is told to whoever answers its request
 (``on_caller_gone``, the body, a write), and what becomes of the request is decided there.
 
 **Deadlines.** They are attributes that the server's sweeper looks at (:meth:`CallerConnection.sweep`):
-no timer is set for a request or for a piece of a body. None comes early, and none later than by two ticks.
+no timer is set for a request or for a piece of a body. None comes early, and none later than by two ticks. The
+sockets are looked at once more before any is enforced, and time in which the process stood still does not count.
+How slow is too slow says :mod:`sidecar.core.pace`: what counts is the time in which the caller was waited for.
 
 =========================  ==========================  ======================================================
 while                      after                       happens
@@ -38,9 +40,11 @@ HEAD                       ``header_timeout``          408 ``request_timeout``
 IDLE                       ``keepalive_timeout``       the connection closes
 REFUSED, LINGERING         ``LINGER``                  it is aborted, whatever is unread
 CLOSING                    ``body_timeout``            it is aborted, whatever is unsent
-BUSY, body read            ``body_timeout`` a pause    408 ``request_timeout``
+BUSY, body read            ``body_timeout`` a pause,   408 ``request_timeout``
+                           or too slow on average
 BUSY, memory waited for    ``body_timeout``            503 ``overloaded``
-BUSY, response written     ``body_timeout`` a pause    it is cut
+BUSY, response written     ``body_timeout`` a pause,   it is cut
+                           or too slow on average
 =========================  ==========================  ======================================================
 
 The loop over requests is our own. aiohttp's starts a task for each, answers
@@ -61,16 +65,19 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 import structlog
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.pace import patience
 from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import Deadlines
 from sidecar.downstream.refusals import internal_error, interrupted_by_shutdown, out_of_budget, too_slow
 from sidecar.downstream.request import CallerRequest
 from sidecar.downstream.request_reader import Event, RequestReader
 from sidecar.downstream.response_writer import ResponseWriter
+from sidecar.patience import next_pass
 from sidecar.telemetry.line_format import place
 
 if TYPE_CHECKING:
     from sidecar.downstream.response import CallerResponse
+    from sidecar.turns import Turns
 
 #: Seconds that a caller has to take an early response while what it still sends is thrown away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
@@ -105,6 +112,8 @@ class Port(Deadlines, Protocol):
     handler: Handler
     #: Whether every connection closes after its response.
     draining: bool
+    #: Turns to work through bytes that are many pieces.
+    turns: Turns
 
     def admit(
         self, connection: CallerConnection, transport: asyncio.BaseTransport, allowed_uids: frozenset[int] | None
@@ -129,6 +138,8 @@ class CallerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_allowed_uids",
+        "_body_since",
+        "_body_waited",
         "_budget_wait",
         "_on_unix_socket",
         "_port",
@@ -152,9 +163,9 @@ class CallerConnection(asyncio.Protocol):
         self._allowed_uids: Final = allowed_uids
         self._on_unix_socket: Final = on_unix_socket
         self.phase = ConnectionPhase.FRESH
-        #: When the phase is over (``Clock.now``).
+        #: When the phase is over (of the clock that the port's ``next_deadline_base`` belongs to; so are the others).
         self.deadline = math.inf
-        #: When the present pause within the request's body is too long (``Clock.now``).
+        #: When the present pause within the request's body is too long.
         self.body_deadline = math.inf
         #: Called once if the caller leaves while its request is being answered. Set and unset by the handler.
         self.on_caller_gone: Callable[[], None] | None = None
@@ -164,6 +175,9 @@ class CallerConnection(asyncio.Protocol):
         # What the task waits for between two requests.
         self._waiter: asyncio.Future[None] | None = None
         self._budget_wait: asyncio.Future[None] | None = None
+        # For how long the caller was waited for within the present request's body (seconds), and since when it is.
+        self._body_waited = 0.0
+        self._body_since = math.inf
 
     def __repr__(self) -> str:
         """Say in which phase it is, and how many requests wait for their turn."""
@@ -177,7 +191,7 @@ class CallerConnection(asyncio.Protocol):
         """Admit the connection, or have it told why not."""
         port = self._port
         self._transport = stream = cast("asyncio.Transport", transport)
-        self._reader = RequestReader(stream)
+        self._reader = RequestReader(stream, port.turns, self.data_received)
         self.writer = ResponseWriter(stream, port, on_unix_socket=self._on_unix_socket)
         if (refusal := port.admit(self, transport, self._allowed_uids)) is not None:
             self._reader.stop(refusal)
@@ -284,6 +298,8 @@ class CallerConnection(asyncio.Protocol):
                 keep_alive = await self._exchange(reader)
                 if not self._finish_exchange(reader.finish(), keep_alive):
                     return
+                if reader.requests:
+                    await next_pass()  # who sends many requests at once lets others have theirs answered in between
         finally:
             reader.finish()
             self.on_caller_gone = None
@@ -295,6 +311,7 @@ class CallerConnection(asyncio.Protocol):
         message, content = reader.take()
         writer = self.writer
         writer.begin()
+        self._body_waited = 0.0
         request = CallerRequest(message.method, message.path, message.version, message.raw_headers, content, self)
         try:
             response = await self._port.handler(request)
@@ -359,17 +376,29 @@ class CallerConnection(asyncio.Protocol):
     # --- deadlines ---------------------------------------------------------------------------------------------------
 
     def start_body_timer(self, budget_wait: asyncio.Future[None] | None = None) -> None:
-        """Give the caller ``listen.body_timeout`` from now; see :class:`~sidecar.downstream.request.Caller`."""
+        """Give the caller time from now on; see :class:`~sidecar.downstream.request.Caller`."""
+        base, pause = self._port.next_deadline_base, self._port.limits.body_timeout
         self._budget_wait = budget_wait
-        self.body_deadline = self._port.next_deadline_base + self._port.limits.body_timeout
+        if budget_wait is None:
+            self._body_since = base
+            pause = patience(pause, self._body_waited, self._reader.body_bytes)
+        self.body_deadline = base + pause
 
     def stop_body_timer(self) -> None:
         """End what :meth:`start_body_timer` began."""
+        if self._budget_wait is None:
+            self._body_waited += self._port.next_deadline_base - self._body_since
         self._budget_wait = None
         self.body_deadline = math.inf
 
+    def is_late(self, now: float) -> bool:
+        """Whether a deadline has passed by ``now`` (of the clock that the port's ``next_deadline_base`` belongs to)."""
+        if self.phase is ConnectionPhase.BUSY:
+            return now >= self.body_deadline or now >= self.writer.deadline
+        return now >= self.deadline
+
     def sweep(self, now: float) -> None:
-        """Act on the deadlines that have passed by ``now`` (``Clock.now``)."""
+        """Act on the deadlines that have passed by ``now``; see :meth:`is_late`."""
         if now >= self.deadline:
             self._overdue()
         elif self.phase is ConnectionPhase.BUSY:

@@ -66,6 +66,10 @@ class HeadBoundaries:
             self.pending = _without_empty_lines(pending[end + body_length :])
         return after
 
+    def is_within_body(self, size: int) -> bool:
+        """Whether the next ``size`` bytes all belong to the body of the last request."""
+        return size <= self._body_left
+
     def check(self) -> None:
         """Raise SidecarError ``headers_too_large`` if the head that is arriving is beyond the limit already."""
         if len(self.pending) > MAX_HEAD and self.pending.find(_END, 0, MAX_HEAD) < 0:

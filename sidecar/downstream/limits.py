@@ -22,5 +22,6 @@ class Deadlines(Protocol):
 
     #: How long each phase and each pause may last.
     limits: ConnectionLimits
-    #: A moment (``Clock.now``) up to two ticks ahead: deadlines count from here, so that none comes early.
+    #: A moment up to two ticks ahead, of a clock that stands still when the process does: deadlines count from here,
+    #: so that none comes early.
     next_deadline_base: float

@@ -33,7 +33,7 @@ class Caller(Protocol):
         """Whether the connection ends after the current request, whatever its response says."""
 
     def start_body_timer(self, budget_wait: asyncio.Future[None] | None = None) -> None:
-        """Give the caller ``listen.body_timeout`` from now to send more of its body.
+        """Give the caller ``listen.body_timeout`` from now to send more of its body; less if it was too slow before.
 
         When it is over, reading the body fails with ``request_timeout``; or
         ``budget_wait`` fails with ``overloaded``, if that is what is waited for.

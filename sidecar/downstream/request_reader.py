@@ -13,6 +13,8 @@ What is done beyond aiohttp, and why (each was seen in 3.14.5, and
 * Once the parser has failed, every further piece is kept as one more error.
   Here such bytes are thrown away, and reading stops when there are many.
 * A pipelined request is read while another one runs: one segment of them is all that is held here.
+* A chunk costs the parser the same whatever its size. Bytes that may be very many pieces are worked through in turns
+  (:mod:`sidecar.turns`), so that those who send such bytes slow down each other, and not everybody else.
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from sidecar.core.errors import SidecarError
 from sidecar.downstream.head_boundaries import HeadBoundaries
 from sidecar.downstream.refusals import malformed, unparsable
+from sidecar.turns import Backlog
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from aiohttp.base_protocol import BaseProtocol
     from aiohttp.streams import StreamReader
+
+    from sidecar.turns import Turns
 
     #: A request as aiohttp's parser hands it out: its ``RawRequestMessage`` (in C, so no tuple), and its body.
     Parsed: TypeAlias = tuple[Any, StreamReader]
@@ -48,6 +53,8 @@ _MOST_PARSED: Final = 32
 #: Bytes of chunk sizes, extensions and trailers that any body may have, and how many more for each byte of content.
 _CHUNK_OVERHEAD: Final = 16 * 1024
 _CHUNK_RATIO: Final = 8
+#: Bytes that may be a whole request, or a few: what is no longer than this is read at once.
+_USUAL: Final = 4096
 #: Bytes that are thrown away behind the last request of a connection before reading stops.
 _MOST_SURPLUS: Final = 64 * 1024
 
@@ -83,14 +90,19 @@ class RequestReader:
     """
 
     __slots__ = (
+        "_backlog",
         "_body_full",
         "_broken",
+        "_chunked",
         "_content",
         "_current",
+        "_deliver",
         "_held",
+        "_in_turn",
         "_most_surplus",
         "_parser",
         "_source",
+        "_turns",
         "_wire_body",
         "failure",
         "heads",
@@ -99,8 +111,11 @@ class RequestReader:
         "surplus",
     )
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, turns: Turns, deliver: Callable[[bytes], None]) -> None:
+        """Read what ``source`` brings; ``deliver`` is to :meth:`feed` what had to wait for one of the ``turns``."""
         self._source: Final = source
+        self._turns: Final = turns
+        self._deliver = deliver
         loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
         self._parser: Any = HttpRequestParser(
             protocol, loop, _READ_BUFFER, auto_decompress=False, max_msg_queue_size=_MOST_PARSED
@@ -124,13 +139,23 @@ class RequestReader:
         self._most_surplus = _MOST_SURPLUS
         # Bytes of the last request's body as they were sent.
         self._wire_body = 0
-        # Why the source is paused: enough requests are here, or enough of a body.
+        # Why the source is paused: enough requests are here, or enough of a body, or bytes that wait for their turn.
         self._held = self._body_full = False
+        self._backlog: Backlog | None = None
+        # What is fed had its turn.
+        self._in_turn = False
+        # The last request's body is chunked.
+        self._chunked = False
 
     @property
     def has_unread(self) -> bool:
         """Whether anything has come that has no response yet."""
         return bool(self.requests or self.heads.pending or self.surplus or self.failure is not None)
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes that have come of the body of the request that is being answered, without its framing."""
+        return 0 if self._current is None else self._current.total_bytes
 
     # --- bytes -------------------------------------------------------------------------------------------------------
 
@@ -139,8 +164,12 @@ class RequestReader:
         if self.sealed and (self._broken or self._content.is_eof()):
             return self._throw_away(len(data))
         if self.sealed:
+            if data and self._chunked and not self._in_turn and not (data := self._first_turn(data)):
+                return Event.NOTHING
             self._wire_body += len(data)
         elif data:
+            if len(data) > _USUAL and not self._in_turn and not (data := self._first_turn(data)):
+                return Event.NOTHING
             self.heads.feed(data)
         try:
             messages, _, _ = self._parser.feed_data(data)
@@ -168,6 +197,7 @@ class RequestReader:
             # The parser takes "CONNECT" without a target, and says None.
             after = heads.take_head(message.method, message.path or "", length)
             if message.chunked:
+                self._chunked = True
                 self._wire_body = after
                 self._check_chunks(content)
             if last:
@@ -207,6 +237,35 @@ class RequestReader:
             self._hold()
         return Event.SURPLUS
 
+    # --- turns -------------------------------------------------------------------------------------------------------
+
+    def _first_turn(self, data: bytes) -> bytes:
+        """Return what of ``data`` may be worked through now; the rest has to wait."""
+        if self.heads.is_within_body(len(data)):
+            return data  # a body with a length is one piece
+        backlog = self._backlog
+        if backlog is None:
+            backlog = self._backlog = Backlog(self._turns, self._take_turn)
+        data = backlog.first_turn(data)
+        if backlog.go_on():
+            self._source.pause_reading()
+        return data
+
+    def _take_turn(self, data: bytes) -> None:
+        self._in_turn = True
+        try:
+            self._deliver(data)
+        finally:
+            self._in_turn = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Have more brought, from what waits here first, unless the parser or the connection has enough."""
+        if self._held or self._body_full:
+            return
+        if self._backlog is None or not self._backlog.go_on():
+            self._source.resume_reading()
+
     # --- requests ----------------------------------------------------------------------------------------------------
 
     def take(self) -> Parsed:
@@ -239,6 +298,8 @@ class RequestReader:
         """Read no further request, because of ``failure`` if somebody has to be told."""
         self.failure = failure
         self.sealed = self._broken = True
+        if self._backlog is not None:
+            self._backlog.clear()
         self.heads.stop()
 
     def discard(self) -> None:
@@ -256,6 +317,7 @@ class RequestReader:
         self.requests.clear()
         self._body_full = False
         self._content = EMPTY_PAYLOAD
+        self._deliver = _ignore
         self._parser = None  # it knows this reader: together they would wait for the garbage collector
 
     # --- flow control ------------------------------------------------------------------------------------------------
@@ -287,5 +349,8 @@ class RequestReader:
     def _read_on(self, resume_parser: bool = True) -> None:
         if resume_parser:
             self.feed(b"")
-        if not self._held and not self._body_full:
-            self._source.resume_reading()
+        self._go_on()
+
+
+def _ignore(data: bytes) -> None:
+    """Take bytes of a connection that is gone."""

@@ -9,6 +9,7 @@ import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.pace import patience
 from sidecar.downstream.errors import CallerGoneError
 
 if TYPE_CHECKING:
@@ -23,12 +24,15 @@ class ResponseWriter:
     """The writing end of one connection, for one response after another; :meth:`begin` separates them."""
 
     __slots__ = (
+        "_begun",
         "_continued",
         "_deadlines",
         "_drained",
         "_lost",
+        "_taken",
         "_transport",
         "_unsent",
+        "_waited",
         "deadline",
         "on_unix_socket",
         "paused",
@@ -49,8 +53,12 @@ class ResponseWriter:
         self.unfinished = False
         #: When a caller that takes nothing is cut off (``Clock.now``); see :meth:`overdue`.
         self.deadline = math.inf
-        # Bytes that the caller had yet to take when the deadline was set.
+        # Bytes that the caller had yet to take when it was looked at last, and when that was.
         self._unsent = 0
+        self._begun = 0.0
+        # For how long the caller was waited for within this response (seconds), and the bytes that it took meanwhile.
+        self._waited = 0.0
+        self._taken = 0
         self._continued = False
         self._drained: asyncio.Future[None] | None = None
         self._lost = False
@@ -60,6 +68,8 @@ class ResponseWriter:
     def begin(self) -> None:
         """Be ready for the response to the next request."""
         self.started = self.unfinished = self._continued = False
+        self._waited = 0.0
+        self._taken = 0
 
     def send_continue(self) -> None:
         """Write ``100 Continue``, once, unless the final response has begun to go."""
@@ -80,9 +90,11 @@ class ResponseWriter:
         """Wait until the caller has taken most of what was written.
 
         Raises CallerGoneError if it left, or if it took nothing for
-        ``listen.body_timeout``: then it has been cut off.
+        ``listen.body_timeout`` or too little on average: then it has been cut off.
         """
         if self.paused and not self._lost:
+            self._begun = self._deadlines.next_deadline_base
+            self._unsent = self._transport.get_write_buffer_size()
             self._give_time()
             self._drained = asyncio.get_running_loop().create_future()
             try:
@@ -90,6 +102,7 @@ class ResponseWriter:
             finally:
                 self._drained = None
                 self.deadline = math.inf
+                self._count()
         if self._lost:
             raise CallerGoneError
 
@@ -121,12 +134,24 @@ class ResponseWriter:
         self.resume()
 
     def overdue(self) -> None:
-        """Give a caller that took anything since :attr:`deadline` was set as long again; cut off one that did not."""
-        if self._transport.get_write_buffer_size() < self._unsent:
-            self._give_time()
-        else:
+        """Give a caller that took anything since :attr:`deadline` was set time again, unless it is too slow on average.
+
+        One that took nothing is cut off, and one that is too slow as well.
+        """
+        if not self._count() or not self._give_time():
             self.cut()
 
-    def _give_time(self) -> None:
-        self._unsent = self._transport.get_write_buffer_size()
-        self.deadline = self._deadlines.next_deadline_base + self._deadlines.limits.body_timeout
+    def _count(self) -> int:
+        """Count the time since the last look, and return how many bytes the caller took meanwhile."""
+        base, unsent = self._deadlines.next_deadline_base, self._transport.get_write_buffer_size()
+        taken = max(0, self._unsent - unsent)
+        self._waited += base - self._begun
+        self._taken += taken
+        self._begun, self._unsent = base, unsent
+        return taken
+
+    def _give_time(self) -> float:
+        """Set :attr:`deadline`; return how long (seconds) the caller may still take."""
+        left = patience(self._deadlines.limits.body_timeout, self._waited, self._taken)
+        self.deadline = self._deadlines.next_deadline_base + left
+        return left

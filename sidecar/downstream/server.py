@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import HttpRequestParser
 
+from sidecar.core.standstill import Standstill
 from sidecar.downstream.connection import CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.peer import peer_uid, uid_allowed
 from sidecar.downstream.refusals import too_many_connections, wrong_user
+from sidecar.patience import look_at_sockets
+from sidecar.turns import Turns
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
@@ -51,12 +54,16 @@ class ProxyServer:
         self.limits = limits
         #: From :meth:`begin_drain` on: a connection closes after its response.
         self.draining = False
+        #: Turns of all connections to work through bytes that are many pieces.
+        self.turns = Turns()
         #: Those that were admitted, oldest first.
         self.connections: Final[dict[CallerConnection, None]] = {}
         self.busy: Final[set[CallerConnection]] = set()
         self.waiting: Final[dict[CallerConnection, None]] = {}
-        #: A moment (``Clock.now``) up to two ticks ahead: deadlines count from here, so that none comes early.
+        #: A moment up to two ticks ahead, of a clock that stands still when the process does: deadlines count from
+        #: here, so that none comes early.
         self.next_deadline_base = clock.now() + TICK
+        self._standstill: Final = Standstill(clock.now(), 2 * TICK)
         self._clock = clock
         self._report = report
         self._refused: dict[CallerConnection, None] = {}
@@ -136,13 +143,19 @@ class ProxyServer:
 
     async def _sweep(self) -> None:
         while True:
-            now = self._clock.now()
+            moment = self._clock.now()
+            self._standstill.look(moment)
+            now = moment - self._standstill.total
             self.next_deadline_base = now + TICK
-            for connection in self._all():
-                connection.sweep(now)
-            if self._quiet is not None and not self._quiet.done() and now >= self._drain_deadline:
-                self._quiet.set_result(False)
-            await self._clock.sleep_until(now + TICK)
+            late = [connection for connection in self._all() if connection.is_late(now)]
+            drain_is_over = self._quiet is not None and moment >= self._drain_deadline
+            if late or drain_is_over:
+                await look_at_sockets()
+                for connection in late:
+                    connection.sweep(now)
+                if drain_is_over and self._quiet is not None and not self._quiet.done():
+                    self._quiet.set_result(False)
+            await self._clock.sleep_until(moment + TICK)
 
     # --- the end -----------------------------------------------------------------------------------------------------
 

@@ -10,12 +10,11 @@ from sidecar.advice.texts.calls import FAILURES
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import AttemptFailure, FailureKind, Verdict, decide
 from sidecar.proxy.body import StreamingBody
-from sidecar.proxy.exchange import Exchanger, Request, WaitBudget
 from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from sidecar.core.clock import Clock
     from sidecar.proxy.call import Call
+    from sidecar.proxy.exchange import Exchanger, Request
     from sidecar.proxy.upstream_response import UpstreamResponse
     from sidecar.tokens.manager import TokenManager
 
@@ -69,15 +68,13 @@ class NoResponse(Exception):  # noqa: N818 - the end of the attempts, not a faul
 class Attempts:
     """Sends one call until it is answered, or may not be sent again."""
 
-    def __init__(
-        self, call: Call, outgoing: ForwardRequest, exchanger: Exchanger, *, timeout: float, clock: Clock
-    ) -> None:
+    def __init__(self, call: Call, outgoing: ForwardRequest, exchanger: Exchanger, *, timeout: float) -> None:
         self._call: Final = call
         self._outgoing: Final = outgoing
         self._exchanger: Final = exchanger
         self._timeout: Final = timeout
         #: What is left of the time that token waits and connects may take.
-        self.waiting: Final = WaitBudget(clock, WAITING_BUDGET)
+        self.waiting: Final = exchanger.wait_budget(WAITING_BUDGET)
         self._retries = 0
 
     async def response(self, *, newer_than: int = 0) -> tuple[UpstreamResponse, int]:

@@ -1,26 +1,57 @@
-"""How much memory request bodies may take that are kept so that a call can be sent again (contract section 4.5)."""
+"""How much memory request bodies may take that are kept so that a call can be sent again (contract section 4.5).
+
+Bodies of unknown length that find the budget used up stand in line, and hold what they have meanwhile. If in the
+end all of it is held by those who stand in line, none could ever go on. Then the last to come gives way.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from sidecar.downstream.refusals import out_of_budget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _Waiter(NamedTuple):
+    """One that stands in line for ``size`` bytes; they are reserved once ``granted`` is done."""
+
+    size: int
+    granted: asyncio.Future[None]
+    reservation: Reservation
+
+
+def gives_way(held: Sequence[int], used: int) -> int | None:
+    """Return which of those in line has to give way; None if there is hope for all.
+
+    ``held`` says what each of them holds (bytes), in the order in which their requests came; ``used`` is what all
+    calls hold. As long as others hold some of it, they will give it back. It is the last that holds any.
+    """
+    if sum(held) < used:
+        return None
+    return next((place for place in range(len(held) - 1, -1, -1) if held[place]), None)
 
 
 class ReplayBudget:
     """Bytes shared by all calls of the process. Reserved as they arrive, given back when the call ends."""
 
-    __slots__ = ("_waiters", "limit", "used")
+    __slots__ = ("_came", "_waiters", "limit", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit: Final = limit
         #: Bytes reserved now.
         self.used = 0
-        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiters: deque[_Waiter] = deque()
+        # Calls that came so far.
+        self._came = 0
 
     def reservation(self) -> Reservation:
         """Return an empty reservation for one call."""
-        return Reservation(self)
+        self._came += 1
+        return Reservation(self, self._came)
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes if they are free and nobody waits for them already."""
@@ -29,11 +60,15 @@ class ReplayBudget:
         self.used += size
         return True
 
-    def queue(self, size: int) -> asyncio.Future[None]:
-        """Stand in line for ``size`` bytes; they are reserved once the future is done. Cancel it to leave the line."""
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append((size, waiter))
-        return waiter
+    def queue(self, size: int, reservation: Reservation) -> asyncio.Future[None]:
+        """Stand in line for ``size`` bytes; they are reserved once the future is done. Cancel it to leave the line.
+
+        It fails with SidecarError ``overloaded`` if ``reservation`` has to give way.
+        """
+        granted = asyncio.get_running_loop().create_future()
+        self._waiters.append(_Waiter(size, granted, reservation))
+        self.serve()
+        return granted
 
     def give_back(self, size: int) -> None:
         """Free ``size`` bytes for those who wait, first come, first served."""
@@ -43,22 +78,36 @@ class ReplayBudget:
     def serve(self) -> None:
         """Let in those at the head of the line for whom there is room; whoever left the line is passed over."""
         while self._waiters:
-            size, waiter = self._waiters[0]
-            if not waiter.done():
+            size, granted, _ = self._waiters[0]
+            if not granted.done():
                 if self.used + size > self.limit:
+                    self._make_one_give_way()
                     return
                 self.used += size
-                waiter.set_result(None)
+                granted.set_result(None)
             self._waiters.popleft()
+
+    def _make_one_give_way(self) -> None:
+        """Refuse the last to come if none of those in line can go on; what it holds comes back in a moment."""
+        line = sorted((each for each in self._waiters if not each.granted.done()), key=_came)
+        place = gives_way([each.reservation.held for each in line], self.used)
+        if place is not None:
+            line[place].granted.set_exception(out_of_budget())
+
+
+def _came(waiter: _Waiter) -> int:
+    return waiter.reservation.came
 
 
 class Reservation:
     """What one call holds of the budget."""
 
-    __slots__ = ("_budget", "held")
+    __slots__ = ("_budget", "came", "held")
 
-    def __init__(self, budget: ReplayBudget) -> None:
+    def __init__(self, budget: ReplayBudget, came: int) -> None:
         self._budget: Final = budget
+        #: Its place among all calls, in the order in which they came.
+        self.came: Final = came
         #: Bytes reserved for this call.
         self.held = 0
 
@@ -87,7 +136,7 @@ class Reservation:
 
     def queue(self, size: int) -> asyncio.Future[None]:
         """Stand in line for ``size`` bytes more."""
-        return self._budget.queue(size)
+        return self._budget.queue(size, self)
 
     def release(self, size: int | None = None) -> None:
         """Give back ``size`` bytes, as far as they are held; everything without a ``size``. May be repeated."""

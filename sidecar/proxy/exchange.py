@@ -1,7 +1,8 @@
 """One authenticated exchange with upstream: a connection, a token, the request, the response.
 
 The token is taken last, just before writing, so that none grows old while a
-call waits for a connection.
+call waits for a connection. A call that has to wait for its token gives the
+connection back first: others may have theirs.
 """
 
 from __future__ import annotations
@@ -21,19 +22,25 @@ if TYPE_CHECKING:
     from sidecar.proxy.call import Call
     from sidecar.telemetry.record import CallRecord, Purpose
     from sidecar.tokens.manager import TokenManager
+    from sidecar.upstream.connection import Connection
     from sidecar.upstream.pool import Pool
     from sidecar.upstream.sending import BodySource
 
 
 class WaitBudget:
-    """How long token waits and connects may still take, in all attempts of one call together."""
+    """How long token waits and connects may still take, in all attempts of one call together.
 
-    __slots__ = ("_began", "_clock", "_connection_seconds", "_left", "_since", "token_seconds")
+    Time in which the process stood still does not count.
+    """
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    __slots__ = ("_began", "_clock", "_connection_seconds", "_left", "_pool", "_since", "_still", "token_seconds")
+
+    def __init__(self, clock: Clock, seconds: float, pool: Pool) -> None:
         self._clock: Final = clock
+        self._pool: Final = pool
         self._left = seconds
-        self._since = 0.0
+        # When the wait under way began, and how long the process had stood still until then (seconds).
+        self._since = self._still = 0.0
         # The attempt under way: when it began (``Clock.now``), and how long it waited for its connection.
         self._began = self._connection_seconds = 0.0
         #: Seconds spent waiting for tokens.
@@ -42,18 +49,28 @@ class WaitBudget:
     def start(self) -> float:
         """Begin to wait; return the moment (``Clock.now``) at which to stop waiting."""
         self._since = self._clock.now()
+        self._still = self._pool.stood_still
         return self._since + self._left
 
     def stop(self) -> float:
         """Stop waiting; return how long it was (seconds)."""
         waited = self._clock.now() - self._since
-        self._left -= waited
+        self._left -= waited - (self._pool.stood_still - self._still)
         return waited
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left."""
+        return self._left <= 0.0
 
     def connected(self) -> None:
         """Stop the wait for a connection, with which an attempt begins."""
         self._began = self._since
         self._connection_seconds = self.stop()
+
+    def reconnected(self) -> None:
+        """Stop the wait for another connection within an attempt, after a wait for its token."""
+        self._connection_seconds += self.stop()
 
     def no_wait(self) -> None:
         """Begin an attempt that needs no wait for a connection."""
@@ -92,6 +109,10 @@ class Exchanger:
         self._pool: Final = pool
         self._clock: Final = clock
 
+    def wait_budget(self, seconds: float) -> WaitBudget:
+        """Return the budget of one call."""
+        return WaitBudget(self._clock, seconds, self._pool)
+
     async def exchange(
         self,
         request: Request,
@@ -119,11 +140,11 @@ class Exchanger:
                 waiting.connected()
         else:
             waiting.no_wait()
+        token = tokens.take_nowait(newer_than=newer_than)
+        if token is None:
+            connection.release(fresh=not connection.reused)
+            connection, token = await self._wait_for_token(tokens, waiting, newer_than, fresh)
         try:
-            token = tokens.take_nowait(newer_than=newer_than)
-            if token is None:
-                token = await _wait_for_token(tokens, waiting, newer_than)
-                await connection.ensure_alive()
             head = request.template.render(token.value.reveal())
         except BaseException:
             connection.release()
@@ -136,9 +157,31 @@ class Exchanger:
             await received.look_ahead()
         return received, token.generation
 
+    async def _wait_for_token(
+        self, tokens: TokenManager, waiting: WaitBudget, newer_than: int, fresh: bool
+    ) -> tuple[Connection, Token]:
+        """Wait for a token without a connection, then get one; return both.
 
-async def _wait_for_token(tokens: TokenManager, waiting: WaitBudget, newer_than: int) -> Token:
-    try:
-        return await tokens.take(waiting.start(), newer_than=newer_than)
-    finally:
-        waiting.token_seconds += waiting.stop()
+        If the token was lost while the call waited for its connection, it begins anew for as long as there is time.
+        Raises SidecarError if there is no token, and UpstreamFailure.
+        """
+        while True:
+            try:
+                await tokens.take(waiting.start(), newer_than=newer_than)
+            finally:
+                waiting.token_seconds += waiting.stop()
+            try:
+                connection = await self._pool.acquire(waiting.start(), fresh=fresh)
+            finally:
+                waiting.reconnected()
+            try:
+                token = tokens.take_nowait(newer_than=newer_than)
+                if token is None and waiting.is_over:
+                    # One that is about to expire, or the error that tells why there is none: nothing is waited for.
+                    token = await tokens.take(waiting.start(), newer_than=newer_than)
+            except BaseException:
+                connection.release()
+                raise
+            if token is not None:
+                return connection, token
+            connection.release(fresh=not connection.reused)

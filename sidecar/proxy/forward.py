@@ -55,7 +55,7 @@ class Forwarder:
         """
         # Shown only if the outcome is unknown in the end, however the call ends.
         call.record.idempotency_key = outgoing.idempotency_key
-        attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout, clock=self._clock)
+        attempts = Attempts(call, outgoing, self._exchanger, timeout=self._response_timeout)
         try:
             response, generation = await attempts.response()
             if outgoing.foreign:
@@ -67,7 +67,7 @@ class Forwarder:
                 outgoing.tokens.accepted(generation, outgoing.path)
             if outgoing.idempotency_key is not None and not call.gone:
                 # While nothing of it has been passed on, a response that breaks off can still be read back.
-                await _is_whole(response)
+                await self._is_whole(response)
         except NoResponse as lost:
             return await self._recover(attempts, call, outgoing, lost)
         return response
@@ -81,7 +81,7 @@ class Forwarder:
             return await attempts.response(newer_than=newer_than)
 
         async def may_resend(refusal: UpstreamResponse) -> bool:
-            if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await _is_whole(refusal):
+            if call.deliveries > 1 or not outgoing.repeatable or call.gone or not await self._is_whole(refusal):
                 return False
             call.rejected()
             return True
@@ -118,19 +118,25 @@ class Forwarder:
     ) -> bool:
         """Whether Mangopay refuses the resend as a duplicate of the very request that it had answered with a 401."""
         key = outgoing.idempotency_key
-        if response.status != 409 or key is None or not await _is_whole(response) or not is_conflict(response.body):
+        if (
+            response.status != 409
+            or key is None
+            or not await self._is_whole(response)
+            or not is_conflict(response.body)
+        ):
             return False
         question = Question(key, outgoing.path, call.first_sent_at)
         stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         return stored is not None and stored.status == 401
 
+    async def _is_whole(self, response: UpstreamResponse) -> bool:
+        """Read the response's body if it is small and comes soon; return whether all of it is in hand.
 
-async def _is_whole(response: UpstreamResponse) -> bool:
-    """Read the response's body if it is small; return whether all of it is in hand. Raises NoResponse if it breaks.
-
-    Mangopay's responses have a few KiB.
-    """
-    try:
-        return await response.read_whole(BODY_LIMIT)
-    except UpstreamError as error:
-        raise broken_response(error) from None
+        Mangopay's responses have a few KiB. One that drips in may pause for ``response_timeout`` again and again; the
+        caller waits for that long once, and then has it as it comes. Raises NoResponse if it breaks.
+        """
+        ends = self._clock.now() + self._response_timeout
+        try:
+            return await response.read_whole(BODY_LIMIT, lambda: self._clock.now() >= ends)
+        except UpstreamError as error:
+            raise broken_response(error) from None

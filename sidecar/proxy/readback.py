@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +13,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.http.dates import read_http_date
 from sidecar.core.http.headers import RequestTemplate
 from sidecar.core.stored_response import StoredResponse, read_stored_response
+from sidecar.patience import PatientTimeout
 from sidecar.proxy.exchange import Exchanger, Request, WaitBudget
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.upstream.errors import UpstreamError
@@ -158,7 +158,7 @@ class LostResponses:
             waiting.record_attempt(record, result, purpose="read_back")
         at = self._clock.now()
         try:
-            async with asyncio.timeout(TRY_TIMEOUT):
+            async with PatientTimeout(TRY_TIMEOUT):
                 await response.read_whole(DOCUMENT_LIMIT)
         finally:
             response.discard()

@@ -12,6 +12,8 @@ from sidecar.core.resend import FailureKind
 from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.core.stored_response import StoredResponse
     from sidecar.upstream.response import Response
 
@@ -84,8 +86,8 @@ class UpstreamResponse(msgspec.Struct):
             if error.failure.kind is FailureKind.BROKEN:
                 raise
 
-    async def read_whole(self, limit: int) -> bool:
-        """Read the rest of the body if it ends within ``limit`` bytes.
+    async def read_whole(self, limit: int, is_late: Callable[[], bool] = lambda: False) -> bool:
+        """Read the rest of the body if it ends within ``limit`` bytes, and before ``is_late``.
 
         Returns whether the body is now whole in ``body``. What was read is
         kept either way, so that the response can still be passed on. Raises
@@ -95,7 +97,7 @@ class UpstreamResponse(msgspec.Struct):
             return len(self.body) <= limit
         pieces = [self.body]
         size = len(self.body)
-        while size <= limit:
+        while size <= limit and not is_late():
             piece = await self.rest.read()
             if not piece:
                 self.rest.release()

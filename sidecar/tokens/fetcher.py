@@ -22,6 +22,7 @@ from sidecar.core.tokens.oauth import (
     read_response,
     request_headers,
 )
+from sidecar.patience import PatientTimeout
 from sidecar.tokens.connector import DialedConnector
 from sidecar.version import __version__
 
@@ -73,7 +74,7 @@ class Fetcher:
         self._clock: Final = clock
         # "encoded": the prefix is used as it was checked when the configuration was read.
         self._url: Final = URL(endpoint.origin + endpoint.prefix + TOKEN_PATH, encoded=True)
-        self._timeout: Final = aiohttp.ClientTimeout(total=connect_timeout + response_timeout)
+        self._timeout: Final = connect_timeout + response_timeout
 
     async def fetch(self) -> FetchResult:
         """Send one token request. Every failure of the network or of the other side is a result, not an exception."""
@@ -98,7 +99,7 @@ class Fetcher:
         """Send one token request with ``api_key``; return the response as it came, or why there is none."""
         connector = DialedConnector(self._dialer)
         try:
-            async with self._session(connector) as session:
+            async with PatientTimeout(self._timeout), self._session(connector) as session:
                 return await self._ask(session, api_key)
         except UpstreamError as failure:
             return _translate_dial(failure)
@@ -109,7 +110,7 @@ class Fetcher:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=self._timeout,
+            timeout=aiohttp.ClientTimeout(),  # it would count time in which this process stood still
             headers={"User-Agent": f"mangopay-sidecar/{__version__}"},
             auto_decompress=False,
             trust_env=False,

@@ -19,6 +19,7 @@ from sidecar.core.tokens.oauth import FetchResult, Transient
 from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Latch, State, Token
 from sidecar.core.tokens.unauthorized import Stage, is_news
+from sidecar.patience import look_at_sockets
 from sidecar.tokens.events import describe_result, tell
 from sidecar.tokens.failures import shutting_down, token_failure
 from sidecar.tokens.lockout import AccountLockout
@@ -138,6 +139,9 @@ class TokenManager:
                 await self._news.wait(deadline)
                 if (token := self._take_or_fail(newer_than)) is not None:
                     return token
+            await look_at_sockets()  # the token may have come in time, and lie in a socket
+            if (token := self._take_or_fail(newer_than)) is not None:
+                return token
             return self._last_resort(newer_than)
         finally:
             self._metrics.token_wait(self._clock.now() - begun)

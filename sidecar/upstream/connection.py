@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from sidecar.core.http.response_head import BadResponseError, HeadReader, ResponseHead, check_body_framing
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent
+from sidecar.turns import Backlog
 from sidecar.upstream.byte_protocol import ByteProtocol, wake
 from sidecar.upstream.errors import UpstreamError, os_detail
 from sidecar.upstream.response import Response
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.runtime import Tasks
+    from sidecar.turns import Turns
 
 #: Passes of the event loop after which what waited on a socket has been read (asyncio needs two).
 _LOOP_PASSES: Final = 3
@@ -61,6 +63,9 @@ class ExchangePhase(Enum):
 class ConnectionOwner(Protocol):
     """What a connection tells the pool that owns it."""
 
+    #: Turns of all its connections to work through bytes that are many pieces.
+    turns: Turns
+
     def give_back(self, connection: Connection) -> None:
         """Take back a connection that is READY."""
 
@@ -76,6 +81,7 @@ class Connection(ByteProtocol):
     """
 
     __slots__ = (
+        "_backlog",
         "_clock",
         "_death",
         "_error",
@@ -89,6 +95,7 @@ class Connection(ByteProtocol):
         "_tasks",
         "_timeout",
         "deadline",
+        "fresh",
         "generation",
         "keep_alive",
         "phase",
@@ -105,8 +112,10 @@ class Connection(ByteProtocol):
         self.phase = ExchangePhase.READY
         #: How often the pool had been retired when this was opened: older connections are not reused.
         self.generation: Final = generation
-        #: It had been idle in the pool before this call got it.
+        #: It had been in the pool before this call got it, so upstream may be about to close it as idle.
         self.reused = False
+        #: It was opened for a call that only gave it back because its token was not there: it counts as new.
+        self.fresh = False
         #: How much of this call's request was handed to the transport.
         self.sent = Sent.NOTHING
         #: When the pool's sweeper calls :meth:`expire` (seconds of the clock).
@@ -124,6 +133,8 @@ class Connection(ByteProtocol):
         self._error: Exception | None = None
         self._death = "something nobody asked for came in"
         self._head_arrived: asyncio.Future[None] | None = None
+        # Bytes of a chunked body that wait for their turn.
+        self._backlog: Backlog | None = None
 
     def __repr__(self) -> str:
         """Say in which phase it is, whether it carried a call before, and how much of the present one was sent."""
@@ -243,13 +254,15 @@ class Connection(ByteProtocol):
             self._response_started = False
             self.sent = Sent.NOTHING
             self.phase = ExchangePhase.READY
+            self.fresh = False
             self._owner.give_back(self)
         else:
             self.abort()
 
-    def release(self) -> None:
-        """Give back a connection on which nothing was sent."""
+    def release(self, *, fresh: bool = False) -> None:
+        """Give back a connection on which nothing was sent; ``fresh``: not even before, and only for a moment."""
         if self.phase is ExchangePhase.READY:
+            self.fresh = fresh
             self._owner.give_back(self)
 
     def abort(self) -> None:
@@ -292,6 +305,8 @@ class Connection(ByteProtocol):
             return
         self.phase = ExchangePhase.CLOSED
         self.deadline = math.inf
+        if self._backlog is not None:
+            self._backlog.clear()
         self.abort_transport()
         wake(self._head_arrived)
         self._owner.forget(self)
@@ -308,7 +323,7 @@ class Connection(ByteProtocol):
                     return
                 self._begin_response(*found)
             elif self.phase is ExchangePhase.BODY:
-                self._feed(data)
+                self._feed_in_turn(data)
             elif data:
                 # Nothing was asked, or all of it was answered: whatever this is, it must not be taken for the
                 # response to the next request.
@@ -329,8 +344,35 @@ class Connection(ByteProtocol):
             self._response = response = Response(self, head, framing)
             self.phase = ExchangePhase.DONE if response.complete else ExchangePhase.BODY
             if data:
-                self._feed(data)
+                self._feed_in_turn(data)
         wake(self._head_arrived)
+
+    def _feed_in_turn(self, data: bytes) -> None:
+        """Feed the response now, or, if ``data`` may be very many chunks, in turns with others'."""
+        if cast("Response", self._response).framing.length is not None:
+            self._feed(data)
+            return
+        if self._backlog is None:
+            self._backlog = Backlog(self._owner.turns, self._take_turn)
+        if data := self._backlog.first_turn(data):
+            self._feed(data)
+        elif self._backlog.go_on():
+            self.pause_reading()
+
+    def _take_turn(self, data: bytes) -> None:
+        try:
+            self._feed(data)
+        except BadResponseError as error:
+            self._fail(FailureKind.BROKEN, str(error))
+        if self.phase is ExchangePhase.DONE and self._backlog:
+            self._close()  # more has come than the response has
+        elif self.phase is ExchangePhase.BODY and not cast("Response", self._response).full:
+            self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read on, from what waits for its turn first."""
+        if not self._backlog or not self._backlog.go_on():
+            super().resume_reading()
 
     def _feed(self, data: bytes) -> None:
         response = cast("Response", self._response)

@@ -10,6 +10,7 @@ from sidecar.core.http.tunnel import TunnelRefusedError
 from sidecar.core.resend import FailureKind
 from sidecar.network.connecting import connect
 from sidecar.network.resolver import AddressInfo, Resolver
+from sidecar.patience import PatientTimeout
 from sidecar.upstream.errors import before_a_byte, os_detail
 from sidecar.upstream.tls_transport import TlsLayer
 
@@ -75,7 +76,7 @@ class Dialer:
         step = FailureKind.RESOLVE if egress is None else FailureKind.EGRESS
         loop, addresses = asyncio.get_running_loop(), None
         started = resolved = loop.time()
-        timeout = asyncio.timeout(limit)
+        timeout = PatientTimeout(limit)
         try:
             async with timeout:
                 addresses = await self.resolve()

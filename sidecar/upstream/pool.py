@@ -40,6 +40,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.resend import FailureKind
+from sidecar.core.standstill import Standstill
+from sidecar.patience import look_at_sockets
+from sidecar.turns import Turns
 from sidecar.upstream.connection import Connection, ExchangePhase
 from sidecar.upstream.errors import before_a_byte
 
@@ -74,8 +77,14 @@ class _Waiter:
 
     def __init__(self, granted: asyncio.Future[Connection | _Grant], deadline: float, *, fresh: bool) -> None:
         self.granted: Final = granted
-        self.deadline: Final = deadline
+        #: ``Clock.now``.
+        self.deadline = deadline
         self.fresh: Final = fresh
+
+    def expire(self) -> None:
+        """End the wait; who waits leaves the queue by itself."""
+        if not self.granted.done():
+            self.granted.set_result(_Grant.NOTHING)
 
 
 class Pool:
@@ -93,6 +102,11 @@ class Pool:
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
+        # Of the sweeper that runs; and what those before it had found (seconds).
+        self._standstill: Standstill | None = None
+        self._forgotten = 0.0
+        #: Turns of all connections to work through bytes that are many pieces.
+        self.turns = Turns()
         #: Counts calls of :meth:`retire`.
         self._generation = 0
 
@@ -115,6 +129,14 @@ class Pool:
         """Calls that wait for a connection."""
         return len(self._waiters)
 
+    @property
+    def stood_still(self) -> float:
+        """Seconds in which the process stood still while there were connections."""
+        if self._standstill is None:
+            return self._forgotten
+        self._standstill.look(self._clock.now())
+        return self._forgotten + self._standstill.total
+
     async def acquire(self, deadline: float, fresh: bool = False) -> Connection:
         """Return a connection that is alive; a new one if ``fresh``.
 
@@ -135,9 +157,10 @@ class Pool:
             self._slots_taken += 1
         else:
             granted = await self._wait(deadline, fresh)
-            if granted is not None:
+            if isinstance(granted, Connection):
                 await granted.ensure_alive()
                 return granted
+            deadline = granted
         return await self._open(deadline)
 
     def retire(self) -> None:
@@ -171,13 +194,13 @@ class Pool:
                 idle.pop()
                 connection.pooled = False
                 connection.deadline = math.inf
-                connection.reused = True
+                connection.reused = not connection.fresh
                 return connection
             connection.abort()
         return None
 
-    async def _wait(self, deadline: float, fresh: bool) -> Connection | None:
-        """Wait for another call to let go; return its connection, or None for a slot."""
+    async def _wait(self, deadline: float, fresh: bool) -> Connection | float:
+        """Wait for another call to let go; return its connection, or, for a slot, the deadline (it may have moved)."""
         granted: asyncio.Future[Connection | _Grant] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(granted, deadline, fresh=fresh)
         self._waiters.append(waiter)
@@ -194,7 +217,7 @@ class Pool:
             return grant
         if grant is _Grant.NOTHING:
             raise before_a_byte(FailureKind.NO_SLOT, f"all {self._size} connections are in use")
-        return None
+        return waiter.deadline
 
     def _hand_on(self, grant: Connection | _Grant) -> None:
         """Give away what a call was granted in the moment in which it was cancelled."""
@@ -253,7 +276,7 @@ class Pool:
             self._waiters.appendleft(waiter)  # it gets the slot of this connection
             connection.abort()
         else:
-            connection.reused = True
+            connection.reused = not connection.fresh
             waiter.granted.set_result(connection)
 
     def forget(self, connection: Connection) -> None:
@@ -284,11 +307,25 @@ class Pool:
 
     async def _sweep(self) -> None:
         """Watch all deadlines for as long as there is something to watch."""
+        self._standstill = standstill = Standstill(self._clock.now(), 2 * _SWEEP_INTERVAL)
         while self._slots_taken:
+            before = standstill.total
             await self._clock.sleep_until(self._clock.now() + _SWEEP_INTERVAL)
             now = self._clock.now()
-            for connection in [each for each in self._open_ones if each.deadline <= now]:
-                connection.expire()
-            for waiter in self._waiters:
-                if waiter.deadline <= now and not waiter.granted.done():
-                    waiter.granted.set_result(_Grant.NOTHING)  # it leaves the queue by itself
+            standstill.look(now)
+            if not (late := self._late(now)):
+                continue
+            forgiven = standstill.total - before
+            for each in late:
+                if not (isinstance(each, Connection) and each.pooled):  # upstream's own patience knows no standstill
+                    each.deadline += forgiven
+            await look_at_sockets()
+            for each in late:
+                if each.deadline <= now:
+                    each.expire()
+        self._forgotten += standstill.total
+        self._standstill = None
+
+    def _late(self, now: float) -> list[Connection | _Waiter]:
+        everything: tuple[Connection | _Waiter, ...] = (*self._open_ones, *self._waiters)
+        return [each for each in everything if each.deadline <= now]

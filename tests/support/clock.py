@@ -39,6 +39,14 @@ class FakeClock:
         for _ in range(rounds):
             await asyncio.sleep(0)
 
+    def stand_still(self, seconds: float) -> None:
+        """Let time go on while nobody can look, as while the process is stopped; then all that is due wakes at once."""
+        self._now += seconds
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            _, _, waiter = heapq.heappop(self._sleepers)
+            if not waiter.done():
+                waiter.set_result(None)
+
     async def advance(self, seconds: float) -> None:
         """Move time forward, waking each sleeper at its own moment."""
         await self.settle()

@@ -279,6 +279,19 @@ async def test_no_callback_takes_long_on_a_large_request(
     assert slowest()[0] < LONGEST, slowest()
 
 
+async def test_no_callback_takes_long_on_a_body_in_chunks_of_one_byte(
+    emulator: str, slowest: Callable[[], tuple[float, str]]
+) -> None:
+    async with running(emulator) as port:
+        with await RawClient.connect(("127.0.0.1", port)) as client:
+            await client.send(f"POST {ECHO} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            for _ in range(20):
+                await client.send(b"1\r\ny\r\n" * 40_000)
+            await client.send(b"0\r\n\r\n")
+            assert (await client.response()).json["body_length"] == 800_000
+    assert slowest()[0] < LONGEST, slowest()
+
+
 @pytest.mark.parametrize("query", ["", "&chunked=1"])
 async def test_no_callback_takes_long_on_a_large_response(
     query: str, emulator: str, slowest: Callable[[], tuple[float, str]]

@@ -11,7 +11,8 @@ from sidecar.downstream.connection import LINGER, ConnectionPhase
 from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.response import RawResponse, ResponseStream
 from sidecar.downstream.server import TICK
-from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, post, serve, until
+from sidecar.proxy.body import next_piece
+from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, ok, post, serve, until
 
 if TYPE_CHECKING:
     from sidecar.downstream.request import CallerRequest
@@ -130,18 +131,75 @@ async def test_a_pause_within_a_body_gets_408(start: bytes) -> None:
             assert await client.ending() == "end"
 
 
-async def test_a_body_that_goes_on_may_take_its_time() -> None:
+async def _drip(port: Port, client: RawClient, piece: bytes, seconds: float) -> None:
+    """Send a piece ``seconds`` after the one before was read."""
+    await until(lambda: bool(port.seen) and port.connection.body_deadline < 1e9)
+    seen = port.connection._reader.body_bytes
+    await port.clock.advance(seconds)
+    if await client.send_all(piece):
+        await until(lambda: not port.server.busy or port.connection._reader.body_bytes != seen)
+
+
+async def test_a_body_that_goes_on_at_the_least_rate_may_take_its_time() -> None:
     async with serve(limits=_LIMITS) as port:
         with await port.client() as client:
-            request = post("/a", b"abcdefgh")
-            await client.send(request[:-8])
-            for byte in request[-8:]:
-                await until(lambda: bool(port.seen) and port.connection.body_deadline < 1e9)
-                before = port.connection.body_deadline
-                await port.clock.advance(29.0)
-                await client.send(bytes([byte]))
-                await until(lambda before=before: port.connection.body_deadline != before)  # type: ignore[misc]
-            assert (await client.response()).body == b"POST /a abcdefgh"
+            body = b"x" * 29 * 1024
+            request = post("/a", body * 8)
+            await client.send(request[: -len(body) * 8])
+            for _ in range(8):
+                await _drip(port, client, body, 29.0)
+            assert (await client.response()).body == b"POST /a " + body * 8
+
+
+@pytest.mark.parametrize("head", [post("/a", b"x" * 1000)[:-1000], chunked("/a")], ids=["length", "chunks"])
+async def test_a_body_that_drips_in_gets_408_in_the_end(head: bytes) -> None:
+    """Each pause is short, and the whole would take a quarter of an hour."""
+    piece = b"1\r\nx\r\n" if head == chunked("/a") else b"x"
+    async with serve(limits=_LIMITS) as port:
+        with await port.client() as client:
+            await client.send(head)
+            for _ in range(30):
+                await _drip(port, client, piece, 1.0)
+            assert port.connection.phase is ConnectionPhase.BUSY, "the first 30 s are free"
+            for _ in range(3):
+                if port.server.busy:
+                    await port.clock.advance(_SLACK)
+            response = await client.response()
+            assert (response.status, response.header("X-Sidecar-Outcome")) == (408, b"not-sent")
+
+
+async def test_a_short_body_timeout_makes_the_free_time_short() -> None:
+    async with serve(limits=listen_limits(body_timeout=2.0)) as port:
+        with await port.client() as client:
+            await client.send(post("/a", b"x" * 1000)[:-1000])
+            for _ in range(2):
+                await _drip(port, client, b"x", 1.0)
+            await port.clock.advance(2 * _SLACK)
+            assert (await client.response()).status == 408
+
+
+async def test_time_in_which_nobody_read_the_body_does_not_count() -> None:
+    """Upstream takes it slowly: the caller could not have sent more."""
+    go = asyncio.Event()
+
+    def handler(port: Port) -> Handler:
+        async def serve_later(request: CallerRequest) -> CallerResponse:
+            await next_piece(request, expects_continue=False)
+            await go.wait()
+            return await port.echo(request)
+
+        return serve_later
+
+    async with serve(handler, limits=_LIMITS) as port:
+        with await port.client() as client:
+            request = post("/a", b"x" * 100)
+            await client.send(request[:-90])
+            await until(lambda: bool(port.seen))
+            await port.clock.advance(3600.0)
+            go.set()
+            await until(lambda: port.connection.body_deadline < 1e9)
+            await client.send(request[-90:])
+            assert (await client.response()).status == 200
 
 
 async def test_chunk_extensions_that_drip_in_do_not_extend_the_time_for_a_body() -> None:
@@ -250,6 +308,106 @@ async def test_a_closed_connection_with_unread_bytes_does_not_stay_for_ever() ->
             assert len(port.server.connections) == 1
             await port.clock.advance(_SLACK)
             await until(lambda: not port.server.connections)
+
+
+# --- a process that stood still --------------------------------------------------------------------------------------
+
+
+async def _frozen(port: Port, client: RawClient, data: bytes, seconds: float) -> None:
+    """Have bytes come while the process stands still: they lie in the socket when time has passed."""
+    assert client.fill(data) == len(data)
+    port.clock.stand_still(seconds)
+    await port.clock.settle()
+
+
+@pytest.mark.parametrize("seconds", [0.6, 4.0, 3600.0])
+async def test_a_request_that_came_in_time_on_an_idle_connection_is_answered(seconds: float) -> None:
+    async with serve(limits=listen_limits(keepalive_timeout=10.0)) as port:
+        with await port.client() as client:
+            await client.send(GET)
+            await client.response()
+            await port.phase(ConnectionPhase.IDLE)
+            await port.clock.advance(9.9)
+            await _frozen(port, client, GET, seconds)
+            assert (await client.response()).status == 200
+
+
+@pytest.mark.parametrize("seconds", [0.6, 4.0, 3600.0])
+async def test_a_head_that_came_in_time_is_answered(seconds: float) -> None:
+    async with serve(limits=_LIMITS) as port:
+        with await port.client() as client:
+            await client.send(GET[:9])
+            await port.phase(ConnectionPhase.HEAD)
+            await port.clock.advance(9.9)
+            await _frozen(port, client, GET[9:], seconds)
+            assert (await client.response()).status == 200
+
+
+@pytest.mark.parametrize("seconds", [0.6, 4.0, 3600.0])
+async def test_a_body_that_came_in_time_is_read(seconds: float) -> None:
+    async with serve(limits=_LIMITS) as port:
+        with await port.client() as client:
+            request = post("/a", b"abc")
+            await client.send(request[:-3])
+            await until(lambda: bool(port.seen) and port.connection.body_deadline < 1e9)
+            await port.clock.advance(29.9)
+            await _frozen(port, client, request[-3:], seconds)
+            assert (await client.response()).body == b"POST /a abc"
+
+
+async def test_a_caller_has_the_time_that_it_had_before_the_standstill() -> None:
+    """It may have been frozen with us: a whole machine often is."""
+    async with serve(limits=_LIMITS) as port:
+        with await port.client() as client:
+            request = post("/a", b"abc")
+            await client.send(request[:-3])
+            await until(lambda: bool(port.seen) and port.connection.body_deadline < 1e9)
+            await port.clock.advance(20.0)
+            port.clock.stand_still(3600.0)
+            await port.clock.advance(9.0)
+            assert port.connection.phase is ConnectionPhase.BUSY
+            await port.clock.advance(2 * _SLACK)
+            assert (await client.response()).status == 408
+
+
+async def test_a_response_that_was_taken_in_time_is_gone_on_with() -> None:
+    stream = _Stream()
+    async with serve(lambda _: stream, limits=_LIMITS) as port:
+        with await port.client(receive_buffer=4096) as client:
+            await client.send(GET)
+            await _stuck(port)
+            await port.clock.advance(29.9)
+            await _read_until_felt(port, client)
+            port.clock.stand_still(60.0)
+            await port.clock.settle()
+            assert not stream.ends
+
+
+# --- many requests at once -------------------------------------------------------------------------------------------
+
+
+async def test_pipelined_requests_let_others_have_their_turn() -> None:
+    """However many are sent at once, no pass of the loop answers two of one connection."""
+    passes = 0
+    at: list[int] = []
+
+    def count() -> None:
+        nonlocal passes
+        passes += 1
+        if len(at) < 200:
+            asyncio.get_running_loop().call_soon(count)
+
+    async def handler(request: CallerRequest) -> CallerResponse:
+        at.append(passes)
+        return ok()
+
+    count()
+    async with serve(lambda _: handler, limits=_LIMITS) as port:
+        with await port.client() as client:
+            await client.send(GET * 200)
+            for _ in range(200):
+                assert (await client.response()).status == 200
+    assert len(at) == len(set(at)) == 200
 
 
 # --- lingering -------------------------------------------------------------------------------------------------------

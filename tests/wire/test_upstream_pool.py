@@ -513,3 +513,66 @@ async def test_giving_back_twice_gives_back_once() -> None:
         connection.abort()
         connection.release()
         assert (client.pool.open, client.pool.idle) == (0, 0)
+
+
+# --- a process that stood still --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [0.6, 4.0, 3600.0])
+async def test_a_response_that_came_in_time_is_taken_after_a_standstill(seconds: float) -> None:
+    here = asyncio.Event()
+
+    async def late(peer: Peer) -> None:
+        await peer.request()
+        here.set()
+        await hang(peer)
+
+    async with serve(late) as upstream, client_of(upstream) as client:
+        call = asyncio.create_task(client.ask(timeout=10.0))
+        await here.wait()
+        await client.clock.advance(9.9)
+        transport = upstream.peers[0]._transport
+        assert transport is not None
+        transport.write(OK)
+        client.clock.stand_still(seconds)
+        response = await call
+        assert response.status == 200
+        response.release()
+
+
+async def test_upstream_has_the_time_that_it_had_before_the_standstill() -> None:
+    async with serve(hang) as upstream, client_of(upstream) as client:
+        call = asyncio.create_task(client.ask(timeout=10.0))
+        await upstream.until(lambda: bool(upstream.peers))
+        await client.clock.advance(5.0)
+        client.clock.stand_still(3600.0)
+        await client.clock.advance(4.0)
+        assert not call.done()
+        await client.clock.advance(2.0)
+        with pytest.raises(UpstreamError) as caught:
+            await call
+        assert caught.value.failure.kind is FailureKind.TIMEOUT
+
+
+async def test_a_wait_for_a_connection_outlives_a_standstill() -> None:
+    async with serve(answering(OK)) as upstream, client_of(upstream, size=1) as client:
+        held = await client.acquire()
+        waiter = asyncio.create_task(client.acquire(within=12))
+        fresh = asyncio.create_task(client.acquire(within=12, fresh=True))
+        await waits(client, 2)
+        await client.clock.advance(6.0)
+        client.clock.stand_still(60.0)
+        await client.clock.settle()
+        held.release()
+        taken = await waiter
+        taken.release()
+        (await fresh).release()
+
+
+async def test_an_idle_connection_does_not_get_younger_in_a_standstill() -> None:
+    """Upstream's patience goes on: it has closed it, or is about to."""
+    async with serve(answering(OK)) as upstream, client_of(upstream) as client:
+        await client.call()
+        client.clock.stand_still(IDLE_TIMEOUT + 1)
+        await client.clock.settle()
+        assert client.pool.idle == 0

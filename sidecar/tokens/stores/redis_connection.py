@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 
@@ -14,6 +14,7 @@ from sidecar.config import ConfigError, Tls
 from sidecar.core.endpoint import without_dot
 from sidecar.network.connecting import reach
 from sidecar.network.trust import AUTHORITIES, reason, store_context, trust_named
+from sidecar.patience import PatientTimeout
 from sidecar.threads import DaemonThreads, NoThreadError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class DialedConnection(Connection):
         self._tls: Final = tls
 
     async def _connect(self) -> None:
-        async with asyncio.timeout(self.socket_connect_timeout):
+        async with PatientTimeout(cast("float", self.socket_connect_timeout)):
             context = None if self._tls is None else await self._tls.get()
             raw = await reach(self._names, self.host, self.port)
             try:

@@ -17,6 +17,7 @@ import structlog
 from sidecar.core.backoff import Backoff
 from sidecar.core.tokens.shared_document import SharedDocument, StoreTime, read_document, write_document
 from sidecar.core.tokens.shared_token import KEPT
+from sidecar.patience import PatientTimeout
 from sidecar.runtime import Tasks
 from sidecar.tokens.status import StoreStatus
 from sidecar.tokens.stores.backend import TIMEOUT, StoreError
@@ -37,8 +38,6 @@ RETRIES: Final = Backoff(first=1.0, limit=30.0, spread=0.5)
 IDLE: Final = 1.0
 #: Times an operation's time that a whole change may take: reading, writing, and again if others were faster.
 _LONGEST_CHANGE: Final = 2
-#: Parts that such a time is counted in.
-_STEPS: Final = 20
 #: Changes that others may make between our reading and writing, one after the other, before that counts as down.
 _TRIES: Final = 10
 
@@ -47,36 +46,6 @@ _log = structlog.get_logger()
 
 class StoreDownError(Exception):
     """There is no store for now; the sidecar goes on by itself."""
-
-
-class _StallTolerantTimeout:
-    """Ends ``limit`` after so many seconds in which this process was there to notice a response.
-
-    They are counted in steps of the event loop's own timer. Where the loop is held
-    up, as at the start on a crowded machine, it is not the store that is slow: a whole
-    fleet that thought so would go on alone, and ask Mangopay all at once.
-    """
-
-    def __init__(self, limit: asyncio.Timeout, seconds: float) -> None:
-        self._limit: Final = limit
-        self._step: Final = seconds / _STEPS
-        self._left = _STEPS
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._step, self._tick)
-
-    def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._left -= 1
-        if self._left:
-            self._timer = loop.call_later(self._step, self._tick)
-        else:
-            self._limit.reschedule(loop.time())
 
 
 class Store:
@@ -136,9 +105,8 @@ class Store:
             raise StoreDownError
         longest = _LONGEST_CHANGE * self._timeout
         try:
-            async with self.in_use(), asyncio.timeout(None) as limit:
-                with _StallTolerantTimeout(limit, longest):
-                    return await self._change(decide)
+            async with self.in_use(), PatientTimeout(longest):
+                return await self._change(decide)
         except StoreDownError:
             pass
         except TimeoutError:
@@ -168,7 +136,7 @@ class Store:
         await self.tasks.close()
         try:
             # A server that hangs does not answer the end of a TLS connection either.
-            async with asyncio.timeout(self._timeout):
+            async with PatientTimeout(self._timeout):
                 await self._backend.close()
         except (StoreError, TimeoutError) as error:
             _log.debug("store.close_failed", kind=self._backend.kind, detail=str(error) or "no answer")
@@ -205,9 +173,8 @@ class Store:
         """Await ``operation`` for as long as it may take. Raises StoreDownError."""
         cancellations = _cancellations()
         try:
-            async with asyncio.timeout(None) as limit:
-                with _StallTolerantTimeout(limit, self._timeout):
-                    result = await operation
+            async with PatientTimeout(self._timeout):
+                result = await operation
         except StoreError as error:
             self._failed(str(error))
         except TimeoutError:

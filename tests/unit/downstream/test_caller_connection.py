@@ -13,6 +13,7 @@ from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.downstream.connection import LINGER, CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.refusals import too_many_connections
+from sidecar.turns import Turns
 from tests.support.proxy_port import GET, chunked, get, listen_limits, ok, post
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class _Port:
         self.limits = _LIMITS
         self.next_deadline_base = _NOW
         self.draining = False
+        self.turns = Turns()
         self.seen: list[str] = []
         self.gate = asyncio.Event()
         self.states: list[str] = []

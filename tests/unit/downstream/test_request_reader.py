@@ -10,10 +10,11 @@ import pytest
 from sidecar.core.errors import SidecarError
 from sidecar.downstream.head_boundaries import MAX_HEAD
 from sidecar.downstream.request_reader import Event, RequestReader
+from sidecar.turns import Turns
 from tests.support.proxy_port import GET, chunked, get, post
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
@@ -38,20 +39,34 @@ class _Source:
         self._paused = False
 
 
+class _AtOnce(Turns):
+    """It is everybody's turn at once."""
+
+    def wait(self, take_turn: Callable[[], None]) -> None:
+        take_turn()
+
+
+def _reader(source: _Source, deliver: Callable[[bytes], None] = lambda _: None) -> RequestReader:
+    return RequestReader(source, _AtOnce(), deliver)
+
+
 class _Peer:
     """Answers one request after the other, each once its body is there, as a connection does; and writes it down."""
 
     def __init__(self) -> None:
         self.source = _Source()
-        self.reader = RequestReader(self.source)
+        self.reader = _reader(self.source, self._feed)
         self.told: list[str] = []
         self._current: tuple[RawRequestMessage, StreamReader] | None = None
 
     def feed(self, data: bytes) -> None:
         assert not self.source.paused()
+        self._feed(data)
+        self.response()
+
+    def _feed(self, data: bytes) -> None:
         if self.reader.feed(data) is Event.REFUSED:
             self._refused()
-        self.response()
 
     def response(self) -> None:
         while self._current is not None or self.reader.requests:
@@ -176,7 +191,7 @@ async def test_a_tls_hello_is_told_to_speak_http() -> None:
     ],
 )
 async def test_each_piece_says_what_it_brought(pieces: list[bytes], events: list[Event]) -> None:
-    reader = RequestReader(_Source())
+    reader = _reader(_Source())
     assert [reader.feed(piece) for piece in pieces] == events
 
 
@@ -184,7 +199,7 @@ async def test_each_piece_says_what_it_brought(pieces: list[bytes], events: list
 
 
 async def test_what_is_malformed_behind_a_request_that_runs_waits_for_its_turn() -> None:
-    reader = RequestReader(_Source())
+    reader = _reader(_Source())
     reader.feed(GET)
     reader.take()
     assert (reader.feed(_RTSP), reader.requests) == (Event.NOTHING, type(reader.requests)())
@@ -193,21 +208,21 @@ async def test_what_is_malformed_behind_a_request_that_runs_waits_for_its_turn()
 
 
 async def test_garbage_behind_the_last_request_is_worth_no_response() -> None:
-    reader = RequestReader(_Source())
+    reader = _reader(_Source())
     reader.feed(chunked("/a") + b"0\r\n\r\n")
     reader.take()
     assert (reader.feed(_GARBAGE), reader.failure, reader.surplus) == (Event.SURPLUS, None, len(_GARBAGE))
 
 
 async def test_a_body_breaks_once_and_only_while_more_of_it_is_to_come() -> None:
-    reader = RequestReader(_Source())
+    reader = _reader(_Source())
     reader.break_body(KeyError())  # there is no request
     reader.feed(post("/a", b"abc")[:-1])
     _, content = reader.take()
     reader.break_body(KeyError())
     assert isinstance(content.exception(), KeyError)
     assert (reader.sealed, reader.feed(b"c"), reader.finish()) == (True, Event.SURPLUS, False)
-    whole = RequestReader(_Source())
+    whole = _reader(_Source())
     whole.feed(post("/a", b"abc"))
     _, content = whole.take()
     whole.break_body(KeyError())
@@ -219,7 +234,7 @@ async def test_a_body_breaks_once_and_only_while_more_of_it_is_to_come() -> None
 
 async def test_a_body_that_nobody_reads_stops_the_source_and_reading_it_brings_the_rest() -> None:
     source = _Source()
-    reader = RequestReader(source)
+    reader = _reader(source)
     size = 400_000
     wire = post("/a", b"x" * size) + GET
     reader.feed(wire[:200_000])
@@ -240,7 +255,7 @@ async def test_a_body_that_nobody_reads_stops_the_source_and_reading_it_brings_t
 
 async def test_a_small_body_never_stops_the_source() -> None:
     source = _Source()
-    reader = RequestReader(source)
+    reader = _reader(source)
     reader.feed(post("/a", b"x" * 1000))
     assert not source.paused()
 
@@ -256,7 +271,7 @@ async def test_requests_in_one_segment_are_handed_out_in_order_and_few_are_held(
 
 async def test_a_request_behind_one_that_runs_stops_the_source_until_it_is_taken() -> None:
     source = _Source()
-    reader = RequestReader(source)
+    reader = _reader(source)
     reader.feed(GET)
     reader.take()
     assert not source.paused()
@@ -269,7 +284,7 @@ async def test_a_request_behind_one_that_runs_stops_the_source_until_it_is_taken
 
 async def test_surplus_stops_the_source_unless_it_is_to_be_discarded() -> None:
     source = _Source()
-    reader = RequestReader(source)
+    reader = _reader(source)
     reader.stop()
     reader.feed(b"x" * 60_000)
     assert (source.paused(), reader.surplus) == (False, 60_000)
@@ -301,7 +316,7 @@ async def test_nothing_of_a_closed_reader_waits_for_the_garbage_collector() -> N
     gc.disable()
     try:
         for _ in range(3):
-            reader = RequestReader(_Source())
+            reader = _reader(_Source())
             reader.feed(post("/a", b"abc")[:-1] + b"")
             _, content = reader.take()
             reader.close()

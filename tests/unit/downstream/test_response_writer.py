@@ -141,6 +141,53 @@ async def test_a_caller_that_took_something_gets_as_long_again_and_one_that_did_
         await writer.drain()
 
 
+async def test_a_caller_that_takes_too_little_on_average_is_cut_in_the_end() -> None:
+    """It takes something before each look."""
+    writer, transport = _writer()
+    deadlines = writer._deadlines
+    writer.paused, transport.unsent = True, 100
+    draining = asyncio.ensure_future(writer.drain())
+    await asyncio.sleep(0)
+    for _ in range(29):
+        deadlines.next_deadline_base += 1.0
+        transport.unsent -= 1
+        writer.overdue()
+        assert not transport.closed
+    deadlines.next_deadline_base += 1.0
+    transport.unsent -= 1
+    writer.overdue()  # a moment is left for the 30 bytes
+    deadlines.next_deadline_base += 1.0
+    transport.unsent -= 1
+    writer.overdue()
+    assert transport.closed
+    writer.lost()
+    with pytest.raises(CallerGoneError):
+        await draining
+
+
+async def _wait(writer: ResponseWriter, transport: _Transport, seconds: float, taken: int) -> float:
+    """Have a caller take ``taken`` bytes in a wait of ``seconds``; return for how long it would have been waited."""
+    base = writer._deadlines.next_deadline_base
+    writer.paused, transport.unsent = True, 100_000
+    draining = asyncio.ensure_future(writer.drain())
+    await asyncio.sleep(0)
+    patience = writer.deadline - base
+    writer._deadlines.next_deadline_base = base + seconds
+    transport.unsent -= taken
+    writer.resume()
+    await draining
+    return patience
+
+
+async def test_all_waits_of_one_response_count_together() -> None:
+    writer, transport = _writer()
+    assert await _wait(writer, transport, 25.0, 10 * 1024) == 30.0
+    assert await _wait(writer, transport, 5.0, 1024) == 15.0
+    assert await _wait(writer, transport, 1.0, 0) == 11.0
+    writer.begin()
+    assert await _wait(writer, transport, 1.0, 0) == 30.0
+
+
 async def test_a_drain_that_was_cancelled_leaves_no_deadline() -> None:
     writer, _ = _writer()
     writer.paused = True

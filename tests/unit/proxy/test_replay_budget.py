@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core.errors import SidecarError
 from sidecar.proxy.body import Pieces
-from sidecar.proxy.budget import ReplayBudget
+from sidecar.proxy.budget import ReplayBudget, gives_way
 
 
 def test_what_is_free_is_taken_at_once() -> None:
@@ -149,3 +150,82 @@ def test_a_body_that_came_in_one_piece_is_not_copied() -> None:
     piece = b"x" * 10_000
     collected.add(piece)
     assert collected.join() is piece
+
+
+# --- hold and wait ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "used", "expected"),
+    [
+        ([], 0, None),
+        ([40, 30], 100, None),  # somebody else holds 30, and will give it back
+        ([40, 30, 30], 100, 2),
+        ([40, 60, 0], 100, 1),  # to refuse the one that holds nothing would help nobody
+        ([0, 0], 0, None),
+    ],
+)
+def test_the_last_to_come_gives_way_if_nobody_else_can(held: list[int], used: int, expected: int | None) -> None:
+    assert gives_way(held, used) == expected
+
+
+async def _grow(budget: ReplayBudget, sizes: list[int], log: list[str], name: str) -> None:
+    reservation = budget.reservation()
+    try:
+        for size in sizes:
+            if not reservation.take(size):
+                await reservation.wait(size, reservation.queue(size))
+            await asyncio.sleep(0)
+        log.append(f"{name} whole")
+    except SidecarError as error:
+        log.append(f"{name} {error.code.value}")
+    finally:
+        reservation.release()
+
+
+async def test_of_five_bodies_that_hold_each_other_up_four_come_through() -> None:
+    budget = ReplayBudget(64)
+    log: list[str] = []
+    await asyncio.gather(*(_grow(budget, [1] * 16, log, name) for name in "abcde"))
+    assert log[0] == "e overloaded"
+    assert sorted(log) == ["a whole", "b whole", "c whole", "d whole", "e overloaded"]
+    assert budget.used == 0
+
+
+async def test_one_that_is_whole_is_waited_for() -> None:
+    budget = ReplayBudget(64)
+    log: list[str] = []
+    whole = budget.reservation()
+    whole.take(32)
+    growing = [asyncio.ensure_future(_grow(budget, [1] * 16, log, name)) for name in "abc"]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert "c whole" not in log
+    assert not any("overloaded" in each for each in log)
+    whole.release()
+    await asyncio.gather(*growing)
+    assert sorted(log) == ["a whole", "b whole", "c whole"]
+
+
+async def test_as_many_give_way_as_it_takes() -> None:
+    """What one holds is not enough for those that wait."""
+    budget = ReplayBudget(60)
+    log: list[str] = []
+    await asyncio.gather(*(_grow(budget, [20, 40], log, name) for name in "abc"))
+    assert sorted(log) == ["a whole", "b overloaded", "c overloaded"]
+    assert budget.used == 0
+
+
+@given(
+    limit=st.integers(4, 64),
+    bodies=st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=16), min_size=1, max_size=8),
+)
+async def test_whatever_comes_somebody_goes_on(limit: int, bodies: list[list[int]]) -> None:
+    budget = ReplayBudget(limit)
+    log: list[str] = []
+    bodies = [sizes for sizes in bodies if sum(sizes) <= limit]
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(_grow(budget, sizes, log, f"{number}") for number, sizes in enumerate(bodies)))
+    assert len(log) == len(bodies)
+    assert not bodies or any("whole" in each for each in log)
+    assert budget.used == 0
