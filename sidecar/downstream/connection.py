@@ -58,8 +58,6 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-import structlog
-
 from sidecar.core.errors import SidecarError
 from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.limits import Deadlines
@@ -67,18 +65,17 @@ from sidecar.downstream.refusals import internal_error, interrupted_by_shutdown,
 from sidecar.downstream.request import CallerRequest
 from sidecar.downstream.request_reader import Event, RequestReader
 from sidecar.downstream.response_writer import ResponseWriter
-from sidecar.telemetry.line_format import place
+from sidecar.telemetry.unforeseen import log_unforeseen
 
 if TYPE_CHECKING:
     from sidecar.downstream.response import CallerResponse
+    from sidecar.telemetry.record import CallRecord
 
 #: Seconds that a caller has to take an early response while what it still sends is thrown away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
 
 #: Answers one request. What it raises but SidecarError and CallerGoneError is a bug of ours, and answered as such.
 Handler = Callable[[CallerRequest], Awaitable["CallerResponse"]]
-
-_log = structlog.get_logger()
 
 
 class ConnectionPhase(Enum):
@@ -120,8 +117,11 @@ class Port(Deadlines, Protocol):
     def mark_idle(self, connection: CallerConnection, gives_way: bool) -> None:
         """Note that a connection has no request to answer, and whether it may be closed for another one."""
 
-    def refusal(self, error: SidecarError) -> bytes:
-        """Log and count ``error`` and return the response that tells it, which closes the connection."""
+    def refusal(self, error: SidecarError, request_id: str | None = None) -> bytes:
+        """Return the response that tells ``error``, which closes the connection.
+
+        It is logged and counted, unless it is about a request whose line has been written: that of ``request_id``.
+        """
 
 
 class CallerConnection(asyncio.Protocol):
@@ -139,6 +139,7 @@ class CallerConnection(asyncio.Protocol):
         "deadline",
         "on_caller_gone",
         "phase",
+        "record",
         "task",
         "writer",
     )
@@ -158,6 +159,8 @@ class CallerConnection(asyncio.Protocol):
         self.body_deadline = math.inf
         #: Called once if the caller leaves while its request is being answered. Set and unset by the handler.
         self.on_caller_gone: Callable[[], None] | None = None
+        #: The record of the request that is being answered, once the handler has opened it.
+        self.record: CallRecord | None = None
         #: The task that answers this connection's requests, from the first one on.
         self.task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -295,6 +298,7 @@ class CallerConnection(asyncio.Protocol):
         message, content = reader.take()
         writer = self.writer
         writer.begin()
+        self.record = None
         request = CallerRequest(message.method, message.path, message.version, message.raw_headers, content, self)
         try:
             response = await self._port.handler(request)
@@ -309,8 +313,8 @@ class CallerConnection(asyncio.Protocol):
             self._send_error(interrupted_by_shutdown())
             raise
         except Exception as bug:  # noqa: BLE001 - the edge of the connection's task
-            _log_bug(bug)
-            self._send_error(internal_error())
+            log_unforeseen(bug, self.record)
+            self._send_error(internal_error(bug))
         else:
             if not writer.unfinished:
                 return response.keep_alive
@@ -321,7 +325,8 @@ class CallerConnection(asyncio.Protocol):
         if self.writer.started:
             self.writer.cut()
         elif self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._port.refusal(error))
+            request_id = None if self.record is None else self.record.id
+            self._transport.write(self._port.refusal(error, request_id))
 
     def _finish_exchange(self, whole: bool, keep_alive: bool) -> bool:
         """Go on to the next request, or end the connection; return whether there is a next one.
@@ -392,8 +397,3 @@ class CallerConnection(asyncio.Protocol):
             self._reader.break_body(too_slow("body"))
         elif not self._budget_wait.done():
             self._budget_wait.set_exception(out_of_budget())
-
-
-def _log_bug(error: Exception) -> None:
-    """Log an exception that should not have reached us: its class and place, not its words."""
-    _log.error("request.failed", error=type(error).__name__, where=place(error))

@@ -123,9 +123,12 @@ class ProxyServer:
         if self._quiet is not None:
             self._look_for_quiet()
 
-    def refusal(self, error: SidecarError) -> bytes:
-        """Log and count ``error`` and return the response that tells it, which closes the connection."""
-        response = error_response(error, request_id=self._report(error), wall=self._clock.wall())
+    def refusal(self, error: SidecarError, request_id: str | None = None) -> bytes:
+        """Return the response that tells ``error``, which closes the connection.
+
+        It is logged and counted, unless it is about a request whose line has been written: that of ``request_id``.
+        """
+        response = error_response(error, request_id=request_id or self._report(error), wall=self._clock.wall())
         return response.head + response.body
 
     # --- deadlines ---------------------------------------------------------------------------------------------------

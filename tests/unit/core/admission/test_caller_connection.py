@@ -89,7 +89,7 @@ class _Port:
     def mark_idle(self, _: CallerConnection, gives_way: bool) -> None:
         self.states.append("gives way" if gives_way else "stays")
 
-    def refusal(self, error: SidecarError) -> bytes:
+    def refusal(self, error: SidecarError, request_id: str | None = None) -> bytes:
         self.refused.append(error.code)
         return b"HTTP/1.1 %d \r\n\r\n" % error.status
 
