@@ -20,7 +20,11 @@ def log_unforeseen(error: BaseException, record: CallRecord | None = None) -> No
     ``record`` is the call's that it ended, if there is one: its line has the call's id and status, and its
     ``Idempotency-Key``, so that the payment can be reconciled.
     """
-    fields: dict[str, object] = {"error": type(error).__name__, "where": place(error)}
-    if record is not None:
-        fields |= {"id": record.id, "status": record.status or None, "idempotency_key": record.idempotency_key}
-    _log.error("request.failed", **fields)
+    _log.error(
+        "request.failed",
+        error=type(error).__name__,
+        where=place(error),
+        id=None if record is None else record.id,
+        status=None if record is None else record.status,
+        idempotency_key=None if record is None else record.idempotency_key,
+    )
