@@ -56,6 +56,9 @@ if TYPE_CHECKING:
 #: Descriptors besides callers' and upstream's: 64 refused callers, 64 admin connections, listeners, logs, token calls.
 SPARE_DESCRIPTORS: Final = 256
 
+#: Bodies that may be streamed beyond as many as there are connections to stream them on.
+SPARE_STREAMS: Final = 28
+
 _OFF: Final = Bound("off", is_loopback=True, local_url="off")
 
 _log = structlog.get_logger()
@@ -236,7 +239,8 @@ class Sidecar:
             clock=clock,
             metrics=self._metrics,
         )
-        bodies = BodyReader(BodyLimits(config.listen.max_body, config.replay.max_body), self._budget)
+        limits = BodyLimits(config.listen.max_body, config.replay.max_body, config.upstream.pool_size + SPARE_STREAMS)
+        bodies = BodyReader(limits, self._budget)
         return ProxyHandler(
             admission, self._credentials, bodies, forwarder, self._make_about(), recorder=self._recorder, clock=clock
         )

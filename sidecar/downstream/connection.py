@@ -74,6 +74,9 @@ if TYPE_CHECKING:
 #: Seconds that a caller has to take an early response while what it still sends is thrown away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
 
+#: Bytes of responses that a caller may leave untaken before the next one is held back, and they are counted.
+UNTAKEN: Final = 8 * 1024
+
 #: Answers one request. What it raises but SidecarError and CallerGoneError is a bug of ours, and answered as such.
 Handler = Callable[[CallerRequest], Awaitable["CallerResponse"]]
 
@@ -180,7 +183,8 @@ class CallerConnection(asyncio.Protocol):
         """Admit the connection, or have it told why not."""
         port = self._port
         self._transport = stream = cast("asyncio.Transport", transport)
-        self._reader = RequestReader(stream)
+        self._reader = RequestReader(stream, port.memory.calls)
+        stream.set_write_buffer_limits(high=UNTAKEN)
         self.writer = ResponseWriter(stream, port, on_unix_socket=self._on_unix_socket)
         if (refusal := port.admit(self, transport, self._allowed_uids)) is not None:
             self._reader.stop(refusal)
@@ -230,6 +234,8 @@ class CallerConnection(asyncio.Protocol):
 
     def _enter(self, phase: ConnectionPhase, seconds: float, gives_way: bool = True) -> None:
         """Enter any phase but BUSY; ``gives_way``: it has no complete head, so at the cap it may be closed."""
+        if self.phase is ConnectionPhase.HEAD:
+            self._port.memory.release_head(self)
         self.phase = phase
         self.deadline = self._port.next_deadline_base + seconds
         self._port.mark_idle(self, gives_way)
@@ -241,6 +247,8 @@ class CallerConnection(asyncio.Protocol):
         event = self._reader.feed(data)
         if event is _REQUEST:
             if self.phase is not _BUSY:
+                if self.phase is ConnectionPhase.HEAD:
+                    self._port.memory.release_head(self)
                 self.phase = _BUSY
                 self.deadline = math.inf
                 self._port.mark_busy(self)
@@ -250,12 +258,23 @@ class CallerConnection(asyncio.Protocol):
             elif self.task is None:
                 self.task = asyncio.get_running_loop().create_task(self._answer_requests())
         elif event is Event.HEAD:
-            if self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
-                self._enter(ConnectionPhase.HEAD, self._port.limits.header_timeout)
+            self._head_arrives()
         elif event is Event.REFUSED or self.phase is ConnectionPhase.REFUSED:
             self._refuse(self._reader.failure)
         elif self.phase is ConnectionPhase.LINGERING and self._reader.surplus > self._port.limits.max_body:
             self.abort()
+
+    def _head_arrives(self) -> None:
+        """Note that a part of a head has come."""
+        if self.phase is ConnectionPhase.BUSY:
+            self._reader.hold_head()
+            return
+        if self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
+            self._enter(ConnectionPhase.HEAD, self._port.limits.header_timeout)
+        self._hold_head()
+
+    def _hold_head(self) -> None:
+        self._port.memory.hold_head(self, len(self._reader.heads.pending), proven=self.writer.proven)
 
     def _refuse(self, error: SidecarError | None) -> None:
         """Answer bytes that are no request, and end the connection."""
@@ -346,6 +365,7 @@ class CallerConnection(asyncio.Protocol):
             if not reader.sealed and not port.draining:
                 if reader.heads.pending:
                     self._enter(ConnectionPhase.HEAD, port.limits.header_timeout)
+                    self._hold_head()
                 else:
                     self._enter(ConnectionPhase.IDLE, port.limits.keepalive_timeout)
                 return True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sidecar.downstream.memory import ConnectionMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +27,5 @@ class Deadlines(Protocol):
     limits: ConnectionLimits
     #: A moment (``Clock.now``) up to two ticks ahead: deadlines count from here, so that none comes early.
     next_deadline_base: float
+    #: What connections may hold together.
+    memory: ConnectionMemory

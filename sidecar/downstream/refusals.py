@@ -74,6 +74,26 @@ def out_of_budget() -> SidecarError:
     )
 
 
+def out_of_head_memory() -> SidecarError:
+    """A request with a large head, while the heads of others fill their share of the memory."""
+    return SidecarError(
+        ErrorCode.OVERLOADED,
+        "The heads of the requests under way are too large together: retry in a moment, or send smaller headers.",
+        detail="heads of requests fill their share of the memory",
+        close=True,
+    )
+
+
+def too_many_uploads() -> SidecarError:
+    """A body that would have to be sent while it is read, while too many others are."""
+    return SidecarError(
+        ErrorCode.OVERLOADED,
+        "Too many large request bodies are under way: retry in a moment.",
+        detail="as many bodies are streamed as the pool of connections can take",
+        close=True,
+    )
+
+
 def too_many_connections() -> SidecarError:
     """A connection beyond the cap, when every other one is in use."""
     return SidecarError(

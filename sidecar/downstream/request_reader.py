@@ -29,8 +29,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.shared_memory import SMALL_HEAD, SharedMemory
 from sidecar.downstream.head_boundaries import HeadBoundaries
-from sidecar.downstream.refusals import malformed, unparsable
+from sidecar.downstream.refusals import malformed, out_of_head_memory, unparsable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +42,14 @@ if TYPE_CHECKING:
     #: A request as aiohttp's parser hands it out: its ``RawRequestMessage`` (in C, so no tuple), and its body.
     Parsed: TypeAlias = tuple[Any, StreamReader]
 
-#: Bytes of a body that may wait to be read before the source is paused; aiohttp holds up to twice as many.
-_READ_BUFFER: Final = 64 * 1024
+#: Bytes of a body that may wait to be read before the source is paused; aiohttp holds up to twice as many, and what one
+#: read of the socket brings.
+_READ_BUFFER: Final = 16 * 1024
 #: Requests that the parser hands out before one is taken.
-_MOST_PARSED: Final = 32
+_MOST_PARSED: Final = 4
+#: Bytes of a head that the parser gets as they come, so that what is no HTTP is refused at once. What follows waits for
+#: the head's end: the parser would hold each byte three times.
+_PARSED_EARLY: Final = 4 * 1024
 #: Bytes of chunk sizes, extensions and trailers that any body may have, and how many more for each byte of content.
 _CHUNK_OVERHEAD: Final = 16 * 1024
 _CHUNK_RATIO: Final = 8
@@ -85,12 +90,15 @@ class RequestReader:
     __slots__ = (
         "_body_full",
         "_broken",
+        "_calls",
         "_content",
         "_current",
         "_held",
+        "_large",
         "_most_surplus",
         "_parser",
         "_source",
+        "_unparsed",
         "_wire_body",
         "failure",
         "heads",
@@ -99,12 +107,16 @@ class RequestReader:
         "surplus",
     )
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, calls: SharedMemory[object] | None = None) -> None:
+        """``calls`` is the memory that large heads of requests share; None: as much as they like."""
         self._source: Final = source
-        loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
-        self._parser: Any = HttpRequestParser(
-            protocol, loop, _READ_BUFFER, auto_decompress=False, max_msg_queue_size=_MOST_PARSED
-        )
+        self._calls: Final = calls
+        # Bytes at the end of what is pending that the parser has not got.
+        self._unparsed = 0
+        # None once nothing is read any more: it keeps the last head that it parsed.
+        self._parser: Any = self._new_parser()
+        # Bytes of large heads of requests that are not answered.
+        self._large = 0
         #: Where the next head begins; what is ``pending`` there is a part of it.
         self.heads: Final = HeadBoundaries()
         #: Requests whose turn has not come, with their bodies.
@@ -127,6 +139,10 @@ class RequestReader:
         # Why the source is paused: enough requests are here, or enough of a body.
         self._held = self._body_full = False
 
+    def _new_parser(self) -> Any:
+        loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
+        return HttpRequestParser(protocol, loop, _READ_BUFFER, auto_decompress=False, max_msg_queue_size=_MOST_PARSED)
+
     @property
     def has_unread(self) -> bool:
         """Whether anything has come that no response was given to."""
@@ -141,7 +157,13 @@ class RequestReader:
         if self.sealed:
             self._wire_body += len(data)
         elif data:
+            in_body = self.heads.in_body
             self.heads.feed(data)
+            if not in_body and self.heads.is_partial(_PARSED_EARLY):
+                return self._keep_unparsed(data)
+            if self._unparsed:
+                data = self.heads.pending[-(self._unparsed + len(data)) :]
+                self._unparsed = 0
         try:
             messages, _, _ = self._parser.feed_data(data)
         except (HttpProcessingError, ValueError) as error:
@@ -158,6 +180,21 @@ class RequestReader:
             return self._fail(refusal)
         return Event.NOTHING
 
+    def _keep_unparsed(self, data: bytes) -> Event:
+        """Keep what comes of a large head, its first bytes apart, from the parser until the head is complete."""
+        parsed = len(self.heads.pending) - len(data) - self._unparsed
+        early = max(_PARSED_EARLY - parsed, 0)
+        self._unparsed += max(len(data) - early, 0)
+        try:
+            if early:
+                self._parser.feed_data(data[:early])
+            self.heads.check()
+        except (HttpProcessingError, ValueError) as error:
+            return self._fail(unparsable(error, self.heads.pending))
+        except SidecarError as refusal:
+            return self._fail(refusal)
+        return Event.HEAD
+
     def _accept(self, messages: Sequence[Parsed]) -> None:
         heads = self.heads
         for message, content in messages:
@@ -167,6 +204,10 @@ class RequestReader:
             length = 0 if last or content is EMPTY_PAYLOAD else int(message.headers[hdrs.CONTENT_LENGTH])
             # The parser takes "CONNECT" without a target, and says None.
             after = heads.take_head(message.method, message.path or "", length)
+            if heads.head_size > SMALL_HEAD:
+                self._large += heads.head_size
+                if not self._has_room(0):
+                    raise out_of_head_memory()
             if message.chunked:
                 self._wire_body = after
                 self._check_chunks(content)
@@ -176,7 +217,16 @@ class RequestReader:
             self._content = content
             self.requests.append((message, content))
         if self._current is not None or len(self.requests) > 1:
-            self._hold()
+            self.hold()
+        if len(heads.pending) > SMALL_HEAD and not self._has_room(len(heads.pending)):
+            self.stop()  # what comes behind these requests has to be sent again, on another connection
+
+    def _has_room(self, more: int) -> bool:
+        """Whether there is room for the large heads, and ``more`` bytes that come behind them; take it then."""
+        if self._calls is None:
+            return True
+        self._calls.release(self)
+        return self._calls.take(self, self._large + more)
 
     def _check_chunks(self, content: StreamReader) -> None:
         if self._body_full:
@@ -186,6 +236,7 @@ class RequestReader:
 
     def _fail(self, error: SidecarError) -> Event:
         """Read no more; whoever is concerned answers with ``error``."""
+        error.__traceback__ = error.__context__ = None  # its frames have what was parsed
         finished = self.sealed and self._content.is_eof()
         self.stop()
         if not self._content.is_eof():
@@ -204,7 +255,7 @@ class RequestReader:
             return Event.NOTHING
         self.surplus += size
         if self.surplus > self._most_surplus:
-            self._hold()
+            self.hold()
         return Event.SURPLUS
 
     # --- requests ----------------------------------------------------------------------------------------------------
@@ -216,7 +267,8 @@ class RequestReader:
         """
         request = self.requests.popleft()
         self._current = request[1]
-        self._parser.message_consumed()
+        if self._parser is not None:
+            self._parser.message_consumed()
         if self._held and not self.requests:
             self._held = False
             self._read_on()
@@ -225,6 +277,15 @@ class RequestReader:
     def finish(self) -> bool:
         """Note that the request that was taken has been answered; return whether its body had come to its end."""
         content, self._current = self._current, None
+        if self._calls is not None and self._calls.used and not self.requests:
+            self._calls.release(self)
+        if self._large and not self.requests:
+            self._large = 0
+            if not self.heads.pending and not self.sealed:
+                self._parser = self._new_parser()  # the old one keeps the head
+        if self._held and not self.sealed and not self.requests:
+            self._held = False
+            self._read_on()
         return content is None or content is EMPTY_PAYLOAD or content.is_eof()
 
     def break_body(self, error: Exception) -> None:
@@ -239,12 +300,15 @@ class RequestReader:
         """Read no further request, because of ``failure`` if somebody has to be told."""
         self.failure = failure
         self.sealed = self._broken = True
+        self._unparsed = 0
+        self._parser = None
         self.heads.stop()
 
     def discard(self) -> None:
         """Throw away all that still comes, however much, and what is queued; :attr:`surplus` counts anew."""
         self.stop()
         self.requests.clear()
+        self._content = EMPTY_PAYLOAD  # a part of a body that nobody reads
         self.surplus = 0
         self._most_surplus = sys.maxsize
         self._held = self._body_full = False
@@ -254,9 +318,10 @@ class RequestReader:
         """Note that the connection is gone, and let go of what would keep it in memory."""
         self.stop()
         self.requests.clear()
+        if self._calls is not None and self._current is None:
+            self._calls.release(self)
         self._body_full = False
         self._content = EMPTY_PAYLOAD
-        self._parser = None  # it knows this reader: together they would wait for the garbage collector
 
     # --- flow control ------------------------------------------------------------------------------------------------
 
@@ -279,7 +344,14 @@ class RequestReader:
             self._body_full = False
             self._read_on(resume_parser)
 
-    def _hold(self) -> None:
+    def hold_head(self) -> None:
+        """Bring no more of a head that comes while a request is answered; forget it if there is no room for it."""
+        self.hold()
+        if not self._has_room(len(self.heads.pending)):
+            self.stop()
+
+    def hold(self) -> None:
+        """Bring no more before the request that is being answered has its response."""
         if not self._held:
             self._held = True
             self._source.pause_reading()

@@ -10,6 +10,7 @@ from aiohttp.http import HttpRequestParser
 
 from sidecar.downstream.connection import CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.error_response import error_response
+from sidecar.downstream.memory import ConnectionMemory
 from sidecar.downstream.peer import peer_uid, uid_allowed
 from sidecar.downstream.refusals import too_many_connections, wrong_user
 
@@ -49,6 +50,8 @@ class ProxyServer:
             )
         self.handler = handler
         self.limits = limits
+        #: What connections may hold together.
+        self.memory = ConnectionMemory()
         #: From :meth:`begin_drain` on: a connection closes after its response.
         self.draining = False
         #: Those that were admitted, oldest first.
@@ -87,7 +90,7 @@ class ProxyServer:
         if allowed_uids is not None and not uid_allowed(peer_uid(transport.get_extra_info("socket")), allowed_uids):
             refusal = wrong_user()
         elif len(self.connections) >= self.limits.max_connections:
-            oldest = next(iter(self.waiting), None)
+            oldest = self._oldest_waiting()
             if oldest is None:
                 refusal = too_many_connections()
             else:
@@ -101,8 +104,14 @@ class ProxyServer:
             self.connections[connection] = None
         return refusal
 
+    def _oldest_waiting(self) -> CallerConnection | None:
+        """Return the connection that gives way to a new one: an unproven caller's, if there is one."""
+        unproven = (each for each in self.waiting if not each.writer.proven)
+        return next(unproven, None) or next(iter(self.waiting), None)
+
     def forget(self, connection: CallerConnection) -> None:
         """Strike off a connection that is gone; its request may still run (see ``busy``)."""
+        self.memory.release_head(connection)
         self.connections.pop(connection, None)
         self._refused.pop(connection, None)
         if self._empty is not None and not self._empty.done() and not self.open_connections:

@@ -6,6 +6,9 @@ import asyncio
 from collections import deque
 from typing import Final
 
+#: Calls that may wait for memory at the same time.
+MOST_WAITING: Final = 64
+
 
 class ReplayBudget:
     """Bytes shared by all calls of the process. Reserved as they arrive, given back when the call ends."""
@@ -21,6 +24,11 @@ class ReplayBudget:
     def reservation(self) -> Reservation:
         """Return an empty reservation for one call."""
         return Reservation(self)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether as many wait as may: each has a piece of its body in hand, which is not part of the budget."""
+        return len(self._waiters) >= MOST_WAITING
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes if they are free and nobody waits for them already."""
@@ -71,7 +79,7 @@ class Reservation:
 
     def can_ever_take(self, size: int) -> bool:
         """Whether waiting for ``size`` bytes more has any hope."""
-        return self.held + size <= self._budget.limit
+        return self.held + size <= self._budget.limit and not self._budget.crowded
 
     async def wait(self, size: int, waiter: asyncio.Future[None]) -> None:
         """Wait until ``waiter``, got from :meth:`queue` for ``size`` bytes, is served; leave the line on any error."""

@@ -87,6 +87,8 @@ class ProxyHandler:
         self._host: Final = admission.endpoint.host_header
         self._about: Final = about
         self._local_tokens: Final = LocalTokens(admission.callers)
+        # Whether a call that is admitted shows that its caller has the key.
+        self._proves: Final = admission.callers.needs_key
         self._calls: Final[set[Call]] = set()
         #: Every new request is answered 503 ``shutting_down``.
         self.draining = False
@@ -148,6 +150,8 @@ class ProxyHandler:
         if target.route is Route.ABOUT:
             return await self._about_this_port(call, request, framing)
         admission.callers.check_call(raw, self._clock.wall())
+        if self._proves:
+            call.connection.writer.proven = True
         if admission.policy.active:
             admission.policy.check(request.method, target.path)
         if target.foreign:

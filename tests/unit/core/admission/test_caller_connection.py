@@ -12,6 +12,7 @@ import pytest
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.downstream.connection import LINGER, CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.memory import ConnectionMemory
 from sidecar.downstream.refusals import too_many_connections
 from tests.support.proxy_port import GET, chunked, get, listen_limits, ok, post
 
@@ -50,6 +51,9 @@ class _Transport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self.unsent
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Take any."""
+
     def pause_reading(self) -> None:
         """Stop."""
 
@@ -64,6 +68,7 @@ class _Port:
         self.limits = _LIMITS
         self.next_deadline_base = _NOW
         self.draining = False
+        self.memory = ConnectionMemory()
         self.seen: list[str] = []
         self.gate = asyncio.Event()
         self.states: list[str] = []
