@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import HttpRequestParser
 
+from sidecar.downstream.addresses import ListenError
 from sidecar.downstream.connection import CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.memory import ConnectionMemory
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the deadlines; none is enforced early, and none later than by two of these.
 TICK: Final = 0.5
-#: Refused connections that may be open at once, above the cap, to get their response.
-_MOST_REFUSED: Final = 64
 #: Seconds for the last responses to leave when the server closes.
 _GOODBYE: Final = 1.0
 
@@ -39,15 +39,24 @@ class ProxyServer:
     the cap, the oldest first.
     """
 
-    def __init__(self, handler: Handler, *, limits: ConnectionLimits, clock: Clock, report: Report) -> None:
+    def __init__(
+        self, handler: Handler, *, limits: ConnectionLimits, clock: Clock, report: Report, most_refused: int = 64
+    ) -> None:
         """``handler`` answers requests; what it raises but SidecarError is a bug of ours, and answered as such.
 
-        Raises RuntimeError without aiohttp's C parser: the one in Python lets conflicting lengths pass.
+        ``most_refused`` connections may be open at once, above the cap, to get their response. Raises ListenError
+        without aiohttp's C parser: the one in Python lets conflicting lengths pass.
         """
         if HttpRequestParser.__module__ != "aiohttp._http_parser":
-            raise RuntimeError(
-                "aiohttp's C extensions are missing: unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp"
+            set_by = (
+                "AIOHTTP_NO_EXTENSIONS is set" if os.environ.get("AIOHTTP_NO_EXTENSIONS") else "it was built without"
             )
+            raise ListenError(
+                "aiohttp",
+                f"has no C extensions ({set_by}), and its parser in Python lets requests of two meanings pass",
+                "unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp (pip install --only-binary aiohttp aiohttp)",
+            )
+        self._most_refused: Final = most_refused
         self.handler = handler
         self.limits = limits
         #: What connections may hold together.
@@ -97,7 +106,7 @@ class ProxyServer:
                 del self.waiting[oldest], self.connections[oldest]
                 oldest.abort()
         if refusal is not None:
-            if len(self._refused) >= _MOST_REFUSED:
+            if len(self._refused) >= self._most_refused:
                 next(iter(self._refused)).abort()
             self._refused[connection] = None
         else:
