@@ -54,7 +54,7 @@ class ProxyServer:
             raise ListenError(
                 "aiohttp",
                 f"has no C extensions ({set_by}), and its parser in Python lets requests of two meanings pass",
-                "unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp (pip install --only-binary aiohttp aiohttp)",
+                "unset AIOHTTP_NO_EXTENSIONS, or install it from a wheel (pip install --only-binary aiohttp aiohttp)",
             )
         self._most_refused: Final = most_refused
         self.handler = handler
