@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import ssl
 import threading
 from contextlib import contextmanager
@@ -76,31 +77,38 @@ def serving(directory: Path) -> Iterator[tuple[str, Path]]:
     authority.cert_pem.write_to_path(file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-    started: list[int] = []
-    ready = threading.Event()
-    loop = asyncio.new_event_loop()
+    started: queue.Queue[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
 
     async def serve() -> None:
-        server = await asyncio.start_server(_answer, "127.0.0.1", 0, ssl=context, limit=1 << 20, backlog=1024)
-        started.append(server.sockets[0].getsockname()[1])
-        ready.set()
-        await asyncio.Event().wait()
+        served: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        task = loop.create_task(serve())
-        loop.run_forever()
-        task.cancel()
-        for each in asyncio.all_tasks(loop):
-            each.cancel()
-        loop.run_until_complete(asyncio.sleep(0.1))
-        loop.close()
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            served[task] = writer
+            try:
+                await _answer(reader, writer)
+            finally:
+                del served[task]
 
-    thread = threading.Thread(target=run, name="upstream", daemon=True)
+        server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context, limit=1 << 20, backlog=1024)
+        enough = asyncio.Event()
+        started.put((server.sockets[0].getsockname()[1], asyncio.get_running_loop(), enough))
+        await enough.wait()
+        server.close()
+        tasks = list(served)
+        for writer in served.values():
+            writer.transport.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.2)  # until the aborted connections are closed
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="upstream", daemon=True)
     thread.start()
-    ready.wait()
+    port, loop, enough = started.get(timeout=10)
     try:
-        yield f"https://127.0.0.1:{started[0]}", file
+        yield f"https://127.0.0.1:{port}", file
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loop.call_soon_threadsafe(enough.set)
         thread.join(10)

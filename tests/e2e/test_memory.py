@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from benchmarks.memory.__main__ import LIMIT, attacked
 from benchmarks.memory.attacks import ATTACKS
 from benchmarks.memory.upstream import serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak")
 
