@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.proxy.body import Pieces
-from sidecar.proxy.budget import ReplayBudget
+from sidecar.proxy.budget import MOST_WAITING, ReplayBudget
 
 
 def test_what_is_free_is_taken_at_once() -> None:
@@ -149,3 +149,16 @@ def test_a_body_that_came_in_one_piece_is_not_copied() -> None:
     piece = b"x" * 10_000
     collected.add(piece)
     assert collected.join() is piece
+
+
+async def test_no_more_than_so_many_wait() -> None:
+    budget = ReplayBudget(100)
+    first = budget.reservation()
+    assert first.take(100)
+    waiting = [budget.reservation() for _ in range(MOST_WAITING)]
+    for each in waiting:
+        assert each.can_ever_take(1)
+        each.queue(1)
+    assert not budget.reservation().can_ever_take(1)
+    first.release()
+    assert budget.reservation().can_ever_take(1)
