@@ -16,6 +16,7 @@ from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import PoolStatus, ProxyStatus
 from sidecar.authenticated_upstream import AuthenticatedUpstream
 from sidecar.config import MangopayEnvironment
+from sidecar.core import descriptors
 from sidecar.core.admission.caller import Callers
 from sidecar.core.admission.guard import GuardRules
 from sidecar.core.admission.policy import Policy
@@ -53,8 +54,8 @@ if TYPE_CHECKING:
     from sidecar.telemetry.log import LogOutput
     from sidecar.telemetry.record import CallRecord
 
-#: Descriptors besides callers' and upstream's: 64 refused callers, 64 admin connections, listeners, logs, token calls.
-SPARE_DESCRIPTORS: Final = 256
+#: Bodies that may be streamed beyond as many as there are connections to stream them on.
+SPARE_STREAMS: Final = 28
 
 _OFF: Final = Bound("off", is_loopback=True, local_url="off")
 
@@ -125,12 +126,17 @@ class Sidecar:
             metrics=self._metrics,
         )
         self._handler: Final = self._make_handler()
-        self._server: Final = ProxyServer(
-            self._handler, limits=self._connection_limits(), clock=clock, report=self._report
-        )
+        listen, pool_size = config.listen, config.upstream.pool_size
+        self._wanted_descriptors: Final = descriptors.wanted(listen.max_connections, pool_size)
+        self._allowed_descriptors: Final = allow_descriptors(self._wanted_descriptors)
+        self._descriptors: Final = descriptors.share_out(self._allowed_descriptors, listen.max_connections, pool_size)
+        self._server: Final = self._make_server()
         self._state: Final = self._make_state(lifecycle)
         self._admin_server: Final = AdminServer(
-            self._state, GuardRules(frozenset(config.listen.allowed_hosts), for_browsers=True), clock=clock
+            self._state,
+            GuardRules(frozenset(config.listen.allowed_hosts), for_browsers=True),
+            clock=clock,
+            most_connections=self._descriptors.admin,
         )
         self._unset_ports: Final = unset_ports
         self._own_emulator: Final = own_emulator
@@ -172,17 +178,15 @@ class Sidecar:
         return ready
 
     def _check_descriptors(self) -> None:
-        """See that every connection that the configuration allows can be opened; warn if it cannot."""
-        listen, upstream = self._config.listen, self._config.upstream
-        wanted = listen.max_connections + upstream.pool_size + SPARE_DESCRIPTORS
-        allowed = allow_descriptors(wanted)
-        if allowed < wanted:
+        """Warn if not every connection that the configuration allows can be opened: fewer are taken then."""
+        if self._allowed_descriptors < self._wanted_descriptors:
             _log.warning(
                 "descriptors.scarce",
-                allowed=allowed,
-                wanted=wanted,
-                message="callers may meet a reset connection under load: raise the limit of open files (ulimit -n), "
-                "or lower SIDECAR_LISTEN_MAX_CONNECTIONS",
+                allowed=self._allowed_descriptors,
+                wanted=self._wanted_descriptors,
+                connections=self._descriptors.connections,
+                message="fewer connections of callers are taken than SIDECAR_LISTEN_MAX_CONNECTIONS says: raise the "
+                "limit of open files (ulimit -n), or lower it or SIDECAR_UPSTREAM_POOL_SIZE",
             )
 
     async def close(self) -> None:
@@ -244,10 +248,23 @@ class Sidecar:
             clock=clock,
             metrics=self._metrics,
         )
-        bodies = BodyReader(BodyLimits(config.listen.max_body, config.replay.max_body), self._budget)
+        limits = BodyLimits(config.listen.max_body, config.replay.max_body, config.upstream.pool_size + SPARE_STREAMS)
+        bodies = BodyReader(limits, self._budget)
         return ProxyHandler(
             admission, self._credentials, bodies, forwarder, self._make_about(), recorder=self._recorder, clock=clock
         )
+
+    def _make_server(self) -> ProxyServer:
+        try:
+            return ProxyServer(
+                self._handler,
+                limits=self._connection_limits(),
+                clock=self._clock,
+                report=self._report,
+                most_refused=self._descriptors.refused,
+            )
+        except ListenError as error:
+            raise StartError(str(error)) from None
 
     def _make_about(self) -> About:
         return About(
@@ -267,7 +284,7 @@ class Sidecar:
             header_timeout=listen.header_timeout,
             body_timeout=listen.body_timeout,
             keepalive_timeout=listen.keepalive_timeout,
-            max_connections=listen.max_connections,
+            max_connections=self._descriptors.connections,
             max_body=listen.max_body,
         )
 
@@ -289,7 +306,7 @@ class Sidecar:
             base_url=config.mangopay.endpoint.origin + config.mangopay.endpoint.prefix,
             client_id=config.mangopay.client_id,
             replay_budget=config.replay.budget,
-            max_connections=config.listen.max_connections,
+            max_connections=self._descriptors.connections,
             warnings=config.warnings,
         )
         parts = Parts(

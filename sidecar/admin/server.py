@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from sidecar.core.admission.guard import GuardRules
     from sidecar.core.clock import Clock
 
-#: Connections at most; probes, one scraper and a few people need far fewer.
-_MOST_CONNECTIONS: Final = 64
+#: Headers of a request at most, and bytes of one; browsers send some 20, and cookies of other ports of this machine.
+_MOST_HEADERS: Final = 32
+_LONGEST_FIELD: Final = 4096
 #: Seconds for a request's head to arrive, and for an idle connection to stay.
 _IDLE: Final = 15.0
 
@@ -65,11 +66,22 @@ _log = structlog.get_logger()
 class AdminServer(web.Server):
     """The protocol factory of the admin port, for ``loop.create_server``."""
 
-    def __init__(self, state: AdminState, guard: GuardRules, *, clock: Clock) -> None:
+    def __init__(self, state: AdminState, guard: GuardRules, *, clock: Clock, most_connections: int = 32) -> None:
+        """``most_connections`` may be open; probes, one scraper and a few people need fewer than 32."""
+        self.most_connections: Final = most_connections
         self._tasks = Tasks()
         self._streams = EventStreams(state, clock=clock, tasks=self._tasks)
         routes = _Routes(state, guard, self._streams)
-        super().__init__(routes.serve, access_log=None, keepalive_timeout=_IDLE, lingering_time=0)
+        super().__init__(
+            routes.serve,
+            access_log=None,
+            keepalive_timeout=_IDLE,
+            lingering_time=0,
+            # A head of 128 KiB at most, and hardly any of a body, which no route reads.
+            max_headers=_MOST_HEADERS,
+            max_field_size=_LONGEST_FIELD,
+            read_bufsize=_LONGEST_FIELD,
+        )
 
     async def close(self) -> None:
         """End every connection, idle ones and streams at once.
@@ -94,7 +106,7 @@ class _AdminConnection(RequestHandler):
         #: The event stream that it has become.
         self.stream: EventStream | None = None
         super().connection_made(transport)
-        if self._manager is not None and len(self._manager.connections) > _MOST_CONNECTIONS:
+        if isinstance(self._manager, AdminServer) and len(self._manager.connections) > self._manager.most_connections:
             self._make_room(self._manager.connections)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
@@ -86,9 +87,32 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return INTERRUPTED
     except OSError as error:
-        print_error(f"{PROGRAM}: {error.strerror or type(error).__name__}")
+        print_error(f"{PROGRAM}: {_system_error(error)}")
         return FAILED
     return status if isinstance(status, int) else 0
+
+
+#: What to do about an error of the system that no command foresaw.
+_ADVICE: Final = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "the whole machine has no file descriptor left: see what holds them",
+    errno.ENOMEM: "give it more memory",
+    errno.ENOSPC: "make room on that file system",
+    errno.EROFS: "name a place on a file system that can be written",
+    errno.EACCES: "give the user that it runs as the right to, or name another place",
+    errno.EPERM: "give the user that it runs as the right to, or name another place",
+}
+
+
+def _system_error(error: OSError) -> str:
+    """Say what the system refused, for which file, and what to do."""
+    from sidecar.config.errors import printable
+
+    what = error.strerror or type(error).__name__
+    if isinstance(error.filename, str):
+        what = f"{printable(error.filename)}: {what}"
+    advice = _ADVICE.get(error.errno or 0)
+    return what if advice is None else f"{what}: {advice}"
 
 
 def _usage(error: click.UsageError) -> str:

@@ -151,7 +151,7 @@ class Listen(Section, frozen=True, kw_only=True):
         integer(1, 1_000_000),
         1000,
         "At this many the oldest connection without a complete request head is closed. If there is none, the new one "
-        "gets 503 `overloaded`.",
+        "gets 503 `overloaded`. The cap in force is lower where few files may be open (`descriptors.scarce`).",
     )
 
 

@@ -62,8 +62,6 @@ from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-import structlog
-
 from sidecar.core.errors import SidecarError
 from sidecar.core.pace import patience
 from sidecar.downstream.errors import CallerGoneError
@@ -73,19 +71,21 @@ from sidecar.downstream.request import CallerRequest
 from sidecar.downstream.request_reader import Event, RequestReader
 from sidecar.downstream.response_writer import ResponseWriter
 from sidecar.patience import next_pass
-from sidecar.telemetry.line_format import place
+from sidecar.telemetry.unforeseen import log_unforeseen
 
 if TYPE_CHECKING:
     from sidecar.downstream.response import CallerResponse
+    from sidecar.telemetry.record import CallRecord
     from sidecar.turns import Turns
 
 #: Seconds that a caller has to take an early response while what it still sends is thrown away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
 
+#: Bytes of responses that a caller may leave untaken before the next one is held back, and they are counted.
+UNTAKEN: Final = 8 * 1024
+
 #: Answers one request. What it raises but SidecarError and CallerGoneError is a bug of ours, and answered as such.
 Handler = Callable[[CallerRequest], Awaitable["CallerResponse"]]
-
-_log = structlog.get_logger()
 
 
 class ConnectionPhase(Enum):
@@ -129,8 +129,11 @@ class Port(Deadlines, Protocol):
     def mark_idle(self, connection: CallerConnection, gives_way: bool) -> None:
         """Note that a connection has no request to answer, and whether it may be closed for another one."""
 
-    def refusal(self, error: SidecarError) -> bytes:
-        """Log and count ``error`` and return the response that tells it, which closes the connection."""
+    def refusal(self, error: SidecarError, request_id: str | None = None) -> bytes:
+        """Return the response that tells ``error``, which closes the connection.
+
+        It is logged and counted, unless it is about a request whose line has been written: that of ``request_id``.
+        """
 
 
 class CallerConnection(asyncio.Protocol):
@@ -150,6 +153,7 @@ class CallerConnection(asyncio.Protocol):
         "deadline",
         "on_caller_gone",
         "phase",
+        "record",
         "task",
         "writer",
     )
@@ -169,6 +173,8 @@ class CallerConnection(asyncio.Protocol):
         self.body_deadline = math.inf
         #: Called once if the caller leaves while its request is being answered. Set and unset by the handler.
         self.on_caller_gone: Callable[[], None] | None = None
+        #: The record of the request that is being answered, once the handler has opened it.
+        self.record: CallRecord | None = None
         #: The task that answers this connection's requests, from the first one on.
         self.task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -191,7 +197,8 @@ class CallerConnection(asyncio.Protocol):
         """Admit the connection, or have it told why not."""
         port = self._port
         self._transport = stream = cast("asyncio.Transport", transport)
-        self._reader = RequestReader(stream, port.turns, self.data_received)
+        self._reader = RequestReader(stream, port.turns, self.data_received, port.memory.calls)
+        stream.set_write_buffer_limits(high=UNTAKEN)
         self.writer = ResponseWriter(stream, port, on_unix_socket=self._on_unix_socket)
         if (refusal := port.admit(self, transport, self._allowed_uids)) is not None:
             self._reader.stop(refusal)
@@ -241,6 +248,8 @@ class CallerConnection(asyncio.Protocol):
 
     def _enter(self, phase: ConnectionPhase, seconds: float, gives_way: bool = True) -> None:
         """Enter any phase but BUSY; ``gives_way``: it has no complete head, so at the cap it may be closed."""
+        if self.phase is ConnectionPhase.HEAD:
+            self._port.memory.release_head(self)
         self.phase = phase
         self.deadline = self._port.next_deadline_base + seconds
         self._port.mark_idle(self, gives_way)
@@ -252,6 +261,8 @@ class CallerConnection(asyncio.Protocol):
         event = self._reader.feed(data)
         if event is _REQUEST:
             if self.phase is not _BUSY:
+                if self.phase is ConnectionPhase.HEAD:
+                    self._port.memory.release_head(self)
                 self.phase = _BUSY
                 self.deadline = math.inf
                 self._port.mark_busy(self)
@@ -261,12 +272,23 @@ class CallerConnection(asyncio.Protocol):
             elif self.task is None:
                 self.task = asyncio.get_running_loop().create_task(self._answer_requests())
         elif event is Event.HEAD:
-            if self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
-                self._enter(ConnectionPhase.HEAD, self._port.limits.header_timeout)
+            self._head_arrives()
         elif event is Event.REFUSED or self.phase is ConnectionPhase.REFUSED:
             self._refuse(self._reader.failure)
         elif self.phase is ConnectionPhase.LINGERING and self._reader.surplus > self._port.limits.max_body:
             self.abort()
+
+    def _head_arrives(self) -> None:
+        """Note that a part of a head has come."""
+        if self.phase is ConnectionPhase.BUSY:
+            self._reader.hold_head()
+            return
+        if self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
+            self._enter(ConnectionPhase.HEAD, self._port.limits.header_timeout)
+        self._hold_head()
+
+    def _hold_head(self) -> None:
+        self._port.memory.hold_head(self, len(self._reader.heads.pending), proven=self.writer.proven)
 
     def _refuse(self, error: SidecarError | None) -> None:
         """Answer bytes that are no request, and end the connection."""
@@ -312,6 +334,7 @@ class CallerConnection(asyncio.Protocol):
         writer = self.writer
         writer.begin()
         self._body_waited = 0.0
+        self.record = None
         request = CallerRequest(message.method, message.path, message.version, message.raw_headers, content, self)
         try:
             response = await self._port.handler(request)
@@ -326,8 +349,8 @@ class CallerConnection(asyncio.Protocol):
             self._send_error(interrupted_by_shutdown())
             raise
         except Exception as bug:  # noqa: BLE001 - the edge of the connection's task
-            _log_bug(bug)
-            self._send_error(internal_error())
+            log_unforeseen(bug, self.record)
+            self._send_error(internal_error(bug))
         else:
             if not writer.unfinished:
                 return response.keep_alive
@@ -338,7 +361,8 @@ class CallerConnection(asyncio.Protocol):
         if self.writer.started:
             self.writer.cut()
         elif self._transport is not None and not self._transport.is_closing():
-            self._transport.write(self._port.refusal(error))
+            request_id = None if self.record is None else self.record.id
+            self._transport.write(self._port.refusal(error, request_id))
 
     def _finish_exchange(self, whole: bool, keep_alive: bool) -> bool:
         """Go on to the next request, or end the connection; return whether there is a next one.
@@ -358,6 +382,7 @@ class CallerConnection(asyncio.Protocol):
             if not reader.sealed and not port.draining:
                 if reader.heads.pending:
                     self._enter(ConnectionPhase.HEAD, port.limits.header_timeout)
+                    self._hold_head()
                 else:
                     self._enter(ConnectionPhase.IDLE, port.limits.keepalive_timeout)
                 return True
@@ -421,8 +446,3 @@ class CallerConnection(asyncio.Protocol):
             self._reader.break_body(too_slow("body"))
         elif not self._budget_wait.done():
             self._budget_wait.set_exception(out_of_budget())
-
-
-def _log_bug(error: Exception) -> None:
-    """Log an exception that should not have reached us: its class and place, not its words."""
-    _log.error("request.failed", error=type(error).__name__, where=place(error))

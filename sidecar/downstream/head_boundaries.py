@@ -26,12 +26,23 @@ _VERSION: Final = b"HTTP/1."
 class HeadBoundaries:
     """The bytes of one connection that belong to no finished head and no body yet."""
 
-    __slots__ = ("_body_left", "pending")
+    __slots__ = ("_body_left", "head_size", "pending")
 
     def __init__(self) -> None:
         #: What follows the last head that was taken; empty between requests.
         self.pending = b""
+        #: Bytes of the head that was taken last.
+        self.head_size = 0
         self._body_left = 0
+
+    @property
+    def in_body(self) -> bool:
+        """Whether the next bytes belong to a body."""
+        return self._body_left > 0
+
+    def is_partial(self, size: int) -> bool:
+        """Whether what is pending is longer than ``size`` bytes, and a part of one head."""
+        return len(self.pending) > size and _END not in self.pending
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes that arrived, before the parser gets them."""
@@ -58,6 +69,7 @@ class HeadBoundaries:
             raise malformed(pending)
         if end > MAX_HEAD:
             raise too_large()
+        self.head_size = end
         after = len(pending) - end
         if after <= body_length:
             self._body_left = body_length - after

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sidecar.downstream.memory import ConnectionMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +28,5 @@ class Deadlines(Protocol):
     #: A moment up to two ticks ahead, of a clock that stands still when the process does: deadlines count from here,
     #: so that none comes early.
     next_deadline_base: float
+    #: What connections may hold together.
+    memory: ConnectionMemory

@@ -11,6 +11,14 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.malformed import why_malformed
+from sidecar.telemetry.line_format import place
+
+#: What is known of a request, as the end of a sentence.
+FATES: Final = {
+    Outcome.NOT_SENT: "it was not sent to Mangopay",
+    Outcome.REJECTED: "Mangopay answered it with 401 and executed nothing",
+    Outcome.UNKNOWN: "Mangopay may have received it",
+}
 
 #: How aiohttp's parser says that there are more than 128 headers. It raises the same class for most other faults.
 _TOO_MANY: Final = "Too many headers received"
@@ -65,6 +73,26 @@ def out_of_budget() -> SidecarError:
     )
 
 
+def out_of_head_memory() -> SidecarError:
+    """A request with a large head, while the heads of others fill their share of the memory."""
+    return SidecarError(
+        ErrorCode.OVERLOADED,
+        "The heads of the requests under way are too large together: retry in a moment, or send smaller headers.",
+        detail="heads of requests fill their share of the memory",
+        close=True,
+    )
+
+
+def too_many_uploads() -> SidecarError:
+    """A body that would have to be sent while it is read, while too many others are."""
+    return SidecarError(
+        ErrorCode.OVERLOADED,
+        "Too many large request bodies are under way: retry in a moment.",
+        detail="as many bodies are streamed as the pool of connections can take",
+        close=True,
+    )
+
+
 def too_many_connections() -> SidecarError:
     """A connection beyond the cap, when every other one is in use."""
     return _closing(
@@ -79,21 +107,26 @@ def wrong_user() -> SidecarError:
     )
 
 
-def interrupted_by_shutdown() -> SidecarError:
+def interrupted_by_shutdown(outcome: Outcome = Outcome.UNKNOWN) -> SidecarError:
     """A request that was still running when its connection's task was cancelled."""
     return SidecarError(
         ErrorCode.UPSTREAM_UNREACHABLE,
-        "The sidecar stopped before this request was answered; Mangopay may have received it.",
-        outcome=Outcome.UNKNOWN,
+        f"The sidecar stopped before this request was answered; {FATES[outcome]}.",
+        outcome=outcome,
         close=True,
     )
 
 
-def internal_error() -> SidecarError:
-    """A request on which the handler broke."""
+def internal_error(bug: BaseException) -> SidecarError:
+    """A request that ``bug`` ended, an exception that nobody foresaw.
+
+    Its outcome is unknown wherever it came from: what we believe of the request may be what is wrong.
+    """
     return SidecarError(
         ErrorCode.UPSTREAM_UNREACHABLE,
-        "The sidecar failed on this request, which is a bug of its own; Mangopay may have received it.",
+        "The sidecar failed on this request, which is a bug of its own; Mangopay may have received it. Please report "
+        "it, with the line request.failed that the log has for this Id.",
         outcome=Outcome.UNKNOWN,
+        detail=f"internal error: {type(bug).__name__} at {place(bug)}",
         close=True,
     )

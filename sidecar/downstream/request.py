@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.http.header_index import RawHeaders
     from sidecar.downstream.response_writer import ResponseWriter
+    from sidecar.telemetry.record import CallRecord
 
 
 class Caller(Protocol):
@@ -22,6 +23,9 @@ class Caller(Protocol):
 
     #: Called once if the caller leaves while its request is being answered. Set and unset by the handler.
     on_caller_gone: Callable[[], None] | None
+
+    #: The record of the request that is being answered, once the handler has opened it.
+    record: CallRecord | None
 
     #: The task that answers this connection's requests.
     task: asyncio.Task[None] | None

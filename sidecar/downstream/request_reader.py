@@ -31,8 +31,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.shared_memory import SMALL_HEAD, SharedMemory
 from sidecar.downstream.head_boundaries import HeadBoundaries
-from sidecar.downstream.refusals import malformed, unparsable
+from sidecar.downstream.refusals import malformed, out_of_head_memory, unparsable
 from sidecar.turns import Backlog
 
 if TYPE_CHECKING:
@@ -46,10 +47,14 @@ if TYPE_CHECKING:
     #: A request as aiohttp's parser hands it out: its ``RawRequestMessage`` (in C, so no tuple), and its body.
     Parsed: TypeAlias = tuple[Any, StreamReader]
 
-#: Bytes of a body that may wait to be read before the source is paused; aiohttp holds up to twice as many.
-_READ_BUFFER: Final = 64 * 1024
+#: Bytes of a body that may wait to be read before the source is paused; aiohttp holds up to twice as many, and what one
+#: read of the socket brings.
+_READ_BUFFER: Final = 16 * 1024
 #: Requests that the parser hands out before one is taken.
-_MOST_PARSED: Final = 32
+_MOST_PARSED: Final = 4
+#: Bytes of a head that the parser gets as they come, so that what is no HTTP is refused at once. What follows waits for
+#: the head's end: the parser would hold each byte three times.
+_PARSED_EARLY: Final = 4 * 1024
 #: Bytes of chunk sizes, extensions and trailers that any body may have, and how many more for each byte of content.
 _CHUNK_OVERHEAD: Final = 16 * 1024
 _CHUNK_RATIO: Final = 8
@@ -93,16 +98,19 @@ class RequestReader:
         "_backlog",
         "_body_full",
         "_broken",
+        "_calls",
         "_chunked",
         "_content",
         "_current",
         "_deliver",
         "_held",
         "_in_turn",
+        "_large",
         "_most_surplus",
         "_parser",
         "_source",
         "_turns",
+        "_unparsed",
         "_wire_body",
         "failure",
         "heads",
@@ -111,15 +119,27 @@ class RequestReader:
         "surplus",
     )
 
-    def __init__(self, source: Source, turns: Turns, deliver: Callable[[bytes], None]) -> None:
-        """Read what ``source`` brings; ``deliver`` is to :meth:`feed` what had to wait for one of the ``turns``."""
+    def __init__(
+        self,
+        source: Source,
+        turns: Turns,
+        deliver: Callable[[bytes], None],
+        calls: SharedMemory[object] | None = None,
+    ) -> None:
+        """Read what ``source`` brings; ``deliver`` is to :meth:`feed` what had to wait for one of the ``turns``.
+
+        ``calls`` is the memory that large heads of requests share; None: as much as they like.
+        """
         self._source: Final = source
         self._turns: Final = turns
         self._deliver = deliver
-        loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
-        self._parser: Any = HttpRequestParser(
-            protocol, loop, _READ_BUFFER, auto_decompress=False, max_msg_queue_size=_MOST_PARSED
-        )
+        self._calls: Final = calls
+        # Bytes at the end of what is pending that the parser has not got.
+        self._unparsed = 0
+        # None once nothing is read any more: it keeps the last head that it parsed.
+        self._parser: Any = self._new_parser()
+        # Bytes of large heads of requests that are not answered.
+        self._large = 0
         #: Where the next head begins; what is ``pending`` there is a part of it.
         self.heads: Final = HeadBoundaries()
         #: Requests whose turn has not come, with their bodies.
@@ -147,6 +167,10 @@ class RequestReader:
         # The last request's body is chunked.
         self._chunked = False
 
+    def _new_parser(self) -> Any:
+        loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
+        return HttpRequestParser(protocol, loop, _READ_BUFFER, auto_decompress=False, max_msg_queue_size=_MOST_PARSED)
+
     @property
     def has_unread(self) -> bool:
         """Whether anything has come that has no response yet."""
@@ -163,14 +187,22 @@ class RequestReader:
         """Take bytes from the caller; ``b""`` lets the parser go on with what it holds back."""
         if self.sealed and (self._broken or self._content.is_eof()):
             return self._throw_away(len(data))
+        many = self._chunked if self.sealed else len(data) > _USUAL
+        if many and data and not self._in_turn and not (data := self._first_turn(data)):
+            return Event.NOTHING
         if self.sealed:
-            if data and self._chunked and not self._in_turn and not (data := self._first_turn(data)):
-                return Event.NOTHING
             self._wire_body += len(data)
         elif data:
-            if len(data) > _USUAL and not self._in_turn and not (data := self._first_turn(data)):
-                return Event.NOTHING
+            in_body = self.heads.in_body
             self.heads.feed(data)
+            if not in_body and self.heads.is_partial(_PARSED_EARLY):
+                return self._keep_unparsed(data)
+            if self._unparsed:
+                data = self._with_unparsed(data)
+        return self._parse(data)
+
+    def _parse(self, data: bytes) -> Event:
+        """Give bytes to the parser, and take what it makes of them."""
         try:
             messages, _, _ = self._parser.feed_data(data)
         except (HttpProcessingError, ValueError) as error:
@@ -187,6 +219,27 @@ class RequestReader:
             return self._fail(refusal)
         return Event.NOTHING
 
+    def _with_unparsed(self, data: bytes) -> bytes:
+        """Return ``data``, which completes a large head, behind what of that head was kept from the parser."""
+        data = self.heads.pending[-(self._unparsed + len(data)) :]
+        self._unparsed = 0
+        return data
+
+    def _keep_unparsed(self, data: bytes) -> Event:
+        """Keep what comes of a large head, its first bytes apart, from the parser until the head is complete."""
+        parsed = len(self.heads.pending) - len(data) - self._unparsed
+        early = max(_PARSED_EARLY - parsed, 0)
+        self._unparsed += max(len(data) - early, 0)
+        try:
+            if early:
+                self._parser.feed_data(data[:early])
+            self.heads.check()
+        except (HttpProcessingError, ValueError) as error:
+            return self._fail(unparsable(error, self.heads.pending))
+        except SidecarError as refusal:
+            return self._fail(refusal)
+        return Event.HEAD
+
     def _accept(self, messages: Sequence[Parsed]) -> None:
         heads = self.heads
         for message, content in messages:
@@ -196,6 +249,10 @@ class RequestReader:
             length = 0 if last or content is EMPTY_PAYLOAD else int(message.headers[hdrs.CONTENT_LENGTH])
             # The parser takes "CONNECT" without a target, and says None.
             after = heads.take_head(message.method, message.path or "", length)
+            if heads.head_size > SMALL_HEAD:
+                self._large += heads.head_size
+                if not self._has_room(0):
+                    raise out_of_head_memory()
             if message.chunked:
                 self._chunked = True
                 self._wire_body = after
@@ -206,7 +263,16 @@ class RequestReader:
             self._content = content
             self.requests.append((message, content))
         if self._current is not None or len(self.requests) > 1:
-            self._hold()
+            self.hold()
+        if len(heads.pending) > SMALL_HEAD and not self._has_room(len(heads.pending)):
+            self.stop()  # what comes behind these requests has to be sent again, on another connection
+
+    def _has_room(self, more: int) -> bool:
+        """Whether there is room for the large heads, and ``more`` bytes that come behind them; take it then."""
+        if self._calls is None:
+            return True
+        self._calls.release(self)
+        return self._calls.take(self, self._large + more)
 
     def _check_chunks(self, content: StreamReader) -> None:
         if self._body_full:
@@ -216,6 +282,7 @@ class RequestReader:
 
     def _fail(self, error: SidecarError) -> Event:
         """Read no more; whoever is concerned answers with ``error``."""
+        error.__traceback__ = error.__context__ = None  # its frames have what was parsed
         finished = self.sealed and self._content.is_eof()
         self.stop()
         if not self._content.is_eof():
@@ -234,7 +301,7 @@ class RequestReader:
             return Event.NOTHING
         self.surplus += size
         if self.surplus > self._most_surplus:
-            self._hold()
+            self.hold()
         return Event.SURPLUS
 
     # --- turns -------------------------------------------------------------------------------------------------------
@@ -275,7 +342,8 @@ class RequestReader:
         """
         request = self.requests.popleft()
         self._current = request[1]
-        self._parser.message_consumed()
+        if self._parser is not None:
+            self._parser.message_consumed()
         if self._held and not self.requests:
             self._held = False
             self._read_on()
@@ -284,6 +352,15 @@ class RequestReader:
     def finish(self) -> bool:
         """Note that the request that was taken has been answered; return whether its body had come to its end."""
         content, self._current = self._current, None
+        if self._calls is not None and self._calls.used and not self.requests:
+            self._calls.release(self)
+        if self._large and not self.requests:
+            self._large = 0
+            if not self.heads.pending and not self.sealed:
+                self._parser = self._new_parser()  # the old one keeps the head
+        if self._held and not self.sealed and not self.requests:
+            self._held = False
+            self._read_on()
         return content is None or content is EMPTY_PAYLOAD or content.is_eof()
 
     def break_body(self, error: Exception) -> None:
@@ -300,12 +377,15 @@ class RequestReader:
         self.sealed = self._broken = True
         if self._backlog is not None:
             self._backlog.clear()
+        self._unparsed = 0
+        self._parser = None
         self.heads.stop()
 
     def discard(self) -> None:
         """Throw away all that still comes, however much, and what is queued; :attr:`surplus` counts anew."""
         self.stop()
         self.requests.clear()
+        self._content = EMPTY_PAYLOAD  # a part of a body that nobody reads
         self.surplus = 0
         self._most_surplus = sys.maxsize
         self._held = self._body_full = False
@@ -315,10 +395,11 @@ class RequestReader:
         """Note that the connection is gone, and let go of what would keep it in memory."""
         self.stop()
         self.requests.clear()
+        if self._calls is not None and self._current is None:
+            self._calls.release(self)
         self._body_full = False
         self._content = EMPTY_PAYLOAD
         self._deliver = _ignore
-        self._parser = None  # it knows this reader: together they would wait for the garbage collector
 
     # --- flow control ------------------------------------------------------------------------------------------------
 
@@ -341,7 +422,14 @@ class RequestReader:
             self._body_full = False
             self._read_on(resume_parser)
 
-    def _hold(self) -> None:
+    def hold_head(self) -> None:
+        """Bring no more of a head that comes while a request is answered; forget it if there is no room for it."""
+        self.hold()
+        if not self._has_room(len(self.heads.pending)):
+            self.stop()
+
+    def hold(self) -> None:
+        """Bring no more before the request that is being answered has its response."""
         if not self._held:
             self._held = True
             self._source.pause_reading()

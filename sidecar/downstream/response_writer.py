@@ -36,6 +36,7 @@ class ResponseWriter:
         "deadline",
         "on_unix_socket",
         "paused",
+        "proven",
         "started",
         "unfinished",
     )
@@ -45,6 +46,8 @@ class ResponseWriter:
         self._deadlines: Final = deadlines
         #: Whether this is the Unix socket, which no browser reaches; :meth:`cut` cannot reset it.
         self.on_unix_socket: Final = on_unix_socket
+        #: The caller has shown that it may use this port, by the key that it needs.
+        self.proven = False
         #: The transport holds enough: whoever writes more should :meth:`drain` first. Set by the connection.
         self.paused = False
         #: Whether a byte of the current request's final response has been written.
@@ -96,6 +99,7 @@ class ResponseWriter:
             self._begun = self._deadlines.next_deadline_base
             self._unsent = self._transport.get_write_buffer_size()
             self._give_time()
+            self._deadlines.memory.hold_unsent(self, self._unsent, proven=self.proven)
             self._drained = asyncio.get_running_loop().create_future()
             try:
                 await self._drained
@@ -103,6 +107,7 @@ class ResponseWriter:
                 self._drained = None
                 self.deadline = math.inf
                 self._count()
+                self._deadlines.memory.release_unsent(self)
         if self._lost:
             raise CallerGoneError
 

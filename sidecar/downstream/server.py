@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.http import HttpRequestParser
 
 from sidecar.core.standstill import Standstill
+from sidecar.downstream.addresses import ListenError
 from sidecar.downstream.connection import CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.error_response import error_response
+from sidecar.downstream.memory import ConnectionMemory
 from sidecar.downstream.peer import peer_uid, uid_allowed
 from sidecar.downstream.refusals import too_many_connections, wrong_user
 from sidecar.patience import look_at_sockets
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at the deadlines; none is enforced early, and none later than by two of these.
 TICK: Final = 0.5
-#: Refused connections that may be open at once, above the cap, to get their response.
-_MOST_REFUSED: Final = 64
 #: Seconds for the last responses to leave when the server closes.
 _GOODBYE: Final = 1.0
 
@@ -41,17 +42,28 @@ class ProxyServer:
     the cap, the oldest first.
     """
 
-    def __init__(self, handler: Handler, *, limits: ConnectionLimits, clock: Clock, report: Report) -> None:
+    def __init__(
+        self, handler: Handler, *, limits: ConnectionLimits, clock: Clock, report: Report, most_refused: int = 64
+    ) -> None:
         """``handler`` answers requests; what it raises but SidecarError is a bug of ours, and answered as such.
 
-        Raises RuntimeError without aiohttp's C parser: the one in Python lets conflicting lengths pass.
+        ``most_refused`` connections may be open at once, above the cap, to get their response. Raises ListenError
+        without aiohttp's C parser: the one in Python lets conflicting lengths pass.
         """
         if HttpRequestParser.__module__ != "aiohttp._http_parser":
-            raise RuntimeError(
-                "aiohttp's C extensions are missing: unset AIOHTTP_NO_EXTENSIONS, or install a wheel of aiohttp"
+            set_by = (
+                "AIOHTTP_NO_EXTENSIONS is set" if os.environ.get("AIOHTTP_NO_EXTENSIONS") else "it was built without"
             )
+            raise ListenError(
+                "aiohttp",
+                f"has no C extensions ({set_by}), and its parser in Python lets requests of two meanings pass",
+                "unset AIOHTTP_NO_EXTENSIONS, or install it from a wheel (pip install --only-binary aiohttp aiohttp)",
+            )
+        self._most_refused: Final = most_refused
         self.handler = handler
         self.limits = limits
+        #: What connections may hold together.
+        self.memory = ConnectionMemory()
         #: From :meth:`begin_drain` on: a connection closes after its response.
         self.draining = False
         #: Turns of all connections to work through bytes that are many pieces.
@@ -94,22 +106,28 @@ class ProxyServer:
         if allowed_uids is not None and not uid_allowed(peer_uid(transport.get_extra_info("socket")), allowed_uids):
             refusal = wrong_user()
         elif len(self.connections) >= self.limits.max_connections:
-            oldest = next(iter(self.waiting), None)
+            oldest = self._oldest_waiting()
             if oldest is None:
                 refusal = too_many_connections()
             else:
                 del self.waiting[oldest], self.connections[oldest]
                 oldest.abort()
         if refusal is not None:
-            if len(self._refused) >= _MOST_REFUSED:
+            if len(self._refused) >= self._most_refused:
                 next(iter(self._refused)).abort()
             self._refused[connection] = None
         else:
             self.connections[connection] = None
         return refusal
 
+    def _oldest_waiting(self) -> CallerConnection | None:
+        """Return the connection that gives way to a new one: an unproven caller's, if there is one."""
+        unproven = (each for each in self.waiting if not each.writer.proven)
+        return next(unproven, None) or next(iter(self.waiting), None)
+
     def forget(self, connection: CallerConnection) -> None:
         """Strike off a connection that is gone; its request may still run (see ``busy``)."""
+        self.memory.release_head(connection)
         self.connections.pop(connection, None)
         self._refused.pop(connection, None)
         if self._empty is not None and not self._empty.done() and not self.open_connections:
@@ -130,9 +148,12 @@ class ProxyServer:
         if self._quiet is not None:
             self._look_for_quiet()
 
-    def refusal(self, error: SidecarError) -> bytes:
-        """Log and count ``error`` and return the response that tells it, which closes the connection."""
-        response = error_response(error, request_id=self._report(error), wall=self._clock.wall())
+    def refusal(self, error: SidecarError, request_id: str | None = None) -> bytes:
+        """Return the response that tells ``error``, which closes the connection.
+
+        It is logged and counted, unless it is about a request whose line has been written: that of ``request_id``.
+        """
+        response = error_response(error, request_id=request_id or self._report(error), wall=self._clock.wall())
         return response.head + response.body
 
     # --- deadlines ---------------------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ class Attempts:
         #: What is left of the time that token waits and connects may take.
         self.waiting: Final = exchanger.wait_budget(WAITING_BUDGET)
         self._retries = 0
+        self._last: UpstreamResponse | None = None
 
     async def response(self, *, newer_than: int = 0) -> tuple[UpstreamResponse, int]:
         """Return upstream's response and the generation of the token that the request carried.
@@ -118,7 +119,13 @@ class Attempts:
                 self._ended(response.status, status=response.status)
                 if lost is not None:
                     call.record.add_recovered("connection")
+                self._last = response
                 return response, generation
+
+    def abandon(self) -> None:
+        """Let go of the response that came last: nobody will pass it on."""
+        if self._last is not None:
+            self._last.discard()
 
     def _verdict(self, failure: AttemptFailure) -> Verdict:
         call = self._call

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sidecar.core.errors import Outcome, SidecarError
-from sidecar.downstream.refusals import body_too_large, out_of_budget
+from sidecar.downstream.refusals import body_too_large, out_of_budget, too_many_uploads
 from sidecar.upstream.sending import ONE_WRITE_LIMIT
 
 if TYPE_CHECKING:
@@ -24,21 +24,29 @@ _COPIED: Final = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """Bytes: the largest body that is taken at all, and the largest that is read whole (``replay.max_body``)."""
+    """Bytes: the largest body that is taken at all, and the largest that is read whole (``replay.max_body``).
+
+    ``most_streams`` is how many bodies may be sent while they are read, at the same time: each has 100 KiB in hand.
+    """
 
     max_body: int
     replay_max_body: int
+    most_streams: int = 128
 
 
 class RequestBody:
     """A request's body, and the memory that it holds until :meth:`release`."""
 
-    __slots__ = ("_reservation", "content")
+    __slots__ = ("_reader", "_reservation", "content")
 
-    def __init__(self, content: Content, reservation: Reservation | None = None) -> None:
+    def __init__(
+        self, content: Content, reservation: Reservation | None = None, reader: BodyReader | None = None
+    ) -> None:
         #: The whole body, or the one chance to read it.
         self.content: Final = content
         self._reservation: Final = reservation
+        # Who is told that a streamed body is over.
+        self._reader = reader
 
     @property
     def received(self) -> int:
@@ -50,6 +58,9 @@ class RequestBody:
         """Give the budget back; the call is over. May be repeated."""
         if self._reservation is not None:
             self._reservation.release()
+        if self._reader is not None:
+            self._reader.streams -= 1
+            self._reader = None
 
 
 class KeptBody:
@@ -138,9 +149,11 @@ class StreamingBody:
 class BodyReader:
     """Reads the bodies of all calls, within one budget."""
 
-    __slots__ = ("_budget", "_limits")
+    __slots__ = ("_budget", "_limits", "streams")
 
     def __init__(self, limits: BodyLimits, budget: ReplayBudget) -> None:
+        #: Bodies that are being sent while they are read.
+        self.streams = 0
         self._limits: Final = limits
         self._budget: Final = budget
 
@@ -159,17 +172,26 @@ class BodyReader:
             raise body_too_large(limits.max_body)
         reservation = self._budget.reservation()
         if length is not None and length > limits.replay_max_body:
-            return RequestBody(StreamingBody(request, framing, limits.max_body, Pieces(), reservation), reservation)
-        content = request.content
-        if content.is_eof():
-            size = content.total_bytes
+            return self._stream(StreamingBody(request, framing, limits.max_body, Pieces(), reservation), reservation)
+        received = request.content
+        if received.is_eof():
+            size = received.total_bytes
             if length in (None, size) and size <= limits.replay_max_body and reservation.take(size):
-                return RequestBody(content.read_nowait(), reservation)
+                return RequestBody(received.read_nowait(), reservation)
         try:
-            return RequestBody(await self._read(request, framing, reservation), reservation)
+            content = await self._read(request, framing, reservation)
+            if isinstance(content, StreamingBody):
+                return self._stream(content, reservation)
         except BaseException:
             reservation.release()
             raise
+        return RequestBody(content, reservation)
+
+    def _stream(self, content: StreamingBody, reservation: Reservation) -> RequestBody:
+        if self.streams >= self._limits.most_streams:
+            raise too_many_uploads()
+        self.streams += 1
+        return RequestBody(content, reservation, self)
 
     async def _read(self, request: CallerRequest, framing: BodyFraming, reservation: Reservation) -> Content:
         limits = self._limits

@@ -35,6 +35,10 @@ def gives_way(held: Sequence[int], used: int) -> int | None:
     return next((place for place in range(len(held) - 1, -1, -1) if held[place]), None)
 
 
+#: Calls that may wait for memory at the same time.
+MOST_WAITING: Final = 64
+
+
 class ReplayBudget:
     """Bytes shared by all calls of the process. Reserved as they arrive, given back when the call ends."""
 
@@ -52,6 +56,11 @@ class ReplayBudget:
         """Return an empty reservation for one call."""
         self._came += 1
         return Reservation(self, self._came)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether as many wait as may: each has a piece of its body in hand, which is not part of the budget."""
+        return len(self._waiters) >= MOST_WAITING
 
     def take(self, size: int) -> bool:
         """Reserve ``size`` bytes if they are free and nobody waits for them already."""
@@ -120,7 +129,7 @@ class Reservation:
 
     def can_ever_take(self, size: int) -> bool:
         """Whether waiting for ``size`` bytes more has any hope."""
-        return self.held + size <= self._budget.limit
+        return self.held + size <= self._budget.limit and not self._budget.crowded
 
     async def wait(self, size: int, waiter: asyncio.Future[None]) -> None:
         """Wait until ``waiter``, got from :meth:`queue` for ``size`` bytes, is served; leave the line on any error."""

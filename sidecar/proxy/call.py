@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import SAFE_METHODS, Sent
+from sidecar.downstream.refusals import FATES
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.downstream.request import Caller
     from sidecar.telemetry.record import CallRecord
     from sidecar.upstream.connection import Connection
-
-_FATES: Final = {
-    Outcome.NOT_SENT: "it was not sent to Mangopay",
-    Outcome.REJECTED: "Mangopay answered it with 401 and executed nothing",
-    Outcome.UNKNOWN: "Mangopay may have received it",
-}
 
 
 class Call:
@@ -31,6 +26,7 @@ class Call:
         "_answered",
         "_cancelled",
         "_clock",
+        "_head_arrived",
         "_rejected",
         "_upstream",
         "connection",
@@ -59,6 +55,8 @@ class Call:
         # The status that upstream answered the last delivery with; 0 if it did not.
         self._answered = 0
         self._cancelled = False
+        # The attempt under way has its response's head. Its connection may have gone to another call since.
+        self._head_arrived = False
 
     @property
     def gone(self) -> bool:
@@ -70,9 +68,14 @@ class Call:
     def begins(self, connection: Connection) -> None:
         """The request is about to be written to ``connection``."""
         self._upstream = connection
+        self._head_arrived = False
         self.sent_at = self._clock.now()
         if not self.deliveries:
             self.first_sent_at = self.sent_at
+
+    def answered(self) -> None:
+        """The response to the attempt under way has begun: whatever happens now, the request was delivered."""
+        self._head_arrived = True
 
     def ended(self, status: int) -> None:
         """The attempt that began last is over: with a response's head and its ``status``, or without one (0)."""
@@ -81,7 +84,7 @@ class Call:
             return
         self.record.upstream_seconds += self._clock.now() - self.sent_at
         # With its response whole the connection is ready for another request, and knows nothing of this one any more.
-        if status or connection.sent is not Sent.NOTHING:
+        if self._head_arrived or connection.sent is not Sent.NOTHING:
             self._answered = status
             self.deliveries += 1
             self.record.attempts = self.deliveries
@@ -92,7 +95,8 @@ class Call:
 
     def outcome(self) -> Outcome:
         """What is known of the request as of now."""
-        on_the_wire = self._upstream is not None and self._upstream.sent is not Sent.NOTHING
+        upstream = self._upstream
+        on_the_wire = upstream is not None and (self._head_arrived or upstream.sent is not Sent.NOTHING)
         if on_the_wire or self.deliveries > self._rejected:
             return Outcome.UNKNOWN
         return Outcome.REJECTED if self.deliveries else Outcome.NOT_SENT
@@ -118,7 +122,7 @@ class Call:
         outcome = self.outcome()
         return SidecarError(
             ErrorCode.UPSTREAM_UNREACHABLE,
-            f"The sidecar shut down before this request was answered; {_FATES[outcome]}.",
+            f"The sidecar shut down before this request was answered; {FATES[outcome]}.",
             outcome=outcome,
             close=True,
         )

@@ -151,10 +151,20 @@ class Exchanger:
             raise
         if sending is not None:
             sending.begins(connection)
-        response = await connection.exchange(head, request.body, head_only=request.head_only, timeout=timeout)
-        received = UpstreamResponse.of(response)
-        if received.rest is not None and connection.phase is ExchangePhase.CLOSED:
-            await received.look_ahead()
+        try:
+            response = await connection.exchange(head, request.body, head_only=request.head_only, timeout=timeout)
+        except BaseException:
+            connection.abort()
+            raise
+        if sending is not None:
+            sending.answered()
+        try:
+            received = UpstreamResponse.of(response)
+            if received.rest is not None and connection.phase is ExchangePhase.CLOSED:
+                await received.look_ahead()
+        except BaseException:
+            response.release()
+            raise
         return received, token.generation
 
     async def _wait_for_token(

@@ -70,6 +70,9 @@ class Forwarder:
                 await self._is_whole(response)
         except NoResponse as lost:
             return await self._recover(attempts, call, outgoing, lost)
+        except BaseException:
+            attempts.abandon()
+            raise
         return response
 
     async def _settle(

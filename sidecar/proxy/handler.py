@@ -24,6 +24,7 @@ from sidecar.core.http.headers import RequestTemplate, filter_request_headers
 from sidecar.core.stored_response import idempotency_key
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.refusals import internal_error, interrupted_by_shutdown
 from sidecar.downstream.response import AlreadySent, RawResponse
 from sidecar.proxy.attempts import ForwardRequest
 from sidecar.proxy.body import NO_BODY, StreamingBody
@@ -31,6 +32,7 @@ from sidecar.proxy.call import Call
 from sidecar.proxy.exchange import Request
 from sidecar.proxy.local_token import LocalTokens
 from sidecar.proxy.relay import relay_stream, relay_whole
+from sidecar.telemetry.unforeseen import log_unforeseen
 from sidecar.tokens.failures import shutting_down
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.about import About
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
+    from sidecar.proxy.upstream_response import UpstreamResponse
     from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.credentials import Credentials
 
@@ -84,6 +87,8 @@ class ProxyHandler:
         self._host: Final = admission.endpoint.host_header
         self._about: Final = about
         self._local_tokens: Final = LocalTokens(admission.callers)
+        # Whether a call that is admitted shows that its caller has the key.
+        self._proves: Final = admission.callers.needs_key
         self._calls: Final[set[Call]] = set()
         #: Every new request is answered 503 ``shutting_down``.
         self.draining = False
@@ -103,7 +108,7 @@ class ProxyHandler:
         connection = request.connection
         record = self._recorder.open(request.method, request.raw_path)
         call = Call(request.method, connection, record, self._clock)
-        connection.on_caller_gone = call.caller_gone
+        connection.on_caller_gone, connection.record = call.caller_gone, record
         self._calls.add(call)
         try:
             return await self._serve(call, request)
@@ -112,8 +117,11 @@ class ProxyHandler:
         except CallerGoneError:
             self._abandon(call)
             raise
+        except Exception as bug:  # noqa: BLE001 - whatever it is, it ends this call and no other
+            return self._break_down(call, request, bug)
         except asyncio.CancelledError:
             if not call.stopped_here():
+                self._note(call, request, interrupted_by_shutdown(call.outcome()))
                 raise
             if call.gone:
                 self._abandon(call)
@@ -142,6 +150,8 @@ class ProxyHandler:
         if target.route is Route.ABOUT:
             return await self._about_this_port(call, request, framing)
         admission.callers.check_call(raw, self._clock.wall())
+        if self._proves:
+            call.connection.writer.proven = True
         if admission.policy.active:
             admission.policy.check(request.method, target.path)
         if target.foreign:
@@ -162,21 +172,29 @@ class ProxyHandler:
                 target.foreign,
             )
             response = await self._forwarder.forward(call, outgoing)
-            if response.status >= 400:
-                call.record.report = response.error_report()
-            if call.gone:
+            try:
+                return await self._pass_on(call, request, framing, response)
+            finally:
                 response.discard()
-                call.record.status = response.status
-                raise CallerGoneError
-            http10 = request.version == (1, 0)
-            keep_alive = self._keep_alive(call, request, framing)
-            if response.rest is None:
-                return relay_whole(call, response, http10=http10, keep_alive=keep_alive)
-            return await relay_stream(call, response, http10=http10, keep_alive=keep_alive)
         finally:
             if body is not NO_BODY:
                 call.record.bytes_in = body.received
                 body.release()
+
+    async def _pass_on(
+        self, call: Call, request: CallerRequest, framing: BodyFraming, response: UpstreamResponse
+    ) -> RawResponse | AlreadySent:
+        """Give the caller what upstream answered."""
+        if response.status >= 400:
+            call.record.report = response.error_report()
+        if call.gone:
+            call.record.status = response.status
+            raise CallerGoneError
+        http10 = request.version == (1, 0)
+        keep_alive = self._keep_alive(call, request, framing)
+        if response.rest is None:
+            return relay_whole(call, response, http10=http10, keep_alive=keep_alive)
+        return await relay_stream(call, response, http10=http10, keep_alive=keep_alive)
 
     def _template(self, method: str, target: Target, headers: RawHeaders, content: Content) -> RequestTemplate:
         length: int | None
@@ -205,12 +223,26 @@ class ProxyHandler:
         usable = request.content.is_eof() and not call.connection.last_request
         return framing.keep_alive and usable and not self.draining
 
+    def _break_down(self, call: Call, request: CallerRequest, bug: Exception) -> RawResponse | AlreadySent:
+        """End a call that an unforeseen exception has ended, and tell all that is known of it."""
+        error = internal_error(bug)
+        if not call.connection.writer.started:
+            call.record.status = 0  # what upstream answered is not what the caller gets
+        self._note(call, request, error)
+        log_unforeseen(bug, call.record)
+        return self._refuse(call, request, error)
+
+    @staticmethod
+    def _note(call: Call, request: CallerRequest, error: SidecarError) -> None:
+        """Record the error of our own that ends the call."""
+        call.record.failed(error)
+        if error.outcome is Outcome.UNKNOWN:
+            call.record.idempotency_key = idempotency_key(request.raw_headers)
+
     def _refuse(self, call: Call, request: CallerRequest, error: SidecarError) -> RawResponse | AlreadySent:
         """Answer with an error of our own, or cut the connection if a response has begun."""
+        self._note(call, request, error)
         record = call.record
-        record.failed(error)
-        if error.outcome is Outcome.UNKNOWN:
-            record.idempotency_key = _shown_key(request)
         if call.connection.writer.started:
             call.connection.writer.cut()
             return AlreadySent(keep_alive=False)
@@ -239,8 +271,3 @@ def _answered_here(call: Call, response: RawResponse) -> RawResponse:
     record = call.record
     record.status, record.source, record.bytes_out = 200, "sidecar", len(response.body)
     return response
-
-
-def _shown_key(request: CallerRequest) -> str | None:
-    """Return the request's key for the log, so that the payment can be reconciled."""
-    return idempotency_key(request.raw_headers)

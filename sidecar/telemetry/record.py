@@ -8,6 +8,7 @@ import msgspec
 
 from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, select
 from sidecar.core.redact import mask_path
+from sidecar.telemetry.unforeseen import log_unforeseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -162,7 +163,7 @@ class RequestIds:
 class CallRecorder:
     """Opens a record for each call, and hands it to the observers when the call is over.
 
-    An observer must be cheap and must not raise; the record changes no more.
+    An observer must be cheap; the record changes no more. One that raises has a bug, which is logged.
     """
 
     def __init__(self, ids: RequestIds, clock: Clock, observers: Iterable[Callable[[CallRecord], None]]) -> None:
@@ -184,7 +185,10 @@ class CallRecorder:
         if not record.status:
             record.source = "sidecar"  # there is no response of upstream's either
         for observe in self._observers:
-            observe(record)
+            try:
+                observe(record)
+            except Exception as error:  # noqa: BLE001 - the other observers are still to be told, and the caller answered
+                log_unforeseen(error, record)
 
 
 def _base32(number: int, *, width: int) -> str:

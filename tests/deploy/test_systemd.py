@@ -133,10 +133,10 @@ def test_the_time_to_stop_holds_the_drain() -> None:
 
 
 def test_every_descriptor_that_the_defaults_may_need_is_allowed() -> None:
-    from sidecar.app import SPARE_DESCRIPTORS
     from sidecar.config.model import Listen, Upstream
+    from sidecar.core.descriptors import wanted
 
-    needed = Listen().max_connections + Upstream().pool_size + SPARE_DESCRIPTORS
+    needed = wanted(Listen().max_connections, Upstream().pool_size)
     assert int(settings(SERVICE)["LimitNOFILE"][0]) >= needed
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: Seconds until a server must answer; generous, since test machines are busy.
 _READY: Final = 20.0
 #: What a user of the store must be allowed; docs/scale.md says so too.
-PERMISSIONS: Final = ("~mangopay-sidecar:*", "+get", "+set", "+time", "+evalsha", "+script|load")
+PERMISSIONS: Final = ("~mangopay-sidecar:*", "+getrange", "+set", "+time", "+evalsha", "+script|load")
 
 
 def redis_command() -> str:

@@ -64,6 +64,9 @@ class _Transport(asyncio.Transport):
     def write_eof(self) -> None:
         """End the responses."""
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Take any."""
+
     def pause_reading(self) -> None:
         """Stop."""
 

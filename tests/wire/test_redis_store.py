@@ -12,6 +12,7 @@ import pytest
 
 from sidecar.config import ConfigError
 from sidecar.core.secret import Secret
+from sidecar.core.tokens.shared_document import LONGEST, read_document
 from sidecar.tokens.stores import redis
 from sidecar.tokens.stores.backend import StoreError
 from sidecar.tokens.stores.redis import RedisBackend
@@ -385,3 +386,98 @@ def test_without_the_package_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(ConfigError, match=r"redis is not installed: pip install 'mangopay-sidecar\[redis\]'$"):
         RedisBackend(Secret("redis://host"))
+
+
+# --- more than a document --------------------------------------------------------------------------------------------
+
+
+async def test_of_a_value_that_is_no_document_only_the_beginning_is_read_and_it_is_replaced(
+    store: RedisBackend, server: RedisServer
+) -> None:
+    server.send("SETRANGE", NAME, 40 * LONGEST, "x")
+    found = await store.read(NAME)
+    assert found.content is not None
+    assert len(found.content) == LONGEST + 1
+    with pytest.raises(ValueError, match="longer than any"):
+        read_document(found.content)
+    swapped, other = await store.swap(NAME, b"something else", b"new", KEEP)
+    assert (swapped, other.content) == (False, found.content)
+    swapped, _ = await store.swap(NAME, found.content, b"new", KEEP)
+    assert (swapped, (await store.read(NAME)).content) == (True, b"new")
+
+
+async def test_the_longest_document_passes_both_ways(store: RedisBackend) -> None:
+    longest = b"x" * LONGEST
+    assert (await store.swap(NAME, None, longest, KEEP))[0]
+    swapped, found = await store.swap(NAME, None, b"new", KEEP)
+    assert (swapped, found.content == longest, (await store.read(NAME)).content == longest) == (False, True, True)
+
+
+#: What a server may begin to say, and go on with for as long as it is read.
+ENDLESS = {
+    "a string without end": (b"$1000000000\r\n", b"x" * 65_536),
+    "a string longer than the largest integer": (b"$" + b"9" * 30 + b"\r\n", b"x" * 65_536),
+    "a string of negative length": (b"$-9\r\n", b"$-9\r\n" * 1000),
+    "a line without end": (b"+", b"x" * 65_536),
+    "an error without end": (b"-ERR ", b"x" * 65_536),
+    "a number without end": (b":", b"1" * 65_536),
+    "an array without end": (b"*1000000000\r\n", b":1\r\n" * 10_000),
+    "an array of empty strings": (b"*1000000000\r\n", b"$0\r\n\r\n" * 10_000),
+    "an array of strings of nearly the limit": (b"*1000\r\n", b"$500000\r\n" + b"x" * 500_000 + b"\r\n"),
+    "arrays in arrays": (b"*1\r\n" * 10_000, b"*1\r\n" * 10_000),
+    "arrays of negative strings": (b"*1000000000\r\n", b"$-20\r\n" * 10_000),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_a_server_that_never_ends_a_reply_is_given_up_before_it_fills_the_memory(name: str) -> None:
+    first, more = ENDLESS[name]
+    sent = 0
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.read(1)
+        try:
+            writer.write(first)
+            while True:
+                writer.write(more)
+                await writer.drain()
+                sent += len(more)
+        except OSError:
+            ended.set()
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    store = RedisBackend(Secret(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"))
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(StoreError):
+                await store.read(NAME)
+            await store.close()
+            await ended.wait()
+        # The limit, the reader's own buffer, and those of the two sockets.
+        assert sent < 16 * LONGEST
+    finally:
+        await store.close()
+        server.close()
+        await server.wait_closed()
+
+
+async def test_what_is_wrong_with_a_reply_without_end_is_said() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"$1000000000\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    store = RedisBackend(Secret(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"))
+    try:
+        with pytest.raises(StoreError, match="answers with more than a store of ours has"):
+            await store.read(NAME)
+    finally:
+        await store.close()
+        server.close()
+        await server.wait_closed()

@@ -56,6 +56,11 @@ class Callers:
             self._compare_key = hmac.digest(caller_key, _COMPARE_PURPOSE, "sha256")
             self._expected = hmac.digest(self._compare_key, caller_key, "sha256")
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether callers must prove that they have the key."""
+        return self._bearer_key is not None
+
     def issue(self, now_wall: float, nonce: str) -> str:
         """Return an access token for a caller of the local token path.
 

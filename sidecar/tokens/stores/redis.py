@@ -16,8 +16,10 @@ from urllib.parse import unquote, urlsplit
 from sidecar.advice.verification import verdict_on
 from sidecar.config import ConfigError, Tls
 from sidecar.core.causes import Cause
+from sidecar.core.tokens.shared_document import LONGEST
 from sidecar.network.resolver import Resolver
 from sidecar.tokens.stores.backend import TIMEOUT, StoredContent, StoreError
+from sidecar.tokens.stores.bounded_reader import ReplyTooLongError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -28,16 +30,19 @@ if TYPE_CHECKING:
     from sidecar.core.secret import Secret
     from sidecar.network.resolver import Names
 
+#: The last byte that is read of a value: one more than a document may have, which shows that it is none.
+_END: Final = LONGEST
 #: Compare and swap; an empty string stands for nothing. Answers whether it swapped, what is there otherwise, and TIME.
-_SWAP: Final = """
-local found = redis.call('GET', KEYS[1]) or ''
+#: Of a value that is too long for a document only the beginning is compared, read and sent: it is nobody's.
+_SWAP: Final = f"""
+local found = redis.call('GETRANGE', KEYS[1], 0, {_END})
 local swapped = found == ARGV[1]
 if swapped then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   found = ''
 end
 local time = redis.call('TIME')
-return {swapped and 1 or 0, found, time[1], time[2]}
+return {{swapped and 1 or 0, found, time[1], time[2]}}
 """
 #: Seconds after which a connection is given up that nobody waits for any more.
 _LAST_RESORT: Final = 30.0
@@ -46,7 +51,7 @@ _PROBE: Final = "mangopay-sidecar:probe"
 _DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
 
 _SLOW: Final = f"does not answer within {TIMEOUT:g} s"
-_NEEDED: Final = "GET, SET, TIME, EVALSHA and SCRIPT LOAD (SELECT too, for a database other than 0)"
+_NEEDED: Final = "GETRANGE, SET, TIME, EVALSHA and SCRIPT LOAD (SELECT too, for a database other than 0)"
 _TOO_LITTLE: Final = (f"does not let this user run {_NEEDED} on keys mangopay-sidecar:*", Cause.STORE_REFUSED)
 _USER: Final = ("wants a user and a password, or others than these", Cause.STORE_REFUSED)
 _CLUSTER: Final = ("is a cluster: a single server, or a proxy before it, is needed", Cause.STORE_NOT_WRITABLE)
@@ -112,10 +117,10 @@ class RedisBackend:
     async def read(self, name: str) -> StoredContent:
         """Return what is kept under ``name``, in one round trip. Raises StoreError."""
         pipeline = self._client.pipeline(transaction=False)
-        pipeline.get(name)
+        pipeline.getrange(name, 0, _END)
         pipeline.time()
         content, (seconds, microseconds) = await self._run(pipeline.execute())
-        return StoredContent(content, seconds + microseconds / 1e6)
+        return StoredContent(content or None, seconds + microseconds / 1e6)
 
     async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, StoredContent]:
         """Put ``after`` in place of ``before``, see Backend. Raises StoreError."""
@@ -147,6 +152,8 @@ class RedisBackend:
             raise self._explain(error) from None
         except OSError as error:
             raise _explain_network(error) from None
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise StoreError("does not answer as a Redis server does", Cause.STORE_NOT_OURS) from None
 
     def _explain(self, error: Exception) -> StoreError:
         """Say what went wrong, without the error's own text: that may quote what was sent."""
@@ -156,6 +163,8 @@ class RedisBackend:
             return StoreError(_SLOW)
         if isinstance(error, self._exceptions.ConnectionError):
             cause = error.__cause__ or error.__context__
+            if isinstance(cause, ReplyTooLongError):
+                return StoreError("answers with more than a store of ours has", Cause.STORE_NOT_OURS)
             if isinstance(cause, OSError | UnicodeError | ConfigError):
                 return _explain_network(cause)
             is_full = "max number" in str(error)

@@ -16,8 +16,11 @@ from sidecar.network.connecting import reach
 from sidecar.network.trust import AUTHORITIES, reason, store_context, trust_named
 from sidecar.patience import PatientTimeout
 from sidecar.threads import DaemonThreads, NoThreadError
+from sidecar.tokens.stores.bounded_reader import BoundedReader
 
 if TYPE_CHECKING:
+    import socket
+
     from sidecar.network.resolver import Names
 
 #: What a URL may not change, and what does not change it.
@@ -110,12 +113,28 @@ class DialedConnection(Connection):
             context = None if self._tls is None else await self._tls.get()
             raw = await reach(self._names, self.host, self.port)
             try:
-                self._reader, self._writer = await asyncio.open_connection(
-                    sock=raw, ssl=context, server_hostname=None if context is None else without_dot(self.host)
-                )
+                await self._open(raw, context)
             except BaseException:
                 raw.close()
                 raise
+
+    async def _open(self, raw: socket.socket, context: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        reader = BoundedReader()
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_connection(
+            lambda: protocol,
+            sock=raw,
+            ssl=context,
+            server_hostname=None if context is None else without_dot(self.host),
+        )
+        self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+    async def read_response(self, *arguments: Any, **options: Any) -> Any:
+        """Read one reply, of which no more is taken in than one to us can have."""
+        if isinstance(self._reader, BoundedReader):
+            self._reader.begin_reply()
+        return await super().read_response(*arguments, **options)
 
 
 def make_pool(url: str, names: Names, trusted: Tls, **fixed: Any) -> ConnectionPool:

@@ -12,6 +12,7 @@ import pytest
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.downstream.connection import LINGER, CallerConnection, ConnectionPhase, Handler
 from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.memory import ConnectionMemory
 from sidecar.downstream.refusals import too_many_connections
 from sidecar.turns import Turns
 from tests.support.proxy_port import GET, chunked, get, listen_limits, ok, post
@@ -51,6 +52,9 @@ class _Transport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self.unsent
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Take any."""
+
     def pause_reading(self) -> None:
         """Stop."""
 
@@ -66,6 +70,7 @@ class _Port:
         self.next_deadline_base = _NOW
         self.draining = False
         self.turns = Turns()
+        self.memory = ConnectionMemory()
         self.seen: list[str] = []
         self.gate = asyncio.Event()
         self.states: list[str] = []
@@ -91,7 +96,7 @@ class _Port:
     def mark_idle(self, _: CallerConnection, gives_way: bool) -> None:
         self.states.append("gives way" if gives_way else "stays")
 
-    def refusal(self, error: SidecarError) -> bytes:
+    def refusal(self, error: SidecarError, request_id: str | None = None) -> bytes:
         self.refused.append(error.code)
         return b"HTTP/1.1 %d \r\n\r\n" % error.status
 

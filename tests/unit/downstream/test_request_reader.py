@@ -263,7 +263,7 @@ async def test_a_small_body_never_stops_the_source() -> None:
 async def test_requests_in_one_segment_are_handed_out_in_order_and_few_are_held() -> None:
     peer = _Peer()
     peer.reader.feed(b"".join(get(f"/{number}") for number in range(100)))
-    assert (len(peer.reader.requests), peer.source.paused()) == (32, True)
+    assert (len(peer.reader.requests), peer.source.paused()) == (4, True)
     peer.response()
     assert peer.end == [f"GET /{number}" for number in range(100)]
     assert not peer.source.paused()

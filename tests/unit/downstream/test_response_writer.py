@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sidecar.downstream.errors import CallerGoneError
+from sidecar.downstream.memory import ConnectionMemory
 from sidecar.downstream.response import AlreadySent, RawResponse, ResponseStream
 from sidecar.downstream.response_writer import ResponseWriter
 from tests.support.proxy_port import listen_limits
@@ -46,7 +47,8 @@ class _Transport(asyncio.Transport):
 
 def _writer(*, on_unix_socket: bool = False) -> tuple[ResponseWriter, _Transport]:
     transport = _Transport()
-    deadlines = SimpleNamespace(limits=listen_limits(body_timeout=30.0), next_deadline_base=1000.0)
+    limits = listen_limits(body_timeout=30.0)
+    deadlines = SimpleNamespace(limits=limits, next_deadline_base=1000.0, memory=ConnectionMemory())
     return ResponseWriter(transport, deadlines, on_unix_socket=on_unix_socket), transport
 
 

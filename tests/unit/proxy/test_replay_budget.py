@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.errors import SidecarError
 from sidecar.proxy.body import Pieces
-from sidecar.proxy.budget import ReplayBudget, gives_way
+from sidecar.proxy.budget import MOST_WAITING, ReplayBudget, gives_way
 
 
 def test_what_is_free_is_taken_at_once() -> None:
@@ -229,3 +229,16 @@ async def test_whatever_comes_somebody_goes_on(limit: int, bodies: list[list[int
     assert len(log) == len(bodies)
     assert not bodies or any("whole" in each for each in log)
     assert budget.used == 0
+
+
+async def test_no_more_than_so_many_wait() -> None:
+    budget = ReplayBudget(100)
+    first = budget.reservation()
+    assert first.take(100)
+    waiting = [budget.reservation() for _ in range(MOST_WAITING)]
+    for each in waiting:
+        assert each.can_ever_take(1)
+        each.queue(1)
+    assert not budget.reservation().can_ever_take(1)
+    first.release()
+    assert budget.reservation().can_ever_take(1)
