@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Seconds that a caller waits for ``100 Continue`` before it sends its body all the same (RFC 9110 section 10.1.1).
 _CONTINUE: Final = 0.3
 #: Seconds that a caller waits after an error that says so: else a lockout would eat up all calls of the storm.
-_BACK_OFF: Final = 0.3
+_BACK_OFF: Final = 0.5
 #: The longest time between the request and the end of a caller that does not wait for the response (seconds).
 _LINGER: Final = 0.03
 #: Bytes of the response that one gets at most which leaves while receiving.

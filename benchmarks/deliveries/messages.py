@@ -151,7 +151,7 @@ def response_body(number: int, delivery: int, reply: Reply) -> bytes:
 
 
 #: What upstream sends though nobody asked, in one piece with the end of a response; number 0 is nobody's. HTTP/1.1 has
-#: no names for responses: one that comes only after the next request was written cannot be told from that request's own.
+#: no names for responses: one that comes once the next request was written cannot be told from that request's own.
 SURPLUS: Final = b"HTTP/1.1 200 OK\r\nX-Number: 0\r\nX-Delivery: 1\r\nContent-Length: 2\r\n\r\n{}"
 #: Bytes of a response with which it fits into one TLS record.
 ONE_RECORD: Final = 12 * 1024
@@ -174,7 +174,7 @@ class Received:
 
 
 def read_response(held: bytes, *, head_only: bool, ended: bool) -> Received | None:
-    """Read the first response in ``held``; None while its head is not there. ``ended``: cleanly, so that no more comes."""
+    """Read the first response in ``held``; None while its head is not there. ``ended``: no more comes, and no reset."""
     end = held.find(b"\r\n\r\n") + 4
     if end < 4:
         return None
@@ -200,8 +200,8 @@ def _read_chunks(data: bytes) -> tuple[bytes, int | None]:
     while match := _CHUNK_LINE.match(data, at):
         size, start = int(match[1], 16), match.end()
         if size == 0:
-            end = data.find(b"\r\n", start)
-            return b"".join(body), None if end < 0 else end + 2
+            end = data.find(b"\r\n\r\n", start - 2)  # behind the trailer, if there is one
+            return b"".join(body), None if end < 0 else end + 4
         body.append(data[start : start + size])
         at = start + size + 2
         if len(data) < at:

@@ -15,7 +15,9 @@ ROOM: Final = 8
 #: Bodies above this stream: ``replay.max_body`` of the sidecar under test (bytes).
 REPLAY_LIMIT: Final = 32 * 1024
 #: Words in paths. Pauses after futile refreshes belong to paths, so there are many.
-KINDS: Final = tuple(first + second for first in ("users", "wallets", "cards", "payins", "payouts") for second in "abcdef")
+KINDS: Final = tuple(
+    first + second for first in ("users", "wallets", "cards", "payins", "payouts") for second in "abcdef"
+)
 #: Bytes of a 401 up to which a request is sent again (contract section 5.4).
 LARGEST_REFUSAL: Final = 64 * 1024
 

@@ -130,10 +130,9 @@ class RandomUpstream:
     async def _deliver(self, wire: Wire, head: bytes, page: Page) -> bool:
         if page.call.revokes and page.number == 1:
             self._ledger.revoke()
+        reply = Reply() if self.calm else page.call.reply(page.number)
         if not self._is_valid(head):
             reply = _REVOKED
-        else:
-            reply = Reply() if self.calm else page.call.reply(page.number)
         self.counts[f"deliveries: {reply.action}"] += 1
         async with aclosing(wire.body(head)) as body:
             received = 0

@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _CHUNKED: Final = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
@@ -35,7 +35,7 @@ class Wire(asyncio.Protocol):
             await self._more()
         return self._take(end + 4)
 
-    async def body(self, head: bytes) -> AsyncIterator[bytes]:
+    async def body(self, head: bytes) -> AsyncGenerator[bytes, None]:
         """Take the body of the request with this head, piece by piece, chunks undone."""
         if _CHUNKED.search(head):
             while size := int(await self._line(), 16):
@@ -88,7 +88,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes."""
-        self.held += data
+        self.held.extend(data)
         self._news.set()
 
     def eof_received(self) -> bool:
@@ -126,7 +126,7 @@ class Wire(asyncio.Protocol):
             await self._more()
         return self._take(end + 2)[:-2]
 
-    async def _exactly(self, size: int) -> AsyncIterator[bytes]:
+    async def _exactly(self, size: int) -> AsyncGenerator[bytes, None]:
         while size:
             if not self.held:
                 await self._more()
