@@ -128,7 +128,7 @@ class Wire(asyncio.Protocol):
 
     async def _exactly(self, size: int) -> AsyncGenerator[bytes, None]:
         while size:
-            if not self.held:
+            while not self.held:
                 await self._more()
             piece = self._take(min(size, len(self.held)))
             size -= len(piece)
