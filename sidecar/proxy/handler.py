@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.about import About
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
-    from sidecar.telemetry.record import CallRecorder
+    from sidecar.telemetry.record import CallRecord, CallRecorder
     from sidecar.tokens.credentials import Credentials
 
 
@@ -99,9 +99,20 @@ class ProxyHandler:
             call.cut_short()
 
     async def __call__(self, request: CallerRequest) -> RawResponse | AlreadySent:
-        """Answer one request. Raises CallerGoneError if nobody waits for the response any more."""
-        connection = request.connection
+        """Answer one request. Raises CallerGoneError if nobody waits for the response any more.
+
+        An outcome ``unknown`` is told, by a response or by a cut, only once it is in the log: then nothing that ends
+        this process can hide it. A response that was started and not finished is cut by the connection.
+        """
         record = self._recorder.open(request.method, request.raw_path)
+        response = await self._recorded(request, record)
+        if record.outcome is Outcome.UNKNOWN:
+            await self._recorder.confirm()
+        return response
+
+    async def _recorded(self, request: CallerRequest, record: CallRecord) -> RawResponse | AlreadySent:
+        """Answer one request, and end its record."""
+        connection = request.connection
         call = Call(request.method, connection, record, self._clock)
         connection.on_caller_gone = call.caller_gone
         self._calls.add(call)
@@ -206,13 +217,12 @@ class ProxyHandler:
         return framing.keep_alive and usable and not self.draining
 
     def _refuse(self, call: Call, request: CallerRequest, error: SidecarError) -> RawResponse | AlreadySent:
-        """Answer with an error of our own, or cut the connection if a response has begun."""
+        """Answer with an error of our own, or leave a response that has begun unfinished, so that it is cut."""
         record = call.record
         record.failed(error)
         if error.outcome is Outcome.UNKNOWN:
             record.idempotency_key = _shown_key(request)
         if call.connection.writer.started:
-            call.connection.writer.cut()
             return AlreadySent(keep_alive=False)
         response = error_response(
             error,

@@ -38,8 +38,8 @@ async def relay_stream(
 ) -> RawResponse | AlreadySent:
     """Pass a ``response`` on to the caller as it comes.
 
-    One that upstream cuts short is cut short here too, so that it never ends
-    cleanly. Raises CallerGoneError.
+    One that upstream cuts short stays unfinished, so that the connection cuts it
+    short here too, once that is in the log. Raises CallerGoneError.
     """
     if http10 and response.content_length is None:
         await _only_whole_on_unix_sockets(call, response)
@@ -106,7 +106,6 @@ async def _stream(
             record.bytes_out += len(piece)
         stream.finish()
     except UpstreamError as error:
-        call.connection.writer.cut()
         late = error.failure.kind is FailureKind.TIMEOUT
         record.failed(
             SidecarError(
@@ -117,9 +116,6 @@ async def _stream(
             )
         )
         return AlreadySent(keep_alive=False)
-    except BaseException:
-        call.connection.writer.cut()
-        raise
     finally:
         rest.release()
         response.rest = None

@@ -10,7 +10,7 @@ from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, se
 from sidecar.core.redact import mask_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from sidecar.core.clock import Clock
     from sidecar.core.error_report import ErrorReport
@@ -165,7 +165,16 @@ class CallRecorder:
     An observer must be cheap and must not raise; the record changes no more.
     """
 
-    def __init__(self, ids: RequestIds, clock: Clock, observers: Iterable[Callable[[CallRecord], None]]) -> None:
+    def __init__(
+        self,
+        ids: RequestIds,
+        clock: Clock,
+        observers: Iterable[Callable[[CallRecord], None]],
+        *,
+        confirm: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``confirm`` waits, for a moment at most, until what the observers were told so far is out of this process."""
+        self._confirm = confirm
         self._new_id = ids.new
         self._now = clock.now
         self._observers = tuple(observers)
@@ -185,6 +194,11 @@ class CallRecorder:
             record.source = "sidecar"  # nobody else made an answer either
         for observe in self._observers:
             observe(record)
+
+    async def confirm(self) -> None:
+        """Return once the records that were closed so far outlive this process, or soon after."""
+        if self._confirm is not None:
+            await self._confirm()
 
 
 def _base32(number: int, *, width: int) -> str:
