@@ -142,7 +142,7 @@ def _sidecar(without: str) -> None:
             kept = [each for each in observers if not isinstance(getattr(each, "__self__", None), RecentCalls)]
             init(self, ids, clock, kept, **rest)
 
-        CallRecorder.__init__ = without_the_list  # type: ignore[method-assign, assignment]
+        CallRecorder.__init__ = without_the_list  # type: ignore[method-assign]
     if without == "timelines":
 
         def note(self: WaitBudget, record: Any, result: Any, **_: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
 from typing import TYPE_CHECKING, Final
@@ -203,6 +203,8 @@ def draw(seed: int, index: int) -> Conversation:
         last = number == index * ROOM + count
         calls.append(_call(chance, seed, number, small=pipelined, last=last))
     leaving = chance.choice(tuple(Leaving)) if chance.random() < 0.15 else None
+    if leaving is Leaving.WAITING:
+        calls[-1] = _answered_late(chance, calls[-1])
     return Conversation(index, tuple(calls), pipelined, leaving, chance.random() < 0.5, chance.random())
 
 
@@ -229,6 +231,12 @@ def _call(chance: Random, seed: int, number: int, *, small: bool, last: bool) ->
         replies=(_first(chance), _second(chance)),
         read_back=chance.choices(tuple(ReadBack), (40, 15, 12, 8, 5, 5, 5, 3, 7))[0],
     )
+
+
+def _answered_late(chance: Random, call: Call) -> Call:
+    """Let the response come when its caller has left, mostly: it must not become that of the next call."""
+    first, *others = call.replies
+    return replace(call, replies=(replace(first, delay=chance.random() * 0.1), *others))
 
 
 def _size(chance: Random, *, small: bool) -> int:
