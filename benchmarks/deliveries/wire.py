@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Wire(asyncio.Protocol):
         """Say that nothing more is sent; TLS closes both ways."""
         if self._transport is not None:
             if self._transport.can_write_eof():
-                self._transport.write_eof()
+                with suppress(OSError):  # the other end has just reset the connection
+                    self._transport.write_eof()
             else:
                 self._transport.close()
 

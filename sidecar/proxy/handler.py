@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.about import About
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
-    from sidecar.telemetry.record import CallRecord, CallRecorder
+    from sidecar.telemetry.record import CallRecorder
     from sidecar.tokens.credentials import Credentials
 
 
@@ -104,22 +104,16 @@ class ProxyHandler:
         An outcome ``unknown`` is told, by a response or by a cut, only once it is in the log: then nothing that ends
         this process can hide it. A response that was started and not finished is cut by the connection.
         """
-        record = self._recorder.open(request.method, request.raw_path)
-        response = await self._recorded(request, record)
-        if record.outcome is Outcome.UNKNOWN:
-            await self._recorder.confirm()
-        return response
-
-    async def _recorded(self, request: CallerRequest, record: CallRecord) -> RawResponse | AlreadySent:
-        """Answer one request, and end its record."""
         connection = request.connection
+        record = self._recorder.open(request.method, request.raw_path)
         call = Call(request.method, connection, record, self._clock)
         connection.on_caller_gone = call.caller_gone
         self._calls.add(call)
+        response: RawResponse | AlreadySent
         try:
-            return await self._serve(call, request)
+            response = await self._serve(call, request)
         except SidecarError as error:
-            return self._refuse(call, request, error)
+            response = self._refuse(call, request, error)
         except CallerGoneError:
             self._abandon(call)
             raise
@@ -129,11 +123,14 @@ class ProxyHandler:
             if call.gone:
                 self._abandon(call)
                 raise CallerGoneError from None
-            return self._refuse(call, request, call.cut_error())
+            response = self._refuse(call, request, call.cut_error())
         finally:
             connection.on_caller_gone = None
             self._calls.discard(call)
             self._recorder.close(record)
+        if record.outcome is Outcome.UNKNOWN:
+            await self._recorder.confirm()
+        return response
 
     async def _serve(self, call: Call, request: CallerRequest) -> RawResponse | AlreadySent:
         admission = self._admission
