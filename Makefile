@@ -11,7 +11,7 @@ packages = $(shell grep -cE '^[a-z0-9].*==' $(1)) packages
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation soak bench instructions sbom image image-check lock clean
+.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation soak deliveries bench instructions sbom image image-check lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -97,8 +97,17 @@ mutation: setup ## plant small faults and demand that a test fails (MODULE=sidec
 	$(BIN)/python -m tests.mutation.run $(MODULE)
 
 MINUTES_OF_SOAK ?= 10
-soak: setup ## steady load with aborts; fails if memory or descriptors grow (MINUTES_OF_SOAK=10)
+SECONDS_OF_STOPPED_LOGS ?= 60
+soak: setup ## steady load with aborts, and with a log that nobody reads; fails if anything grows (MINUTES_OF_SOAK=10)
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES_OF_SOAK)
+	$(BIN)/python -m benchmarks.stopped_logs --seconds $(SECONDS_OF_STOPPED_LOGS)
+
+CALLS_OF_DELIVERIES ?= 30000
+deliveries: setup ## the random test of deliveries: plain and TLS, on both event loops (CALLS_OF_DELIVERIES=30000)
+	$(BIN)/python -m benchmarks.deliveries --calls $(CALLS_OF_DELIVERIES) --loop uvloop
+	$(BIN)/python -m benchmarks.deliveries --calls $(CALLS_OF_DELIVERIES) --loop asyncio
+	$(BIN)/python -m benchmarks.deliveries --calls $(CALLS_OF_DELIVERIES) --loop uvloop --tls
+	$(BIN)/python -m benchmarks.deliveries --calls $(CALLS_OF_DELIVERIES) --loop asyncio --tls
 
 bench: setup ## the sidecar beside other proxies, in an hour (ARGUMENTS=--quick: ten minutes; ARGUMENTS=--help)
 	$(BIN)/python -m benchmarks.compare $(ARGUMENTS)

@@ -138,9 +138,9 @@ def _sidecar(without: str) -> None:
     if without != "nothing":
         init = CallRecorder.__init__
 
-        def without_the_list(self: Recorder, ids: Any, clock: Any, observers: Any) -> None:
+        def without_the_list(self: Recorder, ids: Any, clock: Any, observers: Any, **rest: Any) -> None:
             kept = [each for each in observers if not isinstance(getattr(each, "__self__", None), RecentCalls)]
-            init(self, ids, clock, kept)
+            init(self, ids, clock, kept, **rest)
 
         CallRecorder.__init__ = without_the_list  # type: ignore[method-assign]
     if without == "timelines":

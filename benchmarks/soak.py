@@ -176,7 +176,7 @@ class Caller:
                 client.reset()
 
 
-async def _load(plan: Plan, port: int, report: Report, enough: asyncio.Event) -> None:
+async def load(plan: Plan, port: int, report: Report, enough: asyncio.Event) -> None:
     """Call at a steady rate until ``enough``; a caller that is late does not catch up with more than one call."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -253,8 +253,8 @@ async def run(plan: Plan, tell: Callable[[str], None] = lambda row: None) -> Rep
             sidecar.wait_until_ready()
             report.before = look(sidecar.pid, 0).descriptors
             enough = asyncio.Event()
-            load = _load(plan, sidecar.port, report, enough)
-            await asyncio.gather(load, _watch(sidecar.pid, report, tell, enough))
+            running = load(plan, sidecar.port, report, enough)
+            await asyncio.gather(running, _watch(sidecar.pid, report, tell, enough))
             await _rest(sidecar.pid, report)
             if sidecar.stop() != 0 or sidecar.complaints:
                 report.failed["the sidecar complained, or did not end well"] += 1

@@ -111,6 +111,7 @@ class Sidecar:
             RequestIds(os.urandom(8)),
             clock,
             (request_log.write, self._metrics.observe_call, *self._watchers()),
+            confirm=log.confirm,
         )
         self._upstream: Final = AuthenticatedUpstream(
             config, clock=clock, tasks=self._tasks, metrics=self._metrics, read_config=read_config
@@ -251,7 +252,13 @@ class Sidecar:
         limits = BodyLimits(config.listen.max_body, config.replay.max_body, config.upstream.pool_size + SPARE_STREAMS)
         bodies = BodyReader(limits, self._budget)
         return ProxyHandler(
-            admission, self._credentials, bodies, forwarder, self._make_about(), recorder=self._recorder, clock=clock
+            admission,
+            self._credentials,
+            bodies,
+            forwarder,
+            self._make_about(),
+            recorder=self._recorder,
+            clock=clock,
         )
 
     def _make_server(self) -> ProxyServer:

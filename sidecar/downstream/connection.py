@@ -342,6 +342,8 @@ class CallerConnection(asyncio.Protocol):
             if writer.paused:
                 await writer.drain()
         except CallerGoneError:
+            if writer.unfinished:
+                writer.cut()
             return False
         except SidecarError as error:
             self._send_error(error)

@@ -104,21 +104,26 @@ class ProxyHandler:
             call.cut_short()
 
     async def __call__(self, request: CallerRequest) -> RawResponse | AlreadySent:
-        """Answer one request. Raises CallerGoneError if nobody waits for the response any more."""
+        """Answer one request. Raises CallerGoneError if nobody waits for the response any more.
+
+        An outcome ``unknown`` is told, by a response or by a cut, only once it is in the log: then nothing that ends
+        this process can hide it. A response that was started and not finished is cut by the connection.
+        """
         connection = request.connection
         record = self._recorder.open(request.method, request.raw_path)
         call = Call(request.method, connection, record, self._clock)
         connection.on_caller_gone, connection.record = call.caller_gone, record
         self._calls.add(call)
+        response: RawResponse | AlreadySent
         try:
-            return await self._serve(call, request)
+            response = await self._serve(call, request)
         except SidecarError as error:
-            return self._refuse(call, request, error)
+            response = self._refuse(call, request, error)
         except CallerGoneError:
             self._abandon(call)
             raise
         except Exception as bug:  # noqa: BLE001 - whatever it is, it ends this call and no other
-            return self._break_down(call, request, bug)
+            response = self._break_down(call, request, bug)
         except asyncio.CancelledError:
             if not call.stopped_here():
                 self._note(call, request, interrupted_by_shutdown(call.outcome()))
@@ -126,11 +131,14 @@ class ProxyHandler:
             if call.gone:
                 self._abandon(call)
                 raise CallerGoneError from None
-            return self._refuse(call, request, call.cut_error())
+            response = self._refuse(call, request, call.cut_error())
         finally:
             connection.on_caller_gone = None
             self._calls.discard(call)
             self._recorder.close(record)
+        if record.outcome is Outcome.UNKNOWN:
+            await self._recorder.confirm()
+        return response
 
     async def _serve(self, call: Call, request: CallerRequest) -> RawResponse | AlreadySent:
         admission = self._admission
@@ -240,11 +248,10 @@ class ProxyHandler:
             call.record.idempotency_key = idempotency_key(request.raw_headers)
 
     def _refuse(self, call: Call, request: CallerRequest, error: SidecarError) -> RawResponse | AlreadySent:
-        """Answer with an error of our own, or cut the connection if a response has begun."""
+        """Answer with an error of our own, or leave a response that has begun unfinished, so that it is cut."""
         self._note(call, request, error)
         record = call.record
         if call.connection.writer.started:
-            call.connection.writer.cut()
             return AlreadySent(keep_alive=False)
         response = error_response(
             error,

@@ -36,8 +36,8 @@ async def relay_stream(
 ) -> RawResponse | AlreadySent:
     """Pass a ``response`` on to the caller as it comes.
 
-    One that upstream cuts short is cut short here too, so that it never ends
-    cleanly. Raises CallerGoneError.
+    One that upstream cuts short stays unfinished, so that the connection cuts it
+    short here too, once that is in the log. Raises CallerGoneError.
     """
     if http10 and response.content_length is None:
         await _only_whole_on_unix_sockets(call, response)
@@ -91,7 +91,6 @@ async def _stream(call: Call, response: UpstreamResponse, head: bytes, framing: 
             record.bytes_out += len(piece)
         stream.finish()
     except UpstreamError as error:
-        call.connection.writer.cut()
         late = error.failure.kind is FailureKind.TIMEOUT
         record.failed(
             SidecarError(
@@ -102,9 +101,6 @@ async def _stream(call: Call, response: UpstreamResponse, head: bytes, framing: 
             )
         )
         return AlreadySent(keep_alive=False)
-    except BaseException:
-        call.connection.writer.cut()
-        raise
     finally:
         rest.release()
         response.rest = None

@@ -16,10 +16,14 @@ Which write may block depends on what the descriptor is::
 So pipes and sockets are written to from the event loop, and everything else
 from a thread that nobody waits for. A pipe gets whole lines in each write
 where they fit, so that those of several programs do not mix.
+
+Who must not go on before its line is out (an outcome that is to be told) awaits
+:meth:`LineWriter.confirm`, for a quarter of a second at most.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import select
@@ -29,10 +33,12 @@ import sys
 import threading
 import weakref
 from collections import deque
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
-    import asyncio
+    from collections.abc import Callable
 
 #: Seconds that a line may wait for others.
 _INTERVAL: Final = 0.1
@@ -48,6 +54,8 @@ _PASSING: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _NOT_SUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE))
 #: Seconds that :meth:`LineWriter.close` gives a slow reader.
 _PATIENCE: Final = 1.0
+#: Seconds that :meth:`LineWriter.confirm` waits: two further tries, and then nobody waits for this descriptor any more.
+_CONFIRMATION: Final = 0.25
 
 
 class Backlog:
@@ -102,6 +110,10 @@ class Carrier(Protocol):
         """Write what can be written without waiting, or have it written; return whether to try again later."""
         ...
 
+    def when_written(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once all that was pushed so far is written or lost; at once if it is; from any thread."""
+        ...
+
     def finish(self, timeout: float, *, end: bool = False) -> None:
         """Return when all lines are written, or after ``timeout`` seconds; ``end``: few more lines will come."""
         ...
@@ -120,10 +132,18 @@ class DirectCarrier:
         self._nowait = sys.platform == "linux"
         #: What the last write left over.
         self._rest: memoryview = memoryview(b"")
+        #: Who is told once nothing is left.
+        self._waiting: Final[list[Callable[[], None]]] = []
 
     def push(self) -> bool:
         """Write while the descriptor takes it."""
         return self._write(0.0)
+
+    def when_written(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` once nothing is left."""
+        self._waiting.append(tell)
+        if not self._rest and not self._backlog.size:
+            self._tell()
 
     def finish(self, timeout: float, *, end: bool = False) -> None:
         """Write all that is left; with ``end``, waiting for the reader for some ``timeout`` seconds at most."""
@@ -132,6 +152,18 @@ class DirectCarrier:
 
     def _write(self, timeout: float) -> bool:
         """Return whether something is left; the descriptor gets ``timeout`` seconds to take each piece."""
+        left = self._write_some(timeout)
+        if not left:
+            self._tell()
+        return left
+
+    def _tell(self) -> None:
+        waiting = self._waiting[:]
+        self._waiting.clear()
+        for tell in waiting:
+            tell()
+
+    def _write_some(self, timeout: float) -> bool:
         fd = self._fd
         if fd is None:
             self._backlog.take(_BACKLOG)
@@ -179,10 +211,10 @@ class ThreadCarrier:
         #: Guards what follows.
         self._changed: Final = threading.Condition()
         self._running = False
-        #: There are lines that the thread has not looked for yet.
-        self._pending = False
-        #: All that was asked for is written, or lost.
-        self._idle = True
+        #: How often it was pushed, and up to which push all lines are written or lost.
+        self._pushed = self._written = 0
+        #: Who is told once that many pushes are written.
+        self._waiting: Final[deque[tuple[int, Callable[[], None]]]] = deque()
         self._ending = False
         #: Somebody has waited in vain, and nothing was finished since.
         self._stuck = False
@@ -192,11 +224,19 @@ class ThreadCarrier:
     def push(self) -> bool:
         """Have the thread write all that is there."""
         with self._changed:
-            self._pending, self._idle = True, False
+            self._pushed += 1
             if not self._running:
                 self._running = self._start()
             self._changed.notify_all()
         return not self._running
+
+    def when_written(self, tell: Callable[[], None]) -> None:
+        """Have the thread call ``tell``, unless all is written already."""
+        with self._changed:
+            if self._written < self._pushed:
+                self._waiting.append((self._pushed, tell))
+                return
+        tell()
 
     def finish(self, timeout: float, *, end: bool = False) -> None:
         """Have all written; a descriptor that blocks costs ``timeout`` seconds once, not for each call."""
@@ -204,7 +244,7 @@ class ThreadCarrier:
         if self.push() or self._stuck:
             return
         with self._changed:
-            self._stuck = not self._changed.wait_for(lambda: self._idle, timeout)
+            self._stuck = not self._changed.wait_for(lambda: self._written == self._pushed, timeout)
 
     def _start(self) -> bool:
         try:
@@ -214,22 +254,31 @@ class ThreadCarrier:
         return True
 
     def _run(self) -> None:
-        while self._next():
+        while pushed := self._next():
             while data := self._backlog.take(_PIECE):
                 self._write(memoryview(data))
+            self._finished(pushed)
 
-    def _next(self) -> bool:
-        """Wait for lines, and return True; False: the thread is to end."""
+    def _next(self) -> int:
+        """Wait for a push, and return its number; 0: the thread is to end."""
         with self._changed:
-            while not self._pending:
-                self._idle, self._stuck = True, False
-                self._changed.notify_all()
+            while self._written == self._pushed:
                 if self._ending:
                     self._running = False
-                    return False
+                    return 0
                 self._changed.wait()
-            self._pending = False
-            return True
+            return self._pushed
+
+    def _finished(self, pushed: int) -> None:
+        """Note that all lines of the first so many pushes are written, and tell who waits for that."""
+        with self._changed:
+            self._written, self._stuck = pushed, False
+            told = []
+            while self._waiting and self._waiting[0][0] <= pushed:
+                told.append(self._waiting.popleft()[1])
+            self._changed.notify_all()
+        for tell in told:
+            tell()
 
     def _write(self, data: memoryview) -> None:
         while data and not self._dead:
@@ -246,7 +295,7 @@ class ThreadCarrier:
 class LineWriter:
     """Writes lines to ``fd``; to nowhere if that is None. Its methods are called on one thread."""
 
-    __slots__ = ("_backlog", "_carrier", "_loop", "_retrying", "_timer")
+    __slots__ = ("_backlog", "_carrier", "_loop", "_retrying", "_stuck", "_timer")
 
     def __init__(self, fd: int | None) -> None:
         self._backlog: Final = Backlog()
@@ -255,6 +304,8 @@ class LineWriter:
         self._timer: asyncio.TimerHandle | None = None
         #: The descriptor did not take all of the last try: only the timer tries again.
         self._retrying = False
+        #: Somebody has waited for a confirmation in vain, and none has come since.
+        self._stuck = False
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Gather lines from now on, and write them from ``loop``; before, each is written at once."""
@@ -293,6 +344,37 @@ class LineWriter:
         self._retrying = self._carrier is not None and self._carrier.push()
         if self._retrying:
             self._schedule()
+
+    async def confirm(self) -> None:
+        """Return once the system has every line that was written so far, or none of them is to be had any more.
+
+        A descriptor that is not read costs a quarter of a second once, and nothing from then on until it takes lines
+        again.
+        """
+        loop, carrier = self._loop, self._carrier
+        if loop is None or carrier is None:
+            return
+        if not self._retrying:
+            self.flush()
+        if self._stuck:
+            return
+        confirmed = loop.create_future()
+        carrier.when_written(partial(self._tell, loop, confirmed))
+        try:
+            async with asyncio.timeout(_CONFIRMATION):
+                await confirmed
+        except TimeoutError:
+            self._stuck = True
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, confirmed: asyncio.Future[None]) -> None:
+        """Note a confirmation; any thread may call this."""
+        with suppress(RuntimeError):  # the loop has ended: so has whoever waited on it
+            loop.call_soon_threadsafe(self._confirmed, confirmed)
+
+    def _confirmed(self, confirmed: asyncio.Future[None]) -> None:
+        self._stuck = False
+        if not confirmed.done():
+            confirmed.set_result(None)
 
     def close(self) -> None:
         """Write what is left, within a second or so, and write each further line at once."""

@@ -66,6 +66,10 @@ class LogOutput:
         self._loop = None
         self._writer.close()
 
+    async def confirm(self) -> None:
+        """Return once the lines so far are out; see :meth:`LineWriter.confirm`."""
+        await self._writer.confirm()
+
     def timestamp(self) -> str:
         """The time as RFC 3339 with milliseconds, in UTC."""
         wall = self._wall()

@@ -11,7 +11,7 @@ from sidecar.core.redact import mask_path
 from sidecar.telemetry.unforeseen import log_unforeseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from sidecar.core.clock import Clock
     from sidecar.core.error_report import ErrorReport
@@ -166,7 +166,16 @@ class CallRecorder:
     An observer must be cheap; the record changes no more. One that raises has a bug, which is logged.
     """
 
-    def __init__(self, ids: RequestIds, clock: Clock, observers: Iterable[Callable[[CallRecord], None]]) -> None:
+    def __init__(
+        self,
+        ids: RequestIds,
+        clock: Clock,
+        observers: Iterable[Callable[[CallRecord], None]],
+        *,
+        confirm: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``confirm`` waits, for a moment at most, until what the observers were told so far is out of this process."""
+        self._confirm = confirm
         self._new_id = ids.new
         self._now = clock.now
         self._observers = tuple(observers)
@@ -189,6 +198,11 @@ class CallRecorder:
                 observe(record)
             except Exception as error:  # noqa: BLE001 - the other observers are still to be told, and the caller answered
                 log_unforeseen(error, record)
+
+    async def confirm(self) -> None:
+        """Return once the records that were closed so far outlive this process, or soon after."""
+        if self._confirm is not None:
+            await self._confirm()
 
 
 def _base32(number: int, *, width: int) -> str:

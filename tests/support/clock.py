@@ -1,10 +1,12 @@
-"""A clock that tests move by hand."""
+"""A clock that tests move by hand, and one that goes faster than time."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
 import itertools
+
+from sidecar.runtime import SystemClock
 
 
 class FakeClock:
@@ -59,3 +61,18 @@ class FakeClock:
             await self.settle()
         self._now = end
         await self.settle()
+
+
+class FastClock(SystemClock):
+    """A clock that goes ``speed`` times as fast as the machine's."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+        self._start = super().now()
+
+    def now(self) -> float:
+        return self._start + (super().now() - self._start) * self._speed
+
+    async def sleep_until(self, deadline: float) -> None:
+        while (left := deadline - self.now()) > 0:
+            await asyncio.sleep(left / self._speed)

@@ -405,3 +405,91 @@ def test_after_the_loop_is_gone_lines_are_kept_for_close(pipe: Pipe) -> None:
     writer.write(b"one\n")
     writer.close()
     assert pipe.read() == b"one\n"
+
+
+# --- confirmations ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.any_loop
+async def test_a_confirmation_means_that_the_line_is_out(pipe: Pipe, tmp_path: Path) -> None:
+    for _ in range(50):
+        with opened(tmp_path / "log") as fd:
+            writer = attached(fd)
+            for number in range(3):
+                writer.write(b"line\n")
+                await writer.confirm()
+                assert (tmp_path / "log").read_bytes().count(b"\n") == number + 1
+            writer.close()
+        (tmp_path / "log").unlink()
+    writer = attached(pipe.writer)
+    writer.write(b"line\n")
+    await writer.confirm()
+    assert pipe.read() == b"line\n"
+    await writer.confirm()
+
+
+@pytest.mark.any_loop
+async def test_a_file_system_that_hangs_costs_one_confirmation_until_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, write = threading.Event(), os.write
+
+    def hanging(fd: int, data: bytes) -> int:
+        gate.wait()
+        return write(fd, data)
+
+    monkeypatch.setattr(line_writer, "_CONFIRMATION", 0.01)
+    with opened(tmp_path / "log") as fd:
+        writer = attached(fd)
+        monkeypatch.setattr(os, "write", hanging)
+        writer.write(b"one\n", urgent=True)
+        await writer.confirm()
+        assert (tmp_path / "log").read_bytes() == b""
+        # The next one waits for nothing: if it did, it would wait for ever.
+        monkeypatch.setattr(line_writer, "_CONFIRMATION", None)
+        await writer.confirm()
+        gate.set()
+        while writer._stuck:
+            await asyncio.sleep(0)
+        writer.write(b"two\n")
+        await writer.confirm()
+        assert (tmp_path / "log").read_bytes() == b"one\ntwo\n"
+        writer.close()
+
+
+async def test_a_pipe_that_is_read_late_confirms_late(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_writer, "_CONFIRMATION", None)
+    writer = attached(pipe.writer)
+    for _ in range(200):
+        writer.write(b"x" * 1023 + b"\n")
+    confirmation = asyncio.create_task(writer.confirm())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not confirmation.done()
+    read = b""
+    while not confirmation.done():
+        read += pipe.read()
+        await asyncio.sleep(0.001)
+    assert len(read + pipe.read()) == 200 * 1024
+
+
+@pytest.mark.any_loop
+async def test_lines_that_are_lost_are_confirmed_too(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that is gone will never have them."""
+    monkeypatch.setattr(line_writer, "_CONFIRMATION", None)
+    writer = attached(pipe.writer)
+    pipe.close(pipe.reader)
+    writer.write(b"line\n", urgent=True)
+    await writer.confirm()
+    assert writer.dropped == 1
+
+
+async def test_without_a_descriptor_or_a_loop_there_is_nothing_to_wait_for(pipe: Pipe) -> None:
+    await attached_to_nothing().confirm()
+    await LineWriter(pipe.writer).confirm()
+
+
+def attached_to_nothing() -> LineWriter:
+    writer = LineWriter(None)
+    writer.attach(asyncio.get_running_loop())
+    return writer

@@ -20,6 +20,7 @@ from sidecar.lifecycle import Lifecycle
 from sidecar.runtime import SystemClock
 from tests.support.app import CollectedLog
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
+from tests.support.clock import FastClock
 from tests.support.naive_proxy import NaiveProxy
 from tests.support.recording_upstream import API_TOKEN, RecordingUpstream
 from tests.wire.threats.play import PROBE_FIELDS, Complaint, Target, run_case
@@ -49,21 +50,6 @@ _SPEED: Final = {"hasty": 10.0}
 _PREFIX: Final = {"prefixed": "/mango/pay"}
 
 PROBE_FIELDS["keyed"] = (b"Authorization: Basic " + base64.b64encode(b"probe:" + CANARY_CALLER_KEY.encode()),)
-
-
-class FastClock(SystemClock):
-    """A clock that goes ``speed`` times as fast as the machine's."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._start = super().now()
-
-    def now(self) -> float:
-        return self._start + (super().now() - self._start) * self._speed
-
-    async def sleep_until(self, deadline: float) -> None:
-        while (left := deadline - self.now()) > 0:
-            await asyncio.sleep(left / self._speed)
 
 
 class Harness:
