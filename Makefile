@@ -98,7 +98,9 @@ build/sbom/.complete: requirements/sbom.txt
 DOCKER ?= docker
 IMAGE ?= mangopay-sidecar
 # What the image's labels say, for whoever builds it.
-IMAGE_ARGUMENTS = VERSION=$(VERSION) REVISION=$$(git rev-parse HEAD) CREATED=$$(git show --no-patch --format=%cI HEAD) SOURCE=$(SOURCE)
+REVISION = $(shell git rev-parse HEAD)
+CREATED = $(shell git show --no-patch --format=%cI HEAD)
+IMAGE_ARGUMENTS = VERSION=$(VERSION) REVISION=$(REVISION) CREATED=$(CREATED) SOURCE=$(SOURCE)
 image: ## build the container image, with its labels (DOCKER=docker IMAGE=mangopay-sidecar)
 	$(DOCKER) build --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest $(addprefix --build-arg ,$(IMAGE_ARGUMENTS)) .
 
