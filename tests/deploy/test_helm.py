@@ -46,7 +46,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
     environ = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        words: list[str | Path] = [program, *arguments]
+        words = [str(program), *arguments]
         return subprocess.run(words, cwd=charts, env=environ, capture_output=True, text=True, check=False)
 
     built = command("dependency", "update", "example")
