@@ -9,9 +9,11 @@ ALL := $(VENV)/.all
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 packages = $(shell grep -cE '^[a-z0-9].*==' $(1)) packages
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
+# Where the project lives, from the one place that says it: [project.urls].
+SOURCE = $(shell sed -n 's/^Source = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation soak deliveries bench instructions sbom image image-check lock clean
+.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation soak deliveries bench instructions sbom image image-arguments image-check dist version home rehome manifests workflows lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -128,16 +130,53 @@ build/sbom/.complete: requirements/sbom.txt
 
 DOCKER ?= docker
 IMAGE ?= mangopay-sidecar
-image: ## build the container image, with its labels (DOCKER=docker IMAGE=mangopay-sidecar SOURCE=https://…)
-	$(DOCKER) build --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest --build-arg VERSION=$(VERSION) \
-	  --build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git show --no-patch --format=%cI HEAD) \
-	  --build-arg SOURCE=$(SOURCE) .
+# What the image's labels say, for whoever builds it.
+REVISION = $(shell git rev-parse HEAD)
+CREATED = $(shell git show --no-patch --format=%cI HEAD)
+IMAGE_ARGUMENTS = VERSION=$(VERSION) REVISION=$(REVISION) CREATED=$(CREATED) SOURCE=$(SOURCE)
+image: ## build the container image, with its labels (DOCKER=docker IMAGE=mangopay-sidecar)
+	$(DOCKER) build --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest $(addprefix --build-arg ,$(IMAGE_ARGUMENTS)) .
+
+image-arguments: # as lines NAME=value
+	@printf '%s\n' $(IMAGE_ARGUMENTS)
+
+version:
+	@echo $(VERSION)
+
+home:
+	@echo $(SOURCE)
+
+dist: setup ## build sdist and wheel into build/dist
+	rm -rf build/dist build/lib build/bdist.* && mkdir -p build/dist
+	SOURCE_DATE_EPOCH=$$(git show --no-patch --format=%ct HEAD) $(BIN)/python -c 'from setuptools import build_meta; print(build_meta.build_sdist("build/dist"), build_meta.build_wheel("build/dist"))' | tail -n 1
+	@rm -rf build/lib build/bdist.*
+
+# Pages are found at PAGES/docs/…: in alerts, and on PyPI.
+PAGES = $(shell sed -n 's|^Documentation = "\(.*\)/docs"|\1|p' pyproject.toml)
+rehome: ## put the project's address where it stands (HOME_URL=https://github.com/you/mangopay-sidecar)
+	test -n "$(HOME_URL)"
+	sed -i -e 's|"$(PAGES)/|"$(HOME_URL)/blob/main/|' -e 's|^Source = .*|Source = "$(HOME_URL)"|' pyproject.toml
+	sed -i 's|$(PAGES)/|$(HOME_URL)/blob/main/|' deploy/prometheus/alerts.yaml deploy/prometheus/prometheusrule.yaml
+
+# Checkers of what deploy/ and .github/ hold, in an environment of their own: 300 MB, made once.
+build/gates/.complete: requirements/gates.txt
+	$(PYTHON) -m venv build/gates
+	build/gates/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+manifests: setup build/gates/.complete ## build every manifest and chart into build/manifests, and check them (checkov)
+	$(BIN)/python -m tests.deploy.manifests build/manifests
+	build/gates/bin/checkov --directory build/manifests --config-file deploy/.checkov.yaml
+
+workflows: build/gates/.complete ## check .github/ (actionlint, zizmor)
+	build/gates/bin/actionlint
+	build/gates/bin/zizmor --offline --quiet --persona=pedantic .github
 
 image-check: setup ## build the image and run it hardened, with Debian's buildah, runc and debootstrap (as root)
 	$(BIN)/python -m tests.deploy.built_image
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run build dev test fuzz mutation sbom bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build dev test fuzz mutation sbom kubectl gates bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 

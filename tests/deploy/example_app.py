@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 #: Who becomes another user can read no more modules: all that the app needs are loaded before.
 _RUN = """
-import encodings.idna, http.client, http.server, json, os, signal, socket, sys, urllib.parse, uuid
+import base64, encodings.idna, http.client, http.server, json, os, pathlib, signal, socket, sys, threading, uuid
+import urllib.parse
 program, user, group = sys.argv[1:]
 with open(program) as file:
     source = compile(file.read(), "app.py", "exec")
 if user:
     os.setgroups([int(group)]); os.setgid(int(user)); os.setuid(int(user))
+sys.argv[:] = [program]
 exec(source, {"__name__": "__main__"})
 """
 

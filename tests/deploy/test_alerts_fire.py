@@ -25,7 +25,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = yaml.safe_load((PROMETHEUS / "alerts.yaml").read_text())
     for group in document["groups"]:
         for rule in group["rules"]:
-            for name in ("description", "runbook"):
+            for name in ("description", "runbook_url"):
                 rule.get("annotations", {}).pop(name, None)
     path = tmp_path_factory.mktemp("rules") / "alerts.yaml"
     path.write_text(json.dumps(document))  # JSON is YAML as well, and written a hundred times faster

@@ -46,9 +46,9 @@ def interpolated(value: Any, environ: Mapping[str, str]) -> Any:
     return re.sub(r"\$\{(\w+)(:?)-([^}]*)\}", replace, value)
 
 
-def read(**environ: str) -> dict[str, Any]:
+def read(file: Path = FILE, /, **environ: str) -> dict[str, Any]:
     """The file as Compose reads it where the environment is this."""
-    document: dict[str, Any] = interpolated(yaml.safe_load(FILE.read_text()), environ)
+    document: dict[str, Any] = interpolated(yaml.safe_load(file.read_text()), environ)
     assert "$" not in json.dumps(document)
     return document
 

@@ -5,27 +5,33 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+import trustme
 import yaml
 
 from sidecar.config import load
-from tests.deploy.conftest import not_to_be_had
+from tests.deploy.conftest import BUILDERS, helm, kubectl, not_to_be_had
+from tests.deploy.kubernetes_tools import HELMS, NEWEST, PACKAGED
 from tests.deploy.network import isolated
 from tests.support import canary
 from tests.support.canary import CANARY_API_KEY
 from tests.support.configuration import ENVIRON
 
+if TYPE_CHECKING:
+    from tests.deploy.conftest import Builder
+
 PROJECT: Final = Path(__file__).parents[2]
 PAGE: Final = PROJECT / "docs" / "deploy.md"
 #: What a block that is not tried has at least one command of: it is not on every machine.
-ELSEWHERE: Final = {"docker", "kubectl", "kind", "pipx", "systemctl"}
+ELSEWHERE: Final = {"docker", "helm", "kubectl", "kind", "pipx", "systemctl"}
 #: What holds before the first line of a session: a Mangopay that the machine can reach.
 BEFORE: Final = {
     "account": """
@@ -130,7 +136,7 @@ def test_nothing_that_could_be_run_is_left_out() -> None:
     for block in left:
         assert ELSEWHERE & {words[0] for words in commands(block)}, block.text
     assert {block.session for block in blocks()} - {None} == {
-        "demo", "account", "ci", "compose", "kustomization", "drop-in",
+        "demo", "account", "ci", "compose", "compose-shared", "kustomization", "helm", "drop-in",
     }  # fmt: skip
 
 
@@ -156,18 +162,21 @@ def test_what_docker_is_told_to_set_is_a_configuration(tmp_path: Path) -> None:
 
 
 def test_the_variables_for_compose_are_those_that_its_file_asks_for() -> None:
-    (block,) = tried("compose")
-    given = {line.partition("=")[0] for line in block.text.splitlines()}
-    assert given == set(re.findall(r"\$\{(\w+)", (PROJECT / "deploy" / "compose.yaml").read_text()))
+    given = set()
+    for session, file in (("compose", "compose.yaml"), ("compose-shared", "compose.shared.yaml")):
+        (block,) = tried(session)
+        given |= {line.partition("=")[0] for line in block.text.splitlines()}
+        assert given == set(re.findall(r"\$\{(\w+)", (PROJECT / "deploy" / file).read_text()))
 
 
-def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(kustomize: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(builder: Builder, name: str, tmp_path: Path) -> None:
     (block,) = tried("kustomization")
     (tmp_path / "kustomization.yaml").write_text(block.text)
     (tmp_path / "mangopay-sidecar").symlink_to(PROJECT)
     deployment = yaml.safe_load((PROJECT / "deploy" / "kubernetes" / "base" / "deployment.yaml").read_text())
     (tmp_path / "deployment.yaml").write_text(yaml.safe_dump(deployment))
-    built = subprocess.run([kustomize, "build", tmp_path], capture_output=True, text=True, check=True).stdout
+    built = subprocess.run([*builder(name), tmp_path], capture_output=True, text=True, check=True).stdout
     documents = {document["kind"]: document for document in yaml.safe_load_all(built)}
     spec = documents["Deployment"]["spec"]["template"]["spec"]
     (sidecar,) = spec["initContainers"]
@@ -175,6 +184,66 @@ def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(kustomize: str, 
     assert sidecar["envFrom"] == [{"configMapRef": {"name": documents["ConfigMap"]["metadata"]["name"]}}]
     config = load(None, {**documents["ConfigMap"]["data"], "SIDECAR_MANGOPAY_API_KEY": "dummy"})
     assert (config.mangopay.client_id, config.mangopay.environment) == ("yours", "production")
+
+
+def told(program: str, *beginning: str) -> list[list[str]]:
+    """The commands of the page that begin like this."""
+    found = [words for block in blocks() for words in commands(block) if words[0] == program]
+    return [words[1:] for words in found if tuple(words[1 : 1 + len(beginning)]) == beginning]
+
+
+@pytest.mark.parametrize("version", [PACKAGED[0], NEWEST])
+def test_kubectl_does_what_it_is_told_as_far_as_that_needs_no_cluster(version: str, tmp_path: Path) -> None:
+    program = kubectl(version)
+    certificate = trustme.CA().issue_cert("acme")
+    for name in ("api-key", "caller-key", "url", "ca.crt"):
+        (tmp_path / name).write_text("a-key-of-more-than-16")
+    (tmp_path / "client.pem").write_bytes(certificate.cert_chain_pems[0].bytes())
+    (tmp_path / "client.key").write_bytes(certificate.private_key_pem.bytes())
+
+    def run(*arguments: str | Path, cwd: Path) -> list[dict[str, Any]]:
+        words: list[str | Path] = [program, *arguments]
+        environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+        done = subprocess.run(words, cwd=cwd, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (arguments, done.stderr)
+        return list(yaml.safe_load_all(done.stdout))
+
+    made = told("kubectl", "create")
+    names = {run(*words, "--dry-run=client", "--output=yaml", cwd=tmp_path)[0]["metadata"]["name"] for words in made}
+    applied = [words[-1] for words in told("kubectl", "apply", "--kustomize")]
+    assert len(applied) >= 5
+    for directory in applied:
+        for document in run("kustomize", directory, cwd=PROJECT):
+            if document["kind"] in ("Deployment", "Job"):
+                volumes = document["spec"]["template"]["spec"]["volumes"]
+                # Every Secret that is mounted is one that the page makes.
+                assert {each["secret"]["secretName"] for each in volumes if "secret" in each} <= names
+
+
+@pytest.mark.parametrize("version", HELMS)
+def test_helm_does_what_it_is_told_as_far_as_that_needs_no_cluster(version: str, tmp_path: Path) -> None:
+    program = helm(version)
+    shutil.copytree(PROJECT / "deploy" / "helm", tmp_path / "deploy" / "helm", ignore=shutil.ignore_patterns("charts"))
+    (tmp_path / "home").mkdir()
+    update, install = told("helm", "dependency"), told("helm", "install")
+    assert len(update) == len(install) == 1
+    install[0][0] = "template"
+    output = ""
+    for arguments in (*update, [*install[0], "--kube-version", "1.31.0"]):
+        words: list[str | Path] = [program, *arguments]
+        environ = {"HOME": str(tmp_path / "home"), "PATH": os.environ["PATH"]}
+        done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (arguments, done.stderr)
+        output = done.stdout
+    assert 'SIDECAR_MANGOPAY_CLIENT_ID: "yours"' in output
+
+
+def test_the_lines_for_a_chart_of_one_s_own_are_those_of_the_example() -> None:
+    (block,) = tried("helm")
+    templates = "".join(file.read_text() for file in (PROJECT / "deploy" / "helm" / "example" / "templates").iterdir())
+    includes = re.findall(r"\{\{.*include.*\}\}", block.text)
+    assert len(includes) == 3
+    assert [line for line in includes if line not in templates] == []
 
 
 def test_what_systemd_is_told_besides_is_a_configuration(tmp_path: Path) -> None:
