@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from sidecar.emulator import disputing, index, placing, sca
 from sidecar.emulator import faults as faulting
-from sidecar.emulator import index, placing, sca
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
 from sidecar.emulator.loopback import is_loopback
 from sidecar.emulator.messages import EmulatedResponse, Request, json_response
-from sidecar.emulator.resources import CATALOGUE, disputes
+from sidecar.emulator.resources import CATALOGUE
 from sidecar.emulator.settings import Credentials
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Control:
         rounds = _take(body, "rounds", Annotated[int, msgspec.Meta(ge=1, le=100)], 1)
         _nothing_else(body)
         at = int(self._state.clock.wall())
-        return json_response(200, {"ids": disputes.make(self._state.client(client_id), at, rounds)})
+        return json_response(200, {"ids": disputing.make(self._state.client(client_id), at, rounds)})
 
     def _place(self, body: Body) -> EmulatedResponse:
         client_id = _take(body, "client_id", str)

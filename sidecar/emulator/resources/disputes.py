@@ -13,9 +13,6 @@ from sidecar.emulator.engine.bodies import is_money
 from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, moves, updates, views
 from sidecar.emulator.resources import document_pages
-from sidecar.emulator.resources.payins import CARD_DIRECT
-from sidecar.emulator.resources.users import NATURAL_USER
-from sidecar.emulator.resources.wallets import WALLET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,11 +21,11 @@ if TYPE_CHECKING:
     from sidecar.emulator.messages import EmulatedResponse
     from sidecar.emulator.state import ClientState, Resource
 
-#: How long a dispute can be contested, in seconds.
-_CONTESTED_FOR: Final = 7 * 24 * 3600
 _OURS: Final = frozenset({"PENDING_CLIENT_ACTION", "REOPENED_PENDING_CLIENT_ACTION"})
-_THEIRS: Final = frozenset({"SUBMITTED", "PENDING_BANK_ACTION"})
-_LOST: Final = {"ResultCode": "LOST", "ResultMessage": "The dispute was lost"}
+#: Statuses in which a dispute waits for the bank.
+THEIRS: Final = frozenset({"SUBMITTED", "PENDING_BANK_ACTION"})
+#: What a lost dispute tells.
+LOST: Final = {"ResultCode": "LOST", "ResultMessage": "The dispute was lost"}
 _WON: Final = {"ResultCode": "WON", "ResultMessage": "The dispute was won"}
 
 
@@ -37,7 +34,8 @@ def _close(client: ClientState, resource: Resource, at: int) -> None:
     resource["ClosedDate"] = at
 
 
-def _lose(client: ClientState, resource: Resource, at: int) -> None:
+def lose(client: ClientState, resource: Resource, at: int) -> None:
+    """Close a dispute at ``at`` (Unix seconds), and take the disputed funds back."""
     resource["ClosedDate"] = at
     repudiate(client, resource, at)
 
@@ -67,18 +65,18 @@ DISPUTE: Final = Kind(
         ),
         Transition(
             name="reopen",
-            source=_THEIRS,
+            source=THEIRS,
             target="REOPENED_PENDING_CLIENT_ACTION",
             event="DISPUTE_FURTHER_ACTION_REQUIRED",
         ),
-        Transition(name="win", source=_THEIRS, target="CLOSED", sets=_WON, change=_close, event="DISPUTE_CLOSED"),
-        Transition(name="lose", source=_THEIRS, target="CLOSED", sets=_LOST, change=_lose, event="DISPUTE_CLOSED"),
+        Transition(name="win", source=THEIRS, target="CLOSED", sets=_WON, change=_close, event="DISPUTE_CLOSED"),
+        Transition(name="lose", source=THEIRS, target="CLOSED", sets=LOST, change=lose, event="DISPUTE_CLOSED"),
         Transition(
             name="close",
-            source=frozenset({"CREATED", *_OURS, *_THEIRS}),
+            source=frozenset({"CREATED", *_OURS, *THEIRS}),
             target="CLOSED",
-            sets=_LOST,
-            change=_lose,
+            sets=LOST,
+            change=lose,
             event="DISPUTE_CLOSED",
         ),
     ),
@@ -231,61 +229,6 @@ def pending_settlement(call: Call) -> EmulatedResponse:
     disputes = call.client.collection("Dispute").values()
     repudiated = (each for each in disputes if each["RepudiationId"] is not None)
     return acts.page(call, [each for each in repudiated if not any(_settlements(call.client, each["RepudiationId"]))])
-
-
-# --- the control route -----------------------------------------------------------------------------------------------
-
-_FUNDS: Final = {"Currency": "EUR", "Amount": 1000}
-#: What a round has: a dispute of each type in each status that it can have.
-_ROUND: Final = (
-    ("CONTESTABLE", "CREATED"),
-    ("CONTESTABLE", "SUBMITTED"),
-    ("CONTESTABLE", "PENDING_BANK_ACTION"),
-    ("CONTESTABLE", "CLOSED"),
-    ("CONTESTABLE", "PENDING_CLIENT_ACTION"),
-    ("CONTESTABLE", "REOPENED_PENDING_CLIENT_ACTION"),
-    ("RETRIEVAL", "PENDING_CLIENT_ACTION"),
-    ("NOT_CONTESTABLE", "CLOSED"),
-)
-
-
-def make(client: ClientState, at: int, rounds: int) -> list[str]:
-    """Make disputes of each type in each status, with the pay-ins that they are about; return their Ids."""
-    user = _made(client, NATURAL_USER, at, FirstName="Dana", LastName="Dispute", Email="dana@example.com")
-    wallet = _made(client, WALLET, at, Owners=[user["Id"]], Description="Disputed", Currency="EUR")
-    wallet["Balance"] = {"Currency": "EUR", "Amount": 0}
-    made = [
-        _dispute(client, at, user["Id"], wallet["Id"], kind, status) for _ in range(rounds) for kind, status in _ROUND
-    ]
-    return [dispute["Id"] for dispute in made]
-
-
-def _dispute(client: ClientState, at: int, user: str, wallet: str, kind: str, status: str) -> Resource:
-    pay_in = _made(client, CARD_DIRECT, at, AuthorId=user, CreditedWalletId=wallet)
-    pay_in.update(DebitedFunds=dict(_FUNDS), Fees={"Currency": "EUR", "Amount": 0})
-    money.derive_amounts(client, pay_in)
-    money.succeed(client, pay_in, at)
-    dispute = _made(client, DISPUTE, at, DisputeType=kind, Status=status, InitialTransactionId=pay_in["Id"])
-    dispute.update(
-        DisputeReason={"DisputeReasonType": "FRAUD", "DisputeReasonMessage": "The card's holder disputes the payment"},
-        DisputedFunds=dict(_FUNDS),
-        ContestDeadlineDate=at + _CONTESTED_FOR,
-    )
-    if status in _THEIRS:
-        dispute["ContestedFunds"] = dict(_FUNDS)
-        _made(client, DOCUMENT, at, DisputeId=dispute["Id"], UserId=user, Type="DELIVERY_PROOF", Status="VALIDATED")
-    if status == "CLOSED":
-        dispute.update(_LOST)
-        _lose(client, dispute, at)
-    client.tell("DISPUTE_CREATED", dispute["Id"], at)
-    return dispute
-
-
-def _made(client: ClientState, kind: Kind, at: int, **values: Any) -> Resource:
-    resource = acts.build(kind, client, at)
-    resource.update(values)
-    acts.keep(client, resource)
-    return resource
 
 
 EMULATED: Final = Emulated(
