@@ -71,6 +71,9 @@ class MemoryTransport(asyncio.Transport):
     def write_eof(self) -> None:
         pass
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Nothing is kept here: the other end has what was written."""
+
     def is_closing(self) -> bool:
         return self._closing
 
