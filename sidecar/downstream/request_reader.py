@@ -106,6 +106,7 @@ class RequestReader:
         "_held",
         "_in_turn",
         "_large",
+        "_may_stop_late",
         "_most_surplus",
         "_parser",
         "_source",
@@ -166,6 +167,9 @@ class RequestReader:
         self._in_turn = False
         # The last request's body is chunked.
         self._chunked = False
+        # The parser was told to pause. Where that was at the end of a chunk, it stops one chunk later, perhaps after it
+        # was told to go on, and keeps what follows until it is fed again.
+        self._may_stop_late = False
 
     def _new_parser(self) -> Any:
         loop, protocol = asyncio.get_running_loop(), cast("BaseProtocol", self)
@@ -205,6 +209,9 @@ class RequestReader:
         """Give bytes to the parser, and take what it makes of them."""
         try:
             messages, _, _ = self._parser.feed_data(data)
+            if self._may_stop_late and data and not self._body_full:
+                self._may_stop_late = False
+                messages = [*messages, *self._parser.feed_data(b"")[0]]
         except (HttpProcessingError, ValueError) as error:
             return self._fail(unparsable(error, self.heads.pending))
         try:
@@ -408,7 +415,7 @@ class RequestReader:
 
     def pause_reading(self) -> None:
         """Hold back what comes: the body of the last request has its fill."""
-        self._body_full = True
+        self._body_full = self._may_stop_late = True
         self._parser.pause_reading()
         self._source.pause_reading()
 
