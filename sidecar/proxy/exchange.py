@@ -140,7 +140,11 @@ class Exchanger:
                 waiting.connected()
         else:
             waiting.no_wait()
-        token = tokens.take_nowait(newer_than=newer_than)
+        try:
+            token = tokens.take_nowait(newer_than=newer_than)
+        except BaseException:
+            connection.release(fresh=not connection.reused)
+            raise
         if token is None:
             connection.release(fresh=not connection.reused)
             connection, token = await self._wait_for_token(tokens, waiting, newer_than, fresh)

@@ -201,7 +201,7 @@ async def test_a_key_that_may_not_read_is_asked_once_a_call_and_told_of_once() -
             "5f8d0a2e-0000-4000-8000-000000000001",
             "forbidden_ressource",
         )
-        assert "make a new API key" in warning["mend"]
+        assert "make a new key" in warning["mend"]
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])

@@ -73,6 +73,7 @@ def rejected(call: Call) -> None:
 
 def answered(call: Call) -> None:
     call.begins(connection(Sent.NOTHING))  # with its response whole, it is ready for another request
+    call.answered()
     call.ended(200)
 
 
