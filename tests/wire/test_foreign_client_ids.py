@@ -111,6 +111,15 @@ async def test_one_that_is_forwarded_comes_back_as_mangopay_sent_it_and_counts_n
         assert [call["foreign"] for call in recent] == [True, True]
 
 
+@pytest.mark.parametrize("target", ["/v2.01%2Fanother/users", "/v2.01;x/another/users", "/v2%252e01/another/users"])
+async def test_one_in_disguise_that_is_forwarded_burns_no_token_either(target: str) -> None:
+    async with running_pair(mangopay_foreign_client_ids="forward") as pair:
+        pair.emulator.faults.add("unauthorized GET /**")
+        assert (await pair.call("GET", target)).status == 401
+        assert [each.target for each in pair.emulator.received if "oauth/token" not in each.target] == [target]
+        assert pair.token_requests == 1
+
+
 async def test_the_alias_for_any_makes_it_ours() -> None:
     async with running_pair(mangopay_client_id_aliases="*") as pair:
         assert (await pair.call("GET", FOREIGN)).status == 200
