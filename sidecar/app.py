@@ -104,7 +104,6 @@ class Sidecar:
         request_log = RequestLog(
             log,
             environment=config.mangopay.environment,
-            client_id=config.mangopay.client_id,
             errors_only=config.log.requests == "errors",
         )
         self._recorder: Final = CallRecorder(

@@ -88,7 +88,7 @@ class Mangopay(Section, frozen=True, kw_only=True):
         items(ALIAS),
         ["{ClientId}", "_"],
         "The path segment right after the version, compared percent-decoded, that equals one of these is replaced by "
-        "`client_id`. `*`: any segment, but `countries` and `oauth`, which stand where no ClientId does.",
+        "`client_id`. `*`: any plain name, but `countries` and `oauth`, which stand where no ClientId does.",
     )
     foreign_client_ids: str = setting(
         choice("refuse", "forward"),

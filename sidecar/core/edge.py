@@ -14,12 +14,17 @@ from typing import Final
 #: A ray id and the data centre's airport. Nothing else is repeated: a header may hold anything, a secret included.
 _CF_RAY: Final = re.compile(r"[0-9A-Fa-f]{16}(?:-[A-Za-z]{3,4})?")
 _HTML_TYPES: Final = frozenset({"text/html", "application/xhtml+xml"})
-#: How a page begins, in lower case: a declaration or element of HTML, or a comment. Other markup (XML) is no page.
-_HTML_START: Final = re.compile(rb"<(?:!doctype\s+html\b|(?:html|head|body|title|center|h1)[\s/>]|!--)", re.IGNORECASE)
+#: How a page begins: a declaration or element of HTML, or a comment; or XHTML, whose declaration and comments may
+#: stand behind one of XML. Other XML is no page. It takes time in proportion to the body, however that begins.
+_HTML_START: Final = re.compile(
+    rb"<(?:!doctype\s+html\b|(?:html|head|body|title|center|h1)[\s/>]|!--)"
+    rb"|<\?xml\s[^>]*>\s*+(?:<!--(?s:.*?)-->\s*+)*+<(?:!doctype\s+html\b|html[\s/>])",
+    re.IGNORECASE,
+)
 #: All of a page that is no HTML.
 _PLAIN_PAGE: Final = re.compile(rb"error code: [0-9]{3,4}\s*")
-#: Bytes that are looked at.
-_LOOKED_AT: Final = 512
+#: Bytes that are looked at, behind leading blanks.
+_LOOKED_AT: Final = 65_536
 BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -30,7 +35,7 @@ def is_page(content_type: str, body: bytes) -> bool:
     labelled as HTML: what Mangopay says in an error counts, not how a gateway
     labels it.
     """
-    start = body[:_LOOKED_AT].removeprefix(BOM).lstrip()
+    start = body.lstrip().removeprefix(BOM).lstrip()[:_LOOKED_AT]
     if _HTML_START.match(start) or _PLAIN_PAGE.fullmatch(start):
         return True
     return is_html_type(content_type) and bool(start) and not start.startswith((b"{", b"["))

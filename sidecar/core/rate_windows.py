@@ -15,8 +15,10 @@ wrong name is a false alarm for a day. A window is told by one of two things:
    is the hour's; and so on down, until one of them cannot be told.
 
 A name that was told is remembered for its limit. So it stays when the distance
-becomes short; and once more calls than the limit were used, when nothing remains
-and the sum is larger than the limit, the largest remembered limit below it counts.
+becomes short. Once more calls than the limit were used, nothing remains and the sum is
+larger than the limit: then a window keeps the name if it is the only one left that
+can have exceeded that limit, the largest limit first. A longer window may have a
+smaller limit, so to exceed a limit alone tells nothing.
 
 A distance that is longer than the window contradicts any name. Two windows that
 claim one name by their limits do not get it. A window that cannot be told has no
@@ -69,29 +71,48 @@ def name_windows(
     distances = [None if date is None or each.reset is None else each.reset - date for each in windows]
     known = {**LIMITS, **learned}
     names: list[str | None] = [None] * len(windows)
-    _grant(names, [None if each.limit is None else known.get(each.limit) for each in windows], distances)
-    _grant(names, [_by_exceeded_limit(each, learned) for each in windows], distances)
+    _name_by_limit(names, [None if each.limit is None else known.get(each.limit) for each in windows], distances)
+    _name_by_exceeded_limit(names, windows, distances, learned)
     _name_by_distance(names, distances)
     named = tuple(replace(window, window=name) for window, name in zip(windows, names, strict=True))
     return named, _learn(learned, named)
 
 
-def _by_exceeded_limit(window: RateWindow, learned: Mapping[int, str]) -> str | None:
-    if window.remaining != 0 or window.used is None:
-        return None
-    exceeded = [limit for limit in learned if limit < window.used]
-    return learned[max(exceeded)] if exceeded else None
-
-
-def _grant(names: list[str | None], claims: Sequence[str | None], distances: Sequence[float | None]) -> None:
-    """Give a claimed name to a window without one, if no other has or claims it and no distance contradicts."""
-    taken = set(names)
-    claims = [claim if name is None else None for name, claim in zip(names, claims, strict=True)]
+def _name_by_limit(names: list[str | None], claims: Sequence[str | None], distances: Sequence[float | None]) -> None:
+    """Give a window the name that it claims, if no other claims it and its distance does not contradict."""
     for index, (name, distance) in enumerate(zip(claims, distances, strict=True)):
-        if name is None or name in taken or claims.count(name) > 1:
-            continue
-        if distance is None or distance <= LENGTHS[name] + SLACK:
+        if name is not None and claims.count(name) == 1 and _fits(name, distance):
             names[index] = name
+
+
+def _name_by_exceeded_limit(
+    names: list[str | None],
+    windows: Sequence[RateWindow],
+    distances: Sequence[float | None],
+    learned: Mapping[int, str],
+) -> None:
+    """Name a window that is used up, if it is the only one left that exceeds a remembered limit; the largest first.
+
+    Not if some remembered window must be missing from the response: any other might take its name.
+    """
+    if names.count(None) < len(set(learned.values()).difference(names)):
+        return
+    for limit in sorted(learned, reverse=True):
+        name = learned[limit]
+        if name in names:
+            continue
+        over = [
+            index
+            for index, each in enumerate(windows)
+            if names[index] is None and each.remaining == 0 and each.used is not None and each.used > limit
+        ]
+        if len(over) == 1 and _fits(name, distances[over[0]]):
+            names[over[0]] = name
+
+
+def _fits(name: str, distance: float | None) -> bool:
+    """Say whether a reset at this distance does not contradict a name."""
+    return distance is None or distance <= LENGTHS[name] + SLACK
 
 
 def _name_by_distance(names: list[str | None], distances: Sequence[float | None]) -> None:

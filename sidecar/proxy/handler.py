@@ -156,7 +156,7 @@ class ProxyHandler:
         if target.route is Route.LOCAL_TOKEN:
             return await self._local_token(call, request, framing)
         if target.route is Route.ABOUT:
-            return await self._about_this_port(call, request, framing)
+            return self._about_this_port(call, request, framing)
         admission.callers.check_call(raw, self._clock.wall())
         if self._proves:
             call.connection.writer.proven = True
@@ -214,17 +214,14 @@ class ProxyHandler:
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         self._admission.callers.check_token_call(request.raw_headers)
-        keep_alive = await self._skip_body(call, request, framing)
+        (await self._bodies.read(request, framing)).release()
+        keep_alive = self._keep_alive(call, request, framing) and request.version >= (1, 1)
         return _answered_here(call, self._local_tokens.response(wall=self._clock.wall(), keep_alive=keep_alive))
 
-    async def _about_this_port(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
-        keep_alive = await self._skip_body(call, request, framing)
+    def _about_this_port(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
+        """Say what this port is. A body is not read, for anybody may ask: it would take from the budget of all."""
+        keep_alive = not framing.has_body and self._keep_alive(call, request, framing) and request.version >= (1, 1)
         return _answered_here(call, self._about.response(head_only=request.method == "HEAD", keep_alive=keep_alive))
-
-    async def _skip_body(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
-        """Read past a body that the response does not depend on; return whether another request may follow."""
-        (await self._bodies.read(request, framing)).release()
-        return self._keep_alive(call, request, framing) and request.version >= (1, 1)
 
     def _keep_alive(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
         """Whether another request may follow: only if the body was read to its end (RFC 9112, 9.6)."""

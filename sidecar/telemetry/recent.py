@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sidecar.core.errors import ErrorCode
+from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.core.resend import FailureKind
 from sidecar.core.tokens.oauth import EDGE_PAGE
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sidecar.telemetry.record import CallRecord
 
-#: Calls, errors of the sidecar's own, and failures of upstream that are kept. A record takes some 650 bytes with its
-#: strings, and 3.5 KiB at the worst (benchmarks/page_cost.py measures both).
+#: Calls, errors of the sidecar's own (and as many with the outcome unknown), and failures of upstream that are kept.
+#: A record takes some 650 bytes with its strings, and 3.5 KiB at the worst (benchmarks/page_cost.py measures both).
 CALLS: Final = 200
 ERRORS: Final = 20
 FAILURES: Final = 100
@@ -67,11 +67,13 @@ class UpstreamHealth(NamedTuple):
 class RecentCalls:
     """Keeps the last finished calls; an observer of :class:`~sidecar.telemetry.record.CallRecorder`."""
 
-    __slots__ = ("_answered_at", "_calls", "_errors", "_failures", "_running", "foreign", "mended", "total")
+    __slots__ = ("_answered_at", "_calls", "_errors", "_failures", "_running", "_unknown", "foreign", "mended", "total")
 
     def __init__(self, *, calls: int = CALLS, errors: int = ERRORS, failures: int = FAILURES) -> None:
         self._calls: deque[CallRecord] = deque(maxlen=calls)
         self._errors: deque[CallRecord] = deque(maxlen=errors)
+        # Apart, so that no other error pushes out one whose payment somebody has to look up.
+        self._unknown: deque[CallRecord] = deque(maxlen=errors)
         self._failures: deque[FailedCall] = deque(maxlen=failures)
         self._running = 0
         # Looked up when failures begin; until then the calls themselves tell.
@@ -101,8 +103,11 @@ class RecentCalls:
         return calls if most is None else calls[:most]
 
     def errors_newest_first(self) -> list[CallRecord]:
-        """Return the newest calls that the sidecar ended itself."""
-        return list(reversed(self._errors))
+        """Return the newest calls that the sidecar ended itself, but those for another ClientId.
+
+        Those with the outcome ``unknown`` are only ever pushed out by others of that outcome.
+        """
+        return sorted((*reversed(self._errors), *reversed(self._unknown)), key=_ended, reverse=True)
 
     def health(self, now: float) -> UpstreamHealth:
         """Judge upstream at ``now`` (``Clock.now``)."""
@@ -115,7 +120,9 @@ class RecentCalls:
         )
 
     def _look_at(self, record: CallRecord) -> None:
-        if record.error is not None:
+        if record.outcome is Outcome.UNKNOWN and record.error is not None:
+            self._unknown.append(record)
+        elif record.error is not None and record.error is not ErrorCode.CLIENT_ID_MISMATCH:
             self._errors.append(record)
         if record.recovered:
             self.mended = record

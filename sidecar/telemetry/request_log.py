@@ -43,14 +43,13 @@ class RequestLine(Line):
 class RequestLog:
     """Writes the line of each finished call, without structlog's chain but through its writer and in its format."""
 
-    __slots__ = ("_client_id", "_environment", "_errors_only", "_output")
+    __slots__ = ("_environment", "_errors_only", "_output")
 
-    def __init__(self, output: LogOutput, *, environment: str, client_id: str, errors_only: bool = False) -> None:
+    def __init__(self, output: LogOutput, *, environment: str, errors_only: bool = False) -> None:
         """With ``errors_only`` a call that went well has no line (``log.requests``)."""
         self._output = output
         self._errors_only = errors_only
         self._environment = environment
-        self._client_id = client_id
 
     def write(self, record: CallRecord) -> None:
         """Write the line: level ``warning`` for the sidecar's own errors, else ``info``. Never raises."""
@@ -82,7 +81,7 @@ class RequestLog:
         if record.error is not None or record.outcome is not None or record.caller is not None:
             self._add_trouble(line, record)
         if record.futile or record.foreign:
-            line.client_id_ours = not record.foreign and self._is_ours(record.path)
+            line.client_id_ours = not record.foreign
         if (report := record.report) is not None:
             line.mangopay_id, line.mangopay_type, line.cf_ray = report.id, report.type, report.cf_ray
         output.emit_line(line)
@@ -95,11 +94,6 @@ class RequestLog:
             # So that the payment can be reconciled with what Mangopay has.
             line.idempotency_key = record.idempotency_key
         line.caller = record.caller
-
-    def _is_ours(self, path: str) -> bool:
-        """Whether the path's ClientId, the segment after the version, is the configured one."""
-        segments = path.split("/", 3)
-        return len(segments) > 2 and segments[2].casefold() == self._client_id.casefold()
 
 
 def _went_well(record: CallRecord) -> bool:

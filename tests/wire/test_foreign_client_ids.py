@@ -111,6 +111,15 @@ async def test_one_that_is_forwarded_comes_back_as_mangopay_sent_it_and_counts_n
         assert [call["foreign"] for call in recent] == [True, True]
 
 
+@pytest.mark.parametrize("target", ["/v2.01%2Fanother/users", "/v2.01;x/another/users", "/v2%252e01/another/users"])
+async def test_one_in_disguise_that_is_forwarded_burns_no_token_either(target: str) -> None:
+    async with running_pair(mangopay_foreign_client_ids="forward") as pair:
+        pair.emulator.faults.add("unauthorized GET /**")
+        assert (await pair.call("GET", target)).status == 401
+        assert [each.target for each in pair.emulator.received if "oauth/token" not in each.target] == [target]
+        assert pair.token_requests == 1
+
+
 async def test_the_alias_for_any_makes_it_ours() -> None:
     async with running_pair(mangopay_client_id_aliases="*") as pair:
         assert (await pair.call("GET", FOREIGN)).status == 200
@@ -165,10 +174,31 @@ async def test_with_a_caller_key_the_root_tells_no_more_than_that() -> None:
         assert "listen.caller_key" in response.json["what"]
 
 
-async def test_a_connection_goes_on_behind_the_root_and_its_body() -> None:
+async def test_a_connection_goes_on_behind_the_root() -> None:
     async with running_pair() as pair:
         with await pair.app.connect() as client:
-            await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nabc")
-            assert (await client.response()).status == 200
-            await client.send(b"GET /v2.01/_/users HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert (await client.response()).status == 200
+            for target in ("/", "/v2.01/_/users"):
+                await client.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+                assert (await client.response()).status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 3\r\n\r\nabc",
+        b"Content-Length: 1000000\r\n\r\n" + b"x" * 999_999,
+        b"Transfer-Encoding: chunked\r\n\r\n186a0\r\n" + b"x" * 100_000,
+    ],
+    ids=["whole", "unfinished", "chunks without an end"],
+)
+async def test_a_body_of_the_root_is_not_read_and_ends_the_connection(body: bytes) -> None:
+    """Anybody may ask, with the caller key or without: no such body takes from the budget of all calls."""
+    settings = {"listen_caller_key": CANARY_CALLER_KEY, "token_prefetch": "false"}
+    async with running_app("http://127.0.0.1:1", **settings) as app:
+        with await app.connect() as client:
+            await client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + body)
+            response = await client.response()
+            assert (response.status, response.header("Connection")) == (200, b"close")
+            held = parse((await admin(app, "/metrics")).decode())["mangopay_sidecar_replay_buffer_bytes"]
+            assert held.value() == 0
+            assert await client.rest() == b""

@@ -194,6 +194,8 @@ def read_response(response: TokenResponse, *, sent_at: float) -> FetchResult:
 
 def _is_page(response: TokenResponse, document: bytes | None) -> bool:
     content_type = response.headers.get("content-type", "")
+    if response.complete and not response.body:
+        return False  # whatever its headers announce
     if document is None or not (document or response.complete):
         return is_html_type(content_type)  # what was announced cannot be looked at
     return is_page(content_type, document)

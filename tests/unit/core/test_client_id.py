@@ -34,6 +34,41 @@ FOREIGN = [
     "/v2.01//acme/users",
     "/v2.01/countries2/FR",
     "/v2.01/oauth2/token",
+    "/v2.01/%C5%BFklient/users",
+    # the token path's root, without the token
+    "/v2.01/oauth",
+    "/v2.01/oauth/users",
+    "/v2.01/OAuth/another/users",
+    "/v2.01/oauth/revoke",
+    "/v2.01/oauth/tokens",
+]
+#: The first segment is no version, and some server may read it as one.
+DISGUISED = [
+    "/v2.01%2Fanother/users",
+    "/v2.01%2fanother%2fusers",
+    "/v2.01%2Fanother/acme/users",
+    "/v2.01%2Facme/another/users",
+    "/v2.01%5Canother%5Cusers",
+    "/v2.01%5canother/users",
+    "/v2.01%c0%afanother/users",
+    "/v2.01;x/another/users",
+    "/v2.01;x%2Facme/another/users",
+    "/v2.01%3Bx/another/users",
+    "/v2.01%20/another/users",
+    "/v2.01%00/another/users",
+    "/v2.01%C2%A0/another/users",
+    "/%20v2.01/another/users",
+    "/%20/v2.01/another/users",
+    "/;x/v2.01/another/users",
+    "/%00/v2.01/another/users",
+    "/%2F/v2.01/another/users",
+    "/%2Fv2.01/another/users",
+    "/%5Cv2.01/another/users",
+    "/v2%252e01/another/users",
+    "/%2576%2532/another/users",
+    "/v2.01%252Fanother/acme/users",
+    "/%EF%BD%962.01/another/users",
+    "/v2.01;x/_/users",  # not replaced, so it would be an unknown ClientId
 ]
 OURS = [
     "/v2.01/acme/users",
@@ -46,7 +81,6 @@ OURS = [
     "/v2.01/%63ountries/authorizations",
     "/V3.0/countries/authorizations",
     "/v2.01/countries",
-    "/v2.01/oauth/revoke",
     # no version, or nothing behind it
     "/",
     "/v2.01",
@@ -55,10 +89,18 @@ OURS = [
     "/users/acme",
     "/version/another/users",
     "/api/v2.01/another/users",
+    # ours in any spelling of the version
+    "/v2%2e01/acme/users",
+    "/v2.01;x/acme/users",
+    "/v2.01%20/ACME/users",
+    "/v2%2e01/countries/FR",
+    # marks in what is no version however it is read
+    "/another%20one/users",
+    "/another;x/users",
 ]
 
 
-@pytest.mark.parametrize("path", FOREIGN)
+@pytest.mark.parametrize("path", FOREIGN + DISGUISED)
 def test_another_client_id_is_told_and_left_as_it_is(path: str) -> None:
     assert RULES.place(path) == (path, True)
     target = parse_target("GET", f"{path}?a=b", RULES)
@@ -71,13 +113,32 @@ def test_ours_a_root_without_client_id_and_no_place_for_one_are_left_alone(path:
     assert not parse_target("POST", path, RULES).foreign
 
 
-@pytest.mark.parametrize("path", FOREIGN)
+#: What the alias for any does not stand for: servers may read it as nothing, as several segments, or as a root.
+TWO_EDGED = [
+    path
+    for path in FOREIGN
+    if any(mark in path.lower() for mark in ("2.01//", "%2f", ";", "%25", "/oauth/")) or path.endswith("/oauth")
+] + ["/v2.01/acme%5Cpayins/transfers", "/v2.01/acme%3Bx/users", "/v2.01/acme%2Fpayins%2Fx/transfers"]
+
+
+@pytest.mark.parametrize("path", [path for path in FOREIGN if path not in TWO_EDGED])
 def test_the_alias_for_any_replaces_every_other_client_id(path: str) -> None:
     placed, foreign = ANY.place(path)
     assert not foreign
     assert placed.split("/")[2] == "acme"
     assert placed.split("/")[3:] == path.split("/")[3:]
     assert placed.split("/")[:2] == path.split("/")[:2]
+
+
+@pytest.mark.parametrize("path", TWO_EDGED + DISGUISED)
+def test_the_alias_for_any_stands_for_one_name_only(path: str) -> None:
+    assert ANY.place(path) == (path, True)
+
+
+def test_an_encoded_asterisk_is_an_alias_of_that_name() -> None:
+    rules = ClientIdRules("acme", ("%2A",))
+    assert rules.place("/v2.01/*/users") == ("/v2.01/acme/users", False)
+    assert rules.place("/v2.01/another/users") == ("/v2.01/another/users", True)
 
 
 @pytest.mark.parametrize("path", OURS)
@@ -95,8 +156,21 @@ def test_the_token_paths_keep_their_route(path: str, rules: ClientIdRules) -> No
 
 def test_a_client_id_that_has_to_be_encoded_is_ours_in_any_encoding() -> None:
     rules = ClientIdRules("Ünal & co", ())
-    for path in ("/v2.01/%C3%9Cnal%20&%20co/users", "/v2.01/%c3%bcnal%20%26%20CO/users"):
+    for path in ("/v2.01/%C3%9Cnal%20&%20co/users", "/v2.01/%c3%9cnal%20%26%20CO/users"):
         assert rules.place(path) == (path, False)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "path"),
+    [
+        ("sklient", "/v2.01/%C5%BFklient/users"),
+        ("sklient", "/v2.01/s%E2%84%AAlient/users"),
+        ("ünal", "/v2.01/%C3%9Cnal"),
+    ],
+)
+def test_letters_beyond_ascii_have_their_case(client_id: str, path: str) -> None:
+    """Else a long s or the Kelvin sign would be an s or a k, and another ClientId ours."""
+    assert ClientIdRules(client_id, ()).place(path) == (path, True)
 
 
 def test_a_client_id_with_the_name_of_a_root_is_ours() -> None:

@@ -119,6 +119,26 @@ def test_a_window_keeps_its_name_when_more_than_the_limit_was_used() -> None:
     assert names(window(2_400, 0), window(2_500, 0), learned=learned) == [None, None]
 
 
+@pytest.mark.parametrize("learned", [{2_300: "15m", 4_500: "30m"}, {1: "1h", 2_300: "15m", 4_500: "30m"}])
+def test_a_window_has_not_the_name_of_a_limit_that_it_happens_to_exceed(learned: Mapping[int, str]) -> None:
+    """An hour's limit of 1, of which 2,798 were used: more than the 2,300 of 15 minutes, whose window exceeds 30's."""
+    hour, quarter, half = window(2_798, 0, 60), window(5_000, 0, 60), window(10, 4_490, 60)
+    assert names(hour, quarter, half, learned=learned) == [None, None, "30m"]
+    assert names(hour, half, learned={1: "1h", **learned}) == [None, "30m"]
+
+
+def test_a_window_that_is_missing_leaves_its_name_to_nobody() -> None:
+    learned = {1: "1h", 2_300: "15m"}
+    assert names(window(2_798, 0, 60), learned=learned) == [None]
+    assert names(window(2_798, 0, 60), window(1, 2_299, 60), learned=learned) == ["1h", "15m"]
+
+
+def test_a_distance_contradicts_the_name_of_an_exceeded_limit_too() -> None:
+    learned = {2_300: "15m"}
+    assert names(window(2_400, 0, 900 + SLACK), learned=learned) == ["15m"]
+    assert names(window(2_400, 0, 1_000), learned=learned) == [None]
+
+
 def test_nothing_is_learned_of_a_window_that_is_used_up() -> None:
     """Its limit may be lower than what was used of it."""
     _, learned = name_windows([window(2_300, 0, 60)], date=NOW, learned={})

@@ -90,7 +90,7 @@ def request_line(*, failed: SidecarError | None = None, **fields: Any) -> Line:
     if failed is not None:
         call.failed(failed)
     output = Collector()
-    RequestLog(output, environment="sandbox", client_id="acme").write(call)
+    RequestLog(output, environment="sandbox").write(call)
     return output.lines[0]
 
 

@@ -50,6 +50,29 @@ def test_errors_stay_when_other_calls_have_pushed_them_out() -> None:
     assert [call.id for call in recent.errors_newest_first()] == ["3", "2"]
 
 
+def refused(number: int, code: ErrorCode, **fields: Any) -> CallRecord:
+    made = record(number, status=403, source="sidecar", **fields)
+    made.failed(SidecarError(code, "refused"))
+    return made
+
+
+def test_an_unknown_outcome_is_pushed_out_by_others_of_its_kind_only() -> None:
+    recent = observed(failed(0), *(refused(number, ErrorCode.BAD_REQUEST) for number in range(1, 30)), errors=2)
+    assert [call.id for call in recent.errors_newest_first()] == ["29", "28", "0"]
+    for number in (30, 31):
+        recent.observe(failed(number))
+    assert [call.id for call in recent.errors_newest_first()] == ["31", "30", "29", "28"]
+
+
+def test_refused_calls_for_another_client_id_push_no_error_out() -> None:
+    """They are counted by themselves."""
+    foreign = [refused(number, ErrorCode.CLIENT_ID_MISMATCH, foreign=True) for number in range(1, 30)]
+    recent = observed(refused(0, ErrorCode.BAD_REQUEST), *foreign, errors=2)
+    assert [call.id for call in recent.errors_newest_first()] == ["0"]
+    assert recent.foreign is not None
+    assert recent.foreign.calls == 29
+
+
 @pytest.mark.parametrize("length", [257, 258, 8190])
 def test_of_a_long_path_no_more_is_kept_than_is_ever_shown(length: int) -> None:
     path = "/v2.01/acme/" + "a" * (length - 12)

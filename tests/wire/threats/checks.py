@@ -191,7 +191,7 @@ MEMBERS: Final[tuple[tuple[ModuleType, str, Callable[[Any], str]], ...]] = (
         }.__getitem__,
     ),
     (target, "_REFUSED_METHODS", {"CONNECT": "connect-path", "TRACE": "trace"}.__getitem__),
-    (client_id, "ROOTS_WITHOUT_CLIENT_ID", {"countries": "no-client-id", "oauth": "token-longer-name"}.__getitem__),
+    (client_id, "ROOTS_WITHOUT_CLIENT_ID", {"countries": "no-client-id", "oauth": "embedded-recipient"}.__getitem__),
     (target, "_READING", {"GET": "root", "HEAD": "root-head"}.__getitem__),
     (target, "_TOKEN_PATHS", lambda path: {"token": "token-plain"}.get(path[-1], f"embedded-{path[-1]}")),
     (

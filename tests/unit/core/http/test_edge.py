@@ -30,6 +30,11 @@ NGINX = b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body><center
         ("", b"error code: 502\r\n"),
         ("text/html", b"<p>busy</p>"),
         ("application/xhtml+xml", b"<?xml version='1.0'?>"),
+        ("", b"<?xml version='1.0'?><!DOCTYPE html PUBLIC>"),
+        ("text/plain", b"\xef\xbb\xbf<?xml version='1.0'?>\r\n<!-- a\n --><!-- b -->\n<html xmlns='x'>"),
+        ("", b"<?xml version='1.0'?><!--" + b"x" * 600 + b"--><!doctype html>"),
+        ("", b" " * 600 + CLOUDFLARE),
+        ("", b"\n" * 600 + b"\xef\xbb\xbf" + b"\n" * 600 + b"error code: 1020"),
     ],
 )
 def test_a_page_is_told_by_its_type_or_by_its_look(content_type: str, body: bytes) -> None:
@@ -50,6 +55,10 @@ def test_a_page_is_told_by_its_type_or_by_its_look(content_type: str, body: byte
         ("text/plain", b"an error code: 1020"),
         ("text/plain", b"error code: " + b"1" * 600),
         ("", b"<?xml version='1.0'?><Error/>"),
+        ("", b"<?xml version='1.0'?><!-- no <html> --><Error/>"),
+        ("", b"<?xml version='1.0'?><!-- <!DOCTYPE html>"),
+        ("", b"<?xmlish?><html>"),
+        ("", b" " * 600 + b"<?xml version='1.0'?><title/>"),
         ("", b"<htmlish>"),
         ("", b"a <html>"),
     ],

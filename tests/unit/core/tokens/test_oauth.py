@@ -225,6 +225,14 @@ def test_a_page_that_was_cut_short_before_its_first_byte_is_a_page_all_the_same(
     assert result.detail.endswith("without a CF-Ray")
 
 
+@pytest.mark.parametrize("coding", ["", "gzip", "br"])
+def test_a_complete_response_without_a_body_is_no_page_whatever_it_announces(coding: str) -> None:
+    """Else a key that is refused like this would be tried again and again."""
+    headers = {"content-type": "text/html", "content-encoding": coding}
+    assert isinstance(read(401, b"", headers=headers), Refused)
+    assert isinstance(read(401, b"", headers=headers, complete=False), Transient)
+
+
 @pytest.mark.parametrize("ray", [CANARY_API_KEY, "\x1b[31m", "x" * 5000])
 def test_a_ray_that_does_not_look_like_one_is_not_repeated(ray: str) -> None:
     result = read(403, PAGE, headers={"cf-ray": ray})

@@ -209,7 +209,7 @@ TOKEN_PATH: Final = group(
         Outcome((LocalToken(), Echo(0)), (up(b"GET " + USERS + b" HTTP/1.1"),)),
     ),
     row("token-body-with-a-secret", sized(b"client_secret=" + _KEY, target=_TOKEN), LOCAL_TOKEN),
-    row("token-longer-name", sized(b"{}", target=b"/v2.01/oauth/tokens"), AS_SENT),
+    row("token-longer-name", sized(b"{}", target=b"/v2.01/oauth/tokens"), refused(ErrorCode.CLIENT_ID_MISMATCH)),
     row("token-other-place", sized(b"{}", target=b"/v2.01/acme/oauth/token"), AS_SENT),
     row("token-in-the-query", get(USERS + b"?next=/v2.01/oauth/token"), AS_SENT),
 )
