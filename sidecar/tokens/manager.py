@@ -18,7 +18,7 @@ from sidecar.core.tokens import state as states
 from sidecar.core.tokens.oauth import FetchResult, Transient
 from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Latch, State, Token
-from sidecar.core.tokens.unauthorized import Stage, is_news
+from sidecar.core.tokens.unauthorized import is_news
 from sidecar.patience import look_at_sockets
 from sidecar.tokens.events import describe_result, tell
 from sidecar.tokens.failures import shutting_down, token_failure
@@ -188,13 +188,12 @@ class TokenManager:
 
     def _tell_futile(self, before: State) -> None:
         """Log that a refresh turned out futile, once for each; the path is masked."""
-        trial, now = self._state.burns.trial, self._clock.now()
-        if trial is None or trial.stage is not Stage.FUTILE or self._state.burns is before.burns:
+        faults, known, now = self._state.burns.faults, before.burns.faults, self._clock.now()
+        if faults is known or not faults:
             return
-        known = before.burns.trial
-        if known is not None and (known.generation, known.stage) == (trial.generation, Stage.FUTILE):
+        path, fault = list(faults.items())[-1]
+        if any(fault.trial == each.trial for each in known.values()):
             return
-        path, fault = list(self._state.burns.faults.items())[-1]
         pause = round(fault.until - now) if fault.pauses(now) else 0
         _log.warning(
             "token.futile", credential=self.credential, generation=self._state.generation, path=path, pause=pause

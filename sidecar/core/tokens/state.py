@@ -140,7 +140,7 @@ def fetch_begun(state: State, now: float) -> State:
         state,
         fetch=Fetch(now, state.key, probe=lockout is not None),
         lockout=None if lockout is None else replace(lockout, probing=True),
-        burns=unauthorized_rule.token_requested(state.burns),
+        burns=unauthorized_rule.token_requested(state.burns, now, burnt=state.token is None),
     )
 
 
@@ -175,7 +175,9 @@ def _renewed(state: State, fetch: Fetch, result: Fetched, now: float, roll: floa
         retry_at=result.sent_at + _SHORTEST_PERIOD if result.expires_in < _SHORTEST_PERIOD else _NEVER,
         lockout=None if fetch.probe else state.lockout,
         refusal=None,
-        burns=unauthorized_rule.token_renewed(state.burns, result.sent_at, shared=result.shared),
+        burns=unauthorized_rule.token_renewed(
+            state.burns, result.sent_at, burnt=state.token is None, shared=result.shared
+        ),
     )
 
 

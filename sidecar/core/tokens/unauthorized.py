@@ -23,13 +23,22 @@ the response tells which, so the sidecar learns it from what happens next:
     10 s, doubling to 60 s. A useful refresh forgets all faults. Another response
     than 401 on the path ends its pause, and after the pause's time forgets the
     fault.
-*   All other paths may go on, but until the pause's time is over, and while a
-    refresh awaits its verdict, there is a **brake**: one more refresh in 10 s. So
+*   All other paths may go on, but until the pause's time is over there is a
+    **brake**: one refresh in 10 s, counted from when its token request was sent. So
     a bad resource cannot hide a revocation from anybody, and starts no storm, not
     even if its masked path is one that other calls succeed on.
-*   A path that the last useful refresh helped is **trusted** for 10 s: its next
-    fault begins with the pause ended. Where tokens are revoked again and again a resend may meet
-    the next revocation, which is no fault of the path.
+*   Refreshes may overlap: where the API is slow, the token may be revoked again
+    before a judge of the last refresh has its response. Each refresh keeps its own
+    judges, and its verdict counts whenever it comes.
+*   A path that **awaits** the verdict of a refresh of its own is held back alone:
+    it may be a resource that always says 401. It may start one more refresh, and
+    then, as long as no judge is answered, one for each 0.4 s of silence, up to eight. An API that is
+    slow to succeed is quick to say 401, so a long silence speaks for the path: a
+    refresh that is undecided after 0.4 s also excuses it for one other that is futile.
+    A path with a fault on record has to wait for the verdict, for 10 s at most.
+*   A path that the last useful refreshes helped is **trusted** for 10 s: it need not await
+    a verdict, and its next fault begins with the pause ended. Where tokens are revoked again and again
+    a resend may meet the next revocation, which is no fault of the path.
 *   A token that another sidecar had asked for before the 401 came, and that a
     shared store gave out, may have been revoked with the old one: a 401 on it does not judge the refresh.
 
@@ -62,6 +71,13 @@ MOST_PATHS: Final = 64
 #: Seconds between the 401s of one revocation, as the sidecars of a fleet see them: a shared token that is older than
 #: this when a 401 comes was not asked for because of the same revocation.
 _ONE_REVOCATION: Final = 1.0
+
+#: Undecided refreshes of one path at most, unless it is trusted.
+MOST_AWAITED: Final = 8
+#: Seconds of silence for each of them after the second.
+AWAITED_INTERVAL: Final = 0.4
+#: Earlier refreshes that are remembered at most while their judges wait for a response.
+MOST_EARLIER: Final = 32
 
 _NEVER: Final = float("-inf")
 
@@ -114,7 +130,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The latest refresh that a 401 caused."""
+    """A refresh that a 401 caused."""
 
     #: Whose 401 caused it.
     generation: int
@@ -125,6 +141,10 @@ class Trial:
     #: Judges that have neither been answered nor withdrawn.
     judges: int = 1
     stage: Stage = Stage.ASKED
+    #: The judges' paths that it was futile for, masked.
+    failed: tuple[str, ...] = ()
+    #: The judges' paths that this trial's silence has excused the failure of another one for, masked.
+    excused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +155,8 @@ class Fault:
     trial: int
     #: Consecutive futile refreshes.
     count: int
+    #: Of the pause.
+    since: float
     until: float
     #: The path may start refreshes again, though the brake is on until ``until``.
     ended: bool
@@ -148,13 +170,16 @@ class Fault:
 class Burns:
     """What 401s have done so far."""
 
+    #: The latest refresh.
     trial: Trial | None = None
+    #: Those before it that judges are still waiting for, the oldest first.
+    earlier: tuple[Trial, ...] = ()
     #: By masked path, the oldest first.
     faults: Mapping[str, Fault] = field(default_factory=lambda: MappingProxyType({}))
-    #: Paths that the last useful refresh helped, and until when they are trusted.
+    #: Paths that the last useful refreshes helped, and until when they are trusted.
     trusted: tuple[str, ...] = ()
     trusted_until: float = _NEVER
-    #: When the latest refresh was started in spite of the brake.
+    #: When the latest refresh was started in spite of the brake: the latest of the 401 and its token requests.
     braked_at: float = _NEVER
 
 
@@ -176,28 +201,33 @@ def rule(
         if facts.fetching:
             return burns, Ruling.RESEND, ResendPermit(generation, path, judge=False)
         return burns, Ruling.PASS, None
-    if _braked(burns, now):
-        burns = replace(burns, braked_at=now)
+    burns = _counted(burns, now)
     if facts.fetching:
         # That request was not caused by a 401, so nobody judges it: it may itself have ended the token.
         return burns, Ruling.BURN, ResendPermit(generation, path, judge=False)
     return (
-        replace(burns, trial=Trial(generation, now, (path,))),
+        _begun(burns, Trial(generation, now, (path,))),
         Ruling.BURN,
         ResendPermit(generation, path, judge=True),
     )
 
 
-def token_requested(burns: Burns) -> Burns:
-    """Note that a token request is being sent: later 401s judge nothing."""
+def token_requested(burns: Burns, now: float, *, burnt: bool) -> Burns:
+    """Note that a token request is being sent, ``burnt`` if there is no token: later 401s judge nothing."""
+    burns = _counted(burns, now) if burnt else burns
     trial = burns.trial
     if trial is None or trial.stage is not Stage.ASKED:
         return burns
     return replace(burns, trial=replace(trial, stage=Stage.SENT))
 
 
-def token_renewed(burns: Burns, sent_at: float, *, shared: bool) -> Burns:
-    """Note that a token arrived that was asked for at ``sent_at``, by another sidecar if ``shared``."""
+def token_renewed(burns: Burns, sent_at: float, *, burnt: bool, shared: bool) -> Burns:
+    """Note that a token arrived that was asked for at ``sent_at``, by another sidecar if ``shared``.
+
+    ``burnt``: the one before was.
+    """
+    if burnt and not shared:
+        burns = _counted(burns, sent_at)
     trial = burns.trial
     if trial is None or trial.stage is not Stage.SENT:
         return burns
@@ -223,14 +253,16 @@ def resent(burns: Burns, permit: ResendPermit, generation: int, now: float, *, u
         if unauthorized:
             return _first_response(burns, generation, permit.path, now, unauthorized=True)
         return _accepted(burns, generation, permit.path, now)
-    burns = replace(burns, trial=replace(trial, judges=trial.judges - 1))
-    return _failed(burns, permit.path, now) if unauthorized else _helped(burns, permit.path, now)
+    trial = replace(trial, judges=trial.judges - 1)
+    if unauthorized:
+        return _failed(burns, trial, permit.path, now)
+    return _accepted(_helped(burns, trial, permit.path, now), generation, permit.path, now)
 
 
 def withdrawn(burns: Burns, permit: ResendPermit) -> Burns:
     """Note that a call with a permit got no response to its resend, or was not resent."""
     trial = _judged_by(burns, permit)
-    return burns if trial is None else replace(burns, trial=replace(trial, judges=trial.judges - 1))
+    return burns if trial is None else _updated(burns, replace(trial, judges=trial.judges - 1))
 
 
 def paused_paths(burns: Burns, now: float) -> dict[str, float]:
@@ -247,9 +279,28 @@ def _joined(burns: Burns, generation: int, path: str) -> tuple[Burns, bool]:
 
 
 def _judged_by(burns: Burns, permit: ResendPermit) -> Trial | None:
-    """Return the trial that ``permit`` judges, if it is still the latest one."""
-    trial = burns.trial
-    return trial if permit.judge and trial is not None and trial.generation == permit.generation else None
+    """Return the trial that ``permit`` judges, if it is still remembered."""
+    if not permit.judge:
+        return None
+    return next((trial for trial in _trials(burns) if trial.generation == permit.generation), None)
+
+
+def _trials(burns: Burns) -> tuple[Trial, ...]:
+    return burns.earlier if burns.trial is None else (*burns.earlier, burns.trial)
+
+
+def _begun(burns: Burns, trial: Trial) -> Burns:
+    """Begin a trial; the one before is kept as long as judges are waited for."""
+    earlier = tuple(each for each in _trials(burns) if each.judges)
+    return replace(burns, trial=trial, earlier=earlier[-MOST_EARLIER:])
+
+
+def _updated(burns: Burns, trial: Trial) -> Burns:
+    """Put ``trial`` in the place of what it was before."""
+    if burns.trial is not None and burns.trial.generation == trial.generation:
+        return replace(burns, trial=trial)
+    trials = (trial if each.generation == trial.generation else each for each in burns.earlier)
+    return replace(burns, earlier=tuple(each for each in trials if each.judges))
 
 
 def _awaits_first_response(trial: Trial | None) -> bool:
@@ -261,7 +312,7 @@ def _first_response(burns: Burns, generation: int, path: str, now: float, *, una
     trial = burns.trial
     if trial is None or not _awaits_first_response(trial) or generation <= trial.generation or path not in trial.paths:
         return burns
-    return _failed(burns, path, now) if unauthorized else _helped(burns, path, now)
+    return _failed(burns, trial, path, now) if unauthorized else _helped(burns, trial, path, now)
 
 
 def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
@@ -277,27 +328,29 @@ def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
     return replace(burns, faults=MappingProxyType(faults))
 
 
-def _helped(burns: Burns, path: str, now: float) -> Burns:
-    """Note that the latest refresh was useful."""
-    trial = burns.trial
-    assert trial is not None  # noqa: S101 - only a trial's judges come here
+def _helped(burns: Burns, trial: Trial, path: str, now: float) -> Burns:
+    """Note that ``trial`` was useful; only once, all faults are forgotten."""
     trusted = _with(burns.trusted if now < burns.trusted_until else (), path)
-    return Burns(replace(trial, stage=Stage.USEFUL), trusted=trusted, trusted_until=now + TRUST)
+    if trial.stage is not Stage.USEFUL:
+        trial = replace(trial, stage=Stage.USEFUL)
+        burns = Burns(burns.trial, burns.earlier)
+    return replace(_updated(burns, trial), trusted=trusted, trusted_until=now + TRUST)
 
 
-def _failed(burns: Burns, path: str, now: float) -> Burns:
-    """Note that the latest refresh did not help ``path``: its fault, unless another judge was helped."""
-    trial, fault = burns.trial, burns.faults.get(path)
-    assert trial is not None  # noqa: S101 - only a trial's judges come here
-    if trial.stage is Stage.USEFUL:
-        return burns
-    burns = replace(burns, trial=replace(trial, stage=Stage.FUTILE))
-    if fault is not None and fault.trial == trial.generation:
-        return burns
+def _failed(burns: Burns, trial: Trial, path: str, now: float) -> Burns:
+    """Note that ``trial`` did not help ``path``: its fault, unless another judge was helped."""
+    if trial.stage is Stage.USEFUL or path in trial.failed:
+        return _updated(burns, trial)
+    burns = _updated(burns, replace(trial, stage=Stage.FUTILE, failed=_with(trial.failed, path)))
+    silent = _silent(burns, path, now)
+    if silent is not None:
+        return _updated(burns, replace(silent, excused=(*silent.excused, path)))
+    fault = burns.faults.get(path)
     count = 1 if fault is None else fault.count + 1
-    trusted = path in burns.trusted and now < burns.trusted_until
+    trusted = _trusted(burns, path, now)
     faults = {other: each for other, each in burns.faults.items() if other != path}
-    faults[path] = Fault(trial.generation, count, now + PAUSE.delay(count, 0.5), ended=trusted)
+    since = fault.since if fault is not None and now < fault.until else now
+    faults[path] = Fault(trial.generation, count, since, now + PAUSE.delay(count, 0.5), ended=trusted)
     kept = list(faults.items())[-MOST_PATHS:]
     return replace(burns, faults=MappingProxyType(dict(kept)), trusted=() if trusted else burns.trusted)
 
@@ -307,14 +360,45 @@ def _may_start(burns: Burns, path: str, now: float) -> bool:
     fault = burns.faults.get(path)
     if fault is not None and fault.pauses(now):
         return False
-    return not _braked(burns, now) or now >= burns.braked_at + BRAKE
+    if _braked(burns, now) and now < burns.braked_at + BRAKE:
+        return False
+    return _trusted(burns, path, now) or _may_go_unjudged(burns, path, now)
 
 
-def _braked(burns: Burns, now: float) -> bool:
-    trial = burns.trial
-    if trial is not None and trial.stage is Stage.TRIED:
+def _may_go_unjudged(burns: Burns, path: str, now: float) -> bool:
+    """Whether ``path`` may start a refresh although it may await the verdict of others."""
+    awaited = _awaited(burns, path)
+    if not awaited or now >= awaited[-1].begun_at + BRAKE:
         return True
-    return any(now < fault.until for fault in burns.faults.values())
+    if path in burns.faults or len(awaited) >= MOST_AWAITED:
+        return False
+    return now >= awaited[0].begun_at + AWAITED_INTERVAL * (len(awaited) - 1)
+
+
+def _awaited(burns: Burns, path: str) -> list[Trial]:
+    """Return the undecided trials that judges on ``path`` may decide, the oldest first."""
+    return [each for each in _trials(burns) if each.stage is Stage.TRIED and each.judges and path in each.paths]
+
+
+def _silent(burns: Burns, path: str, now: float) -> Trial | None:
+    """Return the undecided trial whose silence speaks for ``path``, if none has spoken for it yet."""
+    awaited = _awaited(burns, path)
+    if not awaited or path in burns.faults or any(path in each.excused for each in awaited):
+        return None
+    return awaited[0] if now >= awaited[0].begun_at + AWAITED_INTERVAL else None
+
+
+def _braked(burns: Burns, moment: float) -> bool:
+    return any(fault.since <= moment < fault.until for fault in burns.faults.values())
+
+
+def _counted(burns: Burns, moment: float) -> Burns:
+    """Let a refresh count for the brake, which starts at ``moment``: it may have been held up since its 401."""
+    return replace(burns, braked_at=max(burns.braked_at, moment)) if _braked(burns, moment) else burns
+
+
+def _trusted(burns: Burns, path: str, now: float) -> bool:
+    return path in burns.trusted and now < burns.trusted_until
 
 
 def _with(paths: tuple[str, ...], path: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from sidecar.core.tokens import state as states
 from sidecar.core.tokens.oauth import Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
 from sidecar.core.tokens.policy import Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Fetch, Latch, State
-from sidecar.core.tokens.unauthorized import paused_paths
+from sidecar.core.tokens.unauthorized import Stage, paused_paths
 
 if TYPE_CHECKING:
     from sidecar.core.tokens.unauthorized import ResendPermit
@@ -164,7 +164,8 @@ class TokenMachine(RuleBasedStateMachine):
         trial = self.state.burns.trial
         self.state = states.resent(self.state, permit, generation, self.now, unauthorized=unauthorized)
         assert self.state.token is token, "a 401 on a resend burns nothing"
-        if not unauthorized and permit.judge and trial is not None and permit.generation == trial.generation:
+        latest = permit.judge and trial is not None and permit.generation == trial.generation
+        if not unauthorized and latest and trial is not None and trial.stage is not Stage.USEFUL:
             assert not self._pausing(), "a useful refresh ends all pauses"
 
     @precondition(lambda self: self.burns)

@@ -229,7 +229,7 @@ def test_an_expired_token_is_not_burnt() -> None:
 
 def test_a_passed_401_changes_no_token() -> None:
     state = after(State(), fetched())
-    state = replace(state, burns=replace(state.burns, faults={"/a": Fault(0, 1, NOW + 10, ended=False)}))
+    state = replace(state, burns=replace(state.burns, faults={"/a": Fault(0, 1, NOW, NOW + 10, ended=False)}))
     passed, permit = states.unauthorized(state, 1, "/a", NOW)
     assert permit is None
     assert passed.token is state.token

@@ -40,13 +40,13 @@ class Story:
 
     def requested(self) -> None:
         """The token request is sent."""
+        self.burns = rules.token_requested(self.burns, self.now, burnt=self.facts.burnt)
         self.facts = replace(self.facts, fetching=True)
-        self.burns = rules.token_requested(self.burns)
 
     def renewed(self, *, age: float = 0.0, shared: bool = False) -> None:
         """The new token arrives."""
+        self.burns = rules.token_renewed(self.burns, self.now - age, burnt=self.facts.burnt, shared=shared)
         self.facts = replace(HELD, generation=self.facts.generation + 1)
-        self.burns = rules.token_renewed(self.burns, self.now - age, shared=shared)
 
     def refresh(self) -> None:
         self.requested()
@@ -196,17 +196,32 @@ def test_who_is_no_judge_decides_nothing(story: Story) -> None:
     assert story.pause() == 10
 
 
-def test_a_judge_of_an_earlier_refresh_decides_nothing(story: Story) -> None:
-    first, second = story.leave(), story.leave("/b")
+def test_a_judge_of_an_earlier_refresh_that_was_useful_ends_all_pauses_once(story: Story) -> None:
+    burns = [story.leave(path) for path in ("/a", "/b", "/b")]
     story.refresh()
-    story.resent(first, ok=False)
+    story.resent(burns[0], ok=False)
     story.now += 10
     story.futile()
-    trial = story.burns.trial
-    story.resent(second, ok=True)
-    story.withdrawn(second)
-    assert story.burns.trial == trial
     assert story.pause() == 20
+    story.resent(burns[1], ok=True)
+    assert not story.burns.faults
+    story.futile("/bad")
+    story.resent(burns[2], ok=True)
+    assert story.pause("/bad") == 10, "the same refresh, which tells nothing new"
+
+
+def test_the_judges_of_an_earlier_refresh_may_all_withdraw(story: Story) -> None:
+    first = story.leave()
+    story.refresh()
+    second = story.leave()
+    story.refresh()
+    story.withdrawn(first)
+    assert not story.burns.earlier
+    story.resent(first, ok=False)
+    story.withdrawn(first)
+    assert not story.burns.faults, "its trial is forgotten"
+    story.resent(second, ok=False)
+    assert story.pause() == 10
 
 
 def test_a_refresh_that_no_401_caused_is_no_trial(story: Story) -> None:
@@ -384,14 +399,75 @@ def test_other_paths_start_one_refresh_in_ten_seconds_as_long_as_a_path_pauses(s
     assert started == [0, 10, 20, 30, 40, 50]
 
 
-def test_while_a_refresh_awaits_its_verdict_one_more_is_started_in_ten_seconds(story: Story) -> None:
-    story.refused("/slow")
+def test_a_request_that_was_held_up_counts_for_the_brake_from_when_it_was_sent(story: Story) -> None:
+    """The token endpoint fails for 15 s while a path pauses."""
+    story.futile("/bad")
+    story.now += 10
+    story.futile("/bad")
+    story.now += 0.1
+    story.refused("/a")
+    story.requested()
+    story.now += 15
+    story.facts = replace(story.facts, fetching=False)
     story.refresh()
-    assert story.ruling("/a") is BURN
+    story.now += 0.2
+    assert story.ruling("/b") is PASS
+    story.now += 9.8
+    assert story.ruling("/b") is BURN
+
+
+@pytest.mark.parametrize(("shared", "ruling"), [(False, PASS), (True, BURN)])
+def test_a_request_that_waited_for_a_lock_counts_from_when_it_left(story: Story, shared: bool, ruling: Ruling) -> None:
+    """Unless another sidecar sent it."""
+    for _ in range(2):
+        story.futile("/bad")
+        story.now += 10 if story.pause("/bad") == 10 else 1
+    permit = story.leave("/a")
+    story.requested()
+    story.now += 12
+    story.renewed(shared=shared)
+    story.withdrawn(permit)
+    assert story.pause("/bad") > 0
+    assert story.ruling("/b") is ruling
+
+
+def test_a_refresh_that_began_before_the_pause_and_is_sent_in_it_counts_for_the_brake(story: Story) -> None:
+    bad = story.leave("/bad")
+    story.refresh()
+    story.refused("/a")
+    story.resent(bad, ok=False)
     story.refresh()
     assert story.ruling("/b") is PASS
-    story.now += 10
-    assert story.ruling("/c") is BURN
+
+
+def test_a_refresh_that_waits_for_a_lock_until_a_pause_has_begun_counts_for_the_brake(story: Story) -> None:
+    bad = story.leave("/bad")
+    story.refresh()
+    story.refused("/a")
+    story.requested()
+    story.now += 1
+    story.resent(bad, ok=False)
+    story.now += 1
+    story.renewed()
+    assert story.ruling("/b") is PASS
+
+
+def test_a_token_request_that_was_sent_before_the_pause_does_not_count_for_the_brake(story: Story) -> None:
+    bad = story.leave("/bad")
+    story.refresh()
+    story.refused("/a")
+    story.requested()
+    story.now += 1
+    story.resent(bad, ok=False)
+    story.now += 1
+    story.renewed(age=2)
+    assert story.ruling("/b") is BURN
+
+
+def test_a_refresh_ahead_during_a_pause_does_not_count_for_the_brake(story: Story) -> None:
+    story.futile("/bad")
+    story.refresh()
+    assert story.ruling("/a") is BURN
 
 
 def test_a_burn_while_a_refresh_ahead_is_on_its_way_counts_for_the_brake(story: Story) -> None:
@@ -407,6 +483,95 @@ def test_a_useful_refresh_releases_the_brake(story: Story) -> None:
         story.futile("/bad")
         story.mended("/good")
         story.now += 0.5
+
+
+# --- refreshes that overlap ------------------------------------------------------------------------------------------
+
+
+def test_a_path_that_awaits_a_verdict_holds_up_no_other(story: Story) -> None:
+    for path in ("/slow", "/slow", "/a", "/b", "/c"):
+        assert story.ruling(path) is BURN
+        story.refresh()
+    assert story.ruling("/slow") is PASS
+
+
+def test_healthy_calls_of_a_slow_api_are_all_resent_though_tokens_are_revoked_twice_a_second(story: Story) -> None:
+    """The first response comes after 3 s, and by then six more tokens have been revoked."""
+    permits = []
+    for number in range(40):
+        permits.append(story.leave())
+        story.refresh()
+        story.now += 0.5
+        if number >= 5:
+            story.resent(permits[number - 5], ok=True)
+
+
+def test_a_verdict_that_comes_after_the_next_refresh_counts(story: Story) -> None:
+    """A path that always says 401: a second call had its response before the resend of the first."""
+    first = story.leave()
+    story.refresh()
+    story.now += 0.06
+    second = story.leave()
+    story.refresh()
+    assert story.ruling() is PASS
+    story.resent(first, ok=False)
+    assert story.pause() == 10
+    story.resent(second, ok=False)
+    assert story.pause() == 20
+    story.resent(first, ok=False)
+    assert story.pause() == 20
+
+
+def test_after_its_pause_a_path_waits_for_the_verdict_of_its_next_refresh(story: Story) -> None:
+    story.futile()
+    story.now += 10
+    assert story.ruling() is BURN
+    story.refresh()
+    story.now += 9.9
+    assert story.ruling() is PASS
+    story.now += 0.1
+    assert story.ruling() is BURN
+
+
+def test_a_path_whose_judges_stay_silent_starts_eight_refreshes_and_then_one_in_ten_seconds(story: Story) -> None:
+    started = []
+    for quarter in range(120):
+        if story.ruling() is BURN:
+            started.append(quarter)
+            story.refresh()
+        story.now += 0.25
+    assert started == [0, 1, 2, 4, 5, 7, 8, 10, 50, 90]
+
+
+def test_a_path_that_was_just_helped_need_not_await_a_verdict(story: Story) -> None:
+    story.mended()
+    for _ in range(20):
+        assert story.ruling() is BURN
+        story.refresh()
+
+
+@pytest.mark.parametrize(("silence", "at_fault"), [(0.375, True), (0.5, False)])
+def test_a_refresh_that_stays_undecided_excuses_its_path_for_one_futile_refresh(
+    story: Story, silence: float, at_fault: bool
+) -> None:
+    """Its resend met the next revocation, before the slow API's first response."""
+    first = story.leave()
+    story.refresh()
+    story.now += silence
+    story.futile()
+    assert story.pause() == (10 if at_fault else 0)
+    if not at_fault:
+        story.futile()
+        assert story.pause() == 10, "only once"
+    story.resent(first, ok=True)
+    assert not story.burns.faults
+
+
+def test_thirty_two_earlier_refreshes_are_remembered(story: Story) -> None:
+    for number in range(rules.MOST_EARLIER + 2):
+        story.refused(word(number))
+        story.refresh()
+    assert [trial.generation for trial in story.burns.earlier] == list(range(2, rules.MOST_EARLIER + 2))
 
 
 # --- tokens that are revoked again and again -------------------------------------------------------------------------
@@ -477,5 +642,5 @@ def test_what_is_no_news_changes_nothing(story: Story) -> None:
     assert not rules.is_news(before)
     story.accepted()
     assert story.burns is before
-    assert rules.token_requested(before) is before
-    assert rules.token_renewed(before, 0.0, shared=True) is before
+    assert rules.token_requested(before, story.now, burnt=True) is before
+    assert rules.token_renewed(before, 0.0, burnt=True, shared=False) is before

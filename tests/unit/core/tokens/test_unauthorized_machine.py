@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sidecar.core.tokens import unauthorized as rules
-from sidecar.core.tokens.unauthorized import MOST_PATHS, Burns, Fault, ResendPermit, Ruling, TokenFacts
+from sidecar.core.tokens.unauthorized import MOST_PATHS, Burns, ResendPermit, Ruling, TokenFacts, Trial
 
 #: Two share a masked path; the others are words.
 paths = st.sampled_from(["/a", "/b", "/users/1", "/users/2", *(f"/p/{chr(97 + n)}" for n in range(20))])
@@ -40,8 +40,11 @@ class Calls(RuleBasedStateMachine):
         self.generation = 1
         self.burnt = self.fetching = False
         self.calls: list[Delivery] = []
-        #: When 401s made the sidecar ask for a token since some path has been pausing without interruption.
+        #: When token requests were sent because of 401s since some path has been pausing without interruption.
         self.asked: list[float] = []
+        #: When the token request on its way was sent, and whether it is one of those.
+        self.sent_at = 0.0
+        self.counts = False
 
     @rule(seconds=pauses)
     def wait(self, seconds: float) -> None:
@@ -69,7 +72,7 @@ class Calls(RuleBasedStateMachine):
             self.refuse(call)
 
     def refuse(self, call: Delivery) -> None:
-        was_burnt, pausing = self.burnt, self.pausing()
+        was_burnt = self.burnt
         facts = TokenFacts(self.generation, was_burnt, expired=False, fetching=self.fetching)
         self.burns, ruling, call.permit = rules.rule(self.burns, facts, call.generation, call.path, self.now)
         if ruling is Ruling.PASS:
@@ -82,27 +85,39 @@ class Calls(RuleBasedStateMachine):
             assert not was_burnt
             assert call.generation == self.generation
             self.burnt = True
-            if pausing:
-                self.asked.append(self.now)
 
     @precondition(lambda self: not self.fetching)
     @rule(whatever=st.booleans())
     def request_token(self, whatever: bool) -> None:
         if self.burnt or whatever:
             self.fetching = True
-            self.burns = rules.token_requested(self.burns)
+            self.sent_at, self.counts = self.now, self.burnt and self.pausing()
+            self.burns = rules.token_requested(self.burns, self.now, burnt=self.burnt)
 
     @precondition(lambda self: self.fetching)
-    @rule(ok=st.sampled_from([True, True, False]), shared=st.booleans(), age=st.sampled_from([0.0, 60.0]))
-    def token_response(self, ok: bool, shared: bool, age: float) -> None:
+    @rule(
+        ok=st.sampled_from([True, True, False]),
+        shared=st.booleans(),
+        age=st.sampled_from([0.0, 60.0]),
+        held_up=st.booleans(),
+    )
+    def token_response(self, ok: bool, shared: bool, age: float, held_up: bool = False) -> None:
+        """``held_up``: the request waited for a lock, and left only now."""
         self.fetching = False
+        if held_up:
+            self.sent_at, self.counts = self.now, self.burnt and self.pausing()
         if ok:
+            if self.counts and not shared:
+                self.asked.append(self.sent_at)
+            sent_at = self.now - age if shared else self.sent_at
+            self.burns = rules.token_renewed(self.burns, sent_at, burnt=self.burnt, shared=shared)
             self.generation += 1
             self.burnt = False
-            self.burns = rules.token_renewed(self.burns, self.now - age, shared=shared)
 
-    @rule(path=paths, ok=st.booleans())
-    def a_whole_refresh(self, path: str, ok: bool) -> None:
+    @rule(path=paths, ok=st.booleans(), to_request=pauses, to_token=pauses, to_response=pauses, held_up=st.booleans())
+    def a_whole_refresh(
+        self, path: str, ok: bool, to_request: float, to_token: float, to_response: float, held_up: bool
+    ) -> None:
         """Single steps rarely come in this order."""
         if self.burnt or self.fetching or len(self.calls) >= 100:
             return
@@ -110,9 +125,12 @@ class Calls(RuleBasedStateMachine):
         self.calls.append(call)
         self.refuse(call)
         if call.waiting:
+            self.wait(to_request)
             self.request_token(whatever=False)
-            self.token_response(ok=True, shared=False, age=0.0)
+            self.wait(to_token)
+            self.token_response(ok=True, shared=False, age=0.0, held_up=held_up)
         self.resend()
+        self.wait(to_response)
         if call in self.calls:
             self.respond([each for each in self.calls if not each.waiting].index(call), ok)
 
@@ -148,17 +166,20 @@ class Calls(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         burns = self.burns
         assert max(len(burns.faults), len(burns.trusted)) <= MOST_PATHS
-        assert burns.trial is None or len(burns.trial.paths) <= MOST_PATHS
+        assert all(len(trial.paths) <= MOST_PATHS for trial in self.trials())
+        assert len(burns.earlier) <= rules.MOST_EARLIER
         assert all(path == "/users/{id}" or not any(map(str.isdigit, path)) for path in burns.faults)
 
+    def trials(self) -> tuple[Trial, ...]:
+        latest = self.burns.trial
+        return self.burns.earlier if latest is None else (*self.burns.earlier, latest)
+
     @invariant()
-    def a_trial_waits_for_as_many_judges_as_there_are(self) -> None:
-        trial = self.burns.trial
-        if trial is not None:
-            judges = [call for call in self.calls if call.permit is not None and call.permit.judge]
-            assert trial.judges == sum(
-                call.permit.generation == trial.generation for call in judges if call.permit is not None
-            )
+    def each_trial_waits_for_as_many_judges_as_there_are(self) -> None:
+        permits = [call.permit for call in self.calls if call.permit is not None and call.permit.judge]
+        for trial in self.trials():
+            assert trial.judges == sum(permit.generation == trial.generation for permit in permits)
+        assert all(trial.judges for trial in self.burns.earlier)
 
     @invariant()
     def no_pause_is_longer_than_a_minute_and_all_paths_may_start_a_refresh_in_the_end(self) -> None:
@@ -171,10 +192,9 @@ class Calls(RuleBasedStateMachine):
             )
 
     @invariant()
-    def a_useful_refresh_forgets_all_faults(self) -> None:
-        trial = self.burns.trial
-        if trial is not None and trial.stage is rules.Stage.USEFUL:
-            assert dict[str, Fault](self.burns.faults) == {}
+    def no_refresh_that_was_useful_holds_anything_against_a_path(self) -> None:
+        useful = {trial.generation for trial in self.trials() if trial.stage is rules.Stage.USEFUL}
+        assert not useful & {fault.trial for fault in self.burns.faults.values()}
 
 
 TestCalls = Calls.TestCase
