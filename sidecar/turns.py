@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 SLICE: Final = 2048
 #: Lines that need no turn: they cost about as much as to read them from the socket.
 _FEW_LINES: Final = 64
+#: Bytes for each line from which on pieces are no small ones: they cost less than their bytes.
+_USUAL_PIECE: Final = 400
+#: Bytes that may wait for their turn together. Beyond that what comes is worked through at once: memory is the scarcer.
+_MOST_WAITING: Final = 4 * 1024 * 1024
 #: Lines that are worked through in one pass, by all together: about a millisecond. A chunk has two, a header one.
 _LINES_OF_A_PASS: Final = 1024
 
@@ -34,13 +38,20 @@ def lines_in(data: bytes) -> int:
 class Turns:
     """Gives out turns, first come, first served; one for all connections of a kind."""
 
-    __slots__ = ("_left", "_renewal", "_waiting")
+    __slots__ = ("_left", "_renewal", "_waiting", "waiting_bytes")
 
     def __init__(self) -> None:
+        #: Bytes that wait in all backlogs.
+        self.waiting_bytes = 0
         self._left = _LINES_OF_A_PASS
         self._waiting: deque[Callable[[], None]] = deque()
         # Set from the first turn of a pass until the next pass.
         self._renewal: asyncio.Handle | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that nothing more should."""
+        return self.waiting_bytes >= _MOST_WAITING
 
     def take(self, lines: int) -> bool:
         """Take a turn to work through ``lines`` now, if there is one. The last turn of a pass may be longer than it."""
@@ -91,11 +102,12 @@ class Backlog:
         """Return what of ``data``, which has just come, may be worked through now; keep the rest."""
         if not self._data:
             lines = lines_in(data)
-            if lines <= _FEW_LINES:
+            if lines <= _FEW_LINES or lines * _USUAL_PIECE <= len(data) or self._turns.is_full:
                 return data
             if len(data) <= SLICE and self._turns.take(lines):
                 return data
         self._data = memoryview(bytes(self._data) + data)
+        self._turns.waiting_bytes += len(data)
         return b""
 
     def go_on(self) -> bool:
@@ -107,11 +119,13 @@ class Backlog:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._turns.waiting_bytes -= len(self._data)
         self._data = memoryview(b"")
 
     def _take_turn(self) -> None:
         self._waits = False
         data, self._data = bytes(self._data[:SLICE]), self._data[SLICE:]
         if data:
+            self._turns.waiting_bytes -= len(data)
             self._turns.spend(lines_in(data))
             self._work(data)

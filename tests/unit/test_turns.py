@@ -92,3 +92,19 @@ async def test_what_is_forgotten_takes_no_turn() -> None:
     while other.backlog:
         await asyncio.sleep(0)
     assert (gone.done, gone.turns) == (b"", [])
+
+
+async def test_pieces_of_a_usual_size_need_no_turn() -> None:
+    data = (b"x" * 1000 + b"\r\n") * 200
+    assert Backlog(Turns(), lambda _: None).first_turn(data) == data
+
+
+async def test_where_much_waits_already_what_comes_is_worked_through_at_once() -> None:
+    turns = Turns()
+    tiny = b"1\r\nx\r\n" * 10_000
+    backlogs = [Backlog(turns, lambda _: None) for _ in range(100)]
+    kept = [not backlog.first_turn(tiny) for backlog in backlogs]
+    assert kept == [number * len(tiny) < 4 * 1024 * 1024 for number in range(100)]
+    for backlog in backlogs:
+        backlog.clear()
+    assert turns.waiting_bytes == 0
