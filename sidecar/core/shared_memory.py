@@ -69,7 +69,4 @@ class SharedMemory(Generic[Owner]):
         """Return who has to go while the limit is passed: not proven before proven, then the oldest; else None."""
         if self.used <= self.limit or len(self) == 1:
             return None  # one alone is bounded by other limits
-        for holders in (self._unproven, self._proven):
-            for owner in holders:
-                return owner
-        return None
+        return next(iter(self._unproven or self._proven))

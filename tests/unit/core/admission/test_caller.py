@@ -55,6 +55,11 @@ def test_without_a_key_a_bearer_is_a_placeholder() -> None:
     assert ANYBODY.issue(NOW, "n0nce-_") == "sidecar_n0nce-_"
 
 
+def test_whether_a_key_is_needed_is_said() -> None:
+    assert CALLERS.needs_key
+    assert not ANYBODY.needs_key
+
+
 def test_an_empty_key_is_no_key_and_no_mistake_passes_for_one() -> None:
     with pytest.raises(ValueError, match="everybody"):
         Callers(Secret(""))
