@@ -27,11 +27,11 @@ _TOO_MANY: Final = "Too many headers received"
 def malformed(head: bytes = b"") -> SidecarError:
     """Bytes that are no HTTP/1 request; ``head`` is what they begin with, as far as it has come."""
     why = why_malformed(head)
-    return SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
+    return _closing(ErrorCode.BAD_REQUEST, why.message, f"malformed: {why.detail}")
 
 
-def _closing(code: ErrorCode, message: str) -> SidecarError:
-    return SidecarError(code, message, close=True)
+def _closing(code: ErrorCode, message: str, detail: str | None = None) -> SidecarError:
+    return SidecarError(code, message, detail=detail, close=True)
 
 
 def too_large() -> SidecarError:
@@ -75,21 +75,19 @@ def out_of_budget() -> SidecarError:
 
 def out_of_head_memory() -> SidecarError:
     """A request with a large head, while the heads of others fill their share of the memory."""
-    return SidecarError(
+    return _closing(
         ErrorCode.OVERLOADED,
         "The heads of the requests under way are too large together: retry in a moment, or send smaller headers.",
-        detail="heads of requests fill their share of the memory",
-        close=True,
+        "heads of requests fill their share of the memory",
     )
 
 
 def too_many_uploads() -> SidecarError:
     """A body that would have to be sent while it is read, while too many others are."""
-    return SidecarError(
+    return _closing(
         ErrorCode.OVERLOADED,
         "Too many large request bodies are under way: retry in a moment.",
-        detail="as many bodies are streamed as the pool of connections can take",
-        close=True,
+        "as many bodies are streamed as the pool of connections can take",
     )
 
 

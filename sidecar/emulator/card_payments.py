@@ -9,10 +9,14 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from sidecar.emulator import money
+from sidecar.emulator.engine.kinds import Transition
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sidecar.emulator.engine.calls import Call
+    from sidecar.emulator.engine.kinds import Change
     from sidecar.emulator.money import Result
     from sidecar.emulator.state import ClientState, Resource
 
@@ -28,7 +32,7 @@ CARD_INFO: Final[Mapping[str, Any]] = MappingProxyType(
     }
 )
 #: The result of a payer who did not authenticate (Mangopay: "Error codes").
-NOT_AUTHENTICATED: Final[Result] = ("101301", "Secure mode: 3DSecure authentication has failed")
+_NOT_AUTHENTICATED: Final[Result] = ("101301", "Secure mode: 3DSecure authentication has failed")
 
 #: The fields of a payment by a card that is known, and those of them that are set here alone.
 FIELDS: Final = (
@@ -40,6 +44,35 @@ DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType({"SecureMode": "DEFAULT", 
 SET_HERE: Final = frozenset(
     {"SecureModeRedirectURL", "SecureModeNeeded", "CardInfo", "SecurityInfo", "Applied3DSVersion"}
 )
+
+
+def authentication(
+    change: Change,
+    event: str,
+    refused: str,
+    *,
+    on_refusal: Change | None = None,
+    refused_sets: Mapping[str, Any] = MappingProxyType({}),
+) -> tuple[Transition, Transition]:
+    """Return what the payer does who has to authenticate: it, which leads to ``change`` and ``event``, or refuse it.
+
+    A refusal sets ``refused_sets`` besides the result, and leads to ``on_refusal`` and the event ``refused``.
+    """
+    source = frozenset({"CREATED"})
+    return (
+        Transition(
+            name="authenticate", label="Authenticate", source=source, target="SUCCEEDED", change=change, event=event
+        ),
+        Transition(
+            name="refuse",
+            label="Refuse",
+            source=source,
+            target="FAILED",
+            sets={**refused_sets, **money.result(_NOT_AUTHENTICATED)},
+            change=on_refusal,
+            event=refused,
+        ),
+    )
 
 
 def describe(resource: Resource) -> None:

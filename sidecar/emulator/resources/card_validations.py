@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator import card_payments, money
-from sidecar.emulator.engine.kinds import Kind, Transition, fields
+from sidecar.emulator.engine.kinds import Kind, fields
 from sidecar.emulator.engine.routes import Emulated, creates, views
 
 if TYPE_CHECKING:
@@ -41,24 +41,12 @@ CARD_VALIDATION: Final = Kind(
     optional=frozenset({"PreferredCardNetwork", "PaymentCategory"}),
     required=("AuthorId", "SecureModeReturnURL"),
     links={"AuthorId": "User"},
-    transitions=(
-        Transition(
-            name="authenticate",
-            label="Authenticate",
-            source=frozenset({"CREATED"}),
-            target="SUCCEEDED",
-            change=_validate,
-            event="CARD_VALIDATION_SUCCEEDED",
-        ),
-        Transition(
-            name="refuse",
-            label="Refuse",
-            source=frozenset({"CREATED"}),
-            target="FAILED",
-            sets={"Validity": "INVALID", **money.result(card_payments.NOT_AUTHENTICATED)},
-            change=_invalidate,
-            event="CARD_VALIDATION_FAILED",
-        ),
+    transitions=card_payments.authentication(
+        _validate,
+        "CARD_VALIDATION_SUCCEEDED",
+        "CARD_VALIDATION_FAILED",
+        on_refusal=_invalidate,
+        refused_sets={"Validity": "INVALID"},
     ),
 )
 

@@ -50,21 +50,8 @@ DEPOSIT: Final = Kind(
     money=("DebitedFunds",),
     checks={"PaymentStatus": one_of("WAITING", "CANCELED", "NO_SHOW_REQUESTED")},
     transitions=(
-        Transition(
-            name="authenticate",
-            label="Authenticate",
-            source=frozenset({"CREATED"}),
-            target="SUCCEEDED",
-            change=_reserve,
-            event=f"{_EVENT}_PAYMENT_WAITING",
-        ),
-        Transition(
-            name="refuse",
-            label="Refuse",
-            source=frozenset({"CREATED"}),
-            target="FAILED",
-            sets={"PaymentStatus": "FAILED", **money.result(card_payments.NOT_AUTHENTICATED)},
-            event=f"{_EVENT}_FAILED",
+        *card_payments.authentication(
+            _reserve, f"{_EVENT}_PAYMENT_WAITING", f"{_EVENT}_FAILED", refused_sets={"PaymentStatus": "FAILED"}
         ),
         Transition(
             name="expire",

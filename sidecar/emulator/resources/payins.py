@@ -46,24 +46,7 @@ PAYING: Final = (
     ),
 )
 #: What the payer does who has to authenticate before a known card pays.
-BY_CARD: Final = (
-    Transition(
-        name="authenticate",
-        label="Authenticate",
-        source=_WAITING,
-        target="SUCCEEDED",
-        change=_succeed_by_card,
-        event=_PAID,
-    ),
-    Transition(
-        name="refuse",
-        label="Refuse",
-        source=_WAITING,
-        target="FAILED",
-        sets=money.result(card_payments.NOT_AUTHENTICATED),
-        event=_UNPAID,
-    ),
-)
+BY_CARD: Final = card_payments.authentication(_succeed_by_card, _PAID, _UNPAID)
 #: What every pay-in needs, and what it refers to.
 NEEDED: Final = ("AuthorId", "CreditedWalletId", *money.AMOUNTS)
 LINKS: Final = {"AuthorId": "User", "CreditedWalletId": "Wallet", "CreditedUserId": "User", "CardId": "Card"}

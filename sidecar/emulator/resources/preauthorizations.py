@@ -50,21 +50,11 @@ PREAUTHORIZATION: Final = Kind(
     money=("DebitedFunds",),
     checks={"PaymentStatus": one_of("WAITING", "CANCELED")},
     transitions=(
-        Transition(
-            name="authenticate",
-            label="Authenticate",
-            source=frozenset({"CREATED"}),
-            target="SUCCEEDED",
-            change=_reserve,
-            event="PREAUTHORIZATION_SUCCEEDED",
-        ),
-        Transition(
-            name="refuse",
-            label="Refuse",
-            source=frozenset({"CREATED"}),
-            target="FAILED",
-            sets={"PaymentStatus": "CANCELED", **money.result(card_payments.NOT_AUTHENTICATED)},
-            event="PREAUTHORIZATION_FAILED",
+        *card_payments.authentication(
+            _reserve,
+            "PREAUTHORIZATION_SUCCEEDED",
+            "PREAUTHORIZATION_FAILED",
+            refused_sets={"PaymentStatus": "CANCELED"},
         ),
         Transition(
             name="expire",
