@@ -374,8 +374,8 @@ class Sidecar:
     async def _open_tcp(self, section: str, listeners: Listeners, hosts: Sequence[str], port: int) -> None:
         factory: Callable[[], asyncio.BaseProtocol] = self._admin_server if section == "admin" else self._server
         else_any = f"{section}.port" in self._unset_ports
-        if not await listeners.open_tcp(hosts, port, factory, else_any=else_any):
-            _log.warning("listener.moved", message=f"port {port} is in use: a free one is taken in its place")
+        if (in_use := await listeners.open_tcp(hosts, port, factory, else_any=else_any)) is not None:
+            _log.warning("listener.moved", message=f"{in_use}: a free one is taken in its place")
 
 
 def _first(listeners: Listeners) -> Bound:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import errno
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,6 +15,7 @@ import click
 from sidecar.cli.command import PORT, Command, CommandError
 from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
+from sidecar.downstream import holder
 from sidecar.emulator import faults, serving, settings
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_writer import LineWriter
@@ -47,6 +50,16 @@ def _printer() -> Callable[[Seen], None]:
     writer.attach(asyncio.get_running_loop())
     atexit.register(writer.close)
     return lambda seen: writer.write(seen.line().encode("utf-8", "replace") + b"\n", urgent=True)
+
+
+def _refused(error: OSError, host: str, port: int, authority: str) -> str:
+    """Say why the address cannot be listened on, and what to do."""
+    if error.errno != errno.EADDRINUSE:
+        return f"cannot listen on {authority}:{port} ({error.strerror or error}): give another --host or --port"
+    by = ""
+    with suppress(ValueError):  # a name, which may have several addresses
+        by = holder.of_port(host, port)
+    return f"port {port} is in use{f' ({by})' if by else ''}: give another --port"
 
 
 @click.command("emulator", cls=Command)
@@ -102,8 +115,7 @@ def command(host: str, port: int, rules: list[faults.Rule], changed: settings.Se
     try:
         run_loop(main())
     except OSError as error:
-        message = f"cannot listen on {authority}:{port} ({error.strerror or error}): give another --host or --port"
-        raise CommandError(message) from None
+        raise CommandError(_refused(error, host, port, authority)) from None
     finally:
         output.close()
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.endpoint import from_here
 
@@ -17,11 +17,16 @@ class ListenError(Exception):
     """An address cannot be used; the message is one line that says which one, why, and the mend."""
 
     def __init__(self, where: str | Path, why: str, mend: str) -> None:
-        super().__init__(f"{where} {why}: {mend}")
+        #: Without what to do.
+        self.problem: Final = f"{where} {why}"
+        super().__init__(f"{self.problem}: {mend}")
 
 
 class PortInUseError(ListenError):
-    """Another socket has the port."""
+    """Another socket has the port; ``by`` says whose it is, and is empty if that is not known."""
+
+    def __init__(self, port: int, by: str, mend: str) -> None:
+        super().__init__(f"port {port}", f"is in use ({by})" if by else "is in use", mend)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from sidecar.downstream import holder
 from sidecar.downstream.addresses import Bound, ListenError, PortInUseError, describe_socket
 from sidecar.network.resolver import Resolver
 
@@ -59,29 +60,31 @@ class Listeners:
         #: What is listened on, in the order in which it was asked for.
         self.bound: Final[list[Bound]] = []
 
-    async def open_tcp(self, hosts: Sequence[str], port: int, factory: Factory, *, else_any: bool = False) -> bool:
+    async def open_tcp(
+        self, hosts: Sequence[str], port: int, factory: Factory, *, else_any: bool = False
+    ) -> str | None:
         """Listen on ``port`` of every host; 0 takes one that is free on all of them.
 
         A loopback address that this machine lacks is passed over, unless no
         other one is left. Raises ListenError. With ``else_any`` a port that is
         in use is no error: a free one is taken.
 
-        Returns whether ``port`` (or any) is what is listened on.
+        Returns why ``port`` is not what is listened on, and who has it if that is known; None if it is.
         """
         addresses = await self._resolve(hosts)
-        in_use = False
+        in_use = None
         try:
             sockets = self._bind_all(addresses, port)
-        except PortInUseError:
+        except PortInUseError as error:
             if not else_any:
                 raise
-            in_use, sockets = True, self._bind_all(addresses, 0)
+            in_use, sockets = error.problem, self._bind_all(addresses, 0)
         for sock in sockets:
             _limit_reads(sock)
             server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=_BACKLOG)
             self._servers.append(server)
             self.bound.append(describe_socket(sock))
-        return not in_use
+        return in_use
 
     async def open_unix(self, path: Path, mode: int, factory: Factory) -> None:
         """Listen on a Unix socket at ``path`` with the file ``mode``; replace one that nobody serves any more.
@@ -158,7 +161,7 @@ class Listeners:
 
     def _explain(self, error: OSError, host: str, port: int) -> ListenError:
         if error.errno == errno.EADDRINUSE:
-            return PortInUseError(f"port {port}", "is in use", self._mend("PORT"))
+            return PortInUseError(port, holder.of_port(host, port), self._mend("PORT"))
         if error.errno == errno.EACCES:
             return ListenError(f"port {port}", "is for privileged users", f"{self._mend('PORT')} to 1024 or above")
         if _lacks_family(error):
@@ -242,9 +245,10 @@ def _remove_stale(path: Path, mend: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(_PROBE)
             probe.connect(str(path))
+            who = holder.of_unix_socket(probe)
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise ListenError(path, f"cannot be tried ({_reason(error)})", mend) from None
     else:
-        raise ListenError(path, "is served by a running process", f"stop that, or {mend}")
+        raise ListenError(path, f"is served {who or 'by a running process'}", f"stop that, or {mend}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.port_holder import in_use
 from tests.support.sidecar import Command
 from tests.support.wrapping import taken
 
@@ -102,15 +103,15 @@ def test_the_usual_ports_are_taken_or_free_ones_if_those_are_in_use() -> None:
     with taken(18080), taken(19090), Command("demo") as command:
         proxy, admin = command.wait_for(READY).groups()
         assert {proxy.rpartition(":")[2], admin.rpartition(":")[2]}.isdisjoint({"18080", "19090", "0"})
-        command.wait_for("port 18080 is in use: a free one is taken", stream="stderr")
-        command.wait_for("port 19090 is in use: a free one is taken", stream="stderr")
+        command.wait_for(re.escape(f"{in_use(18080)}: a free one is taken"), stream="stderr")
+        command.wait_for(re.escape(f"{in_use(19090)}: a free one is taken"), stream="stderr")
         assert command.stop() == 0
 
 
 def test_a_port_that_is_asked_for_is_not_given_up() -> None:
     with taken(18080), Command("demo", "--port", "18080", "--admin-port", "0") as command:
         assert command.wait() == 1
-        assert command.stderr.splitlines()[-1] == "port 18080 is in use: give another --port"
+        assert command.stderr.splitlines()[-1] == f"{in_use(18080)}: give another --port"
 
 
 def test_ports_can_be_set() -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.canary import CANARY_API_KEY
+from tests.support.port_holder import in_use
 from tests.support.sidecar import COMMAND, Command, Sidecar
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def test_a_port_in_use_is_status_1_and_one_line_at_the_end(upstream: str) -> Non
         more = {"SIDECAR_LISTEN_PORT": str(port), "SIDECAR_LISTEN_HOST": "127.0.0.1", "SIDECAR_LOG_LEVEL": "error"}
         with Command("run", environ=settings(upstream, **more)) as command:
             assert command.wait() == 1
-            assert command.stderr == f"port {port} is in use: set SIDECAR_LISTEN_PORT\n"
+            assert command.stderr == f"{in_use(port)}: set SIDECAR_LISTEN_PORT\n"
             assert command.stdout == ""
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from sidecar.cli.child import child_environment
 from tests.support.canary import CANARY_API_KEY
+from tests.support.port_holder import in_use
 from tests.support.sidecar import COMMAND, Command
 from tests.support.wrapping import ended, free_port, settings, taken, wrap
 
@@ -163,7 +164,7 @@ def test_the_usual_ports_are_given_up_for_free_ones_if_they_are_in_use(upstream:
         assert run.wait() == 0, run.stderr
         assert run.stdout.strip() not in ("http://127.0.0.1:18080", "")
         moved = [str(line["message"]) for line in run.log if line["event"] == "listener.moved"]
-        assert moved == [f"port {port} is in use: a free one is taken in its place" for port in (19090, 18080)]
+        assert moved == [f"{in_use(port)}: a free one is taken in its place" for port in (19090, 18080)]
 
 
 def test_a_port_in_a_variable_is_used(upstream: str) -> None:
@@ -266,7 +267,7 @@ def test_a_port_in_use_is_125(upstream: str) -> None:
         environ = settings(upstream, SIDECAR_LISTEN_PORT=port, SIDECAR_LISTEN_HOST="127.0.0.1")
         status, stdout, stderr = ended("--", "echo", "ran", environ=environ)
     assert (status, stdout) == (125, "")
-    assert stderr.endswith(f"port {port} is in use: set SIDECAR_LISTEN_PORT\n")
+    assert stderr.endswith(f"{in_use(port)}: set SIDECAR_LISTEN_PORT\n")
 
 
 def test_no_command_is_125_and_one_line() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.app import request_bytes
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY
+from tests.support.port_holder import held_by
 from tests.support.raw_client import RawClient, ReceivedResponse
 from tests.support.sidecar import Command, Sidecar
 
@@ -134,10 +135,11 @@ async def test_a_socket_that_a_crash_left_behind_is_replaced(upstream: str, path
 
 
 async def test_a_socket_that_is_served_is_refused_and_left_alone(upstream: str, path: Path) -> None:
-    with Sidecar(upstream, listen={"unix_socket": str(path)}):
+    with Sidecar(upstream, listen={"unix_socket": str(path)}) as first:
         with Command("run", environ=environ(upstream, path)) as second:
             assert second.wait() == 1
-            expected = f"{path} is served by a running process: stop that, or set SIDECAR_LISTEN_UNIX_SOCKET\n"
+            who = held_by(first.pid) or "by a running process"
+            expected = f"{path} is served {who}: stop that, or set SIDECAR_LISTEN_UNIX_SOCKET\n"
             assert (second.stdout, second.stderr) == ("", expected)
         assert (await call(path)).status == 200
 

@@ -14,6 +14,7 @@ import pytest
 from sidecar.downstream import peer
 from sidecar.downstream.addresses import ListenError
 from sidecar.downstream.listener import Listeners
+from tests.support.port_holder import held_by, in_use
 from tests.support.proxy_port import GET, chunked, serve, until
 from tests.support.raw_client import RawClient
 
@@ -109,7 +110,7 @@ async def test_a_port_in_use_is_told_with_the_variable(listeners: Listeners) -> 
         port = other.getsockname()[1]
         with pytest.raises(ListenError) as caught:
             await listeners.open_tcp(["127.0.0.1"], port, Goodbye)
-    assert str(caught.value) == f"port {port} is in use: set SIDECAR_LISTEN_PORT"
+    assert str(caught.value) == f"{in_use(port)}: set SIDECAR_LISTEN_PORT"
     assert listeners.bound == []
 
 
@@ -269,8 +270,10 @@ async def test_a_live_socket_is_refused_and_left_alone(tmp_path: Path, listeners
     with socket.socket(socket.AF_UNIX) as live:
         live.bind(str(path))
         live.listen()
-        with pytest.raises(ListenError, match="is served by a running process: stop that, or set SIDECAR_LISTEN_UNIX"):
+        with pytest.raises(ListenError) as caught:
             await listeners.open_unix(path, 0o600, Goodbye)
+        who = held_by() or "by a running process"
+        assert str(caught.value) == f"{path} is served {who}: stop that, or set SIDECAR_LISTEN_UNIX_SOCKET"
         assert path.is_socket()
 
 
