@@ -37,6 +37,11 @@ config_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click
 )
 
 
+def words(*known: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what a shell is told that completes an option with a few values; any other is judged where it is read."""
+    return lambda _context, _option, begun: [word for word in known if word.startswith(begun)]
+
+
 class CommandError(click.ClickException):
     """Ends a command with ``status``, after one line on stderr: what is wrong, where, the mend."""
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import errno
+import os
+import sys
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from sidecar.cli.command import FAILED, INTERRUPTED, CommandError
-from sidecar.cli.output import print_error
+from sidecar.cli.command import BAD_USAGE, FAILED, INTERRUPTED, CommandError
+from sidecar.cli.names import COMPLETE_VARIABLE, PROGRAM
+from sidecar.cli.output import print_error, print_help
 from sidecar.cli.process import end_as_first_process, without_rich
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PROGRAM: Final = "mangopay-sidecar"
+    from click.shell_completion import CompletionItem
 
 #: Each command's help in a line; the module of the same name in this package has the command itself.
 _COMMANDS: Final = {
@@ -30,6 +33,7 @@ _COMMANDS: Final = {
     "init": "Write a commented configuration file.",
     "csr": "Make a key and a certificate signing request for mTLS.",
     "emulator": "Serve the Mangopay emulator alone, for tests.",
+    "completion": "Print what a shell needs to complete commands and options.",
 }
 _SECRETS: Final = ("key", "secret", "pass", "token")
 
@@ -50,13 +54,21 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in _COMMANDS:
+        if args[0] not in _COMMANDS and not ctx.resilient_parsing:
             # What was given is not repeated: it may be a key that slipped in.
             near = get_close_matches(args[0], _COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_COMMANDS)}"
             message = f"no such command ({hint})"
             raise click.UsageError(message, ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the commands' names, none of which is imported for that."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        return [CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -77,8 +89,13 @@ def root() -> None:
 def invoke(arguments: Sequence[str] | None = None) -> int:
     """Run the command that ``arguments`` name; return the exit status. Each error is one line on stderr."""
     end_as_first_process()
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given and COMPLETE_VARIABLE not in os.environ:
+        # As click does: no command is a mistake, and what there is is the help.
+        print_help(root.get_help(click.Context(root, info_name=PROGRAM, **root.context_settings)))
+        return BAD_USAGE
     try:
-        status: Any = root.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        status: Any = root.main(arguments, prog_name=PROGRAM, complete_var=COMPLETE_VARIABLE, standalone_mode=False)
     except click.ClickException as error:
         message = _usage(error) if isinstance(error, click.UsageError) else error.format_message()
         for line in message.splitlines():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from sidecar.core.text import printable
@@ -26,6 +27,12 @@ def print_error(message: str) -> None:
         _write(sys.stderr, " ".join(message.split()))
     except OSError:
         return
+
+
+def print_help(text: str) -> None:
+    """Print a help text on stderr, as it is; never raises for what stderr does."""
+    with suppress(OSError):
+        _write(sys.stderr, text)
 
 
 def _write(stream: TextIO | None, text: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import Command, config_option, load_config
+from sidecar.cli.command import Command, config_option, load_config, words
 from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import notify_ready, ready_line, serve_until_signal, tell
 
@@ -31,10 +31,20 @@ _OPTIONS: Final = {
 @click.command("run", cls=Command)
 @config_option
 @click.option(_OPTIONS["mangopay.client_id"], metavar="ID", help="Your ClientId (SIDECAR_MANGOPAY_CLIENT_ID).")
-@click.option(_OPTIONS["mangopay.environment"], metavar="NAME", help="sandbox, production or emulator.")
+@click.option(
+    _OPTIONS["mangopay.environment"],
+    metavar="NAME",
+    shell_complete=words("sandbox", "production", "emulator"),
+    help="sandbox, production or emulator.",
+)
 @click.option(_OPTIONS["listen.port"], metavar="PORT", help="The proxy port; 0: any free one.")
 @click.option(_OPTIONS["admin.port"], metavar="PORT", help="The admin port; 0: any free one, off: none.")
-@click.option(_OPTIONS["log.level"], metavar="LEVEL", help="debug, info, warning or error.")
+@click.option(
+    _OPTIONS["log.level"],
+    metavar="LEVEL",
+    shell_complete=words("debug", "info", "warning", "error"),
+    help="debug, info, warning or error.",
+)
 def command(config_path: Path | None, **given: str | None) -> int:
     """Serve until SIGTERM or SIGINT, then let the calls in flight finish. SIGHUP reads keys and certificates again.
 

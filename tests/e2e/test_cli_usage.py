@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-COMMANDS = ["run", "demo", "check", "wrap", "wait", "status", "init", "csr", "emulator"]
+COMMANDS = ["run", "demo", "check", "wrap", "wait", "status", "init", "csr", "emulator", "completion"]
 
 
 def ended(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:
@@ -40,6 +40,12 @@ def test_help_lists_every_command() -> None:
     assert all(f"\n  {name} " in stdout for name in COMMANDS)
 
 
+def test_alone_it_shows_its_help_and_exits_as_a_usage_error() -> None:
+    status, stdout, stderr = ended()
+    assert (status, stdout) == (2, "")
+    assert stderr == ended("--help")[1]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str) -> None:
     status, stdout, stderr = ended(name, "--help")
@@ -50,7 +56,6 @@ def test_every_command_has_help(name: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "missing command"),
         (["statsu"], "no such command (did you mean status?)"),
         (["quit"], f"no such command (there are {', '.join(COMMANDS)})"),
         (["run", "--prot", "1"], "no such option"),
