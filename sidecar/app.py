@@ -383,7 +383,7 @@ def _first(listeners: Listeners) -> Bound:
     return min(listeners.bound, key=lambda bound: bound.port is None, default=_OFF)
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - what differs between run and demo
     config: Config,
     *,
     log: LogOutput,
@@ -391,12 +391,14 @@ async def serve(
     read_config: Callable[[], Config] | None = None,
     inherited: Callable[[], Inherited] = Inherited,
     unset_ports: AbstractSet[str] = frozenset(),
+    own_emulator: bool = False,
     leave: Callable[[int], None] | None = None,
 ) -> int:
     """Serve until a signal, drain, and return the exit status. Raises StartError.
 
     ``read_config`` reads the configuration anew: when a file of a key or certificate changes, and on SIGHUP.
-    ``inherited`` gives the sockets that a service manager has opened already; for ``unset_ports`` see Sidecar.
+    ``inherited`` gives the sockets that a service manager has opened already; for ``unset_ports`` and ``own_emulator``
+    see Sidecar.
     ``leave`` is told the exit status when only closing is left, see Lifecycle.
     """
     clock = SystemClock()
@@ -414,6 +416,7 @@ async def serve(
             read_config=read_config,
             inherited=sockets,
             unset_ports=unset_ports,
+            own_emulator=own_emulator,
         )
         if read_config is not None:
             stack.enter_context(hang_ups(sidecar.reload, partial(lifecycle.receive, signal.SIGHUP)))

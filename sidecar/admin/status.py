@@ -164,6 +164,10 @@ class CallTotals(msgspec.Struct, frozen=True):
     """Counts since the start; ``in_flight`` and ``connections`` are of now."""
 
     requests: int
+    #: Mangopay's answers 4xx and 5xx.
+    client_errors: int
+    server_errors: int
+    #: Of the sidecar's own.
     errors: int
     recovered: int
     token_requests: int
@@ -281,7 +285,8 @@ class HistorySample(msgspec.Struct, frozen=True):
     seconds: float
     calls: int
     errors: int
-    #: Answers 5xx of Mangopay's.
+    #: Mangopay's answers 4xx and 5xx.
+    client_errors: int
     server_errors: int
     recovered: int
     #: Half of the calls, and 19 of 20, took less; as exact as the histogram's buckets. None without a call.

@@ -1,78 +1,91 @@
-"""The status document in plain words, for a terminal."""
+"""The status document in plain words, for a terminal: in short, or with every number."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from sidecar.admin.status import Level
 from sidecar.advice.texts.tokens import explain
-from sidecar.core.text import count, duration
+from sidecar.core.rows import Row, Style, written
+from sidecar.core.text import count, duration, size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from sidecar.admin.status import Finding, LastError, Snapshot
+    from sidecar.admin.status import CallTotals, Finding, LastError, Snapshot
     from sidecar.core.rate_windows import RateWindow
     from sidecar.tokens.status import StoreStatus, TokenStatus
 
+#: Characters of the column of labels.
+WIDTH: Final = 10
+_STYLES: Final = {Level.OK: Style.GOOD, Level.WARNING: Style.WARNING, Level.CRITICAL: Style.BAD}
+#: The windows of Mangopay's rate limit, by their names in the document.
+_WINDOWS: Final = {"15m": "15 min", "30m": "30 min", "1h": "1 h", "24h": "24 h"}
 
-def status_in_words(status: Snapshot) -> str:
-    """Return the document as lines for people, the last one ended too."""
-    return "\n".join(_lines(status)) + "\n"
+
+def status_in_words(status: Snapshot, *, verbose: bool = False, color: bool = False) -> str:
+    """Return the document as lines for people, the last one ended too.
+
+    In short: what is the matter, the tokens, the calls, the rate window that is
+    used most and the last error. ``verbose`` adds all other numbers.
+    """
+    return "".join(f"{written(row, WIDTH, color=color)}\n" for row in _rows(status, verbose=verbose))
 
 
-def _lines(status: Snapshot) -> Iterator[str]:
-    yield f"mangopay-sidecar {status.version}, up {duration(status.uptime_seconds)}"
-    yield f"account    {status.client_id} in {status.environment}, at {status.base_url}"
+def _rows(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
+    yield Row(f"mangopay-sidecar {status.version}, up {duration(status.uptime_seconds)}", "")
+    where = f", at {status.base_url}" if verbose else ""
+    yield Row("account", f"{status.client_id} in {status.environment}{where}")
     ready = status.readiness
-    yield f"ready      {'yes' if ready.ready else f'no, {ready.reason}: {ready.message}'}"
+    if not ready.ready:
+        yield Row("not ready", f"{ready.reason}: {ready.message}", Style.BAD)
     for finding in status.findings:
-        yield from _finding(finding, status.time)
+        yield from _finding(finding, status.time, verbose=verbose)
     for token in status.tokens:
-        yield f"token      {token.credential}: {_token(token, status.time)}"
-    if status.store is not None:
-        yield f"store      {_store(status.store, status.time)}"
+        yield Row("token", f"{_credential(token, status)}{_token(token, status.time, verbose=verbose)}")
+    if status.store is not None and (verbose or status.store.up is False):
+        yield Row("store", _store(status.store, status.time))
     if (certificate := status.client_certificate) is not None:
         expired = certificate.expires_at < status.time
         end = "has expired: renew it" if expired else f"expires {_in(certificate.expires_at, status.time)}"
-        yield f"mTLS       client certificate {end}"
-    calls = status.calls
-    yield (
-        f"calls      {calls.requests} answered, {calls.in_flight} in flight; {calls.errors} own errors, "
-        f"{calls.recovered} recovered; {calls.token_requests} token requests"
-    )
-    pool = status.pool
-    yield f"callers    {calls.connections} of {calls.max_connections} connections"
-    yield f"upstream   {pool.open} of {pool.size} connections, {count(pool.waiting, 'call')} waiting"
-    yield f"replay     {status.replay_buffer_bytes} of {status.replay_budget_bytes} bytes in use"
-    for window in status.rate_limits:
-        yield f"rate limit {_window(window, status.time)}"
-    for error in status.last_errors:
-        yield f"error      {_error(error, status.time)}"
+        yield Row("mTLS", f"client certificate {end}")
+    yield Row("calls", _calls(status.calls))
+    if verbose:
+        yield from _connections(status)
+    for window in _shown_windows(status.rate_limits, verbose=verbose):
+        yield Row("rate limit", _window(window, status.time))
+    yield from _errors(status, verbose=verbose)
     for warning in status.warnings:
-        yield f"warning    {warning}"
+        yield Row("warning", warning, Style.WARNING)
 
 
-def _finding(finding: Finding, now: float) -> Iterator[str]:
+def _finding(finding: Finding, now: float, *, verbose: bool) -> Iterator[Row]:
     countdown = "" if finding.until is None else f" ({finding.until_label} {_in(finding.until, now)})"
-    yield f"{finding.level:<10} {finding.title}{countdown}"
-    yield f"           {finding.text}"
-    if finding.mend:
-        yield f"           -> {finding.mend}"
+    yield Row(finding.level, f"{finding.title}{countdown}", _STYLES.get(finding.level, Style.QUIET))
+    if verbose or finding.level in {Level.WARNING, Level.CRITICAL}:
+        yield Row("", finding.text)
+        if finding.mend:
+            yield Row("", f"-> {finding.mend}")
 
 
-def _token(token: TokenStatus, now: float) -> str:
+def _credential(token: TokenStatus, status: Snapshot) -> str:
+    return f"{token.credential}: " if len(status.tokens) > 1 else ""
+
+
+def _token(token: TokenStatus, now: float, *, verbose: bool) -> str:
     parts = []
     if token.latched_until is not None:
         parts.append(f"{explain(token.latch_cause).short}; next try {_in(token.latched_until, now)}")
     if token.expires_at is not None:
-        parts.append(f"valid, expires {_in(token.expires_at, now)}")
+        ends = _in(token.expires_at, now)
+        parts.append("expired" if token.expires_at <= now else f"valid, expires {ends}")
     elif token.latched_until is None:
         parts.append("being fetched" if token.state == "refreshing" else "none")
     if token.failures:
-        parts.append(f"{count(token.failures, 'failure')} running")
-    if token.next_attempt_at is not None and token.latched_until is None:
+        parts.append(f"{count(token.failures, 'failure')} in a row")
+    if token.next_attempt_at is not None and token.latched_until is None and (verbose or token.failures):
         parts.append(f"next fetch {_in(token.next_attempt_at, now)}")
-    if token.last_error is not None:
+    if token.last_error is not None and (verbose or token.failures):
         parts.append(f"last error: {token.last_error}")
     if token.paused_until is not None:
         paths = count(len(token.paused_paths), "path")
@@ -90,14 +103,55 @@ def _store(store: StoreStatus, now: float) -> str:
     return f"{where}: down for {since}, tokens are this sidecar's own; the store {store.last_error}"
 
 
+def _calls(calls: CallTotals) -> str:
+    """Say how many calls there were, and how many of them had no success, by whose answer."""
+    told = [f"{calls.requests:,} answered"]
+    failed = (
+        (calls.client_errors, "with 4xx by Mangopay"),
+        (calls.server_errors, "with 5xx by Mangopay"),
+        (calls.errors, "by the sidecar's own errors"),
+        (calls.recovered, "after a retry or a read-back"),
+    )
+    told += [f"{number:,} {words}" for number, words in failed if number]
+    return f"{', '.join(told)}; {calls.in_flight:,} in flight"
+
+
+def _connections(status: Snapshot) -> Iterator[Row]:
+    calls, pool = status.calls, status.pool
+    yield Row("", count(calls.token_requests, "token request"))
+    yield Row("callers", f"{calls.connections:,} of {calls.max_connections:,} connections")
+    yield Row("upstream", f"{pool.open:,} of {pool.size:,} connections, {count(pool.waiting, 'call')} waiting")
+    yield Row("replay", f"{size(status.replay_buffer_bytes)} of {size(status.replay_budget_bytes)} in use")
+
+
+def _shown_windows(windows: Iterable[RateWindow], *, verbose: bool) -> list[RateWindow]:
+    """Return all windows, or the one of which most is used; the first of those that tell no share."""
+    shown = sorted(windows, key=_left) if not verbose else list(windows)
+    return shown if verbose else shown[:1]
+
+
+def _left(window: RateWindow) -> float:
+    """Return which share of a window is left; 1 if that is not known."""
+    total = None if window.remaining is None or window.used is None else window.remaining + window.used
+    return (window.remaining or 0) / total if total else 1.0
+
+
 def _window(window: RateWindow, now: float) -> str:
     parts = []
     if window.remaining is not None:
-        total = "" if window.used is None else f" of {window.used + window.remaining}"
-        parts.append(f"{window.remaining}{total} left")
+        total = "" if window.used is None else f" of {window.used + window.remaining:,}"
+        parts.append(f"{window.remaining:,}{total} calls left")
     if window.reset is not None:
-        parts.append(f"starts anew {_in(window.reset, now)}")
-    return f"{window.window or 'unknown window'}: {', '.join(parts)}"
+        parts.append(f"resets {_in(window.reset, now)}")
+    return f"{_WINDOWS.get(window.window or '', 'unknown window')}: {', '.join(parts)}"
+
+
+def _errors(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
+    errors = status.last_errors if verbose else status.last_errors[:1]
+    for error in errors:
+        yield Row("error", _error(error, status.time))
+    if more := len(status.last_errors) - len(errors):
+        yield Row("", f"and {more} more: see --verbose")
 
 
 def _error(error: LastError, now: float) -> str:

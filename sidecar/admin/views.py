@@ -138,6 +138,7 @@ def history_sample(sample: HistoryEntry, offset: float) -> HistorySample:
         seconds=round(sample.seconds, 3),
         calls=sample.calls,
         errors=sample.errors,
+        client_errors=sample.client_errors,
         server_errors=sample.server_errors,
         recovered=sample.recovered,
         p50_seconds=None if sample.p50 is None else round(sample.p50, 6),

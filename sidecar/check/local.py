@@ -54,7 +54,7 @@ class LocalSteps:
         try:
             config = self.config = load(self._path, self._environ)
         except ConfigError as error:
-            self._report.bad_config = message = "; ".join(error.lines)
+            self._report.bad_config = message = "\n".join(error.lines)
             # The words behind the first colon are what is wrong; a name before it could hold anything.
             unreadable = "_file" in message.lower() and any(words in message for words in _UNREADABLE)
             return StepFinding.failed(Cause.SECRET_FILE_UNREADABLE if unreadable else Cause.CONFIG_UNUSABLE, message)

@@ -9,6 +9,7 @@ import msgspec
 
 from sidecar.advice.diagnoses import DIAGNOSES
 from sidecar.core.causes import StepFinding, StepStatus
+from sidecar.core.rows import Row, Style, written
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +41,7 @@ class Step(msgspec.Struct, frozen=True):
     name: str
     #: ``ok``, ``warning``, ``failed`` or ``skipped``.
     status: str
-    #: What was found; for ``skipped`` the reason.
+    #: What was found, perhaps in several lines; for ``skipped`` the reason.
     detail: str
     #: A word of ``sidecar.core.causes.Cause``; None for ``ok`` and ``skipped``, as the next two.
     code: str | None
@@ -64,7 +65,7 @@ class Report:
         self._clock: Final = clock
         self._show: Final = show
         self._steps: list[Step] = []
-        #: What ``run`` would refuse to start with, in one line; None: nothing.
+        #: What ``run`` would refuse to start with, a line each; None: nothing.
         self.bad_config: str | None = None
 
     @property
@@ -104,11 +105,24 @@ class Report:
             self.add(name, StepFinding.skipped(why))
 
 
-def step_in_words(step: Step) -> str:
-    """Return the step as a line, and two more with cause and mend if there are any."""
-    line = f"{step.status:<8} {step.name:<12} {step.detail}"
-    if step.status != StepStatus.SKIPPED:
-        line += f" ({step.seconds * 1000:.0f} ms)"
-    if step.cause is None:
-        return line
-    return f"{line}\n{'':<21} cause: {step.cause} [{step.code}]\n{'':<21} mend:  {step.mend}"
+#: Characters of the columns of statuses and of names.
+_STATUS, _NAME = 8, 12
+_STYLES: Final = {
+    StepStatus.OK: Style.GOOD,
+    StepStatus.WARNING: Style.WARNING,
+    StepStatus.FAILED: Style.BAD,
+    StepStatus.SKIPPED: Style.QUIET,
+}
+
+
+def step_in_words(step: Step, *, color: bool = False) -> str:
+    """Return the step as a line, and two more with its cause and what to do if there are any, each of them ended."""
+    took = "" if step.status == StepStatus.SKIPPED else f" ({step.seconds * 1000:.0f} ms)"
+    indent = " " * _NAME
+    detail, *more = step.detail.splitlines() or [""]
+    rows = [Row(step.status, f"{step.name:<{_NAME}} {detail}{took}", _STYLES[StepStatus(step.status)])]
+    rows += [Row("", f"{indent} {line}") for line in more]
+    if step.cause is not None:
+        rows.append(Row("", f"{indent} cause: {step.cause} [{step.code}]"))
+        rows.append(Row("", f"{indent} fix:   {step.mend}"))
+    return "".join(f"{written(row, _STATUS, color=color)}\n" for row in rows)

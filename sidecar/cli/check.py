@@ -11,7 +11,7 @@ import msgspec
 from sidecar.check.examine import Options, examine
 from sidecar.check.report import Report, step_in_words
 from sidecar.cli.command import BAD_USAGE, FAILED, Command, CommandError, config_option
-from sidecar.cli.output import print_line
+from sidecar.cli.output import colors, print_line, print_painted
 from sidecar.cli.process import forbid_core_dumps, run_loop
 from sidecar.runtime import SystemClock
 
@@ -34,10 +34,11 @@ def command(config_path: Path | None, offline: bool, force: bool, as_json: bool)
     would refuse the configuration.
     """
     forbid_core_dumps()
+    color = colors()
 
     def show(step: Step) -> None:
         if not as_json:
-            print_line(step_in_words(step))
+            print_painted(step_in_words(step, color=color))
 
     clock = SystemClock()
     report = Report(clock, show)

@@ -45,6 +45,7 @@ def command(port: int | None, admin_port: int | None) -> int:
                 on_ready=lambda ready: tell(_explain(ready, upstream)),
                 unset_ports={key for key, given in ports.items() if given is None},
                 leave=leave_soon,
+                own_emulator=True,
             )
 
     try:
@@ -71,12 +72,12 @@ Or with an official SDK, any ClientId and any key; in Python, after pip install 
   python3 -c '{_PYTHON.format(ready.proxy)}'
 
 Then revoke the sidecar's token, and make that call again. The app still gets its answer,
-and the header "X-Sidecar-Recovered: token" tells what was mended:
+and the header "X-Sidecar-Recovered: token" says that the call was retried with a new token:
 
   curl -X POST {upstream}/__emulator__/revoke
 
-How it is doing:  {ready.admin}/
-What Mangopay sees: {upstream}/
-In a terminal:    mangopay-sidecar status --port {admin_port}
-To end:           Ctrl+C
+How it is doing:     {ready.admin}/
+What Mangopay sees:  {upstream}/
+In a terminal:       mangopay-sidecar status --port {admin_port}
+To end:              Ctrl-C
 """

@@ -1,6 +1,7 @@
 """stdout and stderr, which may be closed, or read by somebody who has left.
 
-What is printed may have come from elsewhere: no control character gets through but the end of a line.
+What is printed may have come from elsewhere: no control character gets through but the end of a line, and in painted
+text the colours of our own (``sidecar.core.rows``).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
+from sidecar.core.rows import color_wanted
 from sidecar.core.text import printable
 
 
@@ -19,6 +21,27 @@ def print_line(text: str) -> None:
     Raises OSError if stdout cannot take it for another reason (a full disk).
     """
     _write(sys.stdout, text)
+
+
+def print_painted(text: str) -> bool:
+    """Print ``text``, in which all that came from elsewhere is printable already; return whether anybody reads it.
+
+    Raises OSError if stdout cannot take it.
+    """
+    return _send(sys.stdout, text)
+
+
+def colors() -> bool:
+    """Whether stdout is to be written in colour."""
+    return color_wanted(os.environ, terminal=is_terminal(sys.stdout))
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks at ``stream``."""
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # it is closed
+        return False
 
 
 def print_error(message: str) -> None:
@@ -36,15 +59,22 @@ def print_help(text: str) -> None:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
+    _send(stream, "".join(f"{printable(line)}\n" for line in text.removesuffix("\n").split("\n")))
+
+
+def _send(stream: TextIO | None, text: str) -> bool:
+    """Write at once; return whether there is anybody who reads."""
     if stream is None:
-        return
+        return False
     try:
-        stream.write("".join(f"{printable(line)}\n" for line in text.removesuffix("\n").split("\n")))
+        stream.write(text)
         stream.flush()
     except OSError as error:
         _silence(stream)
         if not isinstance(error, BrokenPipeError):
             raise
+        return False
+    return True
 
 
 def _silence(stream: TextIO) -> None:

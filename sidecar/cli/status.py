@@ -1,8 +1,8 @@
-"""``status``: ask the running sidecar."""
+"""``status``: how the running sidecar is, in words; once, or for as long as somebody looks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -10,34 +10,59 @@ from sidecar.admin.client import ask, read
 from sidecar.admin.status import Status
 from sidecar.admin.status_text import status_in_words
 from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
-from sidecar.cli.output import print_line
+from sidecar.cli.output import colors, print_line, print_painted
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+T = TypeVar("T")
 
 
 @click.command("status", cls=Command)
 @config_option
 @click.option("--port", type=PORT, help="Ask this admin port; no configuration is read then.")
+@click.option("-v", "--verbose", is_flag=True, help="All numbers: connections, memory, every rate window and error.")
+@click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document itself.")
-def command(config_path: Path | None, port: int | None, as_json: bool) -> int:
-    """Tell in words how the running sidecar is: token, locks, rate limits, calls, last errors.
+def command(config_path: Path | None, port: int | None, verbose: bool, watch: bool, as_json: bool) -> int:
+    """Tell in words how the running sidecar is: what is the matter, the token, the calls, the last error.
 
-    Asks the admin port of the configuration that the sidecar runs with. Exits with 1 if none runs there.
+    Asks the admin port of the configuration that the sidecar runs with. Exits with 1 if none runs there; with --watch
+    it waits for one, and goes on when the sidecar is restarted.
     """
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs: leave one of them out")
     hosts, asked = admin_address(config_path, port)
-    reply = ask(hosts, asked, "/status")
+    if watch:
+        from sidecar.cli.watch import watch as show_until_ended
+
+        return show_until_ended(lambda: _words(hosts, asked, verbose=verbose))
+    if as_json:
+        # Any document, so that it works with a sidecar of another version too.
+        _, body = _document(hosts, asked, dict[str, Any])
+        print_line(body.decode())
+    else:
+        print_painted(_words(hosts, asked, verbose=verbose))
+    return 0
+
+
+def _words(hosts: tuple[str, ...], port: int, *, verbose: bool) -> str:
+    status, _ = _document(hosts, port, Status)
+    return status_in_words(status, verbose=verbose, color=colors())
+
+
+def _document(hosts: tuple[str, ...], port: int, kind: type[T]) -> tuple[T, bytes]:
+    """Return the document of the sidecar at ``port``, and as it was sent. Raises CommandError."""
+    reply = ask(hosts, port, "/status")
     if reply is None:
         raise CommandError(
-            f"no sidecar answers on admin port {asked}: start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
+            f"no sidecar answers on admin port {port}: start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
         )
     if reply.status != 200:
-        where = f"http://{reply.host}:{asked}/status"
+        where = f"http://{reply.host}:{port}/status"
         raise CommandError(f"{where} answered {reply.status}: is it the admin port, and this machine's?")
-    # --json takes any document, so that it works with a sidecar of another version too.
-    document = read(reply.body, dict[str, Any] if as_json else Status)
+    document = read(reply.body, kind)
     if document is None:
-        hint = "is it the admin port?" if as_json else "is it the admin port? For another version, try --json"
-        raise CommandError(f"port {asked} did not answer as a sidecar does: {hint}")
-    print_line(status_in_words(document) if isinstance(document, Status) else reply.body.decode())
-    return 0
+        hint = "is it the admin port? For another version, try --json" if kind is Status else "is it the admin port?"
+        raise CommandError(f"port {port} did not answer as a sidecar does: {hint}")
+    return document, reply.body

@@ -17,8 +17,26 @@ def printable(text: str, limit: int | None = None) -> str:
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
-    """``1 call``, ``2 calls``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+    """``1 call``, ``1,204 calls``."""
+    return f"{number} {noun}" if number == 1 else f"{number:,} {plural or noun + 's'}"
+
+
+def size(number: int) -> str:
+    """Bytes in a unit that people read: ``600 B``, ``2.1 MiB``, ``64 MiB``."""
+    amount, unit = float(number), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    digits = 1 if unit != "B" and amount < 10 else 0
+    return f"{amount:.{digits}f} {unit}".replace(".0 ", " ")
+
+
+def milliseconds(number: float) -> str:
+    """Milliseconds with three digits that matter: ``0.42 ms``, ``12.4 ms``, ``152 ms``, ``1.21 s``, ``60.0 s``."""
+    if number >= 1000:
+        return f"{number / 1000:.{1 if number >= 10_000 else 2}f} s"
+    return f"{number:.{0 if number >= 100 else 1 if number >= 10 else 2}f} ms"
 
 
 def capital(words: str) -> str:

@@ -28,8 +28,9 @@ class HistoryEntry(NamedTuple):
     at: float
     seconds: float
     calls: int
-    #: Errors of the sidecar's own, and 5xx of Mangopay's.
+    #: Errors of the sidecar's own, and 4xx and 5xx of Mangopay's.
     errors: int
+    client_errors: int
     server_errors: int
     recovered: int
     #: Read from the histogram's buckets, so as exact as these are wide.
@@ -79,6 +80,7 @@ def _difference(before: Reading, after: Reading, at: float, seconds: float) -> H
         seconds=seconds,
         calls=sum(counts),
         errors=after.errors - before.errors,
+        client_errors=after.client_errors - before.client_errors,
         server_errors=after.server_errors - before.server_errors,
         recovered=after.recovered - before.recovered,
         p50=quantile(after.bounds, counts, 0.5),

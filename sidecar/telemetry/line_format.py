@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from sidecar.core.redact import scrub
+from sidecar.core.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,11 @@ class Line(msgspec.Struct, omit_defaults=True, gc=False):
     timestamp: str
     level: str
     event: str
+
+    def for_people(self) -> tuple[str, Entry]:
+        """Return what the line says in words, and the fields that are worth telling besides, for a terminal."""
+        entry = _as_dictionary(self)
+        return self.event, {key: value for key, value in entry.items() if key not in _HEAD}
 
 
 _FRAMES: Final = 8
@@ -66,13 +72,17 @@ def _head_alone(entry: Entry | Line, error: Exception) -> Entry:
 
 def console_line(entry: Entry | Line, *, color: bool) -> bytes:
     """Time, level, event and ``key=value`` for the rest; what is None or empty is left out. Never raises."""
-    entry = _as_dictionary(entry)
-    level = entry["level"]
+    if isinstance(entry, Line):
+        timestamp, level = entry.timestamp, entry.level
+        words, fields = entry.for_people()
+    else:
+        timestamp, level, words = entry["timestamp"], entry["level"], _word(entry["event"])
+        fields = {key: value for key, value in entry.items() if key not in _HEAD}
     shown = f"{level:<8}"
     if color and level in _COLORS:
         shown = f"{_COLORS[level]}{shown}{_PLAIN}"
-    parts = [entry["timestamp"][11:], shown, _word(entry["event"])]
-    parts += [f"{key}={_word(value)}" for key, value in entry.items() if key not in _HEAD and value not in _EMPTY]
+    parts = [timestamp[11:], shown, printable(words)]
+    parts += [f"{key}={_word(value)}" for key, value in fields.items() if value not in _EMPTY]
     return (" ".join(parts) + "\n").encode("utf-8", "backslashreplace")
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
+from sidecar.core.rows import color_wanted
 from sidecar.telemetry.field_names import ecs_fields, gcp_fields
 from sidecar.telemetry.line_format import (
     Entry,
@@ -197,7 +198,7 @@ def _renderer(form: str, *, terminal: bool) -> Callable[[Entry | Line], bytes]:
         form = "console" if terminal else "json"
     match form:
         case "console":
-            return partial(console_line, color=terminal and not os.environ.get("NO_COLOR"))
+            return partial(console_line, color=color_wanted(os.environ, terminal=terminal))
         case "gcp":
             return partial(renamed_json_line, rename=gcp_fields)
         case "ecs":

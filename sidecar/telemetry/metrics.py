@@ -59,7 +59,8 @@ class Reading(NamedTuple):
     """Some counters at one moment, so that two of them can be compared."""
 
     errors: int
-    #: Mangopay's 5xx responses.
+    #: Mangopay's 4xx and 5xx responses.
+    client_errors: int
     server_errors: int
     recovered: int
     #: ``request_duration_seconds``: the buckets' upper ends, and how many calls fell into each.
@@ -195,22 +196,31 @@ class Metrics:
         """Return some counters as they are now."""
         return Reading(
             errors=sum(self.errors.values()),
-            server_errors=sum(
-                count for (_, status, source), count in self.requests.items() if status >= 500 and source == "upstream"
-            ),
+            client_errors=self._answered_by_mangopay(400, 500),
+            server_errors=self._answered_by_mangopay(500, 1000),
             recovered=sum(self.recovered.values()),
             bounds=self.request_duration.bounds,
             durations=tuple(self.request_duration.counts),
         )
 
     def totals(self) -> dict[str, int]:
-        """Counters in a few numbers, for the status page: calls, own errors, recovered calls, token requests."""
+        """Counters in a few numbers, for the status page."""
         return {
             "requests": sum(self.requests.values()),
+            "client_errors": self._answered_by_mangopay(400, 500),
+            "server_errors": self._answered_by_mangopay(500, 1000),
             "errors": sum(self.errors.values()),
             "recovered": sum(self.recovered.values()),
             "token_requests": sum(self.token_requests.values()),
         }
+
+    def _answered_by_mangopay(self, lowest: int, beyond: int) -> int:
+        """Count Mangopay's own responses with a status from ``lowest`` on, and below ``beyond``."""
+        return sum(
+            count
+            for (_, status, source), count in self.requests.items()
+            if source == "upstream" and lowest <= status < beyond
+        )
 
     def _rate_limit_remaining(self) -> Iterable[Sample]:
         return self._rate_limit(lambda window: window.remaining)

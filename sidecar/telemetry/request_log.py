@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.core.errors import Outcome
+from sidecar.core.text import milliseconds
 from sidecar.telemetry.line_format import Line
 
 if TYPE_CHECKING:
+    from sidecar.telemetry.line_format import Entry
     from sidecar.telemetry.log import LogOutput
     from sidecar.telemetry.record import CallRecord, Recovery
 
@@ -38,6 +42,22 @@ class RequestLine(Line):
     cf_ray: str | None = None
     traceparent: str | None = None
     x_request_id: str | None = None
+
+    def for_people(self) -> tuple[str, Entry]:
+        """Return the call in one short line; with its id, and what is known of it, only if it had no success."""
+        status = "unanswered" if self.status is None else str(self.status)
+        words = f"{self.method} {self.path} {status} in {milliseconds(self.duration_ms)}"
+        if self.status is not None and self.status < 400 and self.level == "info" and self.caller is None:
+            return words, {"recovered": self.recovered}
+        fields = msgspec.structs.asdict(self)
+        return words, {key: fields[key] for key in ("id", *_TROUBLE)}
+
+
+#: What is told of a call without success, besides its id, on a terminal.
+_TROUBLE: Final = (
+    *("error", "outcome", "detail", "idempotency_key", "caller", "client_id_ours", "recovered"),
+    *("mangopay_type", "mangopay_id", "cf_ray"),
+)
 
 
 class RequestLog:

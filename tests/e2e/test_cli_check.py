@@ -42,7 +42,7 @@ async def test_a_line_for_each_step_and_status_0_when_all_is_right(mangopay: Ans
     assert all(line.endswith(" ms)") for line in lines if line.startswith("ok "))
 
 
-async def test_a_failure_has_cause_and_mend_on_lines_of_their_own(mangopay: AnsweringMangopay) -> None:
+async def test_a_failure_has_its_cause_and_what_to_do_on_lines_of_their_own(mangopay: AnsweringMangopay) -> None:
     mangopay.token = REFUSED
     checked = await check(url(mangopay))
     assert (checked.status, checked.stderr) == (1, "")
@@ -51,7 +51,7 @@ async def test_a_failure_has_cause_and_mend_on_lines_of_their_own(mangopay: Answ
     assert lines[at].split()[1] == "token"
     assert lines[at + 1].split()[0] == "cause:"
     assert lines[at + 1].endswith("[wrong_key]")
-    assert lines[at + 2].split()[0] == "mend:"
+    assert lines[at + 2].split()[0] == "fix:"
 
 
 async def test_json_is_one_document(mangopay: AnsweringMangopay) -> None:

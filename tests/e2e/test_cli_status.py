@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pty
+import select
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,7 +17,8 @@ import pytest
 from sidecar.admin.server import AdminServer
 from sidecar.core.admission.guard import GuardRules
 from sidecar.runtime import SystemClock
-from tests.support.sidecar import Command
+from tests.support.sidecar import COMMAND, Command
+from tests.support.wrapping import free_port
 from tests.wire.test_admin_server import STATUS, State
 
 if TYPE_CHECKING:
@@ -109,6 +115,108 @@ async def test_nor_by_the_document_itself(hostile_port: int) -> None:
     assert code == 0
     assert all(line.isprintable() for line in stdout.split("\n"))
     assert json.loads(stdout)["client_id"] == "acme\x1b[2J?31m", "JSON has words of its own for what is below space"
+
+
+class Terminal:
+    """A command in a terminal of its own; what it draws can be waited for."""
+
+    def __init__(self, *arguments: str, **environ: str) -> None:
+        self.pid, self._master = pty.fork()
+        if self.pid == 0:
+            with suppress(OSError):
+                os.execve(COMMAND, [str(COMMAND), *arguments], {"PATH": os.environ["PATH"], "TERM": "xterm", **environ})
+            os._exit(127)
+        self._drawn = b""
+
+    def wait_for(self, text: str) -> str:
+        """Return what was drawn since the last time, once ``text`` is in it."""
+        while text.encode() not in self._drawn:
+            assert select.select([self._master], [], [], 30)[0], self._drawn
+            self._drawn += os.read(self._master, 65536)
+        drawn, self._drawn = self._drawn, b""
+        return drawn.decode()
+
+    def press(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    def wait(self) -> int:
+        with suppress(OSError):
+            while os.read(self._master, 65536):
+                pass
+        os.close(self._master)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+UP = f"mangopay-sidecar {STATUS.version}, up"
+
+
+async def test_on_a_terminal_it_is_in_colour_unless_somebody_minds(hostile_port: int) -> None:
+    """And in no other colours than ours, whoever sits on the port."""
+
+    def look(**environ: str) -> str:
+        terminal = Terminal("status", "--port", str(hostile_port), **environ)
+        drawn = terminal.wait_for("forged")
+        assert terminal.wait() == 0
+        return drawn
+
+    painted = "\x1b[33mwarning\x1b[0m    harmless?error      forged"
+    for drawn in (
+        await asyncio.to_thread(look),
+        (await status("--port", str(hostile_port), FORCE_COLOR="1"))[1],
+    ):
+        assert painted in drawn
+        assert drawn.count("\x1b") == 2
+    for plain in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert "\x1b" not in await asyncio.to_thread(look, **plain)
+
+
+@pytest.mark.parametrize("end", ["Ctrl-C", "SIGTERM"])
+async def test_watched_on_a_terminal_it_is_drawn_in_its_place_until_somebody_ends_it(port: int, end: str) -> None:
+    def look() -> int:
+        terminal = Terminal("status", "--watch", "--port", str(port))
+        first = terminal.wait_for("\x1b[J")
+        assert first.startswith("\x1b[H")
+        assert UP in first
+        assert UP in terminal.wait_for("\x1b[J")
+        if end == "Ctrl-C":
+            terminal.press(b"\x03")
+        else:
+            os.kill(terminal.pid, signal.SIGTERM)
+        return terminal.wait()
+
+    assert await asyncio.to_thread(look) == 0
+
+
+async def test_watched_it_survives_a_restart_of_the_sidecar() -> None:
+    """And it waits for one that is not there yet."""
+    loop, server = asyncio.get_running_loop(), AdminServer(State(), GuardRules(frozenset()), clock=SystemClock())
+    port = free_port()
+
+    def wait_for(command: Command, pattern: str) -> None:
+        command.wait_for(pattern)
+        with command._grew:
+            command._output["stdout"].clear()
+
+    with Command("status", "--watch", "--port", str(port)) as command:
+        for _ in range(2):
+            await asyncio.to_thread(wait_for, command, f"^no sidecar answers on admin port {port}: ")
+            listener = await loop.create_server(server, "127.0.0.1", port)
+            await asyncio.to_thread(wait_for, command, f"^{UP}")
+            listener.close()
+        assert await asyncio.to_thread(command.stop) == 0
+        assert command.stderr == ""
+    await server.shutdown(1.0)
+
+
+async def test_what_is_for_people_and_what_for_programs_exclude_each_other(port: int) -> None:
+    code, stdout, stderr = await status("--port", str(port), "--watch", "--json")
+    assert (code, stdout, stderr.count("\n")) == (2, "", 1)
+
+
+async def test_all_numbers_are_there_for_whoever_asks(port: int) -> None:
+    short, long = [(await status("--port", str(port), *more))[1] for more in ((), ("--verbose",))]
+    assert "callers    " not in short
+    assert "callers    " in long
 
 
 async def test_none_running_is_status_1_and_one_line(port: int) -> None:

@@ -76,7 +76,15 @@ _FACTS: Final[dict[str, Any]] = {
     "pool": PoolStatus(size=100, open=1, idle=1, waiting=0),
     "upstream": UpstreamStatus(answered_at=NOW - 1, failures=0, last_failure=None, failures_last_minute={}),
     "calls": CallTotals(
-        requests=5, errors=1, recovered=1, token_requests=2, in_flight=0, connections=1, max_connections=1000
+        requests=1204,
+        client_errors=0,
+        server_errors=0,
+        errors=0,
+        recovered=0,
+        token_requests=2,
+        in_flight=0,
+        connections=1,
+        max_connections=1000,
     ),
     "last_mended": None,
     "foreign_calls": None,

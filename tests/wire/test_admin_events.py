@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 REQUEST = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
-SAMPLE = HistorySample(NOW, 5.0, 3, 0, 0, 0, 0.01, 0.02)
+SAMPLE = HistorySample(NOW, 5.0, 3, 0, 1, 0, 0, 0.01, 0.02)
 
 
 class Listener:

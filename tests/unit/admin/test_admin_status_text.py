@@ -81,40 +81,86 @@ def test_the_token_manager_s_judgement_counts_whatever_the_state_is_called() -> 
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_healthy_sidecar_in_words() -> None:
-    window = RateWindow("15m", 300, 2000, int(NOW) + 90)
-    assert status_in_words(status(rate_limits=(window,))) == (
+HOURS = RateWindow("1h", 4300, 4500, int(NOW) + 2000)
+QUARTER = RateWindow("15m", 300, 2000, int(NOW) + 90)
+
+
+def test_a_healthy_sidecar_in_a_few_words() -> None:
+    assert status_in_words(status(rate_limits=(QUARTER, HOURS))) == (
+        "mangopay-sidecar 1.2.3, up 2 h 5 min\n"
+        "account    acme in sandbox\n"
+        "token      valid, expires in 17 min 3 s\n"
+        "calls      1,204 answered; 0 in flight\n"
+        "rate limit 1 h: 4,500 of 8,800 calls left, resets in 33 min 20 s\n"
+    )
+
+
+def test_and_with_every_number() -> None:
+    assert status_in_words(status(rate_limits=(QUARTER, HOURS), replay_buffer_bytes=2_202_010), verbose=True) == (
         "mangopay-sidecar 1.2.3, up 2 h 5 min\n"
         "account    acme in sandbox, at https://api.sandbox.mangopay.com\n"
-        "ready      yes\n"
-        "token      api: valid, expires in 17 min 3 s; next fetch in 15 min\n"
-        "calls      5 answered, 0 in flight; 1 own errors, 1 recovered; 2 token requests\n"
-        "callers    1 of 1000 connections\n"
+        "token      valid, expires in 17 min 3 s; next fetch in 15 min\n"
+        "calls      1,204 answered; 0 in flight\n"
+        "           2 token requests\n"
+        "callers    1 of 1,000 connections\n"
         "upstream   1 of 100 connections, 0 calls waiting\n"
-        "replay     0 of 67108864 bytes in use\n"
-        "rate limit 15m: 2000 of 2300 left, starts anew in 1 min 30 s\n"
+        "replay     2.1 MiB of 64 MiB in use\n"
+        "rate limit 15 min: 2,000 of 2,300 calls left, resets in 1 min 30 s\n"
+        "rate limit 1 h: 4,500 of 8,800 calls left, resets in 33 min 20 s\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("windows", "shown"),
+    [
+        ((RateWindow("15m", 2299, 1, None), HOURS), "15 min: 1 of 2,300 calls left"),
+        ((RateWindow("15m", None, 7, None), HOURS), "1 h: 4,500 of 8,800 calls left, resets in 33 min 20 s"),
+        ((RateWindow(None, None, None, int(NOW) + 5),), "unknown window: resets in 5 s"),
+        ((RateWindow("30m", None, 7, int(NOW) - 5),), "30 min: 7 calls left, resets now"),
+        ((RateWindow("24h", 0, 0, None),), "24 h: 0 of 0 calls left"),
+    ],
+)
+def test_in_short_the_window_that_is_used_most_is_told(windows: tuple[RateWindow, ...], shown: str) -> None:
+    text = status_in_words(status(rate_limits=windows))
+    assert [line for line in text.splitlines() if line.startswith("rate limit")] == [f"rate limit {shown}"]
+
+
+def test_calls_without_success_are_told_by_whose_answer_it_was() -> None:
+    """So that a caller's own 401 and 404 do not read as no error at all."""
+    calls = msgspec.structs.replace(
+        status().calls, client_errors=1520, server_errors=2, errors=3, recovered=4, in_flight=1
+    )
+    assert (
+        "calls      1,204 answered, 1,520 with 4xx by Mangopay, 2 with 5xx by Mangopay, 3 by the sidecar's own errors, "
+        "4 after a retry or a read-back; 1 in flight\n"
+    ) in status_in_words(status(calls=calls))
+
+
+def test_several_tokens_are_told_by_their_credential() -> None:
+    text = status_in_words(status(tokens=(token(), token(credential="embedded"))))
+    assert "token      api: valid" in text
+    assert "token      embedded: valid" in text
 
 
 @pytest.mark.parametrize(
     ("token_status", "words"),
     [
-        (LOCKED, "api: the account is locked out; next try in 1 min 5 s"),
-        (REFUSED, "api: the API key or the ClientId is refused; next try in 30 s"),
-        (EMPTY, "api: none"),
-        (no_token(state="refreshing"), "api: being fetched"),
+        (LOCKED, "the account is locked out; next try in 1 min 5 s"),
+        (REFUSED, "the API key or the ClientId is refused; next try in 30 s"),
+        (EMPTY, "none"),
+        (no_token(state="refreshing"), "being fetched"),
         (
             token(state="backing_off", failures=3, next_attempt_at=NOW + 4, last_error="503 from the token endpoint"),
             (
-                "api: valid, expires in 17 min 3 s; 3 failures running; next fetch in 4 s; "
+                "valid, expires in 17 min 3 s; 3 failures in a row; next fetch in 4 s; "
                 "last error: 503 from the token endpoint"
             ),
         ),
         (
             token(next_attempt_at=None, paused_until=NOW + 20, paused_paths=("/a", "/b")),
-            "api: valid, expires in 17 min 3 s; 401s from 2 paths start a refresh again in 20 s",
+            "valid, expires in 17 min 3 s; 401s from 2 paths start a refresh again in 20 s",
         ),
-        (token(next_attempt_at=None, expires_at=NOW - 1), "api: valid, expires now"),
+        (token(next_attempt_at=None, expires_at=NOW - 1), "expired"),
     ],
 )
 def test_a_token_in_words(token_status: TokenStatus, words: str) -> None:
@@ -126,14 +172,20 @@ def test_findings_stand_above_the_numbers_with_countdown_and_mend() -> None:
     locked = Finding(*critical, "Locked", "It is.", "Wait.", NOW + 65, "next try")
     quiet = Finding(FindingKind.TOKEN_IDLE, Level.INFO, Area.TOKEN, "Idle", "It is.", "")
     assert (
-        "ready      yes\n"
         "critical   Locked (next try in 1 min 5 s)\n"
         "           It is.\n"
         "           -> Wait.\n"
         "info       Idle\n"
-        "           It is.\n"
         "token      "
     ) in status_in_words(status(findings=(locked, quiet)))
+    assert "info       Idle\n           It is.\ntoken      " in status_in_words(status(findings=(quiet,)), verbose=True)
+
+
+def test_where_there_are_colours_the_level_of_a_finding_has_one() -> None:
+    critical = Finding(FindingKind.LOCKED_OUT, Level.CRITICAL, Area.LOCK, "Locked", "It is.", "Wait.")
+    text = status_in_words(status(findings=(critical,)), color=True)
+    assert "\x1b[1;31mcritical\x1b[0m   Locked\n" in text
+    assert text.count("\x1b") == 2
 
 
 def test_the_last_errors_and_warnings_in_words() -> None:
@@ -146,11 +198,14 @@ def test_the_last_errors_and_warnings_in_words() -> None:
         code="upstream_unreachable",
         outcome="unknown",
     )
-    text = status_in_words(status(last_errors=(error,), warnings=("HTTPS_PROXY is ignored",)))
+    text = status_in_words(status(last_errors=(error, error, error), warnings=("HTTPS_PROXY is ignored",)))
     assert (
         "error      1 min 1 s ago: upstream_unreachable (unknown), POST /v2.01/{client}/payins answered 502, id abc-1\n"
     ) in text
+    assert text.count("answered 502") == 1
+    assert "           and 2 more: see --verbose\n" in text
     assert "warning    HTTPS_PROXY is ignored\n" in text
+    assert status_in_words(status(last_errors=(error, error, error)), verbose=True).count("answered 502") == 3
 
 
 @pytest.mark.parametrize(
@@ -182,14 +237,15 @@ DOWN = StoreStatus("redis", "redis.internal:6379/0", up=False, since=NOW - 65, l
     ],
 )
 def test_the_store_in_words(store: StoreStatus, words: str) -> None:
-    assert f"store      {words}\n" in status_in_words(status(store=store))
+    assert f"store      {words}\n" in status_in_words(status(store=store), verbose=True)
+    assert ("store  " in status_in_words(status(store=store))) is (store.up is False)
 
 
 def test_what_is_not_ready_says_why_in_words() -> None:
     text = status_in_words(
         status(readiness=Readiness(ready=False, reason="draining", message="the sidecar is shutting down"))
     )
-    assert "ready      no, draining: the sidecar is shutting down\n" in text
+    assert "not ready  draining: the sidecar is shutting down\n" in text
 
 
 def test_the_document_can_be_read_back_from_json() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from sidecar.admin.findings import findings
@@ -65,9 +66,7 @@ def foreign(calls: int, *, refused: bool, ago: float = 10.0) -> ForeignCalls:
 
 
 def connections(number: int) -> CallTotals:
-    return CallTotals(
-        requests=5, errors=1, recovered=1, token_requests=2, in_flight=0, connections=number, max_connections=1000
-    )
+    return msgspec.structs.replace(snapshot().calls, connections=number)
 
 
 class Row(NamedTuple):

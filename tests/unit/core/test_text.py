@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.text import capital, count, duration, printable, sentence
+from sidecar.core.text import capital, count, duration, milliseconds, printable, sentence, size
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,32 @@ def test_a_noun_agrees_with_its_number(words: str, said: str) -> None:
 def test_words_become_sentences() -> None:
     assert capital("the host") == "The host"
     assert sentence("the host is gone") == sentence("The host is gone.") == "The host is gone."
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (2_202_010, "2.1 MiB"),
+        (10_485_760, "10 MiB"),
+        (67_108_864, "64 MiB"),
+        (3 * 1024**3, "3 GiB"),
+        (5000 * 1024**3, "5000 GiB"),
+    ],
+)
+def test_bytes_in_a_unit_that_people_read(number: int, words: str) -> None:
+    assert size(number) == words
+
+
+def test_large_counts_have_their_thousands_apart() -> None:
+    assert count(1204, "call") == "1,204 calls"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0.4219, "0.42 ms"), (12.36, "12.4 ms"), (152.4, "152 ms"), (1211, "1.21 s"), (60_000, "60.0 s")],
+)
+def test_milliseconds_with_the_digits_that_matter(number: float, words: str) -> None:
+    assert milliseconds(number) == words

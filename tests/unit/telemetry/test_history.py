@@ -47,6 +47,7 @@ async def test_a_sample_has_what_happened_since_the_last_one() -> None:
     sampled = Sampled()
     sampled.calls(3)
     sampled.calls(1, status=500)
+    sampled.calls(2, status=404)
     sampled.calls(1, recovered=("token",))
     sampled.metrics.observe_call(own_error())
     await sampled.clock.advance(5)
@@ -55,7 +56,8 @@ async def test_a_sample_has_what_happened_since_the_last_one() -> None:
     sampled.history.sample()
     first, second = sampled.history.samples()
     assert (first.at, first.seconds) == (1005.0, 5.0)
-    assert (first.calls, first.errors, first.server_errors, first.recovered) == (6, 1, 1, 1)
+    assert (first.calls, first.errors, first.recovered) == (8, 1, 1)
+    assert (first.client_errors, first.server_errors) == (2, 1)
     assert first.p50 == pytest.approx(0.0175)  # in the middle of the bucket from 10 to 25 ms
     assert (second.calls, second.errors, second.p50, second.p95) == (0, 0, None, None)
 

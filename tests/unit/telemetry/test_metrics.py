@@ -239,11 +239,21 @@ def test_a_metric_is_one_object_and_each_sidecar_has_its_own() -> None:
 def test_totals_add_up() -> None:
     metrics = Metrics()
     metrics.observe_call(call())
+    for status in (399, 400, 499, 500, 599):
+        metrics.observe_call(call(status=status))
+    metrics.observe_call(call(status=403, source="sidecar"))
     record = call(method="POST", status=0)
     record.failed(SidecarError(ErrorCode.OVERLOADED, "full"))
     metrics.observe_call(record)
     metrics.token_request("api", "ok")
-    assert metrics.totals() == {"requests": 2, "errors": 1, "recovered": 0, "token_requests": 1}
+    assert metrics.totals() == {
+        "requests": 8,
+        "client_errors": 2,
+        "server_errors": 2,
+        "errors": 1,
+        "recovered": 0,
+        "token_requests": 1,
+    }
 
 
 @given(st.text(), st.text(alphabet=st.characters(codec="utf-8")))

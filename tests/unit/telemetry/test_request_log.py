@@ -329,6 +329,52 @@ def test_the_console_format_leaves_out_what_is_empty() -> None:
     assert line == b"13:11:17.250Z info     request d=0 e=False\n"
 
 
+#: As long as paths of Mangopay's API are.
+LONG_PATH = "/v2.01/acme/users/user_m_01HABC/identity-verifications/idv_m_01HDEF/sessions"
+
+
+def on_a_terminal(log: Log, record: CallRecord) -> str:
+    RequestLog(log.configure(form="console"), environment="sandbox").write(record)
+    return log.text()
+
+
+def ended(path: str = LONG_PATH, **fields: Any) -> CallRecord:
+    defaults: dict[str, Any] = {"method": "POST", "status": 200, "duration": 0.1524, "attempts": 1, "bytes_in": 9}
+    return CallRecord(id="abc-1", started=0.0, path=path, **{**defaults, **fields})
+
+
+def test_on_a_terminal_a_call_is_one_short_line(log: Log) -> None:
+    line = on_a_terminal(log, ended(traceparent="00-a-b-01", caller_request_id="r" * 36))
+    assert line == (
+        "13:11:17.250Z info     POST /v2.01/{client}/users/{id}/identity-verifications/{id}/sessions 200 in 152 ms\n"
+    )
+    assert len(line) <= 110
+
+
+def test_on_a_terminal_what_was_done_about_a_call_is_told(log: Log) -> None:
+    line = on_a_terminal(log, ended("/v2.01/acme/users", recovered=("token",), attempts=2))
+    assert line == "13:11:17.250Z info     POST /v2.01/{client}/users 200 in 152 ms recovered=token\n"
+
+
+def test_on_a_terminal_a_call_without_success_is_told_with_what_finds_it_again(log: Log) -> None:
+    record = ended("/v2.01/acme/payins", status=0, duration=60.0, idempotency_key="key-0123456789abc")
+    record.failed(SidecarError(ErrorCode.UPSTREAM_TIMEOUT, "slow", outcome=Outcome.UNKNOWN))
+    assert on_a_terminal(log, record) == (
+        "13:11:17.250Z warning  POST /v2.01/{client}/payins 504 in 60.0 s id=abc-1 error=upstream_timeout "
+        "outcome=unknown idempotency_key=key-0123456789abc\n"
+    )
+
+
+@pytest.mark.parametrize(("status", "shown"), [(404, "404"), (0, "unanswered")])
+def test_on_a_terminal_so_is_one_that_mangopay_refused_or_nobody_waited_for(log: Log, status: int, shown: str) -> None:
+    line = on_a_terminal(log, ended("/v2.01/acme/users", status=status))
+    assert line == f"13:11:17.250Z info     POST /v2.01/{{client}}/users {shown} in 152 ms id=abc-1\n"
+
+
+def test_on_a_terminal_a_method_cannot_forge_a_line(log: Log) -> None:
+    assert on_a_terminal(log, ended(method="GET\n\x1b[2J")).count("\n") == 1
+
+
 @pytest.mark.parametrize("value", ["a\nb", "\x1b[2J", "a\rb", "\u202eb", "\x85", 'q"uote', "\udcff", ["x\ny"]])
 def test_a_value_cannot_forge_a_line_or_move_the_cursor(value: object) -> None:
     line = console_line({**HEAD, "value": value}, color=False)
