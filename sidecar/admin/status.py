@@ -179,7 +179,7 @@ class CallTotals(msgspec.Struct, frozen=True):
 
 
 class Mended(msgspec.Struct, frozen=True):
-    """The newest call that was mended without its caller noticing."""
+    """The newest call that was retried, or whose lost answer was read back, without its caller noticing."""
 
     at: float
     #: The call's id.

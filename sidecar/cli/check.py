@@ -1,4 +1,4 @@
-"""``check``: find what is wrong between the configuration and a token, and say how to mend it."""
+"""``check``: find what is wrong between the configuration and a token, and say how to fix it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def command(config_path: Path | None, offline: bool, force: bool, as_json: bool) -> int:
     """Tell, line by line, what is right and what is not: configuration, files, certificate, network, token.
 
-    Each failure comes with its likely cause and its mend. At most one token call is made, and none while a running
-    sidecar is latched: more wrong attempts could lock the account. Exits with 0 if all is right, 1 if not, 2 if "run"
-    would refuse the configuration.
+    Each failure comes with its likely cause and what to do about it. At most one token call is made, and none while a
+    running sidecar is latched: more wrong attempts could lock the account. Exits with 0 if all is right, 1 if not, 2 if
+    "run" would refuse the configuration.
     """
     forbid_core_dumps()
     color = colors()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -20,8 +22,23 @@ BAD_USAGE: Final = 2
 #: 128 + SIGINT, as a shell counts.
 INTERRUPTED: Final = 130
 
-#: A TCP port; 0 is any free one.
-PORT: Final = click.IntRange(0, 65535)
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 is any free one. Raises BadParameter, which does not repeat what was given."""
+    if text.isascii() and text.isdecimal() and len(text) <= len("65535") and int(text) <= 65535:
+        return int(text)
+    raise click.BadParameter("give a number from 0 to 65535")
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds, 0 or more. Raises BadParameter, which does not repeat what was given."""
+    with suppress(ValueError):
+        number = float(text)
+        if 0 <= number < math.inf:
+            return number
+    raise click.BadParameter("give a number of seconds, 0 or more")
+
+
 #: The keys of the two ports, and the variables that set them.
 PORT_VARIABLES: Final = {"listen.port": "SIDECAR_LISTEN_PORT", "admin.port": "SIDECAR_ADMIN_PORT"}
 
@@ -111,6 +128,9 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
             if named:
                 raise
     if not admin.port:
-        state = "off" if admin.port is None else "0, so any free one"
-        raise CommandError(f"admin.port is {state}, so nothing can be asked there: set SIDECAR_ADMIN_PORT to a port")
+        if admin.port is None:
+            raise CommandError("admin.port is off, so nothing can be asked there: set SIDECAR_ADMIN_PORT to a port")
+        raise CommandError(
+            "admin.port is 0, any free one, so where to ask is not known: name it by --port, or set SIDECAR_ADMIN_PORT"
+        )
     return admin.host, admin.port

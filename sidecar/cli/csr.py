@@ -25,7 +25,9 @@ _FOR_ALL: Final = 0o644
 
 
 @click.command("csr", cls=Command)
-@click.option("--client-id", required=True, help="Your ClientId; it becomes the certificate's common name.")
+@click.option(
+    "--client-id", metavar="ID", required=True, help="Your ClientId; it becomes the certificate's common name."
+)
 @click.option(
     "--out",
     "directory",

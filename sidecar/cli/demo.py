@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import PORT, PORT_VARIABLES, Command, CommandError, load_config
+from sidecar.cli.command import PORT_VARIABLES, Command, CommandError, load_config, port
 from sidecar.cli.emulated import emulator_settings, running_emulator
 from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
@@ -24,13 +24,13 @@ _USER: Final = '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@examp
 
 
 @click.command("demo", cls=Command)
-@click.option("--port", type=PORT, help="The proxy port; 0: any free one. Default: 18080, or a free one.")
-@click.option("--admin-port", type=PORT, help="The admin port; 0: any free one. Default: 19090, or a free one.")
+@click.option("--port", type=port, help="The proxy port; 0: any free one. Default: 18080, or a free one.")
+@click.option("--admin-port", type=port, help="The admin port; 0: any free one. Default: 19090, or a free one.")
 def command(port: int | None, admin_port: int | None) -> int:
     """Serve in front of an embedded Mangopay emulator.
 
     No credentials are needed, nothing leaves this machine, and the environment's SIDECAR_* and MANGOPAY_* variables
-    are ignored. Prints curl lines to try.
+    are ignored. Prints what to try: a call with curl, one with an SDK, and how to see one retried.
     """
 
     async def serve(output: LogOutput) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import PORT, Command, CommandError
+from sidecar.cli.command import Command, CommandError, port
 from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
 from sidecar.downstream import holder
@@ -63,8 +63,8 @@ def _refused(error: OSError, host: str, port: int, authority: str) -> str:
 
 
 @click.command("emulator", cls=Command)
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=PORT, default=_DEFAULT_PORT, show_default=True, help="The port; 0: any free one.")
+@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", type=port, default=str(_DEFAULT_PORT), show_default=True, help="The port; 0: any free one.")
 @click.option(
     "--fault",
     "rules",

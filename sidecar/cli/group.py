@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _COMMANDS: Final = {
     "run": "Serve until SIGTERM or SIGINT, then drain.",
     "demo": "Serve in front of an embedded Mangopay emulator; no credentials needed.",
-    "check": "Find what is wrong, and say how to mend it.",
+    "check": "Find what is wrong, and say how to fix it.",
     "wrap": "Serve for as long as a command runs: wrap -- CMD …",
     "wait": "Wait until the running sidecar is ready.",
     "status": "Tell in words how the running sidecar is.",
@@ -79,7 +79,7 @@ class _Group(click.Group):
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=False,
-    epilog=f"Each command has a help of its own: {PROGRAM} run --help",
+    epilog=f"New here? {PROGRAM} demo. Each command has a help of its own: {PROGRAM} run --help",
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def root() -> None:
@@ -140,7 +140,7 @@ def _usage(error: click.UsageError) -> str:
             f"{path} has no option {option}, and a secret is never accepted as an argument: "
             "set SIDECAR_MANGOPAY_API_KEY_FILE or SIDECAR_MANGOPAY_API_KEY"
         )
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")
     return f"{message[:1].lower()}{message[1:]}: see {path} --help"
 
 

@@ -9,7 +9,7 @@ import click
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Status
 from sidecar.admin.status_text import status_in_words
-from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
+from sidecar.cli.command import Command, CommandError, admin_address, config_option, port
 from sidecar.cli.output import colors, print_line, print_painted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @click.command("status", cls=Command)
 @config_option
-@click.option("--port", type=PORT, help="Ask this admin port; no configuration is read then.")
+@click.option("--port", type=port, help="Ask this admin port; no configuration is read then.")
 @click.option("-v", "--verbose", is_flag=True, help="All numbers: connections, memory, every rate window and error.")
 @click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document itself.")

@@ -9,7 +9,7 @@ import click
 
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Readiness
-from sidecar.cli.command import PORT, Command, CommandError, admin_address, config_option
+from sidecar.cli.command import Command, CommandError, admin_address, config_option, port, seconds
 from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -23,10 +23,8 @@ _PATIENCE: Final = 2.0
 
 @click.command("wait", cls=Command)
 @config_option
-@click.option("--port", type=PORT, help="Ask this admin port; no configuration is read then.")
-@click.option(
-    "--timeout", type=click.FloatRange(min=0), default=30.0, show_default=True, metavar="S", help="Seconds to wait."
-)
+@click.option("--port", type=port, help="Ask this admin port; no configuration is read then.")
+@click.option("--timeout", type=seconds, default="30", show_default=True, metavar="S", help="Seconds to wait.")
 def command(config_path: Path | None, port: int | None, timeout: float) -> int:
     """Wait until the sidecar is ready: it serves, and has a token (/readyz of the admin port is 200).
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from sidecar.cli.child import Child
-from sidecar.cli.command import PORT_VARIABLES, Command, CommandError, config_option, load_config
+from sidecar.cli.command import PORT_VARIABLES, Command, CommandError, config_option, load_config, seconds
 from sidecar.cli.emulated import emulator_settings
 from sidecar.cli.process import forbid_core_dumps
 
@@ -53,8 +53,8 @@ class _Wrap(Command):
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
-    default=30.0,
+    type=seconds,
+    default="30",
     show_default=True,
     metavar="S",
     help="Seconds until the sidecar must be ready.",

@@ -151,7 +151,9 @@ class _Reader:
 
     def _missing(self, setting: Setting) -> ConfigError:
         variable = f"{setting.variable}_FILE or {setting.variable}" if setting.kind.is_secret else setting.variable
-        file = "a configuration file" if self.document.path is None else printable(self.document.path)
+        file = (
+            "a file that mangopay-sidecar init writes" if self.document.path is None else printable(self.document.path)
+        )
         mend = f"set {variable}, or {setting.key} under [{setting.section}] in {file}"
         return ConfigError(setting.name, "is missing", mend)
 

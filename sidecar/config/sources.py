@@ -118,14 +118,14 @@ def _parse(content: bytes) -> tuple[str, dict[str, Any], dict[str, int]]:
             return "begins with a byte order mark: save it as UTF-8 without one", {}, {}
         return _describe(str(error)), {}, {}
     except (ValueError, RecursionError):  # a number of thousands of digits; thousands of brackets
-        return "is not valid TOML (a number too long, or arrays too deep): mend it", {}, {}
+        return "is not valid TOML (a number too long, or arrays too deep): correct it", {}, {}
 
 
 def _describe(message: str) -> str:
     if match := re.fullmatch(_FIXED_REASON, message):
-        return f"is not valid TOML {match[2]} ({match[1].lower()}): mend that line (strings need quotes)"
+        return f"is not valid TOML {match[2]} ({match[1].lower()}): correct that line (strings need quotes)"
     position = re.search(_POSITION, message)
-    return f"is not valid TOML {position[1] if position else ''}".rstrip() + ": mend that line (strings need quotes)"
+    return f"is not valid TOML {position[1] if position else ''}".rstrip() + ": correct that line (strings need quotes)"
 
 
 def _entries(places: _Places, tables: dict[str, Any], complaints: Complaints) -> Iterator[tuple[str, object]]:

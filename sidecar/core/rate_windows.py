@@ -46,7 +46,7 @@ SLACK: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:
-    """One window: calls used and remaining, and when it starts anew (Unix seconds). None: not told."""
+    """One window: calls used and remaining, and when it resets (Unix seconds). None: not told."""
 
     #: A key of :data:`LENGTHS`; None: it cannot be told which one it is.
     window: str | None

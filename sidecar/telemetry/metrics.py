@@ -120,7 +120,7 @@ class Metrics:
         )
         self.recovered: Counter[tuple[Recovery]] = Counter(
             "recovered_total",
-            "Calls mended without the caller noticing.",
+            "Calls retried, or whose lost answer was read back, without the caller noticing.",
             ("how",),
             [(how,) for how in get_args(Recovery)],
         )
@@ -131,7 +131,7 @@ class Metrics:
             "rate_limit_remaining", "Calls left in Mangopay's rate window.", ("window",)
         )
         self.rate_limit_reset = LabelledGauge(
-            "rate_limit_reset_timestamp_seconds", "When the rate window starts anew (Unix time).", ("window",)
+            "rate_limit_reset_timestamp_seconds", "When the rate window resets (Unix time).", ("window",)
         )
         self.certificate_expiry = Gauge(
             "client_certificate_expiry_timestamp_seconds", "When the mTLS client certificate expires (Unix time)."

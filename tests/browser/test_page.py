@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.serving import USER
+from tests.deploy.readme import examples
 from tests.support.app import request_bytes
 from tests.support.canary import CANARY_CALLER_KEY
 from tests.support.emulator import basic
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from tests.browser.serving import Serving
     from tests.support.browser import Tab
 
+#: Behind which the README has its examples, in the order of the page.
+FENCES = ("python", "js", "php", "java", "ruby", "csharp")
 DEMO = re.compile(r"ready proxy=(\S+) admin=(\S+)")
 
 
@@ -37,12 +40,12 @@ def choose(page: Page, name: str) -> None:
     page.get_by_role("group", name="Which calls to list").locator("label").filter(has_text=name).click()
 
 
-def mended_and_failed(serving: Serving, **headers: str) -> None:
-    """Make six calls: two plain ones, one mended, one refused here, and two that Mangopay failed."""
+def retried_and_failed(serving: Serving, **headers: str) -> None:
+    """Make six calls: two plain ones, one retried, one refused here, and two that Mangopay failed."""
     assert serving.call("POST", "/v2.01/_/users/natural", USER) == 200
     assert serving.call() == 200
     serving.control("revoke")
-    assert serving.call("GET", "/v2.01/_/users/mended-4711") == 404
+    assert serving.call("GET", "/v2.01/_/users/retried-4711") == 404
     assert serving.call("GET", "/v2.01/../users") == 400
     serving.fault("status=500 GET times=1")
     assert serving.call() == 500
@@ -81,9 +84,70 @@ def test_the_sparkline_grows_and_is_told_in_words(serving: Serving, open_tab: Ca
     history = tab.page.get_by_role("region", name="Last 10 minutes")
     expect(history).to_contain_text("begins in a few seconds")
     serving.some_calls()
-    expect(history.get_by_role("img", name=re.compile("9 calls in the last 10 minutes, 0 errors"))).to_be_visible()
+    expect(
+        history.get_by_role("img", name=re.compile("9 calls in the last 10 minutes, 3 with 4xx, 0 failed"))
+    ).to_be_visible()
     expect(history.locator("svg rect").first).to_be_attached()
     expect(history).to_contain_text(re.compile(r"calls/s · p50 [\d.]+ m?s · p95"))
+
+
+# --- before the first call ------------------------------------------------------------------------------------------
+
+
+def test_before_the_first_call_it_says_how_to_make_it(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start(), permissions=["clipboard-read", "clipboard-write"])
+    page, base = tab.page, f"http://127.0.0.1:{serving.app.port}"
+    start = page.get_by_role("group").filter(has_text="How to call it")
+    expect(start.get_by_label("Base URL", exact=True)).to_have_text(base)
+    tab.keep("start")
+    page.get_by_role("button", name="Copy the base URL").click()
+    expect(start.get_by_text("Copied.")).to_be_visible()
+    assert page.evaluate("() => navigator.clipboard.readText()") == base
+    page.get_by_role("button", name="Copy the curl line").click()
+    line = start.get_by_label("curl", exact=True).inner_text()
+    assert page.evaluate("() => navigator.clipboard.readText()") == line
+    assert line == f"curl -i '{base}/v2.01/_/users?per_page=1'"
+    assert serving.call("GET", line.rpartition(base)[2].rstrip("'")) == 200
+    expect(rows(page)).to_have_count(1)
+    expect(start.get_by_label("Base URL", exact=True)).to_be_visible()  # somebody is in it: the button has the focus
+
+
+def test_its_lines_for_sdks_are_the_readme_s_and_the_tabs_go_by_keyboard(
+    serving: Serving, open_tab: Callable[..., Tab]
+) -> None:
+    page = open_tab(serving.start()).page
+    tabs, panel = page.get_by_role("tab"), page.get_by_role("tabpanel")
+    expected = {
+        name: examples()[fence].replace("http://127.0.0.1:18080", f"http://127.0.0.1:{serving.app.port}")
+        for name, fence in zip(("Python", "Node", "PHP", "Java", "Ruby", ".NET"), FENCES, strict=True)
+    }
+    tabs.first.focus()
+    for name, lines in expected.items():
+        tab = page.get_by_role("tab", name=name, exact=True)
+        expect(tab).to_be_focused()
+        expect(tab).to_have_attribute("aria-selected", "true")
+        assert panel.locator("code").text_content() == lines
+        expect(panel).to_have_accessible_name(name)
+        page.keyboard.press("ArrowRight")
+    expect(tabs.first).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(tabs.last).to_be_focused()
+    page.keyboard.press("Home")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Copy the SDK's lines")).to_be_focused()
+
+
+def test_it_makes_room_once_a_call_came_and_can_be_opened_again(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    page = open_tab(serving.start()).page
+    base_url = page.get_by_label("Base URL", exact=True)
+    expect(base_url).to_be_visible()
+    serving.call()
+    expect(base_url).to_be_hidden()
+    page.get_by_text("How to call it").click()
+    expect(base_url).to_be_visible()
+    serving.call()
+    expect(rows(page)).to_have_count(2)
+    expect(base_url).to_be_visible()
 
 
 # --- the list --------------------------------------------------------------------------------------------------------
@@ -91,17 +155,20 @@ def test_the_sparkline_grows_and_is_told_in_words(serving: Serving, open_tab: Ca
 
 def test_calls_can_be_filtered_and_searched(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start())
-    mended_and_failed(serving)
+    retried_and_failed(serving)
     serving.fault("pass answer_delay=1.1 GET times=1")
     assert serving.call("GET", "/v2.01/_/wallets/slow-4711") == 404
     page = tab.page
     expect(rows(page)).to_have_count(7)
-    choose(page, "Errors")
+    choose(page, "4xx")
+    expect(rows(page)).to_have_count(3)
+    expect(rows(page).nth(0)).to_contain_text("/v2.01/{client}/wallets/{id}")
+    choose(page, "Failed")
     expect(rows(page)).to_have_count(3)
     expect(rows(page).nth(0)).to_contain_text("upstream_unreachable")
     expect(rows(page).nth(0)).to_contain_text("outcome unknown")
     expect(rows(page).nth(2)).to_contain_text("bad_request")
-    choose(page, "Mended")
+    choose(page, "Retried")
     expect(rows(page)).to_have_count(1)
     choose(page, "Slow (1.00 s or more)")
     expect(rows(page)).to_have_count(1)
@@ -142,14 +209,16 @@ def test_a_paused_list_stands_still_and_then_catches_up(serving: Serving, open_t
 # --- one call --------------------------------------------------------------------------------------------------------
 
 
-def test_the_detail_of_a_mended_call_shows_its_attempts_in_time(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+def test_the_detail_of_a_retried_call_shows_its_attempts_in_time(
+    serving: Serving, open_tab: Callable[..., Tab]
+) -> None:
     tab = open_tab(serving.start(), permissions=["clipboard-read", "clipboard-write"])
-    mended_and_failed(serving)
+    retried_and_failed(serving)
     page = tab.page
-    choose(page, "Mended")
+    choose(page, "Retried")
     rows(page).first.click()
     dialog = page.get_by_role("dialog", name="GET /v2.01/{client}/users/{id}")
-    expect(dialog).to_contain_text("The token was refused first; with a new one the call went through.")
+    expect(dialog).to_contain_text("The token had expired or was revoked; the call was retried with a new one.")
     attempts = dialog.locator("#timeline li")
     expect(attempts).to_have_count(3)
     expect(attempts.nth(1)).to_contain_text("answered 401: ")
@@ -170,7 +239,7 @@ def test_the_detail_of_a_mended_call_shows_its_attempts_in_time(serving: Serving
 
 def test_the_detail_of_an_unknown_outcome_tells_what_to_look_up(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start())
-    mended_and_failed(serving, Idempotency_Key="page-0123456789ab")
+    retried_and_failed(serving, Idempotency_Key="page-0123456789ab")
     rows(tab.page).filter(has_text="outcome unknown").click()
     dialog = tab.page.get_by_role("dialog")
     expect(dialog).to_contain_text("Mangopay may have executed it: find out before it is repeated.")
@@ -194,7 +263,7 @@ def test_calls_for_another_client_id_are_told_and_are_among_the_errors(
     assert serving.call("GET", "/v2.01/another/users") == (403 if how == "refuse" else 401)
     page = tab.page
     expect(page.get_by_text("Calls for another ClientId: 1 within 0 s")).to_be_visible()
-    choose(page, "Errors")
+    choose(page, "Failed")
     expect(rows(page)).to_have_count(1)
     rows(page).first.click()
     dialog = page.get_by_role("dialog")
@@ -209,6 +278,11 @@ def test_a_caller_key_is_named_and_never_shown(serving: Serving, open_tab: Calla
     rows(tab.page).first.click()
     line = tab.page.get_by_role("textbox", name="As curl").input_value()
     assert line.endswith('/v2.01/acme/users -u "app:$SIDECAR_CALLER_KEY"')
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_text("How to call it").click()
+    expect(tab.page.get_by_label("curl", exact=True)).to_contain_text('per_page=1\' -u "app:$SIDECAR_CALLER_KEY"')
+    expect(tab.page.get_by_text("Callers prove themselves with the caller key")).to_be_visible()
+    expect(tab.page.get_by_role("tabpanel")).to_contain_text('"THE-CALLER-KEY"')
 
 
 def test_a_unix_socket_is_called_as_such(serving: Serving, tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
@@ -220,6 +294,10 @@ def test_a_unix_socket_is_called_as_such(serving: Serving, tmp_path: Path, open_
             assert (await client.response()).status == 200
 
     tab = open_tab(serving.start(listen_port="off", listen_unix_socket=str(path)))
+    shown = tab.page.get_by_label("curl", exact=True)
+    expect(shown).to_have_text(f"curl -i --unix-socket {path} 'http://localhost/v2.01/_/users?per_page=1'")
+    expect(tab.page.get_by_role("tab")).to_have_count(0)
+    expect(tab.page.get_by_text("SDKs need an address: set SIDECAR_LISTEN_PORT.")).to_be_visible()
     serving.background.run(call())
     rows(tab.page).first.click()
     line = tab.page.get_by_role("textbox", name="As curl").input_value()
@@ -231,7 +309,7 @@ def test_a_unix_socket_is_called_as_such(serving: Serving, tmp_path: Path, open_
 
 def test_everything_can_be_done_by_keyboard_alone(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start())
-    mended_and_failed(serving)
+    retried_and_failed(serving)
     page = tab.page
     expect(rows(page)).to_have_count(6)
     page.keyboard.press("Tab")
@@ -240,7 +318,8 @@ def test_everything_can_be_done_by_keyboard_alone(serving: Serving, open_tab: Ca
     page.keyboard.press("Tab")
     expect(page.get_by_role("radio", name=re.compile("^All"))).to_be_focused()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("radio", name=re.compile("^Errors"))).to_be_checked()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name=re.compile("^Failed"))).to_be_checked()
     expect(rows(page)).to_have_count(3)
     page.keyboard.press("Tab")
     expect(page.get_by_role("searchbox")).to_be_focused()
@@ -302,7 +381,10 @@ def test_it_is_dark_where_the_system_is_and_the_choice_is_kept(serving: Serving,
 
 def test_it_fits_a_phone(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start(), viewport={"width": 360, "height": 740})
-    mended_and_failed(serving)
+    expect(tab.page.get_by_role("tabpanel")).to_be_visible()
+    assert tab.page.evaluate("() => document.documentElement.scrollWidth") <= 360
+    tab.keep("phone-start")
+    retried_and_failed(serving)
     expect(rows(tab.page)).to_have_count(6)
     assert tab.page.evaluate("() => document.documentElement.scrollWidth") <= 360
     tab.keep("phone")
@@ -331,7 +413,7 @@ def test_it_says_when_it_is_stale_and_comes_back_by_itself(serving: Serving, ope
     expect(rows(tab.page)).to_have_count(0)  # it is another process, and has had no call
     serving.call()
     expect(rows(tab.page)).to_have_count(1)
-    expect(tab.page).to_have_title("All is well · acme emulator")
+    expect(tab.page).to_have_title("Everything works · acme emulator")
     tab.forgive("ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET")
 
 

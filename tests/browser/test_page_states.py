@@ -46,23 +46,34 @@ def seconds_left(page: Page) -> int:
 def test_healthy(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start())
     serving.some_calls()
-    expect_headline(tab.page, "ok", "All is well")
-    expect(headline(tab.page).get_by_role("timer")).to_contain_text("token is renewed in 1")
-    for name in ("Token", "Key", "Lock", "Rate limit", "Network", "Mangopay", "Calls", "Sidecar"):
-        expect(area(tab.page, name)).to_have_attribute("data-level", "ok")
-    expect(area(tab.page, "Certificate")).to_contain_text("none")
-    expect(tab.page).to_have_title("All is well · acme emulator")
+    expect_headline(tab.page, "ok", "Everything works")
+    expect(headline(tab.page).get_by_role("timer")).to_contain_text("token is refreshed in 1")
+    expect(
+        tab.page.get_by_text("Nothing wrong with token, key, lock, rate limit, network, Mangopay, calls, and")
+    ).to_be_visible()
+    expect(tab.page.get_by_text("No client certificate is used.")).to_be_visible()
+    expect(tab.page.get_by_role("list", name="Where to look")).to_have_count(0)
+    expect(tab.page).to_have_title("Everything works · acme emulator")
     expect(tab.page.get_by_role("region", name="Rate limits").get_by_role("img")).to_have_count(4)
     tab.keep("healthy")
 
 
+def test_what_is_not_known_yet_is_told_as_such(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    expect(tab.page.get_by_text("Not known yet: rate limit.")).to_be_visible()
+    serving.some_calls(1)
+    expect(tab.page.get_by_text("Nothing wrong with token, key, lock, rate limit,")).to_be_visible()
+    process = tab.page.get_by_role("region", name="Sidecar")
+    expect(process).to_contain_text(re.compile("4xx by Mangopay1.*sidecar's own errors0", re.DOTALL))
+
+
 def test_a_token_that_ends_soon_and_that_nobody_uses(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start())
-    expect_headline(tab.page, "ok", "All is well")
+    expect_headline(tab.page, "ok", "Everything works")
     serving.clock.ahead += 1150
     finding = tab.page.get_by_role("list", name="Further findings").get_by_role("listitem")
-    expect(finding).to_contain_text("The token ends soon, and nobody uses it")
-    expect(finding).to_contain_text(re.compile(r"token ends in 4\d s"))
+    expect(finding).to_contain_text("The token expires soon, and nobody uses it")
+    expect(finding).to_contain_text(re.compile(r"token expires in 4\d s"))
     tab.keep("expired-soon-idle")
 
 
@@ -74,24 +85,24 @@ def test_a_token_that_ends_soon_and_cannot_be_renewed(serving: Serving, open_tab
     assert serving.call() == 200
     expect(area(tab.page, "Token")).to_have_attribute("data-level", "warning")
     expect(area(tab.page, "Mangopay")).to_have_attribute("data-level", "warning")
-    expect_headline(tab.page, "warning", "The token ends soon and cannot be renewed")
-    expect(headline(tab.page)).to_contain_text("failed running: status 503.")
+    expect_headline(tab.page, "warning", "The token expires soon and cannot be refreshed")
+    expect(headline(tab.page)).to_contain_text("failed in a row: status 503.")
     assert seconds_left(tab.page) <= 50
     tab.keep("expired-soon")
 
 
-def test_a_revoked_token_is_mended(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+def test_after_a_revocation_the_call_is_retried(serving: Serving, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start())
     serving.some_calls()
     serving.control("revoke")
     assert serving.call() == 200
-    expect_headline(tab.page, "ok", "All is well")
+    expect_headline(tab.page, "ok", "Everything works")
     finding = tab.page.get_by_role("list", name="Further findings").get_by_role("listitem")
-    expect(finding).to_contain_text("A revoked token was mended")
+    expect(finding).to_contain_text("A call was retried with a new token")
     newest = tab.page.locator("#calls tr").first
-    expect(newest).to_contain_text("token mended")
+    expect(newest).to_contain_text("retried, new token")
     expect(newest).to_contain_text("200")
-    tab.keep("mended")
+    tab.keep("retried")
 
 
 def test_a_lockout_is_counted_down_and_cleared(serving: Serving, open_tab: Callable[..., Tab]) -> None:
@@ -106,6 +117,8 @@ def test_a_lockout_is_counted_down_and_cleared(serving: Serving, open_tab: Calla
     expect(area(tab.page, "Lock")).to_have_attribute("data-level", "critical")
     expect(area(tab.page, "Key")).to_have_attribute("data-level", "ok")
     expect(area(tab.page, "Token")).to_contain_text("none")
+    expect(area(tab.page, "Certificate")).to_contain_text("not used")
+    expect(tab.page.get_by_text("Nothing wrong with")).to_be_hidden()
     first = seconds_left(tab.page)
     assert 20 <= first <= 36  # 30 s, give or take a fifth
     expect(headline(tab.page).get_by_role("timer")).to_contain_text(f"next try in {first - 2} s")
@@ -113,8 +126,8 @@ def test_a_lockout_is_counted_down_and_cleared(serving: Serving, open_tab: Calla
     serving.control("lockout", clear=True)
     serving.clock.ahead += 40
     assert serving.call() == 200
-    expect_headline(tab.page, "ok", "All is well")
-    expect(area(tab.page, "Lock")).to_have_attribute("data-level", "ok")
+    expect_headline(tab.page, "ok", "Everything works")
+    expect(tab.page.get_by_text("Nothing wrong with token, key, lock,")).to_be_visible()
     tab.keep("lockout-cleared")
 
 
@@ -159,7 +172,7 @@ def test_a_rate_limit_nearly_used(serving: Serving, open_tab: Callable[..., Tab]
     serving.some_calls()
     expect_headline(tab.page, "warning", "The rate limit for 15 minutes is nearly used up")
     expect(headline(tab.page)).to_contain_text("1 of 10 calls are left.")
-    expect(headline(tab.page).get_by_role("timer")).to_contain_text("window starts anew in 1")
+    expect(headline(tab.page).get_by_role("timer")).to_contain_text("window resets in 1")
     meter = tab.page.get_by_role("region", name="Rate limits").get_by_role("img", name="1 of 10 left")
     expect(meter.locator("[data-level=warning]")).to_be_visible()
     tab.keep("rate-limit")
@@ -173,7 +186,7 @@ def test_a_rate_window_that_cannot_be_told_is_shown_and_no_alarm(
     limits = tab.page.get_by_role("region", name="Rate limits")
     expect(limits.get_by_text("a window of unknown length")).to_have_count(2)
     expect(limits.get_by_role("img", name="0 of 9 left")).to_be_visible()
-    expect(area(tab.page, "Rate limit")).to_have_attribute("data-level", "ok")
+    expect(tab.page.get_by_text("Nothing wrong with token, key, lock, rate limit,")).to_be_visible()
 
 
 def test_what_support_will_ask_for_is_in_the_detail_of_a_call(serving: Serving, open_tab: Callable[..., Tab]) -> None:
@@ -217,7 +230,7 @@ def test_a_certificate_about_to_expire(background: Background, tmp_path: Path, o
 def test_a_store_that_works(serving: Serving, tmp_path: Path, open_tab: Callable[..., Tab]) -> None:
     tab = open_tab(serving.start(token_store=f"file:{tmp_path}/token"))
     serving.some_calls(1)
-    expect_headline(tab.page, "ok", "All is well")
+    expect_headline(tab.page, "ok", "Everything works")
     token = tab.page.get_by_role("region", name="Token")
     expect(token).to_contain_text(f"file at {tmp_path}/token")
     expect(token).to_contain_text("works, for")

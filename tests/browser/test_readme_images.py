@@ -64,7 +64,7 @@ def test_the_readme_s_pictures(serving: Serving, open_tab: Callable[..., Tab]) -
     tall = {"width": 1200, "height": 900}
     light = open_tab(url, viewport=tall)
     expect(light.page.locator("#calls tr").first).to_be_visible()
-    expect(light.page.get_by_role("heading", name="All is well")).to_be_visible()
+    expect(light.page.get_by_role("heading", name="Everything works")).to_be_visible()
     assert light.for_readme("status-light") < LARGEST
     serving.control("lockout")
     serving.control("revoke")

@@ -59,6 +59,6 @@ def _headline(facts: Snapshot, told: list[Finding]) -> Iterator[Finding]:
     if token is None or not token.valid:
         text, until, label = "Calls are served; the next one fetches a token.", None, ""
     else:
-        text = "Calls are served with a valid token, which the sidecar renews by itself while it is used."
-        until, label = (token.refresh_at, "token is renewed") if token.next_attempt_at is not None else (None, "")
-    yield Finding(FindingKind.HEALTHY, Level.OK, Area.SIDECAR, "All is well", text, "", until, label)
+        text = "Calls are served with a valid token, which the sidecar refreshes by itself while it is used."
+        until, label = (token.refresh_at, "token is refreshed") if token.next_attempt_at is not None else (None, "")
+    yield Finding(FindingKind.HEALTHY, Level.OK, Area.SIDECAR, "Everything works", text, "", until, label)

@@ -44,10 +44,10 @@ def of_rate_limits(facts: Snapshot) -> Iterator[Finding]:
 
 
 def _rate_limit(window: RateWindow, name: str, remaining: int, total: int) -> Finding:
-    until, label = (None, "") if window.reset is None else (float(window.reset), "window starts anew")
+    until, label = (None, "") if window.reset is None else (float(window.reset), "window resets")
     if not remaining:
         kind, level = FindingKind.RATE_LIMIT_USED_UP, Level.CRITICAL
-        title, text = f"The rate limit for {name} is used up", "Mangopay answers 429 until the window starts anew."
+        title, text = f"The rate limit for {name} is used up", "Mangopay answers 429 until the window resets."
     else:
         kind, level = FindingKind.RATE_LIMIT_NEARLY_USED, Level.WARNING
         title, text = f"The rate limit for {name} is nearly used up", f"{remaining} of {total} calls are left."
@@ -95,7 +95,7 @@ def of_limits(facts: Snapshot) -> Iterator[Finding]:
             Level.WARNING,
             Area.SIDECAR,
             "The memory for request bodies is used up",
-            "Large uploads are under way. Further bodies stream, so their calls cannot be mended after a 401; those "
+            "Large uploads are under way. Further bodies stream, so their calls cannot be retried after a 401; those "
             "without a length wait, and may get 503.",
             "Upload fewer files at a time, or raise SIDECAR_REPLAY_BUDGET.",
         )

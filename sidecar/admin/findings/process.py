@@ -48,5 +48,5 @@ def of_store(facts: Snapshot) -> Iterator[Finding]:
             Area.TOKEN,
             "The token store does not work; tokens are this sidecar's own for now",
             sentence(f"the store ({facts.store.kind} at {facts.store.place}) {facts.store.last_error}"),
-            "No call fails by this. Mend it before many sidecars ask Mangopay for tokens: it is used again by itself.",
+            "No call fails by this. Repair it before many sidecars ask Mangopay for tokens; it is then used again.",
         )

@@ -47,7 +47,7 @@ def of_tokens(facts: Snapshot) -> Iterator[Finding]:
                 "too many token requests would get the account locked. Other paths are not held up.",
                 "Look at those paths: is their ClientId yours, and may this key use them?",
                 token.paused_until,
-                "401s may renew the token again",
+                "401s may refresh the token again",
             )
 
 
@@ -62,7 +62,9 @@ def _latched(token: TokenStatus, now: float) -> Finding:
     short, what, mend = explain(token.latch_cause, token.credential)
     text = f"{what} The sidecar sends no token request until its next try."
     text += (
-        " Until the token in hand ends, calls go on." if token.valid else " Calls that need a token are refused here."
+        " Until the token in hand expires, calls go on."
+        if token.valid
+        else " Calls that need a token are refused here."
     )
     until = token.latched_until
     if until is not None and until <= now:
@@ -75,17 +77,17 @@ def _latched(token: TokenStatus, now: float) -> Finding:
 
 def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
     """The token endpoint fails for a reason that may pass: what that means for the token, and what is behind it."""
-    times = f"{count(token.failures, 'try', 'tries')} failed running: {token.last_error or 'no reason known'}."
+    times = f"{count(token.failures, 'try', 'tries')} failed in a row: {token.last_error or 'no reason known'}."
     if token.valid:
         yield Finding(
             FindingKind.TOKEN_NOT_RENEWED,
             Level.WARNING,
             Area.TOKEN,
-            _of(token, "The token ends soon and cannot be renewed"),
-            f"{times} Calls go on until the token in hand ends.",
+            _of(token, "The token expires soon and cannot be refreshed"),
+            f"{times} Calls go on until the token in hand expires.",
             "The sidecar tries again by itself.",
             token.expires_at,
-            "token ends",
+            "token expires",
         )
     else:
         yield Finding(
@@ -111,17 +113,17 @@ def _idle(token: TokenStatus, now: float) -> Iterator[Finding]:
                 FindingKind.TOKEN_IDLE,
                 Level.INFO,
                 Area.TOKEN,
-                _of(token, "The token ends soon, and nobody uses it"),
-                "An idle sidecar asks for no token. The next call has it renewed, or fetches a new one.",
+                _of(token, "The token expires soon, and nobody uses it"),
+                "An idle sidecar asks for no token. The next call has it refreshed, or fetches a new one.",
                 "",
                 token.expires_at,
-                "token ends",
+                "token expires",
             )
     elif token.state == "refreshing" or token.next_attempt_at is not None:
         title = _of(token, "A token is being fetched" if token.generation else "The first token is being fetched")
         yield Finding(FindingKind.TOKEN_PENDING, Level.INFO, Area.TOKEN, title, "Calls wait for it.", "")
     elif token.generation:
-        title = _of(token, "The last token has ended, unused")
+        title = _of(token, "The last token has expired, unused")
         text = "An idle sidecar asks for no token. The next call fetches a new one, and waits for it."
         yield Finding(FindingKind.TOKEN_EXPIRED_UNUSED, Level.INFO, Area.TOKEN, title, text, "")
 

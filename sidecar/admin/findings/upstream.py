@@ -69,7 +69,7 @@ _MENDED: Final = {
     "token": (
         FindingKind.TOKEN_MENDED,
         Area.TOKEN,
-        "A revoked token was mended",
+        "A call was retried with a new token",
         (
             "Mangopay answered 401; the sidecar sent call {id} again with a new token, and its app got the answer. If "
             "this happens often, somebody else fetches tokens with the same key."
@@ -78,7 +78,7 @@ _MENDED: Final = {
     "connection": (
         FindingKind.CONNECTION_MENDED,
         Area.NETWORK,
-        "A broken connection was mended",
+        "A call was retried on a new connection",
         "Call {id} was sent again on a new connection, as is safe for it, and its app got the answer.",
     ),
     "idempotency": (

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 #: In this order they make one script.
 _SCRIPTS: Final = (
     *("format.js", "document.js", "findings.js", "panels.js", "chart.js"),
-    *("calls.js", "detail.js", "live.js"),
+    *("calls.js", "detail.js", "start.js", "live.js"),
 )
 
 

@@ -3,8 +3,9 @@
 const MOST = 200;
 const FILTERS = [
   ["all", "All", () => true],
-  ["errors", "Errors", (call) => isError(call)],
-  ["recovered", "Mended", (call) => call.recovered.length > 0],
+  ["4xx", "4xx", (call) => call.status >= 400 && call.status < 500],
+  ["failed", "Failed", (call) => hasFailed(call)],
+  ["recovered", "Retried", (call) => call.recovered.length > 0],
   ["slow", "Slow", (call) => call.duration_seconds >= list.slow],
 ];
 const list = { calls: [], waiting: [], filter: "all", words: "", paused: false, held: 0, slow: 1, skipped: 0 };
@@ -16,7 +17,8 @@ const DEFAULTS = {
   mangopay_id: "", mangopay_type: "", cf_ray: "", traceparent: "", x_request_id: "",
 };
 
-const isError = (call) => call.error !== "" || call.foreign || call.status === null || call.status >= 500;
+// The sidecar's own errors, Mangopay's 5xx, another ClientId, and nobody there: not what Mangopay refused to a caller.
+const hasFailed = (call) => call.error !== "" || call.foreign || call.status === null || call.status >= 500;
 const ownSeconds = (call) => Math.max(0, call.duration_seconds - call.upstream_seconds);
 
 function takeCalls(event) {
@@ -98,11 +100,11 @@ function statusClass(call) {
   return call.error !== "" && call.status < 500 ? "refused" : `s${Math.floor(call.status / 100)}`;
 }
 
-const MENDS = { token: "token mended", connection: "connection mended", idempotency: "answer read back" };
+const RECOVERIES = { token: "retried, new token", connection: "retried, new connection", idempotency: "answer read back" };
 const OUTCOMES = { "not-sent": "not sent", rejected: "not executed", unknown: "outcome unknown" };
 
 function tags(call) {
-  const words = call.recovered.map((how) => ["mended", MENDS[how] ?? how]);
+  const words = call.recovered.map((how) => ["recovered", RECOVERIES[how] ?? how]);
   if (call.error) words.push(["own", call.error]);
   if (call.outcome) words.push([call.outcome === "unknown" ? "unknown" : "sure", OUTCOMES[call.outcome] ?? call.outcome]);
   if (call.futile) words.push(["own", "401 stays"]);

@@ -1,4 +1,4 @@
-// Latency, and calls with errors, of the last ten minutes: two small drawings over the same time.
+// Latency, and calls that failed, of the last ten minutes: two small drawings over the same time.
 
 const MINUTES = 600;
 const WIDTH = 600;
@@ -62,10 +62,10 @@ function drawCalls(figure) {
     if (bad) marks.push(draw("rect", { class: "bad", x, width, y: HEIGHT - bad, height: bad }));
   }
   picture.replaceChildren(...marks);
-  const failed = samples.reduce((sum, sample) => sum + sample.errors + sample.server_errors, 0);
-  const called = samples.reduce((sum, sample) => sum + sample.calls, 0);
-  say(caption, `Calls, up to ${top.toFixed(top < 10 ? 1 : 0)} a second; errors in red`);
-  picture.setAttribute("aria-label", `${count(called, "call")} in the last 10 minutes, ${count(failed, "error")}`);
+  const total = (name) => samples.reduce((sum, sample) => sum + sample[name], 0);
+  const failed = total("errors") + total("server_errors");
+  say(caption, `Calls, up to ${top.toFixed(top < 10 ? 1 : 0)} a second; failed ones in red`);
+  picture.setAttribute("aria-label", `${count(total("calls"), "call")} in the last 10 minutes, ${whole.format(total("client_errors"))} with 4xx, ${whole.format(failed)} failed`);
 }
 
 function point(at) {
@@ -78,7 +78,7 @@ function readOut() {
   if (sample === undefined) return say(byId("history-readout"), "begins in a few seconds");
   const parts = [clock(sample.at), `${(sample.calls / sample.seconds).toFixed(1)} calls/s`];
   if (sample.p50_seconds !== null) parts.push(`p50 ${milliseconds(sample.p50_seconds)}`, `p95 ${milliseconds(sample.p95_seconds)}`);
-  parts.push(count(sample.errors + sample.server_errors, "error"));
-  if (sample.recovered) parts.push(`${whole.format(sample.recovered)} mended`);
+  parts.push(`${whole.format(sample.client_errors)} with 4xx`, `${whole.format(sample.errors + sample.server_errors)} failed`);
+  if (sample.recovered) parts.push(`${whole.format(sample.recovered)} retried`);
   say(byId("history-readout"), parts.join(" · "));
 }

@@ -27,8 +27,8 @@ dialog.addEventListener("close", () => {
 function inWords(call) {
   const answered = call.status === null ? "The caller left before there was an answer" : call.source === "upstream" ? `Mangopay answered ${call.status}` : `The sidecar answered ${call.status}`;
   const parts = [`${answered}, after ${milliseconds(call.duration_seconds)}.`];
-  if (call.recovered.includes("token")) parts.push("The token was refused first; with a new one the call went through.");
-  if (call.recovered.includes("connection")) parts.push("A connection failed, and the call was sent again on another one.");
+  if (call.recovered.includes("token")) parts.push("The token had expired or was revoked; the call was retried with a new one.");
+  if (call.recovered.includes("connection")) parts.push("A connection failed, and the call was retried on another one.");
   if (call.recovered.includes("idempotency")) parts.push("The answer was lost on its way, and read back by its Idempotency-Key.");
   if (call.futile) parts.push("A new token would not help: the 401 was passed on.");
   if (call.foreign) parts.push("Its path names another ClientId than the sidecar's.");
@@ -131,14 +131,21 @@ function showCurl(call) {
   say(byId("curl-note"), notes.join(" "));
 }
 
-byId("copy").addEventListener("click", async () => {
+byId("copy").addEventListener("click", () => {
   const box = byId("curl");
-  try {
-    await navigator.clipboard.writeText(box.value);
-    say(byId("copied"), "Copied.");
-  } catch {
-    box.focus(); // no clipboard for this address or without leave: then by hand
+  copy(box.value, byId("copied"), () => {
+    box.focus();
     box.select();
-    say(byId("copied"), "Selected: copy it with the keyboard.");
-  }
+  });
 });
+
+// Without a clipboard (for this address, or without leave) the text is selected, to be copied by hand.
+async function copy(text, told, select) {
+  try {
+    await navigator.clipboard.writeText(text);
+    say(told, "Copied.");
+  } catch {
+    select();
+    say(told, "Selected: copy it with the keyboard.");
+  }
+}

@@ -2,7 +2,10 @@
 
 const GLYPHS = { ok: "✓", info: "i", warning: "!", critical: "×", none: "·" };
 const COLORS = { ok: "#2e9e5b", info: "#2e9e5b", warning: "#d9901a", critical: "#d43d3d", none: "#8a93a3" };
-const WORDS = { ok: "well", info: "well", warning: "look", critical: "failing", none: "none" };
+const WORDS = { ok: "OK", info: "OK", warning: "attention", critical: "failing" };
+// What is said of an area of which there is nothing to say.
+const NOTHING = { certificate: "not used", token: "none", key: "not tried yet" };
+const UNKNOWN = "not known yet";
 const RANK = { none: 0, ok: 1, info: 2, warning: 3, critical: 4 };
 const AREAS = [
   ["token", "Token"],
@@ -21,7 +24,11 @@ function showFindings(status) {
   showHeadline(first);
   keep(byId("findings"), rest, (finding) => `${finding.kind} ${finding.title}`, createFinding, updateFinding);
   const levels = areaLevels(status);
-  keep(byId("areas"), AREAS, ([name]) => name, createArea, (element, [name]) => updateArea(element, levels[name]));
+  keep(byId("areas"), AREAS, ([name]) => name, createArea, (element, [name]) => updateArea(element, name, levels[name]));
+  const troubled = AREAS.some(([name]) => RANK[levels[name]] >= RANK.warning);
+  show(byId("areas"), troubled);
+  show(byId("fine"), !troubled);
+  say(byId("fine-text"), fine(levels));
   showTab(status, first);
 }
 
@@ -83,6 +90,20 @@ function areaLevels(status) {
   return levels;
 }
 
+const listed = new Intl.ListFormat("en");
+const inside = (label) => (label === "Mangopay" ? label : label.toLowerCase());
+
+// The strip in one line, while there is nothing to look at.
+function fine(levels) {
+  const named = (wanted) => AREAS.filter(([name]) => wanted(name)).map(([, label]) => inside(label));
+  const ok = named((name) => levels[name] !== "none");
+  const unknown = named((name) => levels[name] === "none" && name !== "certificate");
+  const parts = [`Nothing wrong with ${listed.format(ok)}.`];
+  if (unknown.length) parts.push(`Not known yet: ${listed.format(unknown)}.`);
+  if (levels.certificate === "none") parts.push("No client certificate is used.");
+  return parts.join(" ");
+}
+
 function createArea([, label]) {
   return make(
     "li",
@@ -93,10 +114,10 @@ function createArea([, label]) {
   );
 }
 
-function updateArea(element, level) {
+function updateArea(element, name, level) {
   element.dataset.level = level;
   say(element.children[0], level === "info" ? GLYPHS.ok : GLYPHS[level]);
-  say(element.children[2], WORDS[level]);
+  say(element.children[2], WORDS[level] ?? NOTHING[name] ?? UNKNOWN);
 }
 
 // The browser's tab tells as much as fits: how bad it is, and whose sidecar it is.

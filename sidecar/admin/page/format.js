@@ -17,6 +17,8 @@ function duration(seconds) {
 }
 
 const until = (moment, now) => (moment > now ? `in ${duration(Math.ceil(moment - now))}` : "now");
+// The larger unit alone, where there is little room.
+const roughly = (moment, now) => until(moment, now).replace(/^(in \d+ \w+) .*/, "$1");
 const ago = (moment, now) => (now - moment < 1 ? "just now" : `${duration(now - moment)} ago`);
 
 // A call's seconds, with three digits that matter.

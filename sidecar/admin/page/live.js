@@ -13,6 +13,7 @@ const HANDLERS = {
     showIdentity(status);
     showFindings(status);
     showPanels(status);
+    showStart(status);
   },
   calls: takeCalls,
   history: showHistory,

@@ -67,7 +67,7 @@ function updateToken(element, token) {
   const [word, rest] = big.children;
   const latched = token.latched_until !== null;
   say(word, token.valid && token.state !== "valid" ? `valid, ${STATES[token.state]}` : tokenWord(token));
-  if (token.valid) run(rest, (moment) => ` ends ${until(token.expires_at, moment)}`);
+  if (token.valid) run(rest, (moment) => ` expires ${until(token.expires_at, moment)}`);
   else {
     stop(rest);
     say(rest, "");
@@ -80,18 +80,18 @@ function updateToken(element, token) {
   }
   rows(list, [
     ["credential", token.credential === "api" ? "API key" : `${token.credential} key`],
-    ["renewed", token.valid && token.refresh_at !== null && !latched ? renewal(token) : null],
+    ["refresh", token.valid && token.refresh_at !== null && !latched ? renewal(token) : null],
     ["next try", latched ? (moment) => until(token.latched_until, moment) : null],
     ["next fetch", !latched && !token.valid && token.next_attempt_at !== null ? (moment) => until(token.next_attempt_at, moment) : null],
     ["fetched", token.generation ? (moment) => `${count(token.generation, "time")}${token.fetched_at === null ? "" : `, ${ago(token.fetched_at, moment)}`}` : null],
-    ["failed", token.failures ? `${count(token.failures, "time")} running` : null],
+    ["failed", token.failures ? `${count(token.failures, "time")} in a row` : null],
     ["last error", token.last_error],
-    ["401s renew again", token.paused_until === null ? null : (moment) => `${until(token.paused_until, moment)}: ${token.paused_paths.join(", ")}`],
+    ["401s refresh again", token.paused_until === null ? null : (moment) => `${until(token.paused_until, moment)}: ${token.paused_paths.join(", ")}`],
   ]);
 }
 
 function tokenWord(token) {
-  return token.state === "empty" && token.generation ? "ended" : STATES[token.state] ?? token.state;
+  return token.state === "empty" && token.generation ? "expired" : STATES[token.state] ?? token.state;
 }
 
 function storeState(store) {
@@ -137,16 +137,16 @@ function updateWindow(element, window) {
   const reset = row.children[0].children[1];
   const used = window.used ?? 0;
   const total = window.remaining === null ? null : used + window.remaining;
-  const anew = window.reset !== null && window.reset <= now();
+  const over = window.reset !== null && window.reset <= now();
   const text = total === null ? `${whole.format(used)} used` : `${whole.format(window.remaining)} left`;
-  say(row.children[1], anew ? "started anew" : text);
+  say(row.children[1], over ? "reset" : text);
   const share = total ? used / total : 0;
   const level = share >= 1 ? "critical" : share >= 0.9 ? "warning" : "ok";
   const label = total === null ? text : `${whole.format(window.remaining)} of ${whole.format(total)} left`;
   meter.title = label;
-  setBar(meter, anew ? 0 : share, anew ? "ok" : level, label);
+  setBar(meter, over ? 0 : share, over ? "ok" : level, label);
   if (window.reset === null) say(reset, "");
-  else run(reset, (moment) => ` anew ${until(window.reset, moment)}`);
+  else run(reset, (moment) => ` resets ${roughly(window.reset, moment)}`);
 }
 
 // --- Mangopay and the way there
@@ -160,7 +160,7 @@ function showUpstream(status) {
   ], [
     ["calls waiting", pool.waiting ? whole.format(pool.waiting) : null],
     ["last answer", upstream.answered_at === null ? "none yet" : (moment) => ago(upstream.answered_at, moment)],
-    ["failing", upstream.failures ? `${count(upstream.failures, "call")} running` : null],
+    ["failing", upstream.failures ? `${count(upstream.failures, "call")} in a row` : null],
     ["last minute", minute.length ? minute.join(", ") : null],
     ["last failure", last === null ? null : (moment) => `${result(last.kind)}, ${ago(last.at, moment)}`],
     ["certificate", status.client_certificate === null ? "none (no mTLS)" : certificate(status.client_certificate)],
@@ -181,8 +181,10 @@ function showProcess(status) {
     ["replay memory", status.replay_buffer_bytes, status.replay_budget_bytes, `${bytes(status.replay_buffer_bytes)} of ${bytes(status.replay_budget_bytes)}`],
   ], [
     ["calls", `${whole.format(calls.requests)}, ${whole.format(calls.in_flight)} in flight`],
-    ["own errors", whole.format(calls.errors)],
-    ["mended", whole.format(calls.recovered)],
+    ["4xx by Mangopay", whole.format(calls.client_errors)],
+    ["5xx by Mangopay", whole.format(calls.server_errors)],
+    ["sidecar's own errors", whole.format(calls.errors)],
+    ["retried", whole.format(calls.recovered)],
     ["last reload", status.reload === null || status.reload.successful ? null : "failed"],
     ["apps call", status.proxy.addresses[0] ?? "nowhere: no listener"],
     ["warnings", status.warnings.length ? status.warnings.join(" ") : null],

@@ -142,6 +142,6 @@ FAILURES: Final[Mapping[str, FailureText]] = {
     Cause.EDGE_PAGE: FailureText("The edge before Mangopay answers with web pages", _mend(Cause.EDGE_PAGE, _CHECK)),
     Cause.RATE_LIMITED: FailureText(
         "Mangopay answers 429: too many calls",
-        "Call less often until the window starts anew; the list of calls shows who calls what.",
+        "Call less often until the window resets; the list of calls shows who calls what.",
     ),
 }

@@ -57,7 +57,7 @@ DIAGNOSES: Final = {
         "name the key that the signing request was made with, and put the certificate before its chain",
     ),
     Cause.CLIENT_CERTIFICATE_EXPIRED: Diagnosis("the client certificate was not renewed in time", NEW_CERTIFICATE),
-    Cause.CLIENT_CERTIFICATE_EXPIRING: Diagnosis("the client certificate ends soon", NEW_CERTIFICATE),
+    Cause.CLIENT_CERTIFICATE_EXPIRING: Diagnosis("the client certificate expires soon", NEW_CERTIFICATE),
     Cause.CLIENT_CERTIFICATE_NOT_YET_VALID: Diagnosis(
         "this machine's clock is behind, or the certificate was made for later", "set this machine's clock by NTP"
     ),

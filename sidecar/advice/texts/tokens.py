@@ -20,7 +20,7 @@ DIAGNOSES: Final = {
     ),
     Cause.SIDECAR_LATCHED_REFUSED: Diagnosis(
         "Mangopay refused a running sidecar's credentials, and more attempts could lock the account",
-        "mend the key or certificate in its file, and the running sidecar takes it up by itself; "
+        "correct the key or certificate in its file, and the running sidecar takes it up by itself; "
         "--force makes one token call now",
     ),
     Cause.WRONG_KEY: Diagnosis(

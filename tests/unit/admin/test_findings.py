@@ -146,7 +146,12 @@ ROWS = {
         {"tokens": (no_token(next_attempt_at=NOW),)}, K.TOKEN_PENDING, INFO, A.TOKEN, words="A token is being fetched"
     ),
     "no token to be had": Row(
-        {"tokens": (failing(),)}, K.TOKEN_UNAVAILABLE, CRITICAL, A.TOKEN, NOW + 8, "4 tries failed running: status 503."
+        {"tokens": (failing(),)},
+        K.TOKEN_UNAVAILABLE,
+        CRITICAL,
+        A.TOKEN,
+        NOW + 8,
+        "4 tries failed in a row: status 503.",
     ),
     "no embedded token to be had": Row(
         {"tokens": (token(), failing(credential="embedded"))},
@@ -154,7 +159,7 @@ ROWS = {
     ),
     "a token that ends soon and cannot be renewed": Row(
         {"tokens": (token(failures=1, last_error="status 503", expires_at=NOW + 30, refresh_at=NOW - 90),)},
-        *(K.TOKEN_NOT_RENEWED, WARNING, A.TOKEN, NOW + 30, "1 try failed running"),
+        *(K.TOKEN_NOT_RENEWED, WARNING, A.TOKEN, NOW + 30, "1 try failed in a row"),
     ),
     "a token that ends soon unused": Row(
         {"tokens": (token(next_attempt_at=None, expires_at=NOW + 30, refresh_at=NOW),)},

@@ -82,8 +82,11 @@ def test_both_spellings_in_the_file_are_an_error_even_if_a_variable_wins(tmp_pat
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ("[listen\n", " is not valid TOML at line 1, column 8: mend that line (strings need quotes)"),
-        ("a = hunter2", " is not valid TOML at line 1, column 5 (invalid value): mend that line (strings need quotes)"),
+        ("[listen\n", " is not valid TOML at line 1, column 8: correct that line (strings need quotes)"),
+        (
+            "a = hunter2",
+            " is not valid TOML at line 1, column 5 (invalid value): correct that line (strings need quotes)",
+        ),
         ("[mangopay]\n\napi_key = 'hunter2", " is not valid TOML at "),
         ("[mangopay]\napi_key = 'a'\napi_key = 'hunter2'\n", " is not valid TOML at line 3"),
         ("[listen]\n[listen]", " is not valid TOML at line 2"),

@@ -105,7 +105,7 @@ def test_a_missing_client_id_is_told_with_key_and_variable() -> None:
         load(None, {})
     assert caught.value.lines[0] == (
         "mangopay.client_id is missing: set SIDECAR_MANGOPAY_CLIENT_ID, or client_id under [mangopay] in "
-        "a configuration file"
+        "a file that mangopay-sidecar init writes"
     )
 
 
@@ -114,7 +114,7 @@ def test_a_missing_key_is_told_with_the_variable_of_its_file_first() -> None:
         load(None, {"SIDECAR_MANGOPAY_CLIENT_ID": "acme"})
     assert str(caught.value) == (
         "mangopay.api_key is missing: set SIDECAR_MANGOPAY_API_KEY_FILE or SIDECAR_MANGOPAY_API_KEY, or api_key "
-        "under [mangopay] in a configuration file"
+        "under [mangopay] in a file that mangopay-sidecar init writes"
     )
 
 
