@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import time
@@ -53,5 +54,7 @@ def _show(text: str, *, terminal: bool, first: bool) -> bool:
     if terminal:
         # Line by line over what was there: a cleared screen would flicker.
         lines = "".join(f"{line}{_CLEAR_LINE}\n" for line in text.splitlines())
-        return print_painted(f"{_HOME}{lines}{_CLEAR_BELOW}")
+        # What was on the screen before stays above it, where one can scroll to.
+        room = "\n" * shutil.get_terminal_size().lines if first else ""
+        return print_painted(f"{room}{_HOME}{lines}{_CLEAR_BELOW}")
     return print_painted(text if first else f"\n{text}")

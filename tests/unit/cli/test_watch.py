@@ -67,9 +67,11 @@ def test_on_a_terminal_it_is_drawn_in_its_place(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "is_terminal", lambda stream: stream is sys.stdout)
+    monkeypatch.setenv("LINES", "3")
+    monkeypatch.setenv("COLUMNS", "80")
     pictures = Pictures("long\nlines\n", "short\n", end=interrupt)
     watch(pictures.look, pause=pictures.pause)
-    assert capsys.readouterr().out == "\x1b[Hlong\x1b[K\nlines\x1b[K\n\x1b[J\x1b[Hshort\x1b[K\n\x1b[J"
+    assert capsys.readouterr().out == "\n\n\n\x1b[Hlong\x1b[K\nlines\x1b[K\n\x1b[J\x1b[Hshort\x1b[K\n\x1b[J"
 
 
 def test_what_cannot_be_had_for_a_while_is_told_and_asked_for_again(capsys: pytest.CaptureFixture[str]) -> None:
