@@ -105,6 +105,7 @@ def test_the_usual_ports_are_taken_or_free_ones_if_those_are_in_use() -> None:
         assert {proxy.rpartition(":")[2], admin.rpartition(":")[2]}.isdisjoint({"18080", "19090", "0"})
         command.wait_for(re.escape(f"{in_use(18080)}: a free one is taken"), stream="stderr")
         command.wait_for(re.escape(f"{in_use(19090)}: a free one is taken"), stream="stderr")
+        assert "config.emulator" not in command.stderr, "nobody is warned of the demo's own emulator"
         assert command.stop() == 0
 
 
