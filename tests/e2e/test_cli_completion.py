@@ -76,6 +76,7 @@ def offered(shell: str, words: list[str], directory: Path) -> list[str]:
         ([""], {*COMMANDS}),
         (["st"], {"status"}),
         (["nothing"], set[str]()),
+        (["nothing", "sta"], {"status"}),
         (["status", "--j"], {"--json"}),
         (["run", "--environment", "p"], {"production"}),
         (["completion", ""], {*SHELLS}),
