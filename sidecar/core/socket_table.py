@@ -43,7 +43,7 @@ def _on_port(table: str, wanted: Address, port: int, byteorder: str) -> Iterator
     for line in table.splitlines():
         fields = line.split()
         try:
-            address, _, local_port = fields[_LOCAL].partition(":")
+            address, local_port = fields[_LOCAL].split(":")
             if int(local_port, 16) == port and _in_the_way(_read_address(address, byteorder), wanted):
                 holder = Holder(inode=int(fields[_INODE]), uid=int(fields[_UID]))
                 if holder.inode:
