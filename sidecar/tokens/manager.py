@@ -157,7 +157,7 @@ class TokenManager:
 
     def accepted(self, generation: int, path: str) -> None:
         """Note a response other than a token 401 to a call with a token of ``generation`` to ``path`` (no query)."""
-        if is_news(self._state.burns):
+        if is_news(self._state.burns, path):
             self._state = states.accepted(self._state, generation, path, self._clock.now())
 
     def unauthorized(self, generation: int, path: str) -> ResendPermit | None:

@@ -30,15 +30,20 @@ the response tells which, so the sidecar learns it from what happens next:
 *   Refreshes may overlap: where the API is slow, the token may be revoked again
     before a judge of the last refresh has its response. Each refresh keeps its own
     judges, and its verdict counts whenever it comes.
-*   A path that **awaits** the verdict of a refresh of its own is held back alone:
-    it may be a resource that always says 401. It may start one more refresh, and
-    then, as long as no judge is answered, one for each 0.4 s of silence, up to eight. An API that is
-    slow to succeed is quick to say 401, so a long silence speaks for the path: a
-    refresh that is undecided after 0.4 s also excuses it for one other that is futile.
-    A path with a fault on record has to wait for the verdict, for 10 s at most.
-*   A path that the last useful refreshes helped is **trusted** for 10 s: it need not await
-    a verdict, and its next fault begins with the pause ended. Where tokens are revoked again and again
-    a resend may meet the next revocation, which is no fault of the path.
+*   A path that **awaits** the verdict of a refresh of its own is held back alone, for 10 s
+    at most: it may be a resource that always says 401, and quick to say so to
+    one call while the resend of another takes long. So such a resource costs one
+    token request a verdict, however its latency jumps.
+*   A path is **proven** by any other response than 401, until a refresh is futile for
+    it. Its verdicts may be slow to come only because the API is slower at work than
+    at saying 401. So while it awaits a verdict, a proven path may start one more
+    refresh for each 0.4 s of silence, up to twelve undecided ones. And a
+    refresh that is undecided after 0.4 s excuses it for one other that is futile: the
+    resend may have met the next revocation. Both end when a resend that judges
+    nothing gets 401 meanwhile: from then on the path waits for the verdict, too.
+*   A path that a useful refresh has helped is **trusted** for 10 s, and three futile refreshes
+    are not held against it. Where tokens are revoked again and again, that is no
+    fault of the path. The first refresh of all has no such excuse.
 *   A token that another sidecar had asked for before the 401 came, and that a
     shared store gave out, may have been revoked with the old one: a 401 on it does not judge the refresh.
 
@@ -52,7 +57,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from sidecar.core.backoff import Backoff
 from sidecar.core.redact import mask_path
@@ -66,20 +71,25 @@ PAUSE: Final = Backoff(first=10.0, limit=60.0)
 BRAKE: Final = 10.0
 #: Seconds for which a path is trusted that a refresh has helped.
 TRUST: Final = 10.0
+#: Futile refreshes that are not held against a trusted path.
+EXCUSES: Final = 3
 #: Paths that are remembered at most, of each kind; the oldest is forgotten.
 MOST_PATHS: Final = 64
+#: Proven paths that are remembered at most; masked, the API has not as many.
+MOST_PROVEN: Final = 256
 #: Seconds between the 401s of one revocation, as the sidecars of a fleet see them: a shared token that is older than
 #: this when a 401 comes was not asked for because of the same revocation.
 _ONE_REVOCATION: Final = 1.0
 
-#: Undecided refreshes of one path at most, unless it is trusted.
-MOST_AWAITED: Final = 8
-#: Seconds of silence for each of them after the second.
+#: Undecided refreshes of one proven path at most.
+MOST_AWAITED: Final = 12
+#: Seconds of silence for each of them after the first.
 AWAITED_INTERVAL: Final = 0.4
 #: Earlier refreshes that are remembered at most while their judges wait for a response.
 MOST_EARLIER: Final = 32
 
 _NEVER: Final = float("-inf")
+_Value = TypeVar("_Value")
 
 
 class Ruling(Enum):
@@ -143,8 +153,10 @@ class Trial:
     stage: Stage = Stage.ASKED
     #: The judges' paths that it was futile for, masked.
     failed: tuple[str, ...] = ()
-    #: The judges' paths that this trial's silence has excused the failure of another one for, masked.
+    #: The judges' paths, masked, that its silence has excused from the failure of a later trial.
     excused: tuple[str, ...] = ()
+    #: The judges' paths, masked, on which a resend that judges nothing has got 401 meanwhile.
+    doubted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +188,12 @@ class Burns:
     earlier: tuple[Trial, ...] = ()
     #: By masked path, the oldest first.
     faults: Mapping[str, Fault] = field(default_factory=lambda: MappingProxyType({}))
-    #: Paths that the last useful refreshes helped, and until when they are trusted.
-    trusted: tuple[str, ...] = ()
+    #: Paths that the last useful refreshes helped, with the futile ones that are not held against them any more…
+    trusted: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    #: …until this moment.
     trusted_until: float = _NEVER
+    #: Paths that have given another response than 401 since a refresh was futile for them, masked, the oldest first.
+    proven: Mapping[str, None] = field(default_factory=lambda: MappingProxyType({}))
     #: When the latest refresh was started in spite of the brake: the latest of the 401 and its token requests.
     braked_at: float = _NEVER
 
@@ -236,14 +251,14 @@ def token_renewed(burns: Burns, sent_at: float, *, burnt: bool, shared: bool) ->
     return replace(burns, trial=replace(trial, stage=Stage.TRIED))
 
 
-def is_news(burns: Burns) -> bool:
-    """Whether a response other than a token 401 may change anything; mostly not."""
-    return bool(burns.faults) or _awaits_first_response(burns.trial)
+def is_news(burns: Burns, path: str) -> bool:
+    """Whether a response other than a token 401 from ``path`` (not masked) may change anything; mostly not."""
+    return bool(burns.faults) or _awaits_first_response(burns.trial) or mask_path(path) not in burns.proven
 
 
 def accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
     """Note a response other than a token 401 to a call with ``generation`` to ``path`` (not masked)."""
-    return _accepted(burns, generation, mask_path(path), now) if is_news(burns) else burns
+    return _accepted(burns, generation, mask_path(path), now) if is_news(burns, path) else burns
 
 
 def resent(burns: Burns, permit: ResendPermit, generation: int, now: float, *, unauthorized: bool) -> Burns:
@@ -251,6 +266,7 @@ def resent(burns: Burns, permit: ResendPermit, generation: int, now: float, *, u
     trial = _judged_by(burns, permit)
     if trial is None:
         if unauthorized:
+            burns = _doubted(burns, permit.path)
             return _first_response(burns, generation, permit.path, now, unauthorized=True)
         return _accepted(burns, generation, permit.path, now)
     trial = replace(trial, judges=trial.judges - 1)
@@ -307,6 +323,13 @@ def _awaits_first_response(trial: Trial | None) -> bool:
     return trial is not None and trial.stage is Stage.TRIED and not trial.judges
 
 
+def _doubted(burns: Burns, path: str) -> Burns:
+    """Note that a resend that judges nothing got 401: ``path`` waits for the verdicts that it awaits."""
+    for trial in _awaited(burns, path):
+        burns = _updated(burns, replace(trial, doubted=_with(trial.doubted, path)))
+    return burns
+
+
 def _first_response(burns: Burns, generation: int, path: str, now: float, *, unauthorized: bool) -> Burns:
     """Let a response decide on the latest refresh, if all its judges have withdrawn."""
     trial = burns.trial
@@ -317,6 +340,9 @@ def _first_response(burns: Burns, generation: int, path: str, now: float, *, una
 
 def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
     burns = _first_response(burns, generation, path, now, unauthorized=False)
+    if path not in burns.proven:
+        proven = dict.fromkeys([*burns.proven, path][-MOST_PROVEN:])
+        burns = replace(burns, proven=MappingProxyType(proven))
     fault = burns.faults.get(path)
     if fault is None:
         return burns
@@ -330,11 +356,12 @@ def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
 
 def _helped(burns: Burns, trial: Trial, path: str, now: float) -> Burns:
     """Note that ``trial`` was useful; only once, all faults are forgotten."""
-    trusted = _with(burns.trusted if now < burns.trusted_until else (), path)
+    trusted = {**(burns.trusted if now < burns.trusted_until else {}), path: EXCUSES}
     if trial.stage is not Stage.USEFUL:
         trial = replace(trial, stage=Stage.USEFUL)
-        burns = Burns(burns.trial, burns.earlier)
-    return replace(_updated(burns, trial), trusted=trusted, trusted_until=now + TRUST)
+        burns = Burns(burns.trial, burns.earlier, proven=burns.proven)
+    burns = _updated(burns, trial)
+    return replace(burns, trusted=MappingProxyType(_kept(trusted)), trusted_until=now + TRUST)
 
 
 def _failed(burns: Burns, trial: Trial, path: str, now: float) -> Burns:
@@ -342,17 +369,20 @@ def _failed(burns: Burns, trial: Trial, path: str, now: float) -> Burns:
     if trial.stage is Stage.USEFUL or path in trial.failed:
         return _updated(burns, trial)
     burns = _updated(burns, replace(trial, stage=Stage.FUTILE, failed=_with(trial.failed, path)))
+    excuses = burns.trusted.get(path, 0) if now < burns.trusted_until else 0
+    if excuses:
+        return replace(burns, trusted=MappingProxyType({**burns.trusted, path: excuses - 1}))
     silent = _silent(burns, path, now)
     if silent is not None:
-        return _updated(burns, replace(silent, excused=(*silent.excused, path)))
+        return _updated(burns, replace(silent, excused=_with(silent.excused, path)))
     fault = burns.faults.get(path)
     count = 1 if fault is None else fault.count + 1
-    trusted = _trusted(burns, path, now)
-    faults = {other: each for other, each in burns.faults.items() if other != path}
     since = fault.since if fault is not None and now < fault.until else now
-    faults[path] = Fault(trial.generation, count, since, now + PAUSE.delay(count, 0.5), ended=trusted)
-    kept = list(faults.items())[-MOST_PATHS:]
-    return replace(burns, faults=MappingProxyType(dict(kept)), trusted=() if trusted else burns.trusted)
+    until = now + PAUSE.delay(count, 0.5)
+    faults = {other: each for other, each in burns.faults.items() if other != path}
+    faults[path] = Fault(trial.generation, count, since, until, ended=False)
+    proven = dict.fromkeys(each for each in burns.proven if each != path)
+    return replace(burns, faults=MappingProxyType(_kept(faults)), proven=MappingProxyType(proven))
 
 
 def _may_start(burns: Burns, path: str, now: float) -> bool:
@@ -362,7 +392,7 @@ def _may_start(burns: Burns, path: str, now: float) -> bool:
         return False
     if _braked(burns, now) and now < burns.braked_at + BRAKE:
         return False
-    return _trusted(burns, path, now) or _may_go_unjudged(burns, path, now)
+    return _may_go_unjudged(burns, path, now)
 
 
 def _may_go_unjudged(burns: Burns, path: str, now: float) -> bool:
@@ -370,9 +400,14 @@ def _may_go_unjudged(burns: Burns, path: str, now: float) -> bool:
     awaited = _awaited(burns, path)
     if not awaited or now >= awaited[-1].begun_at + BRAKE:
         return True
-    if path in burns.faults or len(awaited) >= MOST_AWAITED:
+    fault = burns.faults.get(path)
+    if fault is not None:
+        return fault.ended and now < fault.until
+    if path not in burns.proven or len(awaited) >= MOST_AWAITED:
         return False
-    return now >= awaited[0].begun_at + AWAITED_INTERVAL * (len(awaited) - 1)
+    if any(path in each.doubted for each in awaited):
+        return False
+    return now >= awaited[0].begun_at + AWAITED_INTERVAL * len(awaited)
 
 
 def _awaited(burns: Burns, path: str) -> list[Trial]:
@@ -383,9 +418,9 @@ def _awaited(burns: Burns, path: str) -> list[Trial]:
 def _silent(burns: Burns, path: str, now: float) -> Trial | None:
     """Return the undecided trial whose silence speaks for ``path``, if none has spoken for it yet."""
     awaited = _awaited(burns, path)
-    if not awaited or path in burns.faults or any(path in each.excused for each in awaited):
+    if path not in burns.proven or any(path in (*each.excused, *each.doubted) for each in awaited):
         return None
-    return awaited[0] if now >= awaited[0].begun_at + AWAITED_INTERVAL else None
+    return next((each for each in awaited[:1] if now >= each.begun_at + AWAITED_INTERVAL), None)
 
 
 def _braked(burns: Burns, moment: float) -> bool:
@@ -397,9 +432,9 @@ def _counted(burns: Burns, moment: float) -> Burns:
     return replace(burns, braked_at=max(burns.braked_at, moment)) if _braked(burns, moment) else burns
 
 
-def _trusted(burns: Burns, path: str, now: float) -> bool:
-    return path in burns.trusted and now < burns.trusted_until
-
-
 def _with(paths: tuple[str, ...], path: str) -> tuple[str, ...]:
     return paths if path in paths else (*paths, path)[-MOST_PATHS:]
+
+
+def _kept(paths: dict[str, _Value]) -> dict[str, _Value]:
+    return dict(list(paths.items())[-MOST_PATHS:])

@@ -237,7 +237,7 @@ def test_a_passed_401_changes_no_token() -> None:
 
 def test_events_that_change_nothing_give_the_same_state() -> None:
     """Calls tell these all the time."""
-    state = states.demanded(states.used(after(State(), fetched())))
+    state = states.accepted(states.demanded(states.used(after(State(), fetched()))), 1, "/a", NOW)
     assert states.used(state) is state
     assert states.demanded(state) is state
     assert states.accepted(state, 1, "/a", NOW) is state

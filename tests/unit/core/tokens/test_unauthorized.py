@@ -190,10 +190,10 @@ def test_who_is_no_judge_decides_nothing(story: Story) -> None:
     story.renewed()
     for ok in (False, True):
         story.resent(late, ok=ok)
-        assert story.burns.trial == Trial(1, 100.0, ("/a",), judges=1, stage=Stage.TRIED)
+        assert story.burns.trial == Trial(1, 100.0, ("/a",), judges=1, stage=Stage.TRIED, doubted=("/a",))
     story.resent(first, ok=False)
     story.resent(late, ok=False)
-    assert story.pause() == 10
+    assert story.burns.faults["/a"].count == 1
 
 
 def test_a_judge_of_an_earlier_refresh_that_was_useful_ends_all_pauses_once(story: Story) -> None:
@@ -211,8 +211,10 @@ def test_a_judge_of_an_earlier_refresh_that_was_useful_ends_all_pauses_once(stor
 
 
 def test_the_judges_of_an_earlier_refresh_may_all_withdraw(story: Story) -> None:
+    story.accepted()
     first = story.leave()
     story.refresh()
+    story.now += 0.4
     second = story.leave()
     story.refresh()
     story.withdrawn(first)
@@ -221,7 +223,7 @@ def test_the_judges_of_an_earlier_refresh_may_all_withdraw(story: Story) -> None
     story.withdrawn(first)
     assert not story.burns.faults, "its trial is forgotten"
     story.resent(second, ok=False)
-    assert story.pause() == 10
+    assert list(story.burns.faults) == ["/a"]
 
 
 def test_a_refresh_that_no_401_caused_is_no_trial(story: Story) -> None:
@@ -244,7 +246,7 @@ def unjudged(story: Story, *paths: str) -> None:
 def test_a_refresh_that_nobody_could_judge_is_not_futile(story: Story) -> None:
     unjudged(story)
     assert not story.burns.faults
-    assert rules.is_news(story.burns)
+    assert rules.is_news(story.burns, "/b")
 
 
 @pytest.mark.parametrize("ok", [False, True])
@@ -283,8 +285,9 @@ def test_while_a_judge_is_waited_for_other_responses_decide_nothing(story: Story
     burns = [story.leave(), story.leave()]
     story.refresh()
     story.withdrawn(burns[0])
+    trial = story.burns.trial
     story.accepted()
-    assert story.ruling() is BURN, "nothing is held against the path yet"
+    assert story.burns.trial == trial
 
 
 def test_after_trouble_at_the_token_endpoint_a_second_revocation_is_mended_at_once(story: Story) -> None:
@@ -307,7 +310,7 @@ def test_the_pause_doubles_up_to_a_minute_and_a_useful_refresh_resets_it(story: 
     story.mended()
     story.now += rules.TRUST
     story.futile()
-    assert story.pause() == 10
+    assert story.burns.faults["/a"].count == 1
 
 
 def test_during_its_pause_a_path_s_401_is_passed_through_and_burns_nothing(story: Story) -> None:
@@ -351,7 +354,7 @@ def test_another_response_after_the_pause_forgets_the_fault(story: Story) -> Non
     story.accepted()
     assert not story.burns.faults
     story.futile()
-    assert story.pause() == 10
+    assert story.burns.faults["/a"].count == 1
 
 
 def test_an_id_that_is_always_refused_among_others_that_are_not_makes_no_storm(story: Story) -> None:
@@ -489,33 +492,45 @@ def test_a_useful_refresh_releases_the_brake(story: Story) -> None:
 
 
 def test_a_path_that_awaits_a_verdict_holds_up_no_other(story: Story) -> None:
-    for path in ("/slow", "/slow", "/a", "/b", "/c"):
+    for path in ("/slow", "/a", "/b", "/c"):
         assert story.ruling(path) is BURN
         story.refresh()
     assert story.ruling("/slow") is PASS
 
 
+def test_a_path_that_has_only_ever_said_401_waits_for_the_verdict_for_ten_seconds_at_most(story: Story) -> None:
+    """However long its resend takes: another call may have its 401 before."""
+    assert story.ruling() is BURN
+    story.refresh()
+    story.now += 9.9
+    assert story.ruling() is PASS
+    story.now += 0.1
+    assert story.ruling() is BURN
+
+
 def test_healthy_calls_of_a_slow_api_are_all_resent_though_tokens_are_revoked_twice_a_second(story: Story) -> None:
-    """The first response comes after 3 s, and by then six more tokens have been revoked."""
+    """A response comes after 5 s, and by then ten more tokens have been revoked."""
+    story.accepted()
     permits = []
     for number in range(40):
         permits.append(story.leave())
         story.refresh()
         story.now += 0.5
-        if number >= 5:
-            story.resent(permits[number - 5], ok=True)
+        if number >= 9:
+            story.resent(permits[number - 9], ok=True)
 
 
 def test_a_verdict_that_comes_after_the_next_refresh_counts(story: Story) -> None:
-    """A path that always says 401: a second call had its response before the resend of the first."""
+    """A proven path that says 401 from now on: a second call had its response before the resend of the first."""
+    story.accepted()
     first = story.leave()
     story.refresh()
-    story.now += 0.06
+    story.now += 0.4
     second = story.leave()
     story.refresh()
     assert story.ruling() is PASS
     story.resent(first, ok=False)
-    assert story.pause() == 10
+    assert story.burns.faults["/a"].count == 1
     story.resent(second, ok=False)
     assert story.pause() == 20
     story.resent(first, ok=False)
@@ -533,38 +548,69 @@ def test_after_its_pause_a_path_waits_for_the_verdict_of_its_next_refresh(story:
     assert story.ruling() is BURN
 
 
-def test_a_path_whose_judges_stay_silent_starts_eight_refreshes_and_then_one_in_ten_seconds(story: Story) -> None:
+def test_a_proven_path_whose_judges_stay_silent_starts_twelve_refreshes_and_then_one_in_ten_seconds(
+    story: Story,
+) -> None:
+    story.accepted()
     started = []
-    for quarter in range(120):
+    for eighth in range(200):
         if story.ruling() is BURN:
-            started.append(quarter)
+            started.append(eighth)
             story.refresh()
-        story.now += 0.25
-    assert started == [0, 1, 2, 4, 5, 7, 8, 10, 50, 90]
+        story.now += 0.125
+    assert started == [0, 4, 7, 10, 13, 16, 20, 23, 26, 29, 32, 36, 116, 196]
 
 
-def test_a_path_that_was_just_helped_need_not_await_a_verdict(story: Story) -> None:
-    story.mended()
-    for _ in range(20):
-        assert story.ruling() is BURN
-        story.refresh()
-
-
-@pytest.mark.parametrize(("silence", "at_fault"), [(0.375, True), (0.5, False)])
-def test_a_refresh_that_stays_undecided_excuses_its_path_for_one_futile_refresh(
-    story: Story, silence: float, at_fault: bool
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_refresh_that_stays_undecided_excuses_a_proven_path_for_one_futile_refresh(
+    story: Story, proven: bool
 ) -> None:
     """Its resend met the next revocation, before the slow API's first response."""
+    story.accepted("/a" if proven else "/other")
     first = story.leave()
     story.refresh()
-    story.now += silence
+    story.now += 0.4 if proven else 10
     story.futile()
-    assert story.pause() == (10 if at_fault else 0)
-    if not at_fault:
+    assert story.pause() == (0 if proven else 10)
+    if proven:
         story.futile()
         assert story.pause() == 10, "only once"
     story.resent(first, ok=True)
     assert not story.burns.faults
+
+
+def test_what_has_raised_doubts_meanwhile_is_excused_by_no_silence(story: Story) -> None:
+    story.accepted()
+    story.refused()
+    story.requested()
+    late = story.leave()
+    story.renewed()
+    story.now += 0.4
+    second = story.leave()
+    story.refresh()
+    story.resent(late, ok=False)
+    story.resent(second, ok=False)
+    assert story.pause() == 10
+
+
+@pytest.mark.parametrize("proven", [False, True])
+def test_a_proven_path_goes_on_no_more_once_a_resend_that_judges_nothing_got_401(story: Story, proven: bool) -> None:
+    story.accepted("/a" if proven else "/other")
+    story.refused()
+    story.requested()
+    late = story.leave()
+    story.renewed()
+    assert late.judge is False
+    if not proven:
+        assert story.ruling() is PASS
+        return
+    story.now += 0.4
+    assert story.ruling() is BURN
+    story.refresh()
+    story.now += 0.4
+    story.resent(late, ok=False)
+    assert story.ruling() is PASS
+    assert story.ruling("/other") is BURN
 
 
 def test_thirty_two_earlier_refreshes_are_remembered(story: Story) -> None:
@@ -577,26 +623,47 @@ def test_thirty_two_earlier_refreshes_are_remembered(story: Story) -> None:
 # --- tokens that are revoked again and again -------------------------------------------------------------------------
 
 
-def test_a_path_that_was_just_helped_is_trusted_when_its_resend_meets_the_next_revocation(story: Story) -> None:
-    story.mended()
-    story.now += 0.5
-    story.futile()
-    assert story.ruling() is BURN
-
-
-def test_trust_is_used_up_by_one_fault(story: Story) -> None:
-    story.mended()
-    story.futile()
-    story.futile()
-    assert story.pause() == 20
+def test_a_path_whose_pause_was_ended_by_another_response_need_not_await_the_verdicts_before(story: Story) -> None:
+    story.accepted()
+    slow = story.leave()
+    story.refresh()
+    story.now += 0.4
+    for _ in range(2):  # the first of them is excused
+        story.futile()
     assert story.ruling() is PASS
+    story.accepted()
+    assert story.ruling() is BURN
+    story.refresh()
+    assert story.ruling() is PASS, "the brake"
+    story.resent(slow, ok=True)
+    assert not story.burns.faults
+
+
+def test_a_futile_refresh_ends_the_proof(story: Story) -> None:
+    story.accepted()
+    story.accepted("/b")
+    story.futile()
+    assert list(story.burns.proven) == ["/b"]
+    story.accepted()
+    assert list(story.burns.proven) == ["/b", "/a"]
+
+
+def test_three_futile_refreshes_are_not_held_against_a_path_that_was_just_helped(story: Story) -> None:
+    story.mended()
+    for _ in range(rules.EXCUSES):
+        story.futile()
+        assert not story.burns.faults
+    story.futile()
+    assert story.pause() == 10
 
 
 def test_trust_ends_after_ten_seconds(story: Story) -> None:
     story.mended()
     story.now += rules.TRUST
     story.futile()
-    assert story.pause() == 10
+    assert story.burns.faults["/a"].count == 1
+    story.mended("/b")
+    assert dict(story.burns.trusted) == {"/b": rules.EXCUSES}
 
 
 def test_only_paths_that_were_helped_are_trusted(story: Story) -> None:
@@ -604,7 +671,7 @@ def test_only_paths_that_were_helped_are_trusted(story: Story) -> None:
     story.refresh()
     for permit in burns:
         story.resent(permit, ok=permit.path != "/bad")
-    assert story.burns.trusted == ("/a", "/b")
+    assert list(story.burns.trusted) == list(story.burns.proven) == ["/a", "/b"]
     story.futile("/bad")
     assert story.pause("/bad") == 10
 
@@ -637,9 +704,25 @@ def test_sixty_four_paths_are_remembered_and_the_oldest_is_forgotten(story: Stor
     assert list(story.burns.faults) == [*paths[2:], paths[1]]
 
 
+def test_sixty_four_paths_are_trusted(story: Story) -> None:
+    permits = [story.leave(word(number)) for number in range(MOST_PATHS + 1)]
+    story.refresh()
+    for permit in permits:
+        story.resent(permit, ok=True)
+    assert list(story.burns.trusted) == [permit.path for permit in permits[1:]]
+
+
+def test_as_many_proven_paths_are_remembered_as_an_app_uses(story: Story) -> None:
+    names = [word(number) for number in range(rules.MOST_PROVEN + 2)]
+    for name in names:
+        story.accepted(name)
+    assert list(story.burns.proven) == names[2:]
+
+
 def test_what_is_no_news_changes_nothing(story: Story) -> None:
+    story.accepted()
     before = story.burns
-    assert not rules.is_news(before)
+    assert not rules.is_news(before, "/a")
     story.accepted()
     assert story.burns is before
     assert rules.token_requested(before, story.now, burnt=True) is before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -9,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from sidecar.core.redact import mask_path
 from sidecar.core.tokens import unauthorized as rules
 from sidecar.core.tokens.unauthorized import MOST_PATHS, Burns, ResendPermit, Ruling, TokenFacts, Trial
 
@@ -45,6 +47,8 @@ class Calls(RuleBasedStateMachine):
         #: When the token request on its way was sent, and whether it is one of those.
         self.sent_at = 0.0
         self.counts = False
+        #: Masked paths that have given another response than 401.
+        self.said_otherwise: set[str] = set()
 
     @rule(seconds=pauses)
     def wait(self, seconds: float) -> None:
@@ -62,6 +66,8 @@ class Calls(RuleBasedStateMachine):
         if not answered:
             return
         call = answered[which % len(answered)]
+        if ok:
+            self.said_otherwise.add(mask_path(call.path))
         if call.permit is not None:
             self.burns = rules.resent(self.burns, call.permit, call.generation, self.now, unauthorized=not ok)
             self.calls.remove(call)
@@ -166,6 +172,8 @@ class Calls(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         burns = self.burns
         assert max(len(burns.faults), len(burns.trusted)) <= MOST_PATHS
+        assert len(burns.proven) <= rules.MOST_PROVEN
+        assert all(set(trial.doubted) <= set(trial.paths) for trial in self.trials())
         assert all(len(trial.paths) <= MOST_PATHS for trial in self.trials())
         assert len(burns.earlier) <= rules.MOST_EARLIER
         assert all(path == "/users/{id}" or not any(map(str.isdigit, path)) for path in burns.faults)
@@ -188,8 +196,17 @@ class Calls(RuleBasedStateMachine):
             assert rules.rule(self.burns, facts, self.generation, path, self.now + 60)[1] in (
                 Ruling.BURN,
                 # All its judges have withdrawn, and this is the response that decides.
-                *([Ruling.PASS] if rules.is_news(replace(self.burns, faults={})) else []),
+                *([Ruling.PASS] if rules.is_news(replace(self.burns, faults={}, proven={path: None}), path) else []),
             )
+
+    @invariant()
+    def a_path_that_has_only_ever_said_401_starts_one_refresh_a_verdict(self) -> None:
+        begun = Counter(
+            trial.paths[0]
+            for trial in self.trials()
+            if trial.stage is rules.Stage.TRIED and trial.judges and self.now < trial.begun_at + rules.BRAKE
+        )
+        assert all(count == 1 for path, count in begun.items() if path not in self.said_otherwise)
 
     @invariant()
     def no_refresh_that_was_useful_holds_anything_against_a_path(self) -> None:
