@@ -28,7 +28,7 @@ CALLERS: Final = 20
 GOOD: Final = "/v2.01/acme/users"
 BAD: Final = "/v2.01/acme/clients"
 #: Ways of a token endpoint to fail that pass by themselves; a lockout and refused credentials keep a pause of 30 s.
-FAILURES: Final = ("status=500", "garbage", "not-json", "reset=before", "hang=before")
+FAILURES: Final = ("status=500", "garbage", "not-json", "edge=403", "reset=before", "hang=before")
 _CLOCK: Final = SystemClock()
 
 

@@ -21,8 +21,9 @@ from tests.wire.faults.support import (
 )
 from tests.wire.faults.test_token_endpoint import LATCHING, TRANSIENT
 
+UNAVAILABLE = (503, "token_unavailable")
 #: How a call ends whose token was revoked, by the token endpoint's fault.
-FAULTS = {**dict.fromkeys([*TRANSIENT, "hang=head", "hang=before"], (503, "token_unavailable")), **LATCHING}
+FAULTS = {**dict.fromkeys([*TRANSIENT, "edge=403", "edge=502", "hang=head", "hang=before"], UNAVAILABLE), **LATCHING}
 
 
 async def in_time(pair: TimedPair, *methods: str) -> list[Outcome]:
