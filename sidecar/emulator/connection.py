@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
 
 if TYPE_CHECKING:
@@ -27,14 +27,17 @@ _MOST_HEADERS: Final = 512
 class Connection(RequestHandler):
     """One client connection: it has a number, and knows when it was lost."""
 
-    __slots__ = ("lost", "serial")
+    __slots__ = ("body", "lost", "serial")
 
     lost: asyncio.Future[None]
     serial: int
+    #: That of the request which came last.
+    body: StreamReader | None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, unless a fault says otherwise."""
         self.lost = asyncio.get_running_loop().create_future()
+        self.body = None
         super().connection_made(transport)
         server = self._manager
         assert isinstance(server, Listener)  # noqa: S101 - Listener alone makes connections
@@ -43,6 +46,9 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wake whoever hangs on this connection."""
         super().connection_lost(exc)
+        if self.body is not None and not self.body.is_eof():
+            # aiohttp would wait for its rest for ten seconds more, though nobody can send it.
+            self.body.set_exception(ConnectionResetError())
         if not self.lost.done():
             self.lost.set_result(None)
 

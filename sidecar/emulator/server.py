@@ -222,6 +222,7 @@ class Emulator:
             rule = self.faults.pick(request.method, segments)
             self.stats.faults += rule is not None
         connection = cast("Connection", web_request.protocol)
+        connection.body = web_request.content
         return Exchange(web_request, connection, request, rule, web_request.keep_alive)
 
     def _note(self, exchange: Exchange, *, complete: bool) -> None:
