@@ -31,18 +31,24 @@ settings.load_profile("suite")
 _CHILDREN_LEFT = pytest.StashKey[list[str]]()
 
 _TESTS = Path(__file__).parent
-#: Folders whose tests need more than the layer of the tests has, and a module of what they need.
-_OF_ALL_LAYERS = {"browser": "playwright", "deploy": "kubernetes_validate", "e2e/sdk": "mangopay"}
+#: Folders and files whose tests need more than the layer of the tests has, and a module of what they need.
+_OF_ALL_LAYERS = {
+    "browser": "playwright",
+    "deploy": "kubernetes_validate",
+    "e2e/sdk": "mangopay",
+    "unit/emulator/test_emulator_index.py": "openapi_spec_validator",
+    "unit/emulator/test_emulator_sdk_models.py": "mangopay",
+}
 
 
 def _left_out() -> list[str]:
-    """Return the folders that cannot be tested here, since only ``make setup`` installs what they need."""
-    return [folder for folder, module in _OF_ALL_LAYERS.items() if find_spec(module) is None]
+    """Return what cannot be tested here, since only ``make setup`` installs what it needs."""
+    return [place for place, module in _OF_ALL_LAYERS.items() if find_spec(module) is None]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what cannot be tested here; where CI is set, nothing may be left out."""
-    if collection_path not in [_TESTS / folder for folder in _left_out()]:
+    if collection_path not in [_TESTS / place for place in _left_out()]:
         return None
     if os.environ.get("CI"):
         raise pytest.UsageError(f"{collection_path} cannot be tested: run make setup first")
@@ -167,9 +173,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for folder in _left_out():
-        need = f"needs {_OF_ALL_LAYERS[folder]}, which make setup installs"
-        terminalreporter.write_line(f"SKIPPED tests/{folder}: {need}", yellow=True)
+    for place in _left_out():
+        need = f"needs {_OF_ALL_LAYERS[place]}, which make setup installs"
+        terminalreporter.write_line(f"SKIPPED tests/{place}: {need}", yellow=True)
     for command in config.stash[_CHILDREN_LEFT]:
         terminalreporter.write_line(f"FAILED: a child process was left behind: {command}", red=True)
 

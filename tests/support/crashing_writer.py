@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,6 +67,9 @@ def die_at(step: int, *, torn: bool) -> None:
 
 def child(run: Callable[[], object]) -> int:
     """Run in a forked process; return its exit status."""
+    for thread in threading.enumerate():  # one that has done its work may still be on its way out
+        if thread is not threading.current_thread():
+            thread.join(10)
     if (pid := os.fork()) == 0:
         run()
         os._exit(0)

@@ -220,7 +220,7 @@ REWRITTEN: Final = dict(
             caller,
             "Callers._knows_password",
             ("the key is compared", "return hmac.compare_digest(digest, self._expected)", "return True", "key-wrong"),
-            ("base64 is strict", "strict_mode=True", "strict_mode=False", "key-base64-and-more"),
+            ("base64 is strict", "strict_mode=True", "strict_mode=False", "key-base64-with-noise"),
             ("the password is behind the colon", '.partition(b":")[2]', '.rpartition(b":")[2]', "key-without-colon"),
         ),
         *_at(

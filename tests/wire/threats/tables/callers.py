@@ -86,6 +86,7 @@ KEY: Final = group(
             "key-not-encoded": b"Authorization: Basic acme:" + _KEY,
             "key-not-base64": b"Authorization: Basic !!!!",
             "key-base64-and-more": _basic(b"acme:" + _KEY) + b" x",
+            "key-base64-with-noise": _basic(b"acme:" + _KEY).replace(b"Basic ", b"Basic !"),
             "key-base64-padded-more": _basic(b"acme:" + _KEY) + b"====",
             "key-twice": _basic(b"acme:" + _KEY) + b"\r\n" + _basic(b"acme:" + _KEY),
             "key-then-wrong": _basic(b"acme:" + _KEY) + b"\r\n" + _basic(b"acme:wrong"),
