@@ -13,7 +13,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 SOURCE = $(shell sed -n 's/^Source = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation soak deliveries bench instructions sbom image image-arguments image-check dist version home rehome manifests workflows lock clean
+.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation pythons soak deliveries bench instructions sbom image image-arguments image-check dist version home rehome manifests workflows lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -97,6 +97,9 @@ fuzz: setup ## look for inputs that break the rules of targets and headers (SECO
 mutation: setup ## plant small faults and demand that a test fails (MODULE=sidecar/core/resend.py; default: all rules)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/mutation.txt
 	$(BIN)/python -m tests.mutation.run $(MODULE)
+
+pythons: setup ## run the suite with the other Pythons, 3.11 to 3.14, that are here or among Debian's packages (PYTHONS=3.14)
+	$(BIN)/python -m tests.deploy.pythons $(addprefix --version=,$(PYTHONS))
 
 MINUTES_OF_SOAK ?= 10
 SECONDS_OF_STOPPED_LOGS ?= 60
