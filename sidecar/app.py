@@ -27,6 +27,7 @@ from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.listener import Listeners
 from sidecar.downstream.server import ProxyServer
 from sidecar.lifecycle import Lifecycle, StartError
+from sidecar.patience import AttendedClock
 from sidecar.proxy.about import About
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
@@ -112,12 +113,18 @@ class Sidecar:
             (request_log.write, self._metrics.observe_call, *self._watchers()),
             confirm=log.confirm,
         )
+        self._attended: Final = AttendedClock(clock)
         self._upstream: Final = AuthenticatedUpstream(
-            config, clock=clock, tasks=self._tasks, metrics=self._metrics, read_config=read_config
+            config,
+            clock=clock,
+            tasks=self._tasks,
+            metrics=self._metrics,
+            read_config=read_config,
+            attended=self._attended,
         )
         self._credentials: Final = self._upstream.credentials
         self._budget: Final = ReplayBudget(config.replay.budget)
-        self._exchanger: Final = Exchanger(self._upstream.pool, clock)
+        self._exchanger: Final = Exchanger(self._upstream.pool, clock, self._attended)
         self._lost_responses: Final = LostResponses(
             self._exchanger,
             endpoint=config.mangopay.endpoint,
@@ -157,6 +164,7 @@ class Sidecar:
                 message="environment is 'emulator': credentials may travel unencrypted, never use it for money",
             )
         self._check_descriptors()
+        self._tasks.spawn(self._attended.watch(), name="standstill.watch")
         self._upstream.start()
         self._server.run(self._tasks)
         if config.admin.port is not None:

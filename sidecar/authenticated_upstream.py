@@ -50,10 +50,15 @@ class AuthenticatedUpstream:
         tasks: Tasks,
         metrics: Metrics,
         read_config: Callable[[], Config] | None,
+        attended: Clock | None = None,
     ) -> None:
-        """``read_config`` reads the configuration anew; without it nothing changes. Raises StartError."""
+        """``read_config`` reads the configuration anew; without it nothing changes. Raises StartError.
+
+        ``attended`` counts what calls wait for tokens; without it ``clock`` does.
+        """
         self._config: Final = config
         self._clock: Final = clock
+        self._attended: Final = attended
         self._tasks: Final = tasks
         self._metrics: Final = metrics
         self._trust: Final = _trust_of(config, clock)
@@ -163,6 +168,7 @@ class AuthenticatedUpstream:
             prefetch=prefetch,
             tasks=self._tasks,
             lockout=lockout,
+            attended=self._attended,
         )
         return RotatingKey(fetcher, manager)
 

@@ -11,15 +11,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.standstill import Standstill
+
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    from sidecar.core.clock import Clock
 
 #: Passes of the event loop: one reads what waits in the sockets, the others carry it from task to task to whoever
 #: waits for it. They cost microseconds, and only when a deadline has passed.
 _PASSES: Final = 16
 #: Parts that a time is counted in: a part in which the process stood still counts once, however long it lasted.
 _STEPS: Final = 20
+#: Seconds between two looks of an :class:`AttendedClock`; twice as long without one is a standstill.
+_LOOK: Final = 0.5
 
 
 async def next_pass() -> None:
@@ -31,6 +37,37 @@ async def look_at_sockets() -> None:
     """Return once what waits in the sockets has been read, and handed to whoever waits for it."""
     for _ in range(_PASSES):
         await next_pass()
+
+
+class AttendedClock:
+    """A clock that stands still while this process does: for waits that must not end by time in which nobody looked.
+
+    It notices a standstill by looks that come too late, so somebody has to look regularly: :meth:`watch` does.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        """``clock`` is the one that goes on meanwhile."""
+        self._clock: Final = clock
+        self._standstill: Final = Standstill(clock.now(), 2 * _LOOK)
+        #: Seconds since the Unix epoch, as ``clock`` has them.
+        self.wall: Final = clock.wall
+
+    def now(self) -> float:
+        """Seconds for which this process was there to notice anything, on a scale of their own."""
+        moment = self._clock.now()
+        self._standstill.look(moment)
+        return moment - self._standstill.total
+
+    async def sleep_until(self, deadline: float) -> None:
+        """Return once :meth:`now` has reached ``deadline``."""
+        while (left := deadline - self.now()) > 0:
+            await self._clock.sleep_until(self._clock.now() + left)
+
+    async def watch(self) -> None:
+        """Look regularly, for ever."""
+        while True:
+            await self._clock.sleep_until(self._clock.now() + _LOOK)
+            self.now()
 
 
 class PatientTimeout:

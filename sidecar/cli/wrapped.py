@@ -13,6 +13,7 @@ from sidecar.cli.command import CommandError
 from sidecar.cli.emulated import running_emulator
 from sidecar.cli.process import leave_soon, run_loop
 from sidecar.lifecycle import Lifecycle, StartError
+from sidecar.patience import AttendedClock
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.log import configure_logging
 
@@ -96,9 +97,10 @@ async def _serve(wrapping: Wrapping, child: Child, timeout: float, output: LogOu
     try:
         base_url = (await sidecar.start()).local_proxy
         lifecycle.started()
-        deadline = clock.now() + timeout
+        attended = AttendedClock(clock)
+        deadline = attended.now() + timeout
         while not (state := sidecar.readiness()).ready and not ended.done():
-            if clock.now() >= deadline:
+            if attended.now() >= deadline:
                 message = f"the sidecar was not ready within {timeout:g} s ({state.message}): the log tells more"
                 raise CommandError(message)
             await clock.sleep_until(clock.now() + _LOOK)

@@ -33,14 +33,23 @@ class WaitBudget:
     Time in which the process stood still does not count.
     """
 
-    __slots__ = ("_began", "_clock", "_connection_seconds", "_left", "_pool", "_since", "_still", "token_seconds")
+    __slots__ = (
+        "_attended",
+        "_attended_since",
+        "_began",
+        "_clock",
+        "_connection_seconds",
+        "_left",
+        "_since",
+        "token_seconds",
+    )
 
-    def __init__(self, clock: Clock, seconds: float, pool: Pool) -> None:
+    def __init__(self, clock: Clock, seconds: float, attended: Clock) -> None:
         self._clock: Final = clock
-        self._pool: Final = pool
+        self._attended: Final = attended
         self._left = seconds
-        # When the wait under way began, and how long the process had stood still until then (seconds).
-        self._since = self._still = 0.0
+        # When the wait under way began, by either clock.
+        self._since = self._attended_since = 0.0
         # The attempt under way: when it began (``Clock.now``), and how long it waited for its connection.
         self._began = self._connection_seconds = 0.0
         #: Seconds spent waiting for tokens.
@@ -49,14 +58,13 @@ class WaitBudget:
     def start(self) -> float:
         """Begin to wait; return the moment (``Clock.now``) at which to stop waiting."""
         self._since = self._clock.now()
-        self._still = self._pool.stood_still
+        self._attended_since = self._attended.now()
         return self._since + self._left
 
     def stop(self) -> float:
         """Stop waiting; return how long it was (seconds)."""
-        waited = self._clock.now() - self._since
-        self._left -= waited - (self._pool.stood_still - self._still)
-        return waited
+        self._left -= self._attended.now() - self._attended_since
+        return self._clock.now() - self._since
 
     @property
     def is_over(self) -> bool:
@@ -105,13 +113,15 @@ class Request(msgspec.Struct, frozen=True):
 class Exchanger:
     """Makes exchanges on a pool's connections."""
 
-    def __init__(self, pool: Pool, clock: Clock) -> None:
+    def __init__(self, pool: Pool, clock: Clock, attended: Clock | None = None) -> None:
+        """``attended`` counts what calls wait (without it ``clock``): see :class:`sidecar.patience.AttendedClock`."""
         self._pool: Final = pool
         self._clock: Final = clock
+        self._attended: Final = clock if attended is None else attended
 
     def wait_budget(self, seconds: float) -> WaitBudget:
         """Return the budget of one call."""
-        return WaitBudget(self._clock, seconds, self._pool)
+        return WaitBudget(self._clock, seconds, self._attended)
 
     async def exchange(
         self,

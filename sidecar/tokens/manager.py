@@ -72,16 +72,19 @@ class TokenManager:
         prefetch: bool,
         tasks: Tasks,
         lockout: AccountLockout | None = None,
+        attended: Clock | None = None,
     ) -> None:
         """Make a manager for ``credential`` (``api`` or ``embedded``); nothing happens before :meth:`start`.
 
         ``random`` gives numbers from 0 to 1. A call waits for ``wait_timeout``
-        seconds at most. Managers of one account are given the same ``lockout``.
+        seconds at most, as ``attended`` counts them (without it ``clock``).
+        Managers of one account are given the same ``lockout``.
         """
         #: ``api`` or ``embedded``.
         self.credential: Final = credential
         self._source: Final = source
         self._clock: Final = clock
+        self._attended: Final = clock if attended is None else attended
         self._random: Final = random
         self._metrics: Final = metrics
         self._wait_timeout: Final = wait_timeout
@@ -95,7 +98,7 @@ class TokenManager:
         #: Notified when there may be something to fetch; only the refresher waits for it.
         self._work: Final = Notifier(clock, tasks, name=f"token.{credential}.refresher.timer")
         #: Notified when a fetch has ended, or a lockout begun: calls look again.
-        self._news: Final = Notifier(clock, tasks, name=f"token.{credential}.waits.timer")
+        self._news: Final = Notifier(self._attended, tasks, name=f"token.{credential}.waits.timer")
         self._refresher: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -126,6 +129,7 @@ class TokenManager:
     async def take(self, deadline: float, *, newer_than: int = 0) -> Token:
         """Return a token, waiting for one until ``deadline`` (``Clock.now``) or for ``wait_timeout``.
 
+        While the process stands still neither comes closer.
         ``newer_than``: the generation that a 401 has just burnt, for a resend.
         Raises SidecarError ``token_unavailable``, ``token_locked_out``,
         ``credentials_refused`` or ``shutting_down``, at once if waiting would not help.
@@ -133,10 +137,10 @@ class TokenManager:
         if (token := self._take_or_fail(newer_than)) is not None:
             return token
         begun = self._clock.now()
-        deadline = min(deadline, begun + self._wait_timeout)
+        patient_until = self._attended.now() + min(deadline - begun, self._wait_timeout)
         try:
-            while self._clock.now() < deadline:
-                await self._news.wait(deadline)
+            while self._attended.now() < patient_until:
+                await self._news.wait(patient_until)
                 if (token := self._take_or_fail(newer_than)) is not None:
                     return token
             await look_at_sockets()  # the token may have come in time, and lie in a socket

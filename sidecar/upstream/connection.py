@@ -285,6 +285,11 @@ class Connection(ByteProtocol):
         """Let the exchange expire once its timeout has passed from now on."""
         self.deadline = self._clock.now() + self._timeout
 
+    @property
+    def began(self) -> float:
+        """When the time that ends at :attr:`deadline` began to run."""
+        return self.deadline - self._timeout
+
     def stop_timer(self) -> None:
         """Let the exchange take as long as it likes: it is not upstream that is waited for."""
         self.deadline = math.inf

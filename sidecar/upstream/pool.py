@@ -73,11 +73,14 @@ class _Grant(Enum):
 class _Waiter:
     """A call that waits for a connection."""
 
-    __slots__ = ("deadline", "fresh", "granted")
+    __slots__ = ("began", "deadline", "fresh", "granted")
 
-    def __init__(self, granted: asyncio.Future[Connection | _Grant], deadline: float, *, fresh: bool) -> None:
+    def __init__(
+        self, granted: asyncio.Future[Connection | _Grant], deadline: float, *, began: float, fresh: bool
+    ) -> None:
         self.granted: Final = granted
-        #: ``Clock.now``.
+        #: ``Clock.now``, as the deadline.
+        self.began: Final = began
         self.deadline = deadline
         self.fresh: Final = fresh
 
@@ -102,9 +105,9 @@ class Pool:
         self._waiters: deque[_Waiter] = deque()
         self._sweeper: asyncio.Task[None] | None = None
         self._closed = False
-        # Of the sweeper that runs; and what those before it had found (seconds).
+        # Of the sweeper that runs; it looked last at that moment (``Clock.now``).
         self._standstill: Standstill | None = None
-        self._forgotten = 0.0
+        self._looked = 0.0
         #: Turns of all connections to work through bytes that are many pieces.
         self.turns = Turns()
         #: Counts calls of :meth:`retire`.
@@ -128,14 +131,6 @@ class Pool:
     def waiting(self) -> int:
         """Calls that wait for a connection."""
         return len(self._waiters)
-
-    @property
-    def stood_still(self) -> float:
-        """Seconds in which the process stood still while there were connections."""
-        if self._standstill is None:
-            return self._forgotten
-        self._standstill.look(self._clock.now())
-        return self._forgotten + self._standstill.total
 
     async def acquire(self, deadline: float, fresh: bool = False) -> Connection:
         """Return a connection that is alive; a new one if ``fresh``.
@@ -202,7 +197,7 @@ class Pool:
     async def _wait(self, deadline: float, fresh: bool) -> Connection | float:
         """Wait for another call to let go; return its connection, or, for a slot, the deadline (it may have moved)."""
         granted: asyncio.Future[Connection | _Grant] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(granted, deadline, fresh=fresh)
+        waiter = _Waiter(granted, deadline, began=self._clock.now(), fresh=fresh)
         self._waiters.append(waiter)
         try:
             grant = await granted
@@ -269,6 +264,7 @@ class Pool:
             return
         waiter = self._next_waiter()
         if waiter is None:
+            # Upstream's own patience goes on while this process stands still.
             connection.deadline = self._clock.now() + kept_for
             connection.pooled = True
             self._idle.append(connection)
@@ -297,6 +293,8 @@ class Pool:
 
     def _next_waiter(self) -> _Waiter | None:
         """Take the call that waits longest out of the queue, less those that were cancelled a moment ago."""
+        if self._waiters:
+            self._look(self._clock.now())  # what it gets it has to use by its deadline, which may have moved
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.granted.done():
@@ -307,24 +305,34 @@ class Pool:
 
     async def _sweep(self) -> None:
         """Watch all deadlines for as long as there is something to watch."""
-        self._standstill = standstill = Standstill(self._clock.now(), 2 * _SWEEP_INTERVAL)
+        self._looked = self._clock.now()
+        self._standstill = Standstill(self._looked, 2 * _SWEEP_INTERVAL)
         while self._slots_taken:
-            before = standstill.total
             await self._clock.sleep_until(self._clock.now() + _SWEEP_INTERVAL)
             now = self._clock.now()
-            standstill.look(now)
-            if not (late := self._late(now)):
+            before = self._late(now)
+            self._look(now)
+            if not before:
                 continue
-            forgiven = standstill.total - before
-            for each in late:
-                if not (isinstance(each, Connection) and each.pooled):  # upstream's own patience knows no standstill
-                    each.deadline += forgiven
             await look_at_sockets()
-            for each in late:
+            for each in before:
                 if each.deadline <= now:
                     each.expire()
-        self._forgotten += standstill.total
         self._standstill = None
+
+    def _look(self, now: float) -> None:
+        """Move the deadlines of all that began before a standstill, if this look tells of one."""
+        if self._standstill is None:
+            return
+        due, self._looked = self._looked + _SWEEP_INTERVAL, now
+        if not (stood_still := self._standstill.look(now)):
+            return
+        for connection in self._open_ones:
+            if not connection.pooled and connection.began <= due:
+                connection.deadline += stood_still
+        for waiter in self._waiters:
+            if waiter.began <= due:
+                waiter.deadline += stood_still
 
     def _late(self, now: float) -> list[Connection | _Waiter]:
         everything: tuple[Connection | _Waiter, ...] = (*self._open_ones, *self._waiters)

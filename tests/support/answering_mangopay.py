@@ -41,6 +41,8 @@ class AnsweringMangopay:
     api: bytes = field(default_factory=lambda: response(200))
     #: Accept connections, and then say nothing.
     silent: bool = False
+    #: Token requests are answered once this is set; None: at once.
+    gate: asyncio.Event | None = None
     port: int = 0
     #: The head of every request.
     heads: list[bytes] = field(default_factory=list)
@@ -71,7 +73,10 @@ class AnsweringMangopay:
         if head.startswith(b"POST "):
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             await reader.readexactly(length)
-        said = self.token if b"/oauth/token " in head else self.api
+        is_for_token = b"/oauth/token " in head
+        if is_for_token and self.gate is not None:
+            await self.gate.wait()
+        said = self.token if is_for_token else self.api
         if not said:
             raise ConnectionAbortedError
         writer.write(_dated(said))

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
-from sidecar.patience import PatientTimeout, look_at_sockets
+from sidecar.patience import AttendedClock, PatientTimeout, look_at_sockets
+from sidecar.runtime import Tasks
+from tests.support.clock import FakeClock
 
 pytestmark = pytest.mark.any_loop
 
@@ -66,3 +68,42 @@ async def test_another_error_is_not_taken_for_the_timeout() -> None:
         async with timeout:
             raise ValueError("mine")
     assert not timeout.expired()
+
+
+# --- a clock that stands still while the process does -----------------------------------------------------------------
+
+
+async def test_an_attended_clock_leaves_out_the_time_in_which_nobody_looked() -> None:
+    clock, tasks = FakeClock(now=100.0), Tasks()
+    attended = AttendedClock(clock)
+    tasks.spawn(attended.watch(), name="watch")
+    await clock.advance(10.0)
+    assert attended.now() == 110.0
+    clock.stand_still(3600.0)
+    await clock.settle()
+    assert attended.now() == 110.0
+    await clock.advance(2.0)
+    assert (attended.now(), clock.now()) == (112.0, 3712.0)
+    assert attended.wall() == clock.wall()
+    await tasks.close()
+
+
+async def test_whoever_asks_first_after_a_standstill_is_told_the_time_without_it() -> None:
+    clock = FakeClock(now=100.0)
+    attended = AttendedClock(clock)
+    clock.stand_still(3600.0)
+    assert attended.now() == 100.0
+
+
+async def test_what_sleeps_by_it_sleeps_on_after_a_standstill() -> None:
+    clock, tasks = FakeClock(), Tasks()
+    attended = AttendedClock(clock)
+    tasks.spawn(attended.watch(), name="watch")
+    sleeper = asyncio.ensure_future(attended.sleep_until(attended.now() + 5.0))
+    await clock.advance(3.0)
+    clock.stand_still(60.0)
+    await clock.advance(1.9)
+    assert not sleeper.done()
+    await clock.advance(0.2)
+    assert sleeper.done()
+    await tasks.close()

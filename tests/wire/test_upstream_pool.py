@@ -198,7 +198,8 @@ async def test_a_slot_that_becomes_free_at_the_deadline_is_not_used_to_connect()
         held = await client.acquire()
         waiter = asyncio.create_task(client.acquire(within=12, fresh=True))
         await waits(client, 1)
-        client.clock._now += 12  # the sweeper has not looked yet
+        await client.clock.advance(11.9)
+        client.clock._now += 0.2  # the sweeper has not looked yet
         held.abort()
         with pytest.raises(UpstreamError) as caught:
             await waiter
@@ -567,6 +568,49 @@ async def test_a_wait_for_a_connection_outlives_a_standstill() -> None:
         taken = await waiter
         taken.release()
         (await fresh).release()
+
+
+async def test_a_slot_that_becomes_free_right_after_a_standstill_is_used_to_connect() -> None:
+    """Whatever happened meanwhile may be seen before the sweeper looks."""
+    async with serve(answering(OK)) as upstream, client_of(upstream, size=1) as client:
+        held = await client.acquire()
+        waiter = asyncio.create_task(client.acquire(within=12, fresh=True))
+        await waits(client, 1)
+        await client.clock.advance(6.0)
+        client.clock._now += 60.0
+        held.abort()
+        (await waiter).release()
+
+
+async def test_standstills_that_end_before_the_deadline_do_not_count_either() -> None:
+    async with serve(hang) as upstream, client_of(upstream, size=1) as client:
+        call = asyncio.create_task(client.ask(timeout=10.0))
+        await upstream.until(lambda: bool(upstream.peers))
+        waiter = asyncio.create_task(client.acquire(within=12))
+        await waits(client, 1)
+        for _ in range(3):
+            await client.clock.advance(1.0)
+            client.clock.stand_still(4.0)
+        await client.clock.advance(6.0)
+        assert not call.done()
+        assert not waiter.done()
+        await client.clock.advance(2.0)
+        with pytest.raises(UpstreamError):
+            await call
+        (await waiter).release()
+
+
+async def test_an_exchange_that_begins_after_a_standstill_has_no_more_time_by_it() -> None:
+    async with serve(hang) as upstream, client_of(upstream, size=2) as client:
+        held = await client.acquire()
+        client.clock._now += 3600.0  # the sweeper has not looked yet
+        call = asyncio.create_task(client.ask(timeout=10.0))
+        await upstream.until(lambda: len(upstream.peers) == 2)
+        await client.clock.settle()
+        await client.clock.advance(11.0)
+        with pytest.raises(UpstreamError):
+            await call
+        held.release()
 
 
 async def test_an_idle_connection_does_not_get_younger_in_a_standstill() -> None:
