@@ -83,6 +83,7 @@ class Report:
 async def run(plan: Plan) -> Report:
     """Carry out ``plan`` on the running event loop."""
     report, ledger = Report(plan), Ledger()
+    _tell_of_lost_errors(report)
     upstream = RandomUpstream(ledger, plan.seed)
     with TemporaryDirectory(prefix="deliveries-") as directory:
         context, settings = _tls(Path(directory)) if plan.tls else (None, {})
@@ -102,6 +103,15 @@ async def run(plan: Plan) -> Report:
     report.counts.update(upstream.counts)
     _judge(report, ledger, app.log.entries)
     return report
+
+
+def _tell_of_lost_errors(report: Report) -> None:
+    """Have an exception that nobody took count as a broken promise: a task of the sidecar's has died of it."""
+
+    def tell(_: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        report.wrong.append(f"an error that nobody took: {context['message']}: {context.get('exception')!r}")
+
+    asyncio.get_running_loop().set_exception_handler(tell)
 
 
 async def _storm(plan: Plan, app: App, ledger: Ledger, report: Report) -> None:

@@ -244,7 +244,8 @@ class CallerConnection(asyncio.Protocol):
         """Close, but let the caller read its response first: to close with bytes unread would reset the connection."""
         self._reader.discard()
         self._enter(ConnectionPhase.LINGERING, LINGER)
-        transport.write_eof()
+        with suppress(OSError):  # the caller has just reset the connection, which asyncio tells in a moment
+            transport.write_eof()
 
     def _enter(self, phase: ConnectionPhase, seconds: float, gives_way: bool = True) -> None:
         """Enter any phase but BUSY; ``gives_way``: it has no complete head, so at the cap it may be closed."""

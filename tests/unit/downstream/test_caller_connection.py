@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import socket
 from typing import TYPE_CHECKING, Any
@@ -33,11 +34,15 @@ class _Transport(asyncio.Transport):
         self.written = b""
         self.done: list[str] = []
         self.unsent = 0
+        #: What closing one side raises.
+        self.error: OSError | None = None
 
     def write(self, data: Any) -> None:
         self.written += data
 
     def write_eof(self) -> None:
+        if self.error is not None:
+            raise self.error
         self.done.append("half close")
 
     def close(self) -> None:
@@ -366,3 +371,15 @@ async def test_a_tcp_connection_is_kept_alive_and_sends_at_once() -> None:
                 await asyncio.sleep(0)
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize("phase", [ConnectionPhase.LINGERING, ConnectionPhase.HEAD], ids=lambda phase: phase.name)
+async def test_a_caller_that_resets_just_before_its_response_ends_breaks_nothing(phase: ConnectionPhase) -> None:
+    """asyncio's transport shuts the socket down at once, and the system may say that there is no connection."""
+    scene = _Scene()
+    scene.transport.error = OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+    await scene.enter(phase)
+    scene.connection.sweep(_NOW + LINGER + 10.0)
+    scene.connection.sweep(_NOW + LINGER + 20.0)
+    assert set(scene.transport.done) == {"abort"}
+    await _end(scene)
