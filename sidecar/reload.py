@@ -195,14 +195,16 @@ class Reloader:
 
     def _refuse_pipes(self) -> None:
         """Raise ConfigError for a pipe: it gave its value once, and reading it again would wait for ever."""
-        for path in self._paths:
+        for path, setting in self._paths.items():
             try:
                 mode = path.stat().st_mode
             except OSError:
                 continue
             if not stat.S_ISREG(mode):
                 raise ConfigError(
-                    printable(path), "is no regular file, so it cannot be read again", "restart to change it"
+                    f"{setting}: {printable(path)}",
+                    "is no regular file, so it cannot be read again",
+                    "restart to change it",
                 )
 
     def _load_trust(self, config: Config) -> Trust | None:
@@ -264,11 +266,17 @@ def _value(config: Config, name: str) -> Any:
     return getattr(getattr(config, section), key)
 
 
-def _watched(tls: Tls, secret_files: Mapping[str, Path]) -> tuple[Path, ...]:
-    """Return the files whose change counts."""
-    secrets = [secret_files[name] for name in _ROTATING if name in secret_files]
-    files: list[Path | None] = [getattr(tls, name) for name in _TLS_FILES]
-    return tuple(dict.fromkeys([*secrets, *(path for path in files if path is not None)]))
+def _watched(tls: Tls, secret_files: Mapping[str, Path]) -> dict[Path, str]:
+    """Return the files whose change counts, each with a setting that it is for."""
+    named: dict[Path, str] = {}
+    for name in _ROTATING:
+        if name in secret_files:
+            named.setdefault(secret_files[name], name)
+    for name in _TLS_FILES:
+        path: Path | None = getattr(tls, name)
+        if path is not None:
+            named.setdefault(path, f"tls.{name}")
+    return named
 
 
 def _look_at(path: Path) -> object:

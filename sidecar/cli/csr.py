@@ -51,7 +51,12 @@ def command(client_id: str, directory: Path) -> int:
         _write(key_file, private_key, _OWNER_ONLY)
         _write(csr_file, request, _FOR_ALL)
     except OSError as error:
-        raise CommandError(f"cannot write to {directory}: {error.strerror}", BAD_USAGE) from None
+        from sidecar.config.errors import printable
+        from sidecar.core.system_errors import mend, reason
+
+        advice = mend(error) or "name another directory"
+        message = f"--out: cannot write to {printable(directory)} ({reason(error)}): {advice}"
+        raise CommandError(message, BAD_USAGE) from None
     print_line(
         f"Wrote {key_file} (keep it secret) and {csr_file}.\n"
         f"Upload {csr_file} in Mangopay's Dashboard, save the certificate that it gives as {client_id}.pem, then set\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from difflib import get_close_matches
@@ -109,26 +108,15 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else 0
 
 
-#: What to do about an error of the system that no command foresaw.
-_ADVICE: Final = {
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.ENFILE: "the whole machine has no file descriptor left: see what holds them",
-    errno.ENOMEM: "give it more memory",
-    errno.ENOSPC: "make room on that file system",
-    errno.EROFS: "name a place on a file system that can be written",
-    errno.EACCES: "give the user that it runs as the right to, or name another place",
-    errno.EPERM: "give the user that it runs as the right to, or name another place",
-}
-
-
 def _system_error(error: OSError) -> str:
-    """Say what the system refused, for which file, and what to do."""
+    """Say what the system refused, for which file, and what to do; a command that foresaw it says more."""
     from sidecar.config.errors import printable
+    from sidecar.core.system_errors import mend, reason
 
-    what = error.strerror or type(error).__name__
+    what = reason(error)
     if isinstance(error.filename, str):
         what = f"{printable(error.filename)}: {what}"
-    advice = _ADVICE.get(error.errno or 0)
+    advice = mend(error)
     return what if advice is None else f"{what}: {advice}"
 
 

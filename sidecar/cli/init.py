@@ -25,6 +25,7 @@ def command(file: Path) -> int:
     """
     from sidecar.config.errors import printable
     from sidecar.config.render import render_example
+    from sidecar.core.system_errors import mend, reason
 
     name = printable(file, _LONGEST_PATH)
     try:
@@ -36,7 +37,7 @@ def command(file: Path) -> int:
         message = f"{name} exists already and is left as it is: name another file"
         raise CommandError(message, BAD_USAGE) from None
     except OSError as error:
-        message = f"cannot write {name}: {error.strerror}"
+        message = f"cannot write {name} ({reason(error)}): {mend(error) or 'name another file'}"
         raise CommandError(message, BAD_USAGE) from None
     print_line(
         f"Wrote {name}. Fill in client_id and api_key_file, then:\n  mangopay-sidecar run --config {shlex.quote(name)}"

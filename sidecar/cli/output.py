@@ -72,6 +72,7 @@ def _send(stream: TextIO | None, text: str) -> bool:
     except OSError as error:
         _silence(stream)
         if not isinstance(error, BrokenPipeError):
+            error.filename = "stdout" if stream is sys.stdout else "stderr"
             raise
         return False
     return True

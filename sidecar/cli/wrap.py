@@ -82,7 +82,9 @@ def command(config_path: Path | None, emulated: bool, timeout: float, cmd: tuple
     except CommandError as failure:
         raise CommandError(failure.format_message(), COULD_NOT_START) from None
     except OSError as error:
-        message = f"cannot run a command: {error.strerror or type(error).__name__}"
+        from sidecar.core.system_errors import mend, reason
+
+        message = f"cannot run a command ({reason(error)}): {mend(error) or 'see what this machine is short of'}"
         raise CommandError(message, COULD_NOT_START) from None
 
 

@@ -5,6 +5,7 @@
     ConfigError        where, what is wrong, what to do: one line for the user
     └── CombinedConfigError   several of them, a line each
     InvalidValue(ValueError)  raised by a kind of value; loading adds where it was, and makes a ConfigError of it
+    └── UnreadableFile        the system said no; it knows what to do about that
 
 Neither ever holds a value that somebody configured: it may be a secret under the wrong key.
 """
@@ -12,6 +13,8 @@ Neither ever holds a value that somebody configured: it may be a secret under th
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+
+from sidecar.core.system_errors import mend, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,6 +81,17 @@ class Complaints:
 
 class InvalidValue(ValueError):  # noqa: N818 - it names the value's state, and is never shown by that name
     """A value is refused; the message ends the sentence "SIDECAR_LISTEN_PORT …" ("is empty")."""
+
+
+class UnreadableFile(InvalidValue):
+    """The system does not let a file be read; the message ends the sentence "FILE …"."""
+
+    def __init__(self, error: OSError | None) -> None:
+        """``error`` is the system's; None: no file can have such a name."""
+        why = "no path has such characters" if error is None else reason(error)
+        super().__init__(f"cannot be read ({why})")
+        #: What to do; None: that depends.
+        self.mend: Final = None if error is None else mend(error)
 
 
 def printable(name: str | Path, limit: int = 200) -> str:

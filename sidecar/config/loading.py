@@ -55,8 +55,9 @@ def load(
     from_environment = read_environment(environ, complaints)
     document: ConfigFile | None = None
     with complaints:
+        named_by = "--config" if path is not None else CONFIG
         path = _path_from(environ) if path is None else path
-        document = NO_FILE if path is None else read_document(path, complaints)
+        document = NO_FILE if path is None else read_document(path, complaints, named_by)
     reader = _Reader(NO_FILE if document is None else document)
     given = reader.document.given | from_environment | read_options(options)
     sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}

@@ -1,5 +1,6 @@
 """A value in a file of its own, read strictly: a key that is almost right can lock the account."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Final
 
 import msgspec
 
-from sidecar.config.errors import ConfigError, InvalidValue, printable
+from sidecar.config.errors import ConfigError, InvalidValue, UnreadableFile, printable
 from sidecar.config.values import PATH, checked_text
 from sidecar.core.secret import Secret
 
 MAX_FILE: Final = 64 * 1024
 _BOM: Final = b"\xef\xbb\xbf"
+#: What a text that is no path meets: a key may also be longer than any name.
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _MEND: Final = "it must be a readable file with the value alone, in UTF-8, and at most one line end behind it"
 
 
@@ -47,9 +50,12 @@ def secret_path(text: str, base: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
+    """Whether there is a file, or something on its path that keeps this user from looking."""
     try:
         path.stat()
-    except (OSError, ValueError):
+    except OSError as error:
+        return error.errno not in _ABSENT
+    except ValueError:
         return False
     return True
 
@@ -62,8 +68,8 @@ def read_secret_file(path: Path) -> SecretFile:
     """
     try:
         content, world_readable = read_bounded(path, MAX_FILE)
-    except InvalidValue as unfit:
-        raise ConfigError(printable(path), str(unfit), _MEND) from None
+    except UnreadableFile as unfit:
+        raise ConfigError(printable(path), str(unfit), unfit.mend or _MEND) from None
     complaint, text = _decode(content)
     if complaint:
         raise ConfigError(printable(path), complaint, _MEND)
@@ -88,14 +94,12 @@ def _decode(content: bytes) -> tuple[str, str]:
 def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
     """Read ``path`` to its end, or one byte more than ``limit``; tell too whether every user may read it.
 
-    Raises InvalidValue, which ends the sentence "FILE …" and does not repeat its name.
+    Raises UnreadableFile, which ends the sentence "FILE …" and does not repeat its name.
     """
     try:
         with path.open("rb") as file:
             return file.read(limit + 1), bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise UnreadableFile(error) from None
     except ValueError:  # a zero byte, or characters that the file system's encoding lacks
-        why = "no path has such characters"
-    complaint = f"cannot be read ({why})"
-    raise InvalidValue(complaint)
+        raise UnreadableFile(None) from None

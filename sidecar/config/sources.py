@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sidecar.config.errors import Complaints, ConfigError, InvalidValue, nearest, printable
+from sidecar.config.errors import Complaints, ConfigError, UnreadableFile, nearest, printable
 from sidecar.config.model import SECTIONS, SETTINGS
 from sidecar.config.secret_file import read_bounded
 from sidecar.config.setting import Setting
@@ -66,15 +66,16 @@ class ConfigFile(msgspec.Struct, frozen=True):
 NO_FILE: Final = ConfigFile(None, {}, world_readable=False)
 
 
-def read_document(path: Path, complaints: Complaints) -> ConfigFile:
-    """Read the configuration file ``path``, and complain of what does not belong there.
+def read_document(path: Path, complaints: Complaints, named_by: str = "--config") -> ConfigFile:
+    """Read the configuration file ``path``, which ``named_by`` names, and complain of what does not belong there.
 
     Raises ConfigError if it cannot be read, or is no TOML.
     """
     try:
         content, world_readable = read_bounded(path, MAX_FILE)
-    except InvalidValue as unfit:
-        raise ConfigError(printable(path), str(unfit), "name a readable file by --config or SIDECAR_CONFIG") from None
+    except UnreadableFile as unfit:
+        mend = unfit.mend or "name a readable file"
+        raise ConfigError(f"{named_by}: {printable(path)}", str(unfit), mend) from None
     complaint, tables, lines = _parse(content)
     if complaint:
         raise ConfigError(printable(path), complaint)

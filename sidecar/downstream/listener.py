@@ -16,6 +16,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from sidecar.config.errors import printable
+from sidecar.core.system_errors import mend, reason
 from sidecar.downstream import holder
 from sidecar.downstream.addresses import Bound, ListenError, PortInUseError, describe_socket
 from sidecar.network.resolver import Resolver
@@ -37,6 +39,8 @@ _TRIES: Final = 20
 #: A connection that waits for memory holds one read: with 64 KiB, a thousand of them may take 230 MiB together.
 #: Less makes larger bodies slower: 100 kB took 0.6 ms with 64 KiB, 0.9 with this, 1.1 with 32 KiB.
 _RECEIVED: Final = 48 * 1024
+#: What the process or the machine has too little of.
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 #: The mode of a Unix socket until its own is set: nobody else gets in meanwhile.
 _UMASK: Final = 0o177
 #: Since Python 3.13 the loop would remove the socket's file: also one that a service manager made, and goes on to use.
@@ -166,7 +170,10 @@ class Listeners:
             return ListenError(f"port {port}", "is for privileged users", f"{self._mend('PORT')} to 1024 or above")
         if _lacks_family(error):
             return ListenError(f"address {host}", "is not one of this machine's", self._mend("HOST"))
-        return ListenError(f"address {host}", f"cannot be used ({_reason(error)})", self._mend("HOST"))
+        if error.errno in _SHORTAGES:  # another address would help nobody
+            where = f"{self._variable}PORT: port {port}"
+            return ListenError(where, f"cannot be opened ({reason(error)})", mend(error) or "")
+        return ListenError(f"address {host}", f"cannot be used ({reason(error)})", self._mend("HOST"))
 
     def _mend(self, key: str) -> str:
         return f"set {self._variable}{key}"
@@ -174,9 +181,11 @@ class Listeners:
     # --- Unix --------------------------------------------------------------------------------------------------------
 
     def _bind_unix(self, path: Path, mode: int) -> tuple[socket.socket, tuple[int, int]]:
-        mend = self._mend("UNIX_SOCKET")
-        _remove_stale(path, mend)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _remove_stale(path, self._mend("UNIX_SOCKET"))
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise self._no_socket(path, "cannot be looked at", error) from None
         umask = os.umask(_UMASK)
         try:
             sock.bind(str(path))
@@ -188,11 +197,18 @@ class Listeners:
                 raise
         except OSError as error:
             sock.close()
-            raise ListenError(path, f"cannot be made a socket ({_reason(error)})", mend) from None
+            raise self._no_socket(path, "cannot be made a socket", error) from None
         finally:
             os.umask(umask)
         sock.setblocking(False)
         return sock, (made.st_dev, made.st_ino)
+
+    def _no_socket(self, path: Path, what: str, error: OSError) -> ListenError:
+        """Say what the system refused, under which key, and what to do."""
+        if error.errno is None:  # said by Python itself, before the system is asked
+            return ListenError(path, "is longer than the path of a socket may be", self._mend("UNIX_SOCKET"))
+        where = f"{self._variable}UNIX_SOCKET: {printable(path)}"
+        return ListenError(where, f"{what} ({reason(error)})", mend(error) or "name another path")
 
 
 def _limit_reads(sock: socket.socket) -> None:
@@ -231,15 +247,11 @@ def _close_all(sockets: Iterable[socket.socket]) -> None:
         sock.close()
 
 
-def _reason(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-def _remove_stale(path: Path, mend: str) -> None:
-    """Make way for a new socket; raise ListenError if what is there is in use or no socket."""
+def _remove_stale(path: Path, advice: str) -> None:
+    """Make way for a new socket; raise ListenError if what is there is in use or no socket, and OSError."""
     if not path.is_socket():
         if path.exists() or path.is_symlink():
-            raise ListenError(path, "is there and is not a socket", mend)
+            raise ListenError(path, "is there and is not a socket", advice)
         return
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -248,7 +260,5 @@ def _remove_stale(path: Path, mend: str) -> None:
             who = holder.of_unix_socket(probe)
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ListenError(path, f"cannot be tried ({_reason(error)})", mend) from None
     else:
-        raise ListenError(path, f"is served {who or 'by a running process'}", f"stop that, or {mend}")
+        raise ListenError(path, f"is served {who or 'by a running process'}", f"stop that, or {advice}")

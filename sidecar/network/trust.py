@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.advice.texts.files import DIAGNOSES
 from sidecar.config import ConfigError
-from sidecar.config.errors import InvalidValue, printable
+from sidecar.config.errors import InvalidValue, UnreadableFile, printable
 from sidecar.config.secret_file import read_bounded
 from sidecar.core.causes import OF_DEFECT
 from sidecar.core.certificate import Defect
@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 #: The keys of section [tls] that name certificates to be trusted.
 AUTHORITIES: Final = ("ca_file", "extra_ca_file")
 #: Bytes. The store of a whole operating system has some 250,000.
-_MAX_FILE: Final = 4 * 1024 * 1024
+MAX_FILE: Final = 4 * 1024 * 1024
+_NO_CERTIFICATES: Final = "name a PEM file of certificates or a key, which is much smaller"
 
 
 class TlsFileError(ConfigError):
-    """A file that TLS needs is no good; ``str()`` is one line: key and file, what is wrong, the mend of the defect."""
+    """A file that TLS needs is no good; ``str()`` is one line: key and file, what is wrong, what to do.
 
-    def __init__(self, setting: str, path: Path, defect: Defect, what: str) -> None:
-        super().__init__(f"tls.{setting}: {printable(path)}", what, DIAGNOSES[OF_DEFECT[defect]].mend)
+    That is the mend of the defect, unless there is a better one.
+    """
+
+    def __init__(self, setting: str, path: Path, defect: Defect, what: str, mend: str | None = None) -> None:
+        super().__init__(f"tls.{setting}: {printable(path)}", what, mend or DIAGNOSES[OF_DEFECT[defect]].mend)
         #: Without its section: ``client_cert_file``.
         self.setting: Final = setting
         self.defect: Final = defect
@@ -48,14 +52,6 @@ def verifying_context(*, system_store: bool) -> ssl.SSLContext:
     return context
 
 
-def trust_named(context: ssl.SSLContext) -> None:
-    """Trust each certificate that is loaded into ``context`` by itself, also where another one signed it.
-
-    A company often hands out its issuing CA, not the root (X509_V_FLAG_PARTIAL_CHAIN).
-    """
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-
-
 def store_context(tls: Tls) -> ssl.SSLContext:
     """Make the context for a token store: what section [tls] trusts, read anew. Raises TlsFileError."""
     context = verifying_context(system_store=tls.ca_file is None)
@@ -69,22 +65,43 @@ def store_context(tls: Tls) -> ssl.SSLContext:
 def load_authorities(context: ssl.SSLContext, setting: str, path: Path, content: bytes) -> None:
     """Trust the certificates of ``content``, which ``tls.<setting>`` names. Raises TlsFileError."""
     try:
+        trust_content(context, content)
+    except InvalidValue as unfit:
+        raise TlsFileError(setting, path, Defect.NO_CERTIFICATE, str(unfit)) from None
+
+
+def trust_content(context: ssl.SSLContext, content: bytes) -> None:
+    """Trust each certificate of ``content`` (PEM) by itself, also where another one signed it.
+
+    A company often hands out its issuing CA, not the root (X509_V_FLAG_PARTIAL_CHAIN).
+    Raises InvalidValue, which ends the sentence "FILE …".
+    """
+    try:
         context.load_verify_locations(cadata=content.decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError) as error:  # ValueError: there is nothing at all
-        what = f"holds no CA certificates that can be read ({reason(error)})"
-        raise TlsFileError(setting, path, Defect.NO_CERTIFICATE, what) from None
-    trust_named(context)
+        complaint = f"holds no CA certificates that can be read ({reason(error)})"
+        raise InvalidValue(complaint) from None
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
 
 
 def read_file(setting: str, path: Path) -> tuple[bytes, bool]:
-    """Return what is in a file that TLS needs, and whether everybody may read it. Raises TlsFileError."""
+    """Return what is in a file that ``tls.<setting>`` names, and whether everybody may read it. Raises TlsFileError."""
     try:
-        content, world_readable = read_bounded(path, _MAX_FILE)
+        return read_pem(path)
+    except UnreadableFile as unfit:
+        raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit), unfit.mend) from None
     except InvalidValue as unfit:
-        raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit)) from None
-    if len(content) > _MAX_FILE:
-        what = f"is larger than {_MAX_FILE} bytes"
-        raise TlsFileError(setting, path, Defect.UNREADABLE, what)
+        raise TlsFileError(setting, path, Defect.UNREADABLE, str(unfit), _NO_CERTIFICATES) from None
+
+
+def read_pem(path: Path) -> tuple[bytes, bool]:
+    """Return what is in a file of certificates or keys, and whether everybody may read it.
+
+    Raises InvalidValue, also UnreadableFile, which ends the sentence "FILE …".
+    """
+    content, world_readable = read_bounded(path, MAX_FILE)
+    if len(content) > MAX_FILE:
+        raise InvalidValue(f"is larger than {MAX_FILE} bytes")
     return content, world_readable
 
 

@@ -65,4 +65,4 @@ def test_a_full_disk_behind_stdout_is_an_error_in_one_line(tmp_path: Path) -> No
     with Path("/dev/full").open("wb") as full:
         run = subprocess.run([COMMAND, "init", tmp_path / "x.toml"], stdout=full, stderr=subprocess.PIPE, check=False)
     assert run.returncode == 1
-    assert run.stderr == b"mangopay-sidecar: No space left on device: make room on that file system\n"
+    assert run.stderr == b"mangopay-sidecar: stdout: No space left on device: make room on that file system\n"

@@ -193,8 +193,12 @@ async def test_tls_to_a_server_that_speaks_plain_text_is_told(
 
 
 async def test_a_ca_file_that_is_not_there_is_told(secure: RedisServer, tmp_path: Path) -> None:
-    url = f"{secure.url.partition('?')[0]}?ssl_ca_certs={tmp_path / 'nowhere.pem'}"
-    assert await complaint_of(url) == "cannot be reached: a file that its URL names is not there"
+    path = tmp_path / "nowhere.pem"
+    url = f"{secure.url.partition('?')[0]}?ssl_ca_certs={path}"
+    assert await complaint_of(url) == (
+        f"cannot be verified: token.store: ssl_ca_certs {path} cannot be read (No such file or directory): "
+        "check the path and the mount"
+    )
 
 
 # --- every way to be down --------------------------------------------------------------------------------------------

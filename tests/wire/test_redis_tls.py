@@ -12,6 +12,7 @@ import trustme
 from sidecar.config import ConfigError, Tls
 from sidecar.core.secret import Secret
 from sidecar.network.resolver import look_up
+from sidecar.network.trust import MAX_FILE
 from sidecar.tokens.stores.backend import StoreError
 from sidecar.tokens.stores.redis import RedisBackend
 from tests.support.certificates import ADDRESS, leaf_pem
@@ -20,7 +21,7 @@ from tests.support.redis_server import Tls as ServerTls
 from tests.support.upstreams import ScriptedNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sidecar.network.resolver import Addresses
@@ -66,6 +67,31 @@ async def used(url: str, tls: Tls | None = None, names: ScriptedNames | None = N
     finally:
         await store.close()
     return ""
+
+
+def absent(directory: Path, _: str) -> Path:
+    return directory / "absent"
+
+
+def endless(directory: Path, parameter: str) -> Path:
+    """Make a file, or a directory of them, that nobody should read to its end."""
+    if parameter == "ssl_ca_path":
+        for name in range(2):
+            (directory / f"0000000{name}.0").write_bytes(bytes(MAX_FILE - 1))
+        return directory
+    path = directory / "endless"
+    path.symlink_to("/dev/zero")
+    return path
+
+
+def circle(directory: Path, _: str) -> Path:
+    (directory / "a").symlink_to(directory / "b")
+    (directory / "b").symlink_to(directory / "a")
+    return directory / "a"
+
+
+def too_long(directory: Path, _: str) -> Path:
+    return directory / ("x" * 300)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +177,7 @@ async def test_a_ca_file_that_holds_none_is_told(secured: Secured, tmp_path: Pat
     empty.write_text("no certificate", encoding="utf-8")
     if where == "URL":
         said = await used(secured.url(f"?ssl_ca_certs={empty}"))
-        assert said.startswith("cannot be verified: token.store names a certificate or key behind ? that cannot be")
+        assert said.startswith(f"cannot be verified: token.store: ssl_ca_certs {empty} holds no CA certificates")
     else:
         said = await used(secured.url(), Tls(extra_ca_file=empty))
         assert said.startswith("cannot be verified: tls.extra_ca_file")
@@ -161,7 +187,44 @@ async def test_a_client_certificate_is_shown(secured: Secured) -> None:
     query = f"?ssl_certfile={secured.cert}&ssl_keyfile={secured.key}"
     assert await used(secured.url(query), Tls(ca_file=secured.root)) == ""
     wrong = f"?ssl_certfile={secured.cert}&ssl_keyfile={secured.root}"
-    assert "that cannot be used" in await used(secured.url(wrong), Tls(ca_file=secured.root))
+    said = await used(secured.url(wrong), Tls(ca_file=secured.root))
+    assert said.startswith(f"cannot be verified: token.store: ssl_certfile {secured.cert} cannot be used with its key")
+
+
+@pytest.mark.parametrize("parameter", ["ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize(
+    ("make", "told", "advice"),
+    [
+        (absent, "cannot be read (No such file or directory)", "check the path and the mount"),
+        (endless, "larger than 4194304 bytes|holds more than 4194304 bytes", "name PEM files"),
+        (circle, "cannot be read (Too many levels of symbolic links)", "name the file itself"),
+        (too_long, "cannot be read (File name too long)", "name a shorter path"),
+    ],
+)
+async def test_files_that_the_url_names_have_the_limits_of_section_tls(
+    secured: Secured, tmp_path: Path, parameter: str, make: Callable[[Path, str], Path], told: str, advice: str
+) -> None:
+    """What is wrong, with which parameter, which file, and what to do: the URL itself is not shown."""
+    path = make(tmp_path, parameter)
+    query = f"?{parameter}={path}"
+    if parameter == "ssl_keyfile":
+        query += f"&ssl_certfile={secured.cert}"
+    said = await used(secured.url(query), Tls(ca_file=secured.root))
+    assert said.startswith(f"cannot be verified: token.store: {parameter} {str(path)[:200]}")
+    assert any(each in said for each in told.split("|"))
+    assert advice in said
+    assert "rediss:" not in said
+
+
+async def test_a_directory_of_certificates_is_read_by_their_hashes(secured: Secured, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(other)
+    directory = tmp_path / "certificates"
+    directory.mkdir()
+    (directory / "README").write_text("no certificate", encoding="utf-8")
+    (directory / "01234567.0").write_bytes(other.read_bytes().rstrip())
+    (directory / "89abcdef.0").write_bytes(secured.root.read_bytes())
+    assert await used(secured.url(f"?ssl_ca_path={directory}"), Tls(ca_file=other)) == ""
 
 
 async def test_a_name_that_hangs_is_given_up_by_whoever_waits(secured: Secured) -> None:

@@ -30,6 +30,7 @@ import structlog
 from sidecar.config import ConfigError
 from sidecar.config.errors import printable
 from sidecar.core.causes import Cause
+from sidecar.core.system_errors import mend, reason
 from sidecar.core.tokens.shared_document import LONGEST
 from sidecar.threads import DaemonThreads, NoThreadError
 from sidecar.tokens.stores.backend import StoredContent, StoreError
@@ -47,6 +48,8 @@ _MOST: Final = 8 * LONGEST
 _LOCK_TIMEOUT: Final = 0.8
 _LOCK_PAUSE: Final = 0.005
 _MODE: Final = 0o600
+#: Of the files beside the store's own.
+_LONGEST_SUFFIX: Final = ".rejected"
 #: Calls that may hang at the same time. Both credentials' operations and lease renewals need fewer.
 MOST_THREADS: Final = 8
 
@@ -99,7 +102,7 @@ class FileBackend:
         self._boot: Final = boot_id() if boot is None else boot
         self._new: Final = path.with_name(f"{path.name}.new")
         self._lock: Final = path.with_name(f"{path.name}.lock")
-        self._rejected: Final = path.with_name(f"{path.name}.rejected")
+        self._rejected: Final = path.with_name(path.name + _LONGEST_SUFFIX)
         self._threads: Final = DaemonThreads("store", MOST_THREADS)
 
     async def read(self, name: str) -> StoredContent:
@@ -274,16 +277,31 @@ def boot_id() -> str:
 
 def check_place(path: Path) -> None:
     """Raise ConfigError if no file could ever be kept at ``path``."""
+    try:
+        complaint = _complaint_of(path)
+    except OSError as error:
+        what = f"names {printable(path)}, which cannot be looked at ({reason(error)})"
+        raise ConfigError("token.store", what, mend(error) or "name another file") from None
+    if complaint is not None:
+        raise ConfigError("token.store", *complaint)
+
+
+def _complaint_of(path: Path) -> tuple[str, str] | None:
+    """Return what is wrong with ``path``, and what to do; None: nothing. Raises OSError."""
     directory = path.parent
-    mend = "name a file in a directory that belongs to the sidecar's user"
+    advice = "name a file in a directory that belongs to the sidecar's user"
     if not directory.is_dir():
-        raise ConfigError("token.store", f"names a file in {printable(directory)}, which is no directory", mend)
+        return f"names a file in {printable(directory)}, which is no directory", advice
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        read_only = OSError(errno.EROFS, "")
+        return f"names a file in {printable(directory)} ({reason(read_only)})", mend(read_only) or ""
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise ConfigError(
-            "token.store", f"names a file in {printable(directory)}, where this user may write none", mend
-        )
+        return f"names a file in {printable(directory)}, where this user may write none", advice
     if path.is_dir():
-        raise ConfigError("token.store", f"names {printable(path)}, which is a directory", "name a file in it")
+        return f"names {printable(path)}, which is a directory", "name a file in it"
+    with suppress(FileNotFoundError):
+        path.with_name(path.name + _LONGEST_SUFFIX).lstat()
+    return None
 
 
 def _judge(found: os.stat_result) -> _Unfit | None:
@@ -316,8 +334,10 @@ def _words(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        why = reason(error)
         if error.errno in (errno.EACCES, errno.EPERM):
             why += ", for the user that the sidecar runs as"
+        elif (advice := mend(error)) is not None:
+            why += f": {advice}"
         refused = error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP)
         raise StoreError(f"{what}: {why}", Cause.STORE_REFUSED if refused else Cause.STORE_NOT_WRITABLE) from None

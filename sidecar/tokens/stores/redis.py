@@ -226,8 +226,6 @@ def _explain_network(error: OSError | UnicodeError | ConfigError) -> StoreError:
         return StoreError("cannot be found: its host name cannot be resolved")
     if isinstance(error, ConnectionRefusedError):
         return StoreError("cannot be reached: connection refused")
-    if isinstance(error, FileNotFoundError):
-        return StoreError("cannot be reached: a file that its URL names is not there", Cause.STORE_NOT_TRUSTED)
     if isinstance(error, TimeoutError):
         return StoreError(_SLOW)
     return StoreError(f"cannot be reached: {type(error).__name__}")

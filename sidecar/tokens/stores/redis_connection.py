@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 
 from sidecar.config import ConfigError, Tls
+from sidecar.config.errors import InvalidValue, UnreadableFile, printable
+from sidecar.core import system_errors
 from sidecar.core.endpoint import without_dot
 from sidecar.network.connecting import reach
-from sidecar.network.trust import AUTHORITIES, reason, store_context, trust_named
+from sidecar.network.trust import AUTHORITIES, MAX_FILE, read_pem, reason, store_context, trust_content
 from sidecar.patience import PatientTimeout
 from sidecar.threads import DaemonThreads, NoThreadError
 from sidecar.tokens.stores.bounded_reader import BoundedReader
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 #: What a URL may not change, and what does not change it.
 _VERIFIED: Final = {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
 _NOT_FOR_A_URL: Final = ("ssl_include_verify_flags", "ssl_exclude_verify_flags", "ssl_ciphers")
+#: How OpenSSL finds a certificate in a directory (openssl-rehash(1)).
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 #: Threads that read certificates at the same time.
 _READERS: Final = 2
 
@@ -46,31 +51,80 @@ class StoreTls:
     ssl_min_version: int | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Read all files, and make a context. Raises OSError or ConfigError."""
+        """Read all files, and make a context. Raises ConfigError."""
         context = store_context(self.trusted)
-        try:
-            self._load(context)
-        except (ssl.SSLError, ValueError) as error:
-            what = f"names a certificate or key behind ? that cannot be used ({reason(error)})"
-            raise ConfigError("token.store", what, "name PEM files, and the key's password in ssl_password") from None
+        if self.ssl_ca_certs:
+            file = Path(self.ssl_ca_certs)
+            _trust(context, "ssl_ca_certs", file, _read("ssl_ca_certs", file))
+        if self.ssl_ca_path:
+            directory = Path(self.ssl_ca_path)
+            _trust(context, "ssl_ca_path", directory, _read_directory(directory))
+        if self.ssl_ca_data:
+            _trust(context, "ssl_ca_data", None, self.ssl_ca_data.encode())
+        if self.ssl_certfile:
+            self._show(context, self.ssl_certfile, self.ssl_keyfile)
+        if self.ssl_min_version is not None:
+            context.minimum_version = ssl.TLSVersion(self.ssl_min_version)
         return context
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that are read."""
-        named = (self.ssl_ca_certs, self.ssl_certfile, self.ssl_keyfile)
+        """All files that are read, and the directory."""
+        named = (self.ssl_ca_certs, self.ssl_ca_path, self.ssl_certfile, self.ssl_keyfile)
         paths = [getattr(self.trusted, setting) for setting in AUTHORITIES]
         return (*(path for path in paths if path is not None), *(Path(each) for each in named if each))
 
-    def _load(self, context: ssl.SSLContext) -> None:
-        if self.ssl_ca_certs or self.ssl_ca_path or self.ssl_ca_data:
-            context.load_verify_locations(self.ssl_ca_certs, self.ssl_ca_path, self.ssl_ca_data)
-            trust_named(context)
-        if self.ssl_certfile:
-            # Always given: without it OpenSSL would ask for a password on the terminal.
-            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, self.ssl_password or "")
-        if self.ssl_min_version is not None:
-            context.minimum_version = ssl.TLSVersion(self.ssl_min_version)
+    def _show(self, context: ssl.SSLContext, certificate: str, key: str | None) -> None:
+        _read("ssl_certfile", Path(certificate))  # OpenSSL would read it to any length
+        if key:
+            _read("ssl_keyfile", Path(key))
+        try:
+            # A password is always given: without it OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(certificate, key, self.ssl_password or "")
+        except (OSError, ValueError) as error:
+            what = f"cannot be used with its key ({reason(error)})"
+            raise _unusable("ssl_certfile", Path(certificate), what) from None
+
+
+def _trust(context: ssl.SSLContext, parameter: str, path: Path | None, content: bytes) -> None:
+    try:
+        trust_content(context, content)
+    except InvalidValue as unfit:
+        raise _unusable(parameter, path, str(unfit)) from None
+
+
+def _unusable(parameter: str, path: Path | None, what: str, mend: str | None = None) -> ConfigError:
+    """Say what is wrong with what a parameter of the URL names; the URL itself is never shown."""
+    where = f"token.store: {parameter}" if path is None else f"token.store: {parameter} {printable(path)}"
+    return ConfigError(where, what, mend or "name PEM files, and the key's password in ssl_password")
+
+
+def _read(parameter: str, path: Path) -> bytes:
+    """Return what is in a file, which has the limits of those of section [tls]. Raises ConfigError."""
+    try:
+        return read_pem(path)[0]
+    except UnreadableFile as unfit:
+        raise _unusable(parameter, path, str(unfit), unfit.mend) from None
+    except InvalidValue as unfit:
+        raise _unusable(parameter, path, str(unfit)) from None
+
+
+def _read_directory(path: Path) -> bytes:
+    """Return all certificates of a directory, as OpenSSL finds them by their hashes. Raises ConfigError.
+
+    All of them together have the limit of one file.
+    """
+    content = b""
+    try:
+        names = sorted(each for each in path.iterdir() if _HASHED.fullmatch(each.name))
+    except OSError as error:
+        what = f"cannot be read ({system_errors.reason(error)})"
+        raise _unusable("ssl_ca_path", path, what, system_errors.mend(error)) from None
+    for name in names:
+        content += _read("ssl_ca_path", name) + b"\n"
+        if len(content) > MAX_FILE:
+            raise _unusable("ssl_ca_path", path, f"holds more than {MAX_FILE} bytes of certificates")
+    return content
 
 
 class LatestContext:
@@ -86,14 +140,17 @@ class LatestContext:
         self._context: ssl.SSLContext | None = None
 
     async def get(self) -> ssl.SSLContext:
-        """Return it. Raises OSError or ConfigError."""
+        """Return it. Raises ConfigError, and TimeoutError if the file system hangs."""
         try:
             return await self._threads.run(self._current)
         except NoThreadError:
             raise TimeoutError from None
 
     def _current(self) -> ssl.SSLContext:
-        found = [path.stat() for path in self._tls.files]
+        try:
+            found = [path.stat() for path in self._tls.files]
+        except OSError:
+            found = []  # reading tells which, and why
         seen = [(each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
         if self._context is None or seen != self._seen:
             self._context, self._seen = self._tls.context(), seen

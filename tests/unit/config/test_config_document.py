@@ -13,10 +13,10 @@ from tests.support.configuration import ENVIRON, complaining, written
 
 
 def complaint_of(path: Path) -> str:
-    """Load ``path`` and return the error's line, less the file's name and the line in it."""
+    """Load ``path`` and return the error's line, less how the file was named, its name and the line in it."""
     with pytest.raises(ConfigError) as caught:
         load(path, ENVIRON)
-    line = str(caught.value)
+    line = str(caught.value).removeprefix("--config: ")
     assert line.isprintable()
     assert line.startswith(str(path))
     return re.sub(r"^:\d+", "", line.removeprefix(str(path)))
@@ -128,7 +128,7 @@ def test_other_ways_to_write_a_table(tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    assert complaint_of(tmp_path / "absent").startswith(" cannot be read (No such file or directory): name a readable")
+    assert complaint_of(tmp_path / "absent").startswith(" cannot be read (No such file or directory): check the path")
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
