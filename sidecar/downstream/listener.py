@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 #: Connections that the kernel keeps until they are accepted; it cuts this to its own limit (net.core.somaxconn).
 _BACKLOG: Final = 1024
+#: Connections that asyncio accepts in one pass of the loop; it takes the number for the kernel's queue too, which is
+#: set again after it. Those beyond the cap are closed some passes later: with more of them at once, a burst would
+#: take the last descriptor, and asyncio would accept nobody for a second.
+_ACCEPTED: Final = 4
 #: Attempts to find a port that is free on every address.
 _TRIES: Final = 20
 #: Bytes that the kernel keeps of what a caller sends, before they are read (Linux doubles it for its own books).
@@ -85,7 +89,8 @@ class Listeners:
             in_use, sockets = error.problem, self._bind_all(addresses, 0)
         for sock in sockets:
             _limit_reads(sock)
-            server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=_BACKLOG)
+            server = await asyncio.get_running_loop().create_server(factory, sock=sock, backlog=_ACCEPTED)
+            sock.listen(_BACKLOG)
             self._servers.append(server)
             self.bound.append(describe_socket(sock))
         return in_use
@@ -101,7 +106,8 @@ class Listeners:
             self._files.append((path, identity))
         _limit_reads(sock)
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG, **_LEAVE_FILE))
+        self._servers.append(await loop.create_unix_server(factory, sock=sock, backlog=_ACCEPTED, **_LEAVE_FILE))
+        sock.listen(_BACKLOG)
         self.bound.append(describe_socket(sock))
 
     @property
