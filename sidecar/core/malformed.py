@@ -46,7 +46,36 @@ class Malformed(Enum):
         "a header line",
         "A header is no NAME: VALUE, or its name has a space or another character that none may have.",
     )
-    OTHER = "not HTTP", "This is not a well-formed HTTP/1.1 request: check what sends it."
+    METHOD = (
+        "a method",
+        "The request's method is none that HTTP has: they are written in capitals, as GET and POST are.",
+    )
+    TARGET = "no path", "What stands behind the method is no path: begin it with a slash."
+    HOST = "not one Host header", "A request needs exactly one Host header"
+    LENGTH = "Content-Length", "A request's Content-Length must be one decimal number of bytes, sent once"
+    CODING = "Transfer-Encoding", "The only Transfer-Encoding served here is 'chunked', once"
+    CODING_OF_1_0 = (
+        "Transfer-Encoding on HTTP/1.0",
+        "HTTP/1.0 has no Transfer-Encoding: send a Content-Length, or speak HTTP/1.1",
+    )
+    BOTH_LENGTHS = (
+        "Content-Length and Transfer-Encoding",
+        "A request cannot have both Content-Length and Transfer-Encoding: send one of them",
+    )
+    REPEATED = (
+        "a header that stands twice",
+        "A header stands twice of which there can be one, such as Content-Type or User-Agent: send it once.",
+    )
+    CHUNKS = (
+        "chunks",
+        "The body's chunks are malformed: each is its size in hexadecimal, CR LF, so many bytes, CR LF; 0 ends them.",
+    )
+    BYTE_ORDER_MARK = "a byte order mark", "A byte order mark came before the request: leave it out."
+    NOT_HTTP = (
+        "not HTTP",
+        "This does not begin as an HTTP request does (METHOD /PATH HTTP/1.1): check which protocol its sender speaks.",
+    )
+    OTHER = "unknown", "This is not a well-formed HTTP/1.1 request: check what sends it."
 
     def __init__(self, detail: str, message: str) -> None:
         self.detail = detail
@@ -62,6 +91,7 @@ _BEGINNINGS: Final = (
     (b"\r\n\r\n\x00\r\nQUIT\n", Malformed.PROXY_PROTOCOL),
     (b"\x05", Malformed.SOCKS),
     (b"\x04\x01", Malformed.SOCKS),
+    (b"\xef\xbb\xbf", Malformed.BYTE_ORDER_MARK),
 )
 #: What the second version of the PROXY protocol is once empty lines before a request were passed over.
 _PROXY_2: Final = b"\x00\r\nQUIT\n"
@@ -70,13 +100,28 @@ _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _BARE_CR: Final = re.compile(rb"\r(?!\n|\Z)")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL_IN_LINE: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _METHOD_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ ")
 _VERSION: Final = re.compile(rb" HTTP/1\.[01]\Z")
 _FIELD: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:")
+#: What a target can begin with: a path, a whole URL, or the star for the server as a whole (RFC 9112 section 3.2).
+_TARGETS: Final = (b"/", b"http://", b"https://", b"*")
+#: Those that the parser can be expected to know (IANA's registry, without WebDAV's).
+_METHODS: Final = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"})
+#: Fields that the parser takes once only, besides those that delimit the message.
+_ALONE: Final = (
+    b"content-type",
+    b"user-agent",
+    b"content-location",
+    b"content-range",
+    b"etag",
+    b"max-forwards",
+    b"server",
+)
 
 
 def why_malformed(data: bytes) -> Malformed:
-    """Say what is wrong with the head that begins ``data``; OTHER if it does not tell."""
+    """Say what is wrong with the head that begins ``data``, or with the chunks behind it; OTHER if it does not tell."""
     for beginning, what in _BEGINNINGS:
         if data.startswith(beginning):
             return what
@@ -85,23 +130,28 @@ def why_malformed(data: bytes) -> Malformed:
     end = _HEAD_END.search(data)
     head = data if end is None else data[: end.end()]
     if not _METHOD_LINE.match(head):
-        return Malformed.OTHER
+        return Malformed.NOT_HTTP
     if _BARE_LF.search(head):
         return Malformed.BARE_LF
     if _BARE_CR.search(head):
         return Malformed.BARE_CR
     line, *fields = head.rstrip(b"\r\n").split(b"\r\n")
-    return _of_request_line(line) or _of_fields(fields) or Malformed.OTHER
+    return _of_request_line(line) or _of_fields(fields) or _of_all_fields(fields) or Malformed.OTHER
 
 
 def _of_request_line(line: bytes) -> Malformed | None:
     if not line.isascii():
         return Malformed.NOT_ASCII
-    if _CONTROL.search(line):
+    if _CONTROL_IN_LINE.search(line):
         return Malformed.CONTROL
     if not _VERSION.search(line):
         return Malformed.VERSION
-    return Malformed.SPACE if line.count(b" ") > 2 else None
+    if line.count(b" ") > 2:
+        return Malformed.SPACE
+    method, _, target = line.partition(b" ")
+    if not target.startswith(_TARGETS):
+        return Malformed.TARGET
+    return None if method in _METHODS else Malformed.METHOD
 
 
 def _of_fields(fields: list[bytes]) -> Malformed | None:
@@ -111,3 +161,23 @@ def _of_fields(fields: list[bytes]) -> Malformed | None:
         if not _FIELD.match(field):
             return Malformed.FIELD
     return None
+
+
+def _of_all_fields(fields: list[bytes]) -> Malformed | None:
+    """Say what is wrong with fields each of which is well-formed."""
+    values: dict[bytes, list[bytes]] = {}
+    for field in fields:
+        name, _, value = field.partition(b":")
+        values.setdefault(name.lower(), []).append(value.strip(b" \t"))
+    lengths, codings = values.get(b"content-length", []), values.get(b"transfer-encoding", [])
+    if len(values.get(b"host", ())) != 1:
+        return Malformed.HOST
+    if lengths and codings:
+        return Malformed.BOTH_LENGTHS
+    if len(lengths) > 1 or not all(map(bytes.isdigit, lengths)):
+        return Malformed.LENGTH
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
+        return Malformed.CODING
+    if any(len(values.get(name, ())) > 1 for name in _ALONE):
+        return Malformed.REPEATED
+    return Malformed.CHUNKS if codings else None

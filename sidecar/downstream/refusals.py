@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.malformed import why_malformed
+from sidecar.core.malformed import Malformed, why_malformed
 from sidecar.telemetry.line_format import place
 
 #: What is known of a request, as the end of a sentence.
@@ -30,6 +30,12 @@ def malformed(head: bytes = b"") -> SidecarError:
     return _closing(ErrorCode.BAD_REQUEST, why.message, f"malformed: {why.detail}")
 
 
+def bad_chunks() -> SidecarError:
+    """A chunked body whose chunks are none, or are framed by far more bytes than they have."""
+    why = Malformed.CHUNKS
+    return _closing(ErrorCode.BAD_REQUEST, why.message, f"malformed: {why.detail}")
+
+
 def _closing(code: ErrorCode, message: str, detail: str | None = None) -> SidecarError:
     return SidecarError(code, message, detail=detail, close=True)
 
@@ -42,11 +48,14 @@ def too_large() -> SidecarError:
     )
 
 
-def unparsable(error: Exception, head: bytes) -> SidecarError:
-    """What the parser's ``error`` means to the caller; ``head`` is the head that it is about, as far as it has come."""
+def unparsable(error: Exception, head: bytes, *, in_chunks: bool = False) -> SidecarError:
+    """What the parser's ``error`` means to the caller; ``head`` is the head that it is about, as far as it has come.
+
+    ``in_chunks``: it is about a chunked body, whose head was good.
+    """
     if isinstance(error, LineTooLong) or (isinstance(error, HttpProcessingError) and error.message == _TOO_MANY):
         return too_large()
-    return malformed(head)
+    return bad_chunks() if in_chunks else malformed(head)
 
 
 def too_slow(part: str) -> SidecarError:

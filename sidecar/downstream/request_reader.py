@@ -33,7 +33,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from sidecar.core.errors import SidecarError
 from sidecar.core.shared_memory import SMALL_HEAD, SharedMemory
 from sidecar.downstream.head_boundaries import HeadBoundaries
-from sidecar.downstream.refusals import malformed, out_of_head_memory, unparsable
+from sidecar.downstream.refusals import bad_chunks, out_of_head_memory, unparsable
 from sidecar.turns import Backlog
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class RequestReader:
                 self._may_stop_late = False
                 messages = [*messages, *self._parser.feed_data(b"")[0]]
         except (HttpProcessingError, ValueError) as error:
-            return self._fail(unparsable(error, self.heads.pending))
+            return self._fail(unparsable(error, self.heads.pending, in_chunks=self._chunked))
         try:
             if messages:
                 self._accept(messages)
@@ -285,7 +285,7 @@ class RequestReader:
         if self._body_full:
             return  # the parser holds a part of these bytes back
         if self._wire_body > _CHUNK_OVERHEAD + (1 + _CHUNK_RATIO) * content.total_bytes:
-            raise malformed()
+            raise bad_chunks()
 
     def _fail(self, error: SidecarError) -> Event:
         """Read no more; whoever is concerned answers with ``error``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sidecar.core.admission.target import Rule
@@ -25,6 +27,26 @@ MISTAKES: dict[str, tuple[bytes, Malformed | Rule]] = {
     "a space": (b"GET /v2.01/_/a b HTTP/1.1\r\n" + HOST, Malformed.SPACE),
     "a control character": (b"GET / HTTP/1.1\r\nX: a\x01b\r\n" + HOST, Malformed.CONTROL),
     "another version": (b"GET / HTTP/3.0\r\n" + HOST, Malformed.VERSION),
+    "another protocol": (b"*1\r\n$4\r\nPING\r\n", Malformed.NOT_HTTP),
+    "a byte order mark": (b"\xef\xbb\xbfGET / HTTP/1.1\r\n" + HOST, Malformed.BYTE_ORDER_MARK),
+    "a method in small letters": (b"get / HTTP/1.1\r\n" + HOST, Malformed.METHOD),
+    "no slash": (b"GET users HTTP/1.1\r\n" + HOST, Malformed.TARGET),
+    "quotes": (b'GET "/users" HTTP/1.1\r\n' + HOST, Malformed.TARGET),
+    "a tab": (b"GET /a\tb HTTP/1.1\r\n" + HOST, Malformed.CONTROL),
+    "no Host": (b"GET / HTTP/1.1\r\nAccept: */*\r\n\r\n", Malformed.HOST),
+    "two Hosts": (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + HOST, Malformed.HOST),
+    "two Hosts on one line": (b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", Malformed.HOST),
+    "two lengths": (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + HOST, Malformed.LENGTH),
+    "a length with a sign": (b"POST / HTTP/1.1\r\nContent-Length: +1\r\n" + HOST, Malformed.LENGTH),
+    "length and chunks": (
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n" + HOST,
+        Malformed.BOTH_LENGTHS,
+    ),
+    "another coding": (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n" + HOST, Malformed.CODING),
+    "a coding on HTTP/1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n" + HOST, Malformed.CODING_OF_1_0),
+    "two types": (b"POST / HTTP/1.1\r\nContent-Type: a\r\nContent-Type: b\r\n" + HOST, Malformed.REPEATED),
+    "no chunks": (b"POST /v2.01/_/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"zz\r\n", Malformed.CHUNKS),
+    "no header": (b"GET / HTTP/1.1\r\nno colon\r\n" + HOST, Malformed.FIELD),
     "no HTTP at all": (b"EHLO example.com\r\n\r\n", Malformed.VERSION),
     "a slash too many": (b"GET //v2.01/acme/users HTTP/1.1\r\n" + HOST, Rule.TWO_SLASHES),
     "http_proxy": (b"GET http://api.mangopay.com/v2.01/acme/users HTTP/1.1\r\n" + HOST, Rule.FORWARD_PROXY),
@@ -44,6 +66,18 @@ async def test_a_mistake_is_named_to_the_caller_and_in_the_log(sent: bytes, what
         (line,) = app.log.requests
         kind = "malformed" if isinstance(what, Malformed) else "target"
         assert (line["error"], line["detail"]) == ("bad_request", f"{kind}: {what.detail}")
+
+
+async def test_chunks_that_turn_out_malformed_later_are_named_as_well() -> None:
+    head, what = b"POST /v2.01/_/x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST, Malformed.CHUNKS
+    async with running_app("http://127.0.0.1:1", token_prefetch="false") as app:
+        with await app.connect() as client:
+            await client.send(head + b"1\r\na\r\n")
+            await asyncio.sleep(0.05)
+            await client.send(b"1\nb\n0\n\n")
+            response = await client.response()
+        assert (response.status, response.json["Message"]) == (400, what.message)
+        assert app.log.requests[0]["detail"] == f"malformed: {what.detail}"
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 20])

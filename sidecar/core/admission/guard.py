@@ -30,6 +30,7 @@ from typing import Final
 from sidecar.core.endpoint import parse_host, without_dot
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, select
+from sidecar.core.malformed import Malformed
 from sidecar.core.text import printable
 
 
@@ -87,7 +88,8 @@ def check_guard(raw: RawHeaders, rules: GuardRules, header_index: HeaderIndex | 
         value = raw[index][1]
         if field == _HOST:
             if host is not None:
-                raise SidecarError(ErrorCode.BAD_REQUEST, "A request needs exactly one Host header", close=True)
+                why = Malformed.HOST
+                raise SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
             host = value
         elif field == _USER_AGENT:
             agent = agent or value.startswith(_BROWSER)
@@ -98,10 +100,11 @@ def check_guard(raw: RawHeaders, rules: GuardRules, header_index: HeaderIndex | 
         else:
             browser = True
     if rules.check_host and (host is None or len(host) > _LONGEST_HOST or not _host_allowed(host, rules.allowed_hosts)):
+        name = _listable(host)
         raise SidecarError(
             ErrorCode.HOST_NOT_ALLOWED,
-            "Host not allowed: add it to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
-            detail=f"host={_listable(host) or _shown(host)}",
+            "Host not allowed: add it to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)" if name else _NO_NAME,
+            detail=f"host={name or _shown(host)}",
         )
     old_browser = agent and language and not typed and not rules.for_browsers
     if browser or old_browser:
@@ -112,6 +115,10 @@ def check_guard(raw: RawHeaders, rules: GuardRules, header_index: HeaderIndex | 
         )
 
 
+_NO_NAME: Final = (
+    "Host not allowed: it is no host name or address, with a port or without (the log shows it): have the client send "
+    "the one that it connects to"
+)
 # A DNS name has at most 253 characters (RFC 1035 section 3.1), a port 5.
 _LONGEST_HOST: Final = 260
 

@@ -16,6 +16,7 @@ import msgspec
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, joined_values, select
 from sidecar.core.http.headers import TOKEN_CHARACTERS, connection_options
+from sidecar.core.malformed import Malformed
 
 
 class BodyFraming(msgspec.Struct, frozen=True, gc=False):
@@ -51,7 +52,7 @@ _FRAMING_FIELDS: Final = frozenset({b"host", b"content-length", b"transfer-encod
 def _rule(name: bytes) -> bytes:
     """Return the field's name in lower case if it matters here, else nothing; refuse what is no field name."""
     if not name or name.translate(None, TOKEN_CHARACTERS):
-        _refuse("A header name holds a character that names cannot have: see RFC 9110 section 5.1")
+        _refuse(Malformed.FIELD)
     # Underscores are kept: Content_Length frames nothing for us, and does not go up.
     field = name.lower()
     return field if field in _FRAMING_FIELDS else b""
@@ -69,9 +70,9 @@ def check_request(
     than ``100-continue``. Either closes the connection.
     """
     if version not in _VERSIONS:
-        _refuse("Only HTTP/1.0 and HTTP/1.1 are served here: set the client to HTTP/1.1")
+        _refuse(Malformed.VERSION)
     if method not in _COMMON_METHODS and not _is_method(method):
-        _refuse("The request's method holds a character that methods cannot have")
+        _refuse(Malformed.METHOD)
     found: dict[bytes, bytes] = {}
     for field, index in (index_of(raw) if header_index is None else header_index)[_FIELDS]:
         value = raw[index][1]
@@ -80,9 +81,9 @@ def check_request(
         found[field] = value if field not in found else b"%b, %b" % (found[field], value)
     values = joined_values(raw)
     if len(values.translate(None, _CONTROLS)) != len(values):
-        _refuse("A header value holds a control character: send each header on one line")
+        _refuse(Malformed.CONTROL)
     if b"host" not in found or b"," in found[b"host"]:
-        _refuse("A request needs exactly one Host header")
+        _refuse(Malformed.HOST)
     chunked = b"transfer-encoding" in found and _chunked(found, version)
     length = _content_length(found[b"content-length"]) if b"content-length" in found else None
     return BodyFraming(
@@ -94,8 +95,8 @@ def check_request(
     )
 
 
-def _refuse(message: str) -> NoReturn:
-    raise SidecarError(ErrorCode.BAD_REQUEST, message, close=True)
+def _refuse(why: Malformed) -> NoReturn:
+    raise SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
 
 
 def _is_method(method: str) -> bool:
@@ -104,19 +105,19 @@ def _is_method(method: str) -> bool:
 
 def _chunked(found: dict[bytes, bytes], version: tuple[int, int]) -> bool:
     if version != (1, 1):
-        _refuse("HTTP/1.0 has no Transfer-Encoding: send a Content-Length, or speak HTTP/1.1")
+        _refuse(Malformed.CODING_OF_1_0)
     if b"content-length" in found:
-        _refuse("A request cannot have both Content-Length and Transfer-Encoding: send one of them")
+        _refuse(Malformed.BOTH_LENGTHS)
     coding = found[b"transfer-encoding"]
     if coding.strip(b" \t").lower() != b"chunked":
-        _refuse("The only Transfer-Encoding served here is 'chunked', once")
+        _refuse(Malformed.CODING)
     return True
 
 
 def _content_length(length: bytes) -> int:
     length = length.strip(b" \t")
     if not length.isdigit() or len(length) > _LENGTH_DIGITS:
-        _refuse("A request's Content-Length must be one decimal number of bytes, sent once")
+        _refuse(Malformed.LENGTH)
     return int(length)
 
 
