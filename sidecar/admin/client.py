@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import socket
+import threading
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -11,7 +14,7 @@ from sidecar.core.endpoint import from_here
 from sidecar.core.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -32,19 +35,41 @@ class Reply(NamedTuple):
 def ask(hosts: Iterable[str], port: int, path: str, *, timeout: float = TIMEOUT) -> Reply | None:
     """Return what the first of ``hosts`` that answers within ``timeout`` seconds says to a GET; None if none does.
 
+    That is the time for all of the response: one that comes byte by byte is none.
     ``hosts`` are addresses as the configuration has them; one for every address is asked on loopback.
     """
     for host in map(from_here, hosts):
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return Reply(host, response.status, response.read(_LARGEST))
+            with _connected(host, port, timeout) as (connection, late):
+                connection.request("GET", path)
+                response = connection.getresponse()
+                body = response.read(_LARGEST)
         except (OSError, http.client.HTTPException):
             continue
-        finally:
-            connection.close()
+        if not late.is_set():  # http.client takes a head that was cut off for a whole one
+            return Reply(host, response.status, body)
     return None
+
+
+@contextmanager
+def _connected(host: str, port: int, timeout: float) -> Iterator[tuple[http.client.HTTPConnection, threading.Event]]:
+    """Connect; ``timeout`` seconds later set the event and have whoever still reads read the end. Raises OSError."""
+    late = threading.Event()
+
+    def cut_off(sock: socket.socket) -> None:
+        late.set()
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    with closing(http.client.HTTPConnection(host, port, timeout=timeout)) as connection:
+        connection.connect()
+        end = threading.Timer(timeout, cut_off, (connection.sock,))
+        end.daemon = True
+        end.start()
+        try:
+            yield connection, late
+        finally:
+            end.cancel()
 
 
 def read(document: bytes, kind: type[T]) -> T | None:

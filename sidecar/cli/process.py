@@ -51,13 +51,15 @@ def forbid_core_dumps() -> None:
 
 
 def end_as_first_process() -> None:
-    """Let SIGTERM end this process if it is the first of its container.
+    """Let the signals that end a process end this one, if it is the first of its container.
 
     The kernel drops signals to that one whose handling is the default
     (pid_namespaces(7)). Commands that serve have handlers of their own later.
     """
     if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one of them
+                signal.signal(number, lambda received, _: os._exit(128 + received))
 
 
 def die_with_parent(parent: int) -> None:

@@ -113,8 +113,9 @@ def test_closing_the_terminal_ends_what_was_started_in_it(
 
 
 @pytest.mark.skipif(not PID_NAMESPACES, reason="needs root and unshare, to be the first process of a namespace")
-@pytest.mark.parametrize("arguments", [("wait", "--timeout", "300"), ("check",)])
-def test_the_first_process_of_a_container_ends_at_sigterm(arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGINT])
+@pytest.mark.parametrize("arguments", [("wait", "--timeout", "300"), ("check",), ("status",)])
+def test_the_first_process_of_a_container_ends_at_a_signal(arguments: tuple[str, ...], number: signal.Signals) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -126,5 +127,5 @@ def test_the_first_process_of_a_container_ends_at_sigterm(arguments: tuple[str, 
             asked, _ = silent.accept()  # it is at work
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             with asked:
-                os.kill(int(children.split()[0]), signal.SIGTERM)
-                assert process.wait(20) == 128 + signal.SIGTERM
+                os.kill(int(children.split()[0]), number)
+                assert process.wait(20) == 128 + number
