@@ -9,12 +9,12 @@ import sys
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.canary import CANARY_API_KEY
-from tests.support.sidecar import COMMAND, Command
+from tests.support.sidecar import ABSENT, COMMAND, Command, command_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,13 +36,6 @@ def environ() -> dict[str, str]:
         "SIDECAR_ADMIN_PORT": "0",
         "SIDECAR_LOG_FORMAT": "json",
     }
-
-
-#: What the command does; and the same without uvloop, as where that cannot be installed.
-_START: Final = {
-    "uvloop": "from sidecar.cli import main; main()",
-    "asyncio": "import sys; sys.modules['uvloop'] = None; from sidecar.cli import main; main()",
-}
 
 
 def limits_and_log(environ: dict[str, str], soft: int, hard: int) -> tuple[tuple[int, int], str]:
@@ -96,7 +89,7 @@ def scarce(environ: dict[str, str], loop: str) -> Iterator[tuple[int, int, list[
     with Command("emulator", "--port", "0") as emulator:
         environ = environ | {"SIDECAR_MANGOPAY_BASE_URL": emulator.wait_for(r"^ready emulator=(\S+)$")[1]}
         process = subprocess.Popen(
-            ["sh", "-c", 'ulimit -Sn 256 && ulimit -Hn 256 && exec "$0" -c "$1" run', sys.executable, _START[loop]],
+            ["sh", "-c", 'ulimit -Sn 256 && ulimit -Hn 256 && exec "$0" "$@"', *command_on(loop, "run")],
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -134,7 +127,7 @@ def end_of(sock: socket.socket) -> str:
         return type(error).__name__
 
 
-@pytest.mark.parametrize("loop", _START)
+@pytest.mark.parametrize("loop", ABSENT)
 @pytest.mark.parametrize("said", [b"", b"GET /v2.01/acme/users HTTP/1.1\r\nHo"], ids=["nothing", "half a head"])
 def test_with_a_hard_limit_of_256_four_hundred_silent_connections_keep_nobody_out(
     environ: dict[str, str], loop: str, said: bytes

@@ -21,6 +21,7 @@ from tests.support.canary import CANARY_API_KEY
 from tests.support.emulator import running_emulator
 from tests.support.forward_proxy import forward_proxy
 from tests.support.raw_client import RawClient, ReceivedResponse
+from tests.support.sidecar import ABSENT, program_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ class Process:
 
 
 @contextmanager
-def running(base_url: str, **settings: str) -> Iterator[Process]:
+def running(base_url: str, loop: str = "uvloop", **settings: str) -> Iterator[Process]:
     """Run it; ``lookup`` is how many seconds a slow lookup takes."""
     environ = {
         "LOOKUP": settings.pop("lookup", ""),
@@ -88,7 +89,7 @@ def running(base_url: str, **settings: str) -> Iterator[Process]:
         **{f"SIDECAR_{name.upper()}": value for name, value in settings.items()},
     }
     is_ready = not settings.get("listen_host", "").startswith("hangs")
-    command = [sys.executable, "-c", _PROGRAM, "run"]
+    command = [sys.executable, "-c", program_prefix(loop) + _PROGRAM, "run"]
     process = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
@@ -102,10 +103,10 @@ def running(base_url: str, **settings: str) -> Iterator[Process]:
         process.stderr.close()
 
 
-@pytest.mark.parametrize("lookup", [0.2, 1.5, 5])
-async def test_slow_lookups_cost_no_call_of_a_burst(lookup: float) -> None:
+@pytest.mark.parametrize(("lookup", "loop"), [(0.2, "uvloop"), (0.2, "asyncio"), (1.5, "asyncio"), (5, "uvloop")])
+async def test_slow_lookups_cost_no_call_of_a_burst(lookup: float, loop: str) -> None:
     async with running_emulator() as emulator:
-        with running(f"http://slow.test:{emulator.port}", lookup=str(lookup)) as sidecar:
+        with running(f"http://slow.test:{emulator.port}", loop, lookup=str(lookup)) as sidecar:
             responses = await asyncio.gather(*(sidecar.call() for _ in range(60)))
             assert [response.status for response in responses] == [200] * 60
             sidecar.signal()
@@ -121,10 +122,11 @@ async def test_slow_lookups_cost_no_call_of_a_burst(lookup: float) -> None:
     ],
     ids=["Mangopay", "egress proxy", "Mangopay and store"],
 )
+@pytest.mark.parametrize("loop", ABSENT)
 @pytest.mark.parametrize("second", [False, True], ids=["drained", "second signal"])
-async def test_the_exit_waits_for_no_lookup(settings: dict[str, str], second: bool) -> None:
+async def test_the_exit_waits_for_no_lookup(settings: dict[str, str], second: bool, loop: str) -> None:
     drain = "1h" if second else "200ms"
-    with running("http://127.0.0.1:1", shutdown_drain=drain, **settings) as sidecar:
+    with running("http://127.0.0.1:1", loop, shutdown_drain=drain, **settings) as sidecar:
         calls = [asyncio.ensure_future(sidecar.call()) for _ in range(12)]
         if second:
             await asyncio.sleep(0.1)
@@ -135,9 +137,10 @@ async def test_the_exit_waits_for_no_lookup(settings: dict[str, str], second: bo
         await asyncio.gather(*calls, return_exceptions=True)
 
 
-async def test_a_store_whose_name_hangs_costs_no_call() -> None:
+@pytest.mark.parametrize("loop", ABSENT)
+async def test_a_store_whose_name_hangs_costs_no_call(loop: str) -> None:
     async with running_emulator() as emulator:
-        with running(emulator.url, token_store="rediss://hangs.test") as sidecar:
+        with running(emulator.url, loop, token_store="rediss://hangs.test") as sidecar:
             responses = await asyncio.gather(*(sidecar.call() for _ in range(60)))
             assert [response.status for response in responses] == [200] * 60
             sidecar.signal()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.e2e.test_cli_run import settings
-from tests.support.sidecar import COMMAND, Command
+from tests.support.sidecar import COMMAND, Command, command_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +43,14 @@ def descriptor(kind: str, stack: ExitStack) -> int:
     return writer
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
-def test_a_log_that_nobody_reads_stops_nothing(kind: str, upstream: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "loop"), [("pipe", "uvloop"), ("pipe", "asyncio"), ("socket", "uvloop"), ("terminal", "asyncio")]
+)
+def test_a_log_that_nobody_reads_stops_nothing(kind: str, loop: str, upstream: str) -> None:
     with ExitStack() as stack:
         environ = settings(upstream, SIDECAR_LOG_FORMAT="json", PATH=os.environ["PATH"])
         stderr = descriptor(kind, stack)
-        process = subprocess.Popen([COMMAND, "run"], env=environ, stdout=subprocess.PIPE, stderr=stderr)
+        process = subprocess.Popen(command_on(loop, "run"), env=environ, stdout=subprocess.PIPE, stderr=stderr)
         stack.enter_context(process)
         stack.callback(process.kill)
         assert process.stdout is not None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.canary import CANARY_API_KEY
-from tests.support.sidecar import Command
+from tests.support.sidecar import ABSENT, Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ _HEAD: Final = (
     b"Content-Length: %d\r\n\r\n" % len(_BODY)
 )
 #: Seconds; each deadline of the sidecar is a second.
-_STOPPED: Final = 3.0
+_STOPPED: Final = 2.2
 
 
 class _Sidecar:
@@ -50,8 +50,8 @@ class _Sidecar:
             yield sock
 
 
-@pytest.fixture(scope="module")
-def sidecar() -> Iterator[_Sidecar]:
+@pytest.fixture(scope="module", params=ABSENT)
+def sidecar(request: pytest.FixtureRequest) -> Iterator[_Sidecar]:
     with Command("emulator", "--port", "0", "--fault", "pass answer_delay=0.6 POST api") as emulator:
         url = emulator.wait_for(r"http://\S+:\d+")[0]
         environ = {
@@ -66,7 +66,7 @@ def sidecar() -> Iterator[_Sidecar]:
             "SIDECAR_LISTEN_HEADER_TIMEOUT": "1s",
             "SIDECAR_LISTEN_BODY_TIMEOUT": "1s",
         }
-        with Command("run", environ=environ) as command:
+        with Command("run", environ=environ, loop=request.param) as command:
             port = int(command.wait_for(r"^ready proxy=http://[^:]+:(\d+)")[1])
             yield _Sidecar(command, port)
 

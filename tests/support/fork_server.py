@@ -106,11 +106,16 @@ class ForkServer:
         """The parent of all that it runs."""
         return self._process.pid
 
-    def run(self, arguments: Sequence[str], environ: Mapping[str, str]) -> ForkedProcess:
-        """Run a command in the current directory, with exactly this environment."""
+    def run(self, arguments: Sequence[str], environ: Mapping[str, str], *, absent: Sequence[str] = ()) -> ForkedProcess:
+        """Run a command in the current directory, with exactly this environment, and without ``absent`` modules."""
         ours, theirs = socket.socketpair()
         (stdout, their_stdout), (stderr, their_stderr) = os.pipe(), os.pipe()
-        request = {"arguments": list(arguments), "environ": dict(environ), "directory": os.getcwd()}  # noqa: PTH109
+        request = {
+            "arguments": list(arguments),
+            "environ": dict(environ),
+            "directory": os.getcwd(),  # noqa: PTH109
+            "absent": list(absent),
+        }
         try:
             descriptors = [theirs.fileno(), their_stdout, their_stderr]
             socket.send_fds(self._control, [b"+"], descriptors)
@@ -208,6 +213,8 @@ def _become(request: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
     os.chdir(request["directory"])
     os.environ.clear()
     os.environ.update(request["environ"])
+    modules: dict[str, Any] = sys.modules
+    modules.update(dict.fromkeys(request["absent"]))  # None is the import system's word for "not to be found"
     sys.argv = ["mangopay-sidecar", *request["arguments"]]
     main()
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 COMMAND: Final = Path(sys.executable).with_name("mangopay-sidecar")
+#: By the event loop that a command is to have: modules that cannot be imported then.
+ABSENT: Final[Mapping[str, list[str]]] = {"uvloop": [], "asyncio": ["uvloop"]}
 #: Seconds until a command must have said that it is ready; generous, since test machines are busy.
 _READY: Final = 30.0
 #: What Python writes for a forgotten socket or coroutine, and asyncio for a task that failed unseen.
@@ -44,13 +46,18 @@ class Command:
     The child gets ``environ`` and a few neutral variables, nothing else of this process's environment. It is forked
     from a process that has imported what it needs, which saves the most of its start. A test that looks at the process
     itself, its start or its size says ``measured``: it is executed then, and coverage does not follow it there.
+    ``loop`` is ``uvloop`` or ``asyncio``, as where uvloop is not installed.
     """
 
     def __init__(
-        self, *arguments: str | Path, environ: Mapping[str, str] | None = None, measured: bool = False
+        self,
+        *arguments: str | Path,
+        environ: Mapping[str, str] | None = None,
+        measured: bool = False,
+        loop: str = "uvloop",
     ) -> None:
         self.name = f"mangopay-sidecar {arguments[0] if arguments else ''}".strip()
-        self._process = _start([str(each) for each in arguments], environ or {}, measured)
+        self._process = _start([str(each) for each in arguments], environ or {}, measured, loop)
         self._grew = threading.Condition()
         self._output: dict[str, list[str]] = {"stdout": [], "stderr": []}
         self._readers = [self._collect("stdout", self._process.stdout), self._collect("stderr", self._process.stderr)]
@@ -233,18 +240,32 @@ class Sidecar(Command):
         self._directory.cleanup()
 
 
-def _start(arguments: list[str], environ: Mapping[str, str], measured: bool) -> subprocess.Popen[bytes] | ForkedProcess:
+def _start(
+    arguments: list[str], environ: Mapping[str, str], measured: bool, loop: str
+) -> subprocess.Popen[bytes] | ForkedProcess:
     whole = {**_neutral_environment(coverage=not measured), **environ}
     if not measured and not any(name.startswith(_READ_AT_START) for name in environ):
-        return _fork_server().run(arguments, whole)
+        return _fork_server().run(arguments, whole, absent=ABSENT[loop])
     return subprocess.Popen(
-        [COMMAND, *arguments],
+        command_on(loop, *arguments),
         env=whole,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+
+
+def command_on(loop: str, *arguments: str) -> list[str]:
+    """Return what starts the command on one of the event loops that it may have."""
+    if loop == "uvloop":
+        return [str(COMMAND), *arguments]
+    return [sys.executable, "-c", f"{program_prefix(loop)}from sidecar.cli import main; main()", *arguments]
+
+
+def program_prefix(loop: str) -> str:
+    """Return the beginning of a Python program in which the sidecar runs on that event loop."""
+    return "".join(f"import sys; sys.modules[{name!r}] = None\n" for name in ABSENT[loop])
 
 
 @cache
