@@ -37,10 +37,12 @@ class TokenStore(msgspec.Struct, frozen=True):
 
 def _parse_host(value: object) -> str:
     text = checked_text(value)
+    if text.startswith("[") and text.endswith("]") and ":" in text:  # as in a URL, and as our own ready line has it
+        text = text[1:-1]
     try:
         return parse_host(text)
     except ValueError:
-        raise InvalidValue("is neither a host name nor an IP address (no port, no brackets, no wildcard)") from None
+        raise InvalidValue("is neither a host name nor an IP address (no scheme, no port, no wildcard)") from None
 
 
 BIND_HOST: Final = Kind('addresses or host names to listen on, such as "127.0.0.1"', _parse_host)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         ("0.0.0.0", "0.0.0.0"),
         ("::", "::"),
         ("0::1", "::1"),
+        ("[::1]", "::1"),
+        ("[FD00::9]", "fd00::9"),
         ("LocalHost", "localhost"),
         ("my_service", "my_service"),
         ("Sidecar.Internal", "sidecar.internal"),
@@ -48,9 +50,26 @@ def test_hosts_are_names_or_addresses(text: str, host: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "*", "*.example", "host:80", "127.0.0.1:80", "[::1]", "http://host", "a b", "host..", ".", "bücher", "1.2.3"],
+    [
+        "",
+        "*",
+        "*.example",
+        "host:80",
+        "127.0.0.1:80",
+        "[::1",
+        "::1]",
+        "[host]",
+        "[::1]:80",
+        "[]",
+        "http://host",
+        "a b",
+        "host..",
+        ".",
+        "bücher",
+        "1.2.3",
+    ],
 )
-def test_hosts_have_no_port_bracket_or_wildcard(text: str) -> None:
+def test_hosts_have_no_scheme_port_or_wildcard(text: str) -> None:
     with pytest.raises(InvalidValue):
         ALLOWED_HOST.parse(text)
 
