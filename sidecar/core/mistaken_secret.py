@@ -7,10 +7,13 @@ such a place:
 ==================================  ==============================================================
 ``"key"``, ``'key'``                ``docker run --env-file`` keeps quotes; a shell would drop them
 ``${KEY}``, ``$(pass key)``         a template or a shell did not expand it
+``%KEY%``                           the same of Windows
 ``{{ key }}``, ``<your-api-key>``   a placeholder of a template or of a manual
 ``MANGOPAY_API_KEY=key``            the whole line of an .env file instead of its value
 ``{"api_key": "key"}``              a secret manager's JSON document instead of one field
 ``-----BEGIN …``                    a certificate or a private key in PEM form
+``/run/secrets/key``, ``./key``     the name of the file that holds it
+``op://vault/key``, ``arn:aws:…``   a reference that a secret manager's own tool resolves
 ==================================  ==============================================================
 """
 
@@ -24,7 +27,10 @@ _RULES: Final = tuple(
     (re.compile(pattern, re.DOTALL), complaint)
     for pattern, complaint in (
         (r"\"[^\"]*\"|'[^']*'", "is in quotes, and they would be sent with it: take them off"),
-        (r".*\$\{.*\}.*|.*\$\(.*\).*|\$[A-Z_][A-Z0-9_]*", "is a variable that nobody has put the value in for"),
+        (
+            r".*\$\{.*\}.*|.*\$\(.*\).*|\$[A-Z_][A-Z0-9_]*|%[A-Z_][A-Z0-9_]*%",
+            "is a variable that nobody has put the value in for",
+        ),
         (r"\{\{.*\}\}|<[^<>]*>", "is a placeholder that nobody has put the value in for"),
         (r"\{.*\}|\[.*\]", "is a JSON document: give the value of one field alone"),
         (
@@ -34,6 +40,15 @@ _RULES: Final = tuple(
             "is a whole line of NAME=value: give what stands behind the =",
         ),
         (r"-----BEGIN .*", "is a certificate or key in PEM form"),
+        (
+            # Base64 may begin with a slash and have another: only directories in which secrets are kept.
+            r"(?:/(?:run|var|etc|home|mnt|secrets|vault|opt|tmp|usr|root|srv)|~|\.{1,2})/.*",
+            "is the path of a file: give it under the same name with _file (_FILE) at its end",
+        ),
+        (
+            r"[a-z][a-z0-9+.-]*://.*|arn:aws[a-z-]*:.*",
+            "is a reference to where the secret is kept: have it fetched, and give what is there",
+        ),
     )
 )
 

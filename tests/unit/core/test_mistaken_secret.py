@@ -33,6 +33,16 @@ KEY = "h8Gh2kLq0ZpXw4"
         (f"apikey={KEY}", "NAME=value"),
         (f"Password={KEY}", "NAME=value"),
         ("-----BEGIN PRIVATE KEY-----\nMIIB", "PEM"),
+        ("%MANGOPAY_API_KEY%", "variable"),
+        ("/run/secrets/mangopay_api_key", "path"),
+        ("/etc/mangopay.key", "path"),
+        ("./api.key", "path"),
+        ("../secrets/api.key", "path"),
+        ("~/mangopay.key", "path"),
+        ("op://payments/mangopay/key", "reference"),
+        ("vault://secret/mangopay#key", "reference"),
+        ("https://vault.internal/v1/secret", "reference"),
+        ("arn:aws:secretsmanager:eu-west-1:1:secret:mangopay", "reference"),
     ],
 )
 def test_what_is_plainly_something_else_is_named(text: str, words: str) -> None:
@@ -60,6 +70,11 @@ def test_what_is_plainly_something_else_is_named(text: str, words: str) -> None:
         "p=q",
         "x{}y",
         "correct horse battery staple",
+        "/V7c+fQ2/7n0aQ==",
+        "100%",
+        "%5",
+        "a:b",
+        "arn",
     ],
 )
 def test_what_may_be_a_secret_passes(text: str) -> None:
