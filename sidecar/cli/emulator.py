@@ -15,6 +15,7 @@ import click
 from sidecar.cli.command import Command, CommandError, port
 from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
+from sidecar.core.system_errors import mend, reason
 from sidecar.downstream import holder
 from sidecar.emulator import faults, serving, settings
 from sidecar.runtime import SystemClock
@@ -37,6 +38,17 @@ def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, 
         raise click.BadParameter(str(error)) from None
 
 
+def _parse_host(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """Take what a base URL can have, since it is printed as one."""
+    from sidecar.config.addresses import BIND_HOST
+    from sidecar.config.errors import InvalidValue
+
+    try:
+        return BIND_HOST.parse(text)
+    except InvalidValue as unfit:
+        raise click.BadParameter(str(unfit)) from None
+
+
 def _parse_settings(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> settings.Settings:
     try:
         return settings.parse_settings(texts)
@@ -55,7 +67,10 @@ def _printer() -> Callable[[Seen], None]:
 def _refused(error: OSError, host: str, port: int, authority: str) -> str:
     """Say why the address cannot be listened on, and what to do."""
     if error.errno != errno.EADDRINUSE:
-        return f"cannot listen on {authority}:{port} ({error.strerror or error}): give another --host or --port"
+        advice = "give another --host or --port"
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            advice = mend(error) or advice
+        return f"cannot listen on {authority}:{port} ({reason(error)}): {advice}"
     by = ""
     with suppress(ValueError):  # a name, which may have several addresses
         by = holder.of_port(host, port)
@@ -63,7 +78,14 @@ def _refused(error: OSError, host: str, port: int, authority: str) -> str:
 
 
 @click.command("emulator", cls=Command)
-@click.option("--host", metavar="HOST", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--host",
+    metavar="HOST",
+    default="127.0.0.1",
+    show_default=True,
+    callback=_parse_host,
+    help="The address to listen on.",
+)
 @click.option("--port", type=port, default=str(_DEFAULT_PORT), show_default=True, help="The port; 0: any free one.")
 @click.option(
     "--fault",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.config.addresses import BASE_URL
 from tests.support.port_holder import in_use
 from tests.support.sidecar import Command
 
@@ -57,6 +58,31 @@ def test_a_port_in_use_is_status_1_and_one_line() -> None:
         with Command("emulator", "--port", str(port)) as command:
             assert command.wait() == 1
             assert command.stderr == f"{in_use(port)}: give another --port\n"
+
+
+@pytest.mark.parametrize(("host", "printed"), [("[::1]", "[::1]"), ("::1", "[::1]"), ("LOCALHOST", "localhost")])
+def test_what_it_prints_is_a_base_url(host: str, printed: str) -> None:
+    with Command("emulator", "--host", host, "--port", "0") as command:
+        url = command.wait_for(r"^ready emulator=(\S+)$")[1]
+        assert url.startswith(f"http://{printed}:")
+        assert BASE_URL.parse(url).host == printed.strip("[]")
+        with get(f"{url}/__emulator__/stats") as response:
+            assert response.status == 200
+
+
+@pytest.mark.parametrize("host", ["", "127.1", "*", "127.0.0.1:80", "http://localhost"])
+def test_a_host_that_no_base_url_can_have_is_refused(host: str) -> None:
+    with Command("emulator", "--host", host, "--port", "0") as command:
+        assert command.wait() == 2
+        assert command.stderr.startswith("invalid value for '--host': is ")
+
+
+def test_an_address_that_is_not_this_machines_is_told_in_the_systems_words() -> None:
+    with Command("emulator", "--host", "203.0.113.7", "--port", "18090") as command:
+        assert command.wait() == 1
+        assert command.stderr == (
+            "cannot listen on 203.0.113.7:18090 (Cannot assign requested address): give another --host or --port\n"
+        )
 
 
 def refused(url: str, method: str = "GET") -> int:

@@ -44,5 +44,10 @@ def test_one_without_a_number_is_told_by_its_kind() -> None:
     assert mend(TimeoutError("text of somebody")) is None
 
 
+def test_one_with_a_number_of_the_resolvers_is_told_in_the_resolvers_words() -> None:
+    assert reason(OSError(-2, "Name or service not known")) == "Name or service not known"
+    assert reason(OSError(-2, "")) == "OSError"
+
+
 def test_one_whose_mend_depends_has_none() -> None:
     assert mend(OSError(errno.EADDRINUSE, "")) is None
