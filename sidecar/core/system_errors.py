@@ -35,10 +35,11 @@ _MENDS: Final = {
 
 def reason(error: OSError) -> str:
     """Say in the system's own words what it found; never a name that stands in ``error``."""
-    if error.errno in errno.errorcode:
-        return os.strerror(error.errno)
+    number = error.errno or 0
+    if number in errno.errorcode:
+        return os.strerror(number)
     # A resolver's error has numbers of its own, and fixed words (gai_strerror(3)); any other without a number has none.
-    return error.strerror if error.errno and error.strerror else type(error).__name__
+    return error.strerror if number and error.strerror else type(error).__name__
 
 
 def mend(error: OSError) -> str | None:
