@@ -51,6 +51,14 @@ MISTAKES: dict[str, tuple[bytes, Malformed | Rule]] = {
     "a slash too many": (b"GET //v2.01/acme/users HTTP/1.1\r\n" + HOST, Rule.TWO_SLASHES),
     "http_proxy": (b"GET http://api.mangopay.com/v2.01/acme/users HTTP/1.1\r\n" + HOST, Rule.FORWARD_PROXY),
     "https_proxy": (b"CONNECT api.mangopay.com:443 HTTP/1.1\r\n" + HOST, Rule.FORWARD_PROXY),
+    "http_proxy, as curl has it": (
+        b"GET http://api.mangopay.com/v2.01/acme/users HTTP/1.1\r\nHost: api.mangopay.com\r\n\r\n",
+        Rule.FORWARD_PROXY,
+    ),
+    "https_proxy, as curl has it": (
+        b"CONNECT api.mangopay.com:443 HTTP/1.1\r\nHost: api.mangopay.com:443\r\n\r\n",
+        Rule.FORWARD_PROXY,
+    ),
     "a backslash": (b"GET /v2.01\\acme HTTP/1.1\r\n" + HOST, Rule.BACKSLASH),
 }
 
