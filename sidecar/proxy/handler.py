@@ -146,12 +146,14 @@ class ProxyHandler:
         header_index = index_of(raw)
         call.record.correlate(raw, header_index)
         framing = check_request(request.method, request.version, raw, header_index)
-        if request.raw_path[:1] != "/":
-            # A request to a forward proxy names another host, which must not be told as one to be allowed.
-            parse_target(request.method, request.raw_path, admission.client_ids)
-        check_guard(
-            raw, admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard, header_index
-        )
+        guard = admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard
+        try:
+            check_guard(raw, guard, header_index)
+        except SidecarError:
+            if not request.raw_path.startswith("/"):
+                # A request to a forward proxy names another host, which must not be told as one to be allowed.
+                parse_target(request.method, request.raw_path, admission.client_ids)
+            raise
         target = parse_target(request.method, request.raw_path, admission.client_ids)
         call.record.path = target.path
         if self.draining:

@@ -140,3 +140,22 @@ def test_rich_is_not_imported_for_run() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert run.stderr == b"True False\n"
+
+
+@pytest.mark.parametrize("command", [("run",), ("wrap", "--emulator", "--", "true")], ids=lambda command: command[0])
+def test_aiohttp_without_its_parser_in_c_is_told_with_what_to_do_and_not_as_a_bug(command: tuple[str, ...]) -> None:
+    """The one in Python lets requests pass that can be read in two ways."""
+    environ = {
+        "AIOHTTP_NO_EXTENSIONS": "1",
+        "SIDECAR_MANGOPAY_CLIENT_ID": "acme",
+        "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY,
+        "SIDECAR_TOKEN_PREFETCH": "false",
+        "SIDECAR_LISTEN_PORT": "0",
+        "SIDECAR_ADMIN_PORT": "off",
+        "SIDECAR_LOG_LEVEL": "error",
+    }
+    with Command(*command, environ=environ, measured=True) as process:  # aiohttp looks at it once, when it is imported
+        assert process.wait() == (1 if command[0] == "run" else 125)
+        (line,) = process.stderr.splitlines()
+    assert line.startswith("aiohttp has no C extensions (AIOHTTP_NO_EXTENSIONS is set)")
+    assert ": unset AIOHTTP_NO_EXTENSIONS" in line

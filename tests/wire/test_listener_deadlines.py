@@ -383,6 +383,21 @@ async def test_a_response_that_was_taken_in_time_is_gone_on_with() -> None:
             assert not stream.ends
 
 
+async def test_a_drain_that_ends_while_the_process_stands_still_lets_finish_what_came_in_time() -> None:
+    """Whoever asked it to end does not wait any longer, but the sockets are looked at first."""
+    async with serve(limits=_LIMITS) as port:
+        with await port.client() as client:
+            request = post("/a", b"abc")
+            await client.send(request[:-3])
+            await until(lambda: bool(port.seen) and port.connection.body_deadline < 1e9)
+            port.server.begin_drain()
+            drained = asyncio.create_task(port.server.drained(port.clock.now() + 10.0))
+            await port.clock.advance(9.0)
+            await _frozen(port, client, request[-3:], 60.0)
+            assert await drained
+            assert (await client.response()).body == b"POST /a abc"
+
+
 # --- many requests at once -------------------------------------------------------------------------------------------
 
 
