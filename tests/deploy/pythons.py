@@ -77,11 +77,12 @@ class Interpreter:
         shutil.rmtree(_PLACE / self._version, ignore_errors=True)
         pip = (self._python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         pinned = [word for name in _LAYER for word in ("-r", f"requirements/{name}.txt")]
-        for command in (
+        commands: tuple[tuple[str | Path, ...], ...] = (
             (self._program, "-m", "venv", _PLACE / self._version),
             (*pip, "--require-hashes", *pinned),
             (*pip, "--no-deps", "--no-build-isolation", "--editable", "."),
-        ):
+        )
+        for command in commands:
             if self.run(*command):
                 raise NotToBeHadError(f"{' '.join(map(str, command))} failed")
 
@@ -139,7 +140,9 @@ def main() -> int:
     parser.add_argument("arguments", nargs="*", metavar="TEST", help=f"for pytest (default: {' '.join(_TESTS)})")
     options = parser.parse_args()
     own = "{}.{}".format(*sys.version_info)
-    passed, failed, missing = [], [], []
+    passed: list[str] = []
+    failed: list[str] = []
+    missing: list[str] = []
     for version in options.version or [each for each in VERSIONS if each != own]:
         print(f"--- Python {version}", flush=True)
         try:
