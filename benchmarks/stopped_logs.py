@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from benchmarks import soak
 from tests.support.canary import CANARY_API_KEY
-from tests.support.sidecar import COMMAND, Command
+from tests.support.sidecar import ABSENT, Command, command_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -231,14 +231,14 @@ def target(kind: str, exits: ExitStack) -> Target:
 # --- the measurement -------------------------------------------------------------------------------------------------
 
 
-async def measure(kind: str, plan: Plan) -> Result:
-    """Stop a target of this kind under load, in front of processes of its own."""
+async def measure(kind: str, plan: Plan, loop: str = "uvloop") -> Result:
+    """Stop a target of this kind under load, in front of processes of its own on that event loop."""
     with ExitStack() as exits:
         emulator = exits.enter_context(Command("emulator", "--port", "0"))
         url = emulator.wait_for(r"^ready emulator=(.*)$")[1]
         log = target(kind, exits)
-        process, port = _start(url, log.fd, exits)
-        _, other_port = _start(url, target("pipe", exits).fd, exits)
+        process, port = _start(url, log.fd, loop, exits)
+        _, other_port = _start(url, target("pipe", exits).fd, loop, exits)
         # The same load for both, with other keys.
         plans = [soak.Plan(rate=plan.rate, aborts=0.0, callers=plan.callers, seed=seed) for seed in (1, 2)]
         report, other = reports = [soak.Report(each) for each in plans]
@@ -264,7 +264,7 @@ async def measure(kind: str, plan: Plan) -> Result:
     return Result(kind, report.calls, report.failed.total(), sorted(usual), sorted(stopped), lines, dropped)
 
 
-def _start(upstream: str, stderr: int, exits: ExitStack) -> tuple[subprocess.Popen[bytes], int]:
+def _start(upstream: str, stderr: int, loop: str, exits: ExitStack) -> tuple[subprocess.Popen[bytes], int]:
     environ = {
         "PATH": os.environ["PATH"],
         "SIDECAR_MANGOPAY_ENVIRONMENT": "emulator",
@@ -276,7 +276,7 @@ def _start(upstream: str, stderr: int, exits: ExitStack) -> tuple[subprocess.Pop
         "SIDECAR_ADMIN_PORT": "off",
         "SIDECAR_LOG_FORMAT": "json",
     }
-    process = subprocess.Popen([COMMAND, "run"], env=environ, stdout=subprocess.PIPE, stderr=stderr)
+    process = subprocess.Popen(command_on(loop, "run"), env=environ, stdout=subprocess.PIPE, stderr=stderr)
     exits.enter_context(process)
     exits.callback(process.kill)
     assert process.stdout is not None
@@ -290,6 +290,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="that each target stands still")
     parser.add_argument("--rate", type=float, default=Plan.rate, help="calls a second")
     parser.add_argument("--kind", choices=KINDS, action="append", help="of target; may be repeated; default: all")
+    parser.add_argument("--loop", choices=ABSENT, default="uvloop", help="which event loop the sidecar runs on")
     given = parser.parse_args()
     plan = Plan(given.seconds, given.rate)
     print(HEADLINE)
@@ -298,7 +299,7 @@ def main() -> int:
         if kind == "file" and not FrozenFile.possible():
             print("file      not measured: only root can freeze a file system")
             continue
-        result = asyncio.run(measure(kind, plan))
+        result = asyncio.run(measure(kind, plan, given.loop))
         print(result.row(), flush=True)
         wrong += result.wrong(plan)
     for sentence in wrong:

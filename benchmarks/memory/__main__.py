@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.memory.attacks import ATTACKS, Attacker, all_at_once
 from benchmarks.memory.upstream import serving
 from tests.support.canary import CANARY_API_KEY
-from tests.support.sidecar import Command
+from tests.support.sidecar import ABSENT, Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ def peak_of(pid: int) -> float:
     return int(found[1]) / 1024
 
 
-def attacked(url: str, ca_file: Path, attack: Callable[[Attacker], None] | None) -> float:
-    """Return the peak (MiB) of a sidecar of its own that meets ``attack``."""
+def attacked(url: str, ca_file: Path, attack: Callable[[Attacker], None] | None, loop: str = "uvloop") -> float:
+    """Return the peak (MiB) of a sidecar of its own that meets ``attack``, on that event loop."""
     environ = {
         "SIDECAR_MANGOPAY_ENVIRONMENT": "sandbox",
         "SIDECAR_MANGOPAY_BASE_URL": url,
@@ -49,7 +49,7 @@ def attacked(url: str, ca_file: Path, attack: Callable[[Attacker], None] | None)
         "SIDECAR_ADMIN_HOST": "127.0.0.1",
         "SIDECAR_ADMIN_PORT": "0",
     }
-    with Command("run", environ=environ, measured=True) as sidecar:
+    with Command("run", environ=environ, measured=True, loop=loop) as sidecar:
         ready = sidecar.wait_for(r"^ready proxy=http://127\.0\.0\.1:(\d+) admin=http://127\.0\.0\.1:(\d+)")
         attacker = Attacker(int(ready[1]), int(ready[2]))
         try:
@@ -65,7 +65,9 @@ def main() -> int:
     """Run, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("attacks", nargs="*", help="of which names a part is given; default: all")
-    chosen = parser.parse_args().attacks
+    parser.add_argument("--loop", choices=ABSENT, default="uvloop", help="which event loop the sidecar runs on")
+    given = parser.parse_args()
+    chosen = given.attacks
     if sys.platform != "linux":
         parser.error("only Linux tells a process's peak")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -76,7 +78,7 @@ def main() -> int:
         for name, attack in tried.items():
             if chosen and not any(part in name for part in chosen):
                 continue
-            peak = attacked(url, ca_file, attack)
+            peak = attacked(url, ca_file, attack, given.loop)
             worst = max(worst, peak)
             print(f"{name:<40} {peak:6.0f} MiB", flush=True)
     print(f"{'the most, of ' + str(LIMIT):<40} {worst:6.0f} MiB")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.e2e.test_cli_run import settings
-from tests.support.sidecar import COMMAND, Command, command_on
+from tests.support.sidecar import ABSENT, COMMAND, Command, command_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,9 +43,8 @@ def descriptor(kind: str, stack: ExitStack) -> int:
     return writer
 
 
-@pytest.mark.parametrize(
-    ("kind", "loop"), [("pipe", "uvloop"), ("pipe", "asyncio"), ("socket", "uvloop"), ("terminal", "asyncio")]
-)
+@pytest.mark.parametrize("loop", ABSENT)
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
 def test_a_log_that_nobody_reads_stops_nothing(kind: str, loop: str, upstream: str) -> None:
     with ExitStack() as stack:
         environ = settings(upstream, SIDECAR_LOG_FORMAT="json", PATH=os.environ["PATH"])

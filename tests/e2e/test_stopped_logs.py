@@ -11,11 +11,16 @@ LONG = Plan(seconds=60, rate=100)
 GOOD = Result("pipe", 9, 0, [0.001] * 100, [0.002] * 100, 4, 5)
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal", "file"])
-async def test_calls_are_served_while_the_log_stands_still_and_every_line_is_there_or_counted(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "loop"),
+    [("pipe", "asyncio"), ("socket", "uvloop"), ("terminal", "asyncio"), ("file", "uvloop"), ("file", "asyncio")],
+)
+async def test_calls_are_served_while_the_log_stands_still_and_every_line_is_there_or_counted(
+    kind: str, loop: str
+) -> None:
     if kind == "file" and not FrozenFile.possible():
         pytest.skip("only root can freeze a file system")
-    result = await measure(kind, PLAN)
+    result = await measure(kind, PLAN, loop)
     assert result.failed == 0
     assert result.calls > 100
     assert len(result.stopped) > 20

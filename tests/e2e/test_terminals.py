@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.test_cli_run import settings
-from tests.support.sidecar import COMMAND, Command
+from tests.support.sidecar import COMMAND, Command, command_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,26 +71,32 @@ def free_port() -> int:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs a bash")
 @pytest.mark.parametrize(
-    ("line", "lives"),
+    ("line", "lives", "loop"),
     [
-        ("$SIDECAR run", False),
-        ("$SIDECAR run &", False),
-        ("exec $SIDECAR run", False),
-        ("exec $SIDECAR wrap -- sleep 300", False),
-        ("$SIDECAR wrap -- sleep 300", False),
-        ("nohup $SIDECAR run >/dev/null 2>&1 & echo $! >$PID", True),
+        ("$SIDECAR run", False, "uvloop"),
+        ("$SIDECAR run", False, "asyncio"),
+        ("$SIDECAR run &", False, "uvloop"),
+        ("exec $SIDECAR run", False, "asyncio"),
+        ("exec $SIDECAR wrap -- sleep 300", False, "uvloop"),
+        ("exec $SIDECAR wrap -- sleep 300", False, "asyncio"),
+        ("$SIDECAR wrap -- sleep 300", False, "uvloop"),
+        ("nohup $SIDECAR run >/dev/null 2>&1 & echo $! >$PID", True, "uvloop"),
+        ("nohup $SIDECAR run >/dev/null 2>&1 & echo $! >$PID", True, "asyncio"),
     ],
 )
 def test_closing_the_terminal_ends_what_was_started_in_it(
-    line: str, lives: bool, upstream: str, tmp_path: Path
+    line: str, lives: bool, loop: str, upstream: str, tmp_path: Path
 ) -> None:
     admin = free_port()
     pid_file = tmp_path / "pid"
+    command = tmp_path / "sidecar"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(command_on(loop))} "$@"\n')
+    command.chmod(0o700)
     environ = settings(
         upstream,
         PATH=os.environ["PATH"],
         SIDECAR_ADMIN_PORT=str(admin),
-        SIDECAR=str(COMMAND),
+        SIDECAR=str(command),
         PID=str(pid_file),
         HOME="/",
     )

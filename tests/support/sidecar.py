@@ -179,6 +179,7 @@ class Sidecar(Command):
         api_key: str = canary.CANARY_API_KEY,
         environ: Mapping[str, str] | None = None,
         measured: bool = False,
+        loop: str = "uvloop",
         **sections: Section,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="sidecar-")
@@ -192,7 +193,7 @@ class Sidecar(Command):
         path = Path(self._directory.name, "sidecar.toml")
         path.touch(mode=0o600)
         path.write_text(_toml(merged), encoding="utf-8")
-        super().__init__("run", "--config", path, environ=environ, measured=measured)
+        super().__init__("run", "--config", path, environ=environ, measured=measured, loop=loop)
         try:
             words = self.wait_for(r"^ready (.*)$")[1].split()
         except AssertionError:

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.support.prometheus import parse
-from tests.support.sidecar import Sidecar
+from tests.support.sidecar import ABSENT, Sidecar
 from tests.wire.threats.caller import Caller
 from tests.wire.threats.case import get
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.support.sidecar import Section
     from tests.wire.threats.stage import Harness
 
 #: Connections, of the attack and of the cap: the default of listen.max_connections.
@@ -140,10 +141,12 @@ def _connections(sidecar: Sidecar) -> float:
     return parse(sidecar.admin("/metrics")[1])["mangopay_sidecar_connections"].value()
 
 
-def test_slow_connections_keep_nobody_out(stage: Harness, descriptors: None) -> None:
+@pytest.mark.parametrize("loop", ABSENT)
+def test_slow_connections_keep_nobody_out(stage: Harness, descriptors: None, loop: str) -> None:
     listen: dict[str, str | int] = {"header_timeout": HEADER_TIMEOUT, "max_connections": CONNECTIONS}
     upstream = f"http://127.0.0.1:{stage.upstream.port}"
-    with Sidecar(upstream, measured=True, listen={"port": 0, **listen}, log={"level": "error"}) as sidecar:
+    settings: dict[str, Section] = {"listen": {"port": 0, **listen}, "log": {"level": "error"}}
+    with Sidecar(upstream, measured=True, loop=loop, **settings) as sidecar:
         sidecar.wait_until_ready()
         assert all(_call(sidecar.port) for _ in range(50))
         before = most = _memory(sidecar.pid)
