@@ -253,6 +253,7 @@ class Sidecar:
             self._exchanger,
             self._lost_responses,
             response_timeout=config.upstream.response_timeout,
+            resolve_conflicts=config.replay.resolve_conflicts,
             clock=clock,
             metrics=self._metrics,
         )

@@ -238,10 +238,21 @@ class Upstream(Section, frozen=True, kw_only=True):
 
 
 class Replay(Section, frozen=True, kw_only=True):
-    """Request bodies kept in memory, so that a call can be sent again."""
+    """What is kept of requests so that they can be sent again, and what is done about duplicates."""
 
-    max_body: int = setting(size(), "16MiB", "A larger body streams, and is never sent again.")
+    max_body: int = setting(
+        size(),
+        "16MiB",
+        "Request bodies up to this size are kept in memory. A larger one streams, and is never sent again.",
+    )
     budget: int = setting(size(), "64MiB", "For all calls together. When it is used up, bodies stream or wait.")
+    resolve_conflicts: bool = setting(
+        BOOLEAN,
+        False,
+        "A POST that Mangopay refuses with 409 `idempotent_creation_conflict` gets the answer that is stored under its "
+        "`Idempotency-Key`, if that is one to the same path, marked `X-Sidecar-Recovered: idempotency`. Only for apps "
+        "whose keys are unique: another payment under the same key gets the answer to the first one.",
+    )
 
 
 class Policy(Section, frozen=True, kw_only=True):

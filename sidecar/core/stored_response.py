@@ -3,7 +3,9 @@
 Mangopay keeps the first response to each ``Idempotency-Key`` for 24 hours. The
 same key may have been used yesterday, for another payment or for a first try
 of this one, so the stored response counts only if its target is ours and it was
-made no earlier than our request was sent, by Mangopay's own clock.
+made no earlier than our request was sent, by Mangopay's own clock. Only where
+the app is to have the response to an earlier request of its own
+(``replay.resolve_conflicts``) an older one counts too, and is told as such.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ class StoredResponse:
     status: int
     content_type: str
     body: bytes
+    #: It was made before the request in question was sent: it answers an earlier one with the same key and path.
+    older: bool = False
 
 
 class _Stored(msgspec.Struct):
@@ -59,11 +63,14 @@ def idempotency_key(raw: RawHeaders, header_index: HeaderIndex | None = None) ->
     return value.decode("ascii")
 
 
-def read_stored_response(document: bytes, *, path: str, not_before: float) -> StoredResponse | None:
+def read_stored_response(
+    document: bytes, *, path: str, not_before: float, older_too: bool = False
+) -> StoredResponse | None:
     """Return the stored response in ``document`` if it answers a request for ``path`` sent at ``not_before``.
 
     ``not_before`` is the moment of our send in Unix seconds *by upstream's
     clock*. Stored dates have whole seconds, so it is compared rounded down.
+    With ``older_too`` the response to an earlier request counts as well.
     """
     try:
         stored = msgspec.json.decode(document, type=_Stored)
@@ -72,12 +79,15 @@ def read_stored_response(document: bytes, *, path: str, not_before: float) -> St
         request_path = urlsplit(stored.request_url).path
     except _UNREADABLE:
         return None
-    if not 200 <= status <= 599 or made_at is None or made_at < math.floor(not_before):
+    if not 200 <= status <= 599 or made_at is None:
+        return None
+    older = made_at < math.floor(not_before)
+    if older and not older_too:
         return None
     if _comparable(request_path) != _comparable(path):
         return None
     body = bytes(stored.resource)
-    return StoredResponse(status, _content_type(stored.content_type), b"" if body == b"null" else body)
+    return StoredResponse(status, _content_type(stored.content_type), b"" if body == b"null" else body, older)
 
 
 def is_conflict(document: bytes) -> bool:

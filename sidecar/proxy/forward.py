@@ -37,12 +37,15 @@ class Forwarder:
         lost_responses: LostResponses,
         *,
         response_timeout: float,
+        resolve_conflicts: bool,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
+        """``resolve_conflicts``: see ``replay.resolve_conflicts``."""
         self._exchanger: Final = exchanger
         self._lost_responses: Final = lost_responses
         self._response_timeout: Final = response_timeout
+        self._resolve_conflicts: Final = resolve_conflicts
         self._clock: Final = clock
         self._metrics: Final = metrics
         self._token_retry: Final = TokenRetry(metrics)
@@ -65,6 +68,8 @@ class Forwarder:
                 response = await self._settle(attempts, call, outgoing, response, generation)
             else:
                 outgoing.tokens.accepted(generation, outgoing.path)
+                if response.status == 409 and self._resolve_conflicts and not call.gone:
+                    response = await self._resolve_conflict(attempts, call, outgoing, response)
             if outgoing.idempotency_key is not None and not call.gone:
                 # While nothing of it has been passed on, a response that breaks off can still be read back.
                 await self._is_whole(response)
@@ -95,9 +100,10 @@ class Forwarder:
         if settled.futile:
             call.record.futile = True
         elif settled.resent:
-            if await self._is_conflict_with_refusal(attempts, call, outgoing, settled.response):
-                return first
-            call.record.add_recovered("token")
+            response = await self._resolve_conflict(attempts, call, outgoing, settled.response, first)
+            if response is not first:
+                call.record.add_recovered("token")
+            return response
         return settled.response
 
     async def _recover(
@@ -116,10 +122,20 @@ class Forwarder:
         call.record.add_recovered("idempotency")
         return UpstreamResponse.stored(stored)
 
-    async def _is_conflict_with_refusal(
-        self, attempts: Attempts, call: Call, outgoing: ForwardRequest, response: UpstreamResponse
-    ) -> bool:
-        """Whether Mangopay refuses the resend as a duplicate of the very request that it had answered with a 401."""
+    async def _resolve_conflict(
+        self,
+        attempts: Attempts,
+        call: Call,
+        outgoing: ForwardRequest,
+        response: UpstreamResponse,
+        refusal: UpstreamResponse | None = None,
+    ) -> UpstreamResponse:
+        """Return what the caller gets if ``response`` refuses its POST as a duplicate; any other passes as it is.
+
+        ``refusal`` is the 401 that the first delivery was answered with. If that is what Mangopay has stored, the
+        resend was refused as a duplicate of this very call, and the caller gets the 401. A duplicate of an earlier
+        call gets the response to that one, if ``replay.resolve_conflicts`` says so.
+        """
         key = outgoing.idempotency_key
         if (
             response.status != 409
@@ -127,10 +143,19 @@ class Forwarder:
             or not await self._is_whole(response)
             or not is_conflict(response.body)
         ):
-            return False
-        question = Question(key, outgoing.path, call.first_sent_at)
+            return response
+        question = Question(key, outgoing.path, call.first_sent_at, older_too=self._resolve_conflicts)
         stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
-        return stored is not None and stored.status == 401
+        if stored is None:
+            return response
+        if refusal is not None and stored.status == 401 and not stored.older:
+            return refusal
+        if not self._resolve_conflicts:
+            return response
+        if refusal is not None:
+            call.record.add_recovered("token")
+        call.record.add_recovered("idempotency")
+        return UpstreamResponse.stored(stored)
 
     async def _is_whole(self, response: UpstreamResponse) -> bool:
         """Read the response's body if it is small and comes soon; return whether all of it is in hand.

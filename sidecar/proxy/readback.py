@@ -47,6 +47,8 @@ class Question:
     path: str
     #: ``Clock.now``.
     sent_at: float
+    #: The response to an earlier request with that key and path will do as well.
+    older_too: bool = False
 
 
 class LostResponses:
@@ -174,7 +176,9 @@ def _match(response: UpstreamResponse, question: Question, *, elapsed: float) ->
     upstream_now = _date(response)
     if response.status != 200 or upstream_now is None:
         return None
-    return read_stored_response(response.body, path=question.path, not_before=upstream_now - elapsed)
+    return read_stored_response(
+        response.body, path=question.path, not_before=upstream_now - elapsed, older_too=question.older_too
+    )
 
 
 def _date(response: UpstreamResponse) -> float | None:

@@ -205,9 +205,14 @@ class Case:
     #: It has an Idempotency-Key; POST only.
     keyed: bool = False
     stored: int = 0
+    #: What is stored was made before the call: it answers an earlier one.
+    older: bool = False
+    #: ``replay.resolve_conflicts``.
+    resolving: bool = False
 
     def __str__(self) -> str:
         key = f", keyed, {self.stored} stored" if self.keyed else ""
+        key += ", before it" * self.older + ", resolving conflicts" * self.resolving
         return f"{self.asked}: {', then '.join(map(str, self.met))}{key}"
 
 
@@ -272,9 +277,14 @@ def _passed_on(case: Case, seen: Seen, met: Met, *, resent: bool) -> Seen:
         if met.conflict and case.keyed:
             # "The key is read back: a stored 401 means that the caller gets the first 401."
             seen.read_back = True
-            if case.stored == 401:
+            if case.stored == 401 and not case.older:
                 return replace(seen, status=401)
         seen.recovered.add("token")
+    if met.conflict and case.keyed and case.resolving:
+        # "A keyed POST refused with 409 gets the stored answer to that key and path": "its date may be older".
+        seen.read_back = True
+        if case.stored:
+            return replace(seen, status=case.stored, recovered=seen.recovered | {"idempotency"})
     if not met.complete:
         if case.keyed:
             return _ended(case, seen, met, unknown=True)
@@ -291,7 +301,7 @@ def _ended(case: Case, seen: Seen, met: Met, *, unknown: bool) -> Seen:
     outcome = "unknown" if unknown else "rejected" if seen.deliveries else "not-sent"
     if unknown and case.keyed:
         seen.read_back = True
-        if case.stored:
+        if case.stored and not case.older:
             recovered = seen.recovered | {"idempotency"}
             if seen.deliveries > 1 and case.stored != 401:
                 recovered.add("token")
@@ -302,13 +312,13 @@ def _ended(case: Case, seen: Seen, met: Met, *, unknown: bool) -> Seen:
 # --- the sidecar -----------------------------------------------------------------------------------------------------
 
 
-def stored_response(proxy: MemoryProxy, status: int, *, later: float = 0.0) -> bytes:
-    """Return what is stored under the key since now, as Mangopay tells it ``later`` seconds from now."""
+def stored_response(proxy: MemoryProxy, status: int, *, later: float = 0.0, age: float = 0.0) -> bytes:
+    """Return what is stored under the key since ``age`` seconds, as Mangopay tells it ``later`` seconds from now."""
     now = proxy.clock.wall()
     document = {
         "StatusCode": str(status),
         "RequestURL": f"https://api.mangopay.com{PATH.replace('v2.01', 'V2.01')}",
-        "Date": now,
+        "Date": now - age,
         "ContentType": "application/json",
         "Resource": {"Id": "stored"},
     }
@@ -319,13 +329,14 @@ def stored_response(proxy: MemoryProxy, status: int, *, later: float = 0.0) -> b
 async def watch(case: Case) -> Seen:
     """Make the call; return what was seen."""
     met = case.met
-    async with in_memory(token=met[0] is not NO_TOKEN) as proxy:
+    async with in_memory(token=met[0] is not NO_TOKEN, resolve_conflicts=case.resolving) as proxy:
         if met[0].reused:
             await proxy.warm()
         if NO_TOKEN in met:
             proxy.source.then(LOCKED_OUT)
         if case.stored:
-            proxy.mangopay.stored.append(stored_response(proxy, case.stored))
+            answer = stored_response(proxy, case.stored, age=3600.0 if case.older else 0.0)
+            proxy.mangopay.stored.extend([answer] * (3 if case.older else 1))
         fates = [each.fate for each in (*met, FINE, FINE) if each.fate is not None]
         headers = [f"Idempotency-Key: {KEY}"] if case.keyed else []
         caller = await proxy.call(case.asked.bytes(*headers), *fates)
@@ -379,12 +390,22 @@ def cases(asked: Asked, first: Met) -> Iterator[Case]:
         for stored in STORED if keyed else (0,):
             case = Case(asked, (first,), keyed, stored)
             if oracle(case)[1] == 1:
-                yield case
+                yield from _variants(case)
                 continue
             for second in SECOND:
                 # Mangopay does not keep a 401 under a key and then answer the same key with success.
                 if applies(asked, first, second) and not (stored == 401 and second.status == 200):
-                    yield replace(case, met=(first, second))
+                    yield from _variants(replace(case, met=(first, second)))
+
+
+def _variants(case: Case) -> Iterator[Case]:
+    """Yield ``case``, and if it ends with a 409, what else is possible then."""
+    yield case
+    if case.keyed and case.met[-1].status == 409:
+        yield replace(case, resolving=True)
+        if case.stored:
+            yield replace(case, older=True)
+            yield replace(case, older=True, resolving=True)
 
 
 def applies(asked: Asked, first: Met, second: Met | None = None) -> bool:

@@ -52,6 +52,7 @@ OTHER_VALUES: Final = {
     "upstream.egress_proxy": "http://me:pw@proxy:3128",
     "replay.max_body": "0",
     "replay.budget": "1",
+    "replay.resolve_conflicts": "true",
     "policy.read_only": "true",
     "policy.allow": "GET /**,POST /v2.01/*/users/**",
     "policy.deny": "* /v2.01/*/payouts/**",

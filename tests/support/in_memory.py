@@ -365,8 +365,8 @@ class MemoryProxy:
 
 
 @contextlib.asynccontextmanager
-async def in_memory(*, token: bool = True) -> AsyncIterator[MemoryProxy]:
-    """Serve; ``token``: one has been fetched."""
+async def in_memory(*, token: bool = True, resolve_conflicts: bool = False) -> AsyncIterator[MemoryProxy]:
+    """Serve; ``token``: one has been fetched; ``resolve_conflicts``: as the setting of that name."""
     clock, metrics, mangopay = FakeClock(), Metrics(), ScriptedMangopay()
     managers = Managers(clock)
     tasks = managers.tasks
@@ -389,7 +389,14 @@ async def in_memory(*, token: bool = True) -> AsyncIterator[MemoryProxy]:
         ),
         Credentials(api=manager, embedded=None),
         BodyReader(BodyLimits(1024 * 1024, REPLAY_MAX_BODY), ReplayBudget(1024 * 1024)),
-        Forwarder(exchanger, lost_responses, response_timeout=RESPONSE_TIMEOUT, clock=clock, metrics=metrics),
+        Forwarder(
+            exchanger,
+            lost_responses,
+            response_timeout=RESPONSE_TIMEOUT,
+            resolve_conflicts=resolve_conflicts,
+            clock=clock,
+            metrics=metrics,
+        ),
         About("sandbox", "_", lambda: None, False),
         recorder=recorder,
         clock=clock,

@@ -64,6 +64,24 @@ def test_the_target_is_compared_without_host_and_case(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("made", "older"), [(-86_000.0, True), (-1.0, True), (-0.4, False), (0.0, False), (5.0, False)]
+)
+def test_the_response_to_an_earlier_request_counts_if_it_is_asked_for_and_is_told_as_such(
+    made: float, older: bool
+) -> None:
+    earlier = document(Date=SENT + made)
+    stored = read_stored_response(earlier, path=PATH, not_before=SENT, older_too=True)
+    assert stored is not None
+    assert stored.older is older
+    assert (read_stored_response(earlier, path=PATH, not_before=SENT) is None) is older
+
+
+def test_an_earlier_response_to_another_path_counts_for_nobody() -> None:
+    elsewhere = document(RequestURL="https://api.mangopay.com/V2.01/ACME/payouts", Date=SENT - 60)
+    assert read_stored_response(elsewhere, path=PATH, not_before=SENT, older_too=True) is None
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "https://api.mangopay.com/v2.01/acme/transfers",
