@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "wrap": "Serve for as long as a command runs: wrap -- CMD …",
     "wait": "Wait until the running sidecar is ready.",
     "status": "Tell in words how the running sidecar is.",
+    "reconcile": "Tell what became of writes whose outcome is unknown.",
     "init": "Write a commented configuration file.",
     "csr": "Make a key and a certificate signing request for mTLS.",
     "emulator": "Serve the Mangopay emulator alone, for tests.",

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -43,6 +43,20 @@ class StoredResponse:
     older: bool = False
 
 
+class StoredDocument(NamedTuple):
+    """A stored response and the request that it answers, as Mangopay tells them."""
+
+    #: The status that the first request with the key was answered with.
+    status: int
+    #: Of that request, without its query.
+    path: str
+    #: When, in Unix seconds by Mangopay's clock.
+    made_at: float
+    content_type: str | None
+    #: The response's body; empty if it had none.
+    body: bytes
+
+
 class _Stored(msgspec.Struct):
     status: str | int = msgspec.field(name="StatusCode")
     request_url: str = msgspec.field(name="RequestURL")
@@ -58,9 +72,29 @@ class _Report(msgspec.Struct):
 def idempotency_key(raw: RawHeaders, header_index: HeaderIndex | None = None) -> str | None:
     """Return the request's key if it has exactly one that Mangopay accepts; ``header_index`` is that of ``raw``."""
     lines = (index_of(raw) if header_index is None else header_index)[_KEYS]
-    if len(lines) != 1 or not _KEY.fullmatch(value := raw[lines[0][1]][1]):
+    if len(lines) != 1 or not is_key(value := raw[lines[0][1]][1]):
         return None
     return value.decode("ascii")
+
+
+def is_key(value: bytes) -> bool:
+    """Whether Mangopay would store a response under this ``Idempotency-Key``."""
+    return _KEY.fullmatch(value) is not None
+
+
+def read_document(document: bytes) -> StoredDocument | None:
+    """Return what Mangopay says of the response stored under a key; None if ``document`` is no such answer."""
+    try:
+        stored = msgspec.json.decode(document, type=_Stored)
+        status = int(stored.status)
+        made_at = read_date(stored.date)
+        path = urlsplit(stored.request_url).path
+    except _UNREADABLE:
+        return None
+    if not 200 <= status <= 599 or made_at is None:
+        return None
+    body = bytes(stored.resource)
+    return StoredDocument(status, path, made_at, stored.content_type, b"" if body == b"null" else body)
 
 
 def read_stored_response(
@@ -72,22 +106,18 @@ def read_stored_response(
     clock*. Stored dates have whole seconds, so it is compared rounded down.
     With ``older_too`` the response to an earlier request counts as well.
     """
-    try:
-        stored = msgspec.json.decode(document, type=_Stored)
-        status = int(stored.status)
-        made_at = read_date(stored.date)
-        request_path = urlsplit(stored.request_url).path
-    except _UNREADABLE:
+    stored = read_document(document)
+    if stored is None:
         return None
-    if not 200 <= status <= 599 or made_at is None:
+    older = is_older(stored.made_at, not_before)
+    if (older and not older_too) or comparable(stored.path) != comparable(path):
         return None
-    older = made_at < math.floor(not_before)
-    if older and not older_too:
-        return None
-    if _comparable(request_path) != _comparable(path):
-        return None
-    body = bytes(stored.resource)
-    return StoredResponse(status, _content_type(stored.content_type), b"" if body == b"null" else body, older)
+    return StoredResponse(stored.status, _content_type(stored.content_type), stored.body, older)
+
+
+def is_older(made_at: float, sent_at: float) -> bool:
+    """Whether a response stored at ``made_at`` was there before a request was sent, both by upstream's clock."""
+    return made_at < math.floor(sent_at)
 
 
 def is_conflict(document: bytes) -> bool:
@@ -98,7 +128,8 @@ def is_conflict(document: bytes) -> bool:
         return False
 
 
-def _comparable(path: str) -> str:
+def comparable(path: str) -> str:
+    """Return a path as Mangopay tells two of them apart: without case, nor the old spelling of the version."""
     return path.casefold().replace("/v2_01/", "/v2.01/").rstrip("/")
 
 

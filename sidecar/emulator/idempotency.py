@@ -50,6 +50,11 @@ class StoredResponses:
         if len(self._responses) > self._kept:
             self._responses.popitem(last=False)
 
+    def peek(self, key: str) -> EmulatedResponse | None:
+        """Return the response that is kept under ``key``, however old or young it is."""
+        stored = self._responses.get(key)
+        return None if stored is None else stored.response
+
     def age(self, seconds: float, key: str | None = None) -> int:
         """Make answers (that of ``key``, or all) older by ``seconds``; return how many."""
         chosen = [stored for known, stored in self._responses.items() if key in {None, known}]

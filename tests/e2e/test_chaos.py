@@ -14,3 +14,14 @@ async def test_two_thousand_payments_in_a_storm_are_executed_once_at_most_and_to
     assert 0.8 * expected < report.faulted < 1.2 * expected
     assert report.counts["answered 200, recovered: idempotency"] > 100
     assert report.token_requests == 2
+
+
+async def test_after_a_storm_reconcile_tells_each_unknown_as_the_ledger_has_it() -> None:
+    """The short form of ``python -m benchmarks.chaos --reconcile``."""
+    report = await run(Plan(posts=300, seed=1, reconcile=True))
+    print(*report.lines(), sep="\n")
+    assert not report.wrong
+    told = {name.rpartition(" ")[2]: count for name, count in report.counts.items() if "told by reconcile" in name}
+    assert told.keys() == {"executed", "refused", "not_there"}
+    assert min(told.values()) >= 3
+    assert sum(told.values()) > 50

@@ -71,7 +71,7 @@ PLANTED: list[Any] = [
         id="what is left of a response is kept for the next one",
     ),
     pytest.param(
-        [(stored_response, "read_stored_response", "_comparable(request_path) != _comparable(path)", "False")],
+        [(stored_response, "read_stored_response", "comparable(stored.path) != comparable(path)", "False")],
         "got another stored response than the one to this call",
         id="another path's stored response is taken",
     ),

@@ -58,6 +58,8 @@ _NOT_SENT_UP: Final = _HOP_BY_HOP | {
     b"x-http-method",
     b"x-http-method-override",
     b"x-method-override",
+    # Says to us how urgent a call is.
+    b"x-sidecar-lane",
 }
 _FAMILIES_NOT_SENT_UP: Final = (b"proxy-", b"x-forwarded-")
 

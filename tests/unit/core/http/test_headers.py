@@ -82,6 +82,7 @@ REMOVED_UP = [
     b"X-HTTP-Method",
     b"X-HTTP-Method-Override",
     b"X-Method-Override",
+    b"X-Sidecar-Lane",
     b"Via",
 ]
 

@@ -1,0 +1,219 @@
+r"""Reading one line of a log: whether it tells of a write whose outcome is unknown.
+
+Lines are JSON in one of three sets of names (``log.format``: ``json``, ``gcp``,
+``ecs``), and seldom stand alone: what runs containers puts a prefix before each
+(CRI, ``kubectl logs --prefix``, Compose, syslog), or makes it a string in an object of
+its own (Docker's json-file, journald), and log services put it under a name
+(``jsonPayload``, ``_source``). All of that is taken off here.
+
+A log is text from elsewhere. What is taken from it is bounded and printable, and a
+key is one that Mangopay would accept, since it becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from enum import Enum
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from sidecar.core.errors import Outcome
+from sidecar.core.http.dates import read_date
+from sidecar.core.resend import SAFE_METHODS
+from sidecar.core.stored_response import is_key
+from sidecar.core.text import printable
+
+#: Bytes: a longer line is no line of ours.
+LONGEST_LINE: Final = 1024 * 1024
+
+#: How a line for people begins: a time without a date, and a level (``log.format = "console"``).
+_CONSOLE: Final = re.compile(
+    rb"(?:\A|[\s|\]])\d\d:\d\d:\d\d\.\d{3}Z (?:\x1b\[\d+m)?(?:debug|info|warning|error|critical)[ \x1b]"
+)
+#: Bytes within which that stands, behind a container's prefix.
+_CONSOLE_HEAD: Final = 256
+#: Names under which others keep a whole line as a string, and those under which they keep it as an object.
+_TEXTS: Final = ("log", "MESSAGE", "message", "msg", "line")
+_OBJECTS: Final = ("jsonPayload", "_source", "log_processed")
+#: How often one may stand within another.
+_DEPTH: Final = 4
+#: Pieces of a line about an unknown outcome, by which the rest of a torn one is known.
+_TRACES: Final = (b'"idempotency_key"', b'"unknown"')
+
+#: The names of ``ecs`` for ours; all others stand below ``mangopay_sidecar.``.
+_ECS: Final = {
+    "timestamp": "@timestamp",
+    "id": "http.request.id",
+    "environment": "service.environment",
+    "method": "http.request.method",
+    "path": "url.path",
+    "status": "http.response.status_code",
+    "error": "error.code",
+}
+_NANOSECONDS: Final = 1_000_000  # in a millisecond
+#: Characters of each text that is kept; the path's are those of the longest masked one.
+_LONGEST_WORD: Final = 128
+_LONGEST_PATH: Final = 300
+
+
+class UncertainCall(msgspec.Struct, frozen=True):
+    """A write that was sent, and of which its log line cannot tell whether Mangopay executed it."""
+
+    #: Of the call; no other has it.
+    id: str
+    environment: str
+    method: str
+    #: Ids are masked.
+    path: str
+    #: When its head was there, and when it was over (Unix seconds, by the clock of the sidecar's machine).
+    started: float
+    ended: float
+    #: None if there is none that Mangopay stores a response under.
+    key: str | None
+    #: What the caller saw; None if it had left, or its response was cut.
+    status: int | None = None
+    error: str | None = None
+    #: Its path names another ClientId than the sidecar's.
+    foreign: bool = False
+    caller_request_id: str | None = None
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """The sidecar could not write so many lines before this one."""
+
+    lines: int
+
+
+class LineKind(Enum):
+    """A line that tells of no uncertain write."""
+
+    #: A sidecar's.
+    OURS = "ours"
+    #: Another program's, or empty.
+    OTHER = "other"
+    #: A sidecar's for people, which has no date.
+    CONSOLE = "console"
+    #: Not whole.
+    BROKEN = "broken"
+    #: Not whole, and what is left is from an unknown outcome.
+    BROKEN_UNKNOWN = "broken_unknown"
+
+
+LogLine: TypeAlias = UncertainCall | Dropped | LineKind
+
+
+def read_line(line: bytes) -> LogLine:
+    """Return what a line tells. Never raises."""
+    return _read(line, _DEPTH)
+
+
+def _read(line: bytes, depth: int) -> LogLine:
+    if _CONSOLE.search(line[:_CONSOLE_HEAD]):
+        return LineKind.CONSOLE
+    start = line.find(b"{")
+    if start < 0:
+        return LineKind.BROKEN_UNKNOWN if _has_trace(line) else LineKind.OTHER
+    try:
+        entry = msgspec.json.decode(line[start:])
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return LineKind.BROKEN_UNKNOWN if _has_trace(line) else LineKind.BROKEN
+    return _read_entry(entry, depth) if isinstance(entry, dict) else LineKind.OTHER
+
+
+def _has_trace(line: bytes) -> bool:
+    """Tell whether a torn line may be one about an unknown outcome; quotes are escaped where it is a string itself."""
+    plain = line.replace(b"\\", b"")
+    return any(trace in plain for trace in _TRACES)
+
+
+def _read_entry(entry: dict[str, Any], depth: int) -> LogLine:
+    event = entry.get("event")
+    if isinstance(event, str):
+        return _read_event(event, entry)
+    if isinstance(event, dict) or "event.action" in entry:
+        named = _from_ecs(_flat(entry))
+        if isinstance(event := named.get("event"), str):
+            return _read_event(event, named)
+    if depth:
+        for name in _OBJECTS:
+            if isinstance(inner := entry.get(name), dict):
+                return _read_entry({"time": entry.get("timestamp"), **inner}, depth - 1)
+        for name in _TEXTS:
+            if isinstance(text := entry.get(name), str):
+                return _read(text.encode("utf-8", "replace"), depth - 1)
+    return LineKind.OTHER
+
+
+def _read_event(event: str, entry: dict[str, Any]) -> LogLine:
+    if event == "log.dropped":
+        return Dropped(_whole(entry.get("lines")) or 0)
+    if event != "request" or entry.get("outcome") != Outcome.UNKNOWN or entry.get("method") in SAFE_METHODS:
+        return LineKind.OURS
+    call = _call(entry)
+    return LineKind.BROKEN_UNKNOWN if call is None else call
+
+
+def _call(entry: dict[str, Any]) -> UncertainCall | None:
+    """Return the call of a ``request`` line; None if something is missing that every such line has."""
+    words = [_text(entry.get(name)) for name in ("id", "environment", "method")]
+    path = _text(entry.get("path"), _LONGEST_PATH)
+    ended = _date(entry.get("timestamp") or entry.get("time"))
+    if None in words or path is None or ended is None:
+        return None
+    identifier, environment, method = (str(word) for word in words)
+    duration = entry.get("duration_ms")
+    lasted = duration / 1e3 if isinstance(duration, (int, float)) and 0 <= duration < math.inf else 0.0
+    foreign = entry.get("client_id_ours") is False
+    key = entry.get("idempotency_key")
+    # Mangopay stores responses to POSTs, and to each account its own.
+    stored = method == "POST" and not foreign and isinstance(key, str) and is_key(key.encode("utf-8", "replace"))
+    return UncertainCall(
+        id=identifier,
+        environment=environment,
+        method=method,
+        path=path,
+        started=ended - lasted,
+        ended=ended,
+        key=key if stored else None,
+        status=_whole(entry.get("status")),
+        error=_text(entry.get("error")),
+        foreign=foreign,
+        caller_request_id=_text(entry.get("x_request_id")),
+    )
+
+
+def _from_ecs(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a line by our names."""
+    below = "mangopay_sidecar."
+    named = {name.removeprefix(below): value for name, value in entry.items() if name.startswith(below)}
+    named.update({ours: entry[theirs] for ours, theirs in _ECS.items() if theirs in entry})
+    named["event"] = entry.get("event.action")
+    duration = entry.get("event.duration")
+    if isinstance(duration, (int, float)):
+        named["duration_ms"] = duration / _NANOSECONDS
+    return named
+
+
+def _flat(entry: dict[str, Any], above: str = "", depth: int = _DEPTH) -> dict[str, Any]:
+    """Return objects within objects by dotted names: a log service may have taken the names apart at their dots."""
+    flat: dict[str, Any] = {}
+    for name, value in entry.items():
+        if isinstance(value, dict) and depth:
+            flat.update(_flat(value, f"{above}{name}.", depth - 1))
+        else:
+            flat[above + name] = value
+    return flat
+
+
+def _text(value: object, longest: int = _LONGEST_WORD) -> str | None:
+    return printable(value, longest) if isinstance(value, str) and value else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _date(value: object) -> float | None:
+    return read_date(value) if isinstance(value, str) else None

@@ -1,0 +1,49 @@
+"""Many lines, one story: the lines of one write brought together, whatever files and pods they come from.
+
+An app that was told ``unknown`` repeats with the same key, perhaps through another pod,
+and may be told ``unknown`` again. Mangopay executes one of these tries at most, and
+stores one response, so they are one write. A line that was read twice, since a file
+was copied or rotated meanwhile, is one line.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sidecar.core.stored_response import comparable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sidecar.core.reconciliation.log_lines import UncertainCall
+
+
+class UncertainWrite(msgspec.Struct, frozen=True):
+    """All tries of one write that ended as ``unknown``, the first one first; at least one."""
+
+    tries: tuple[UncertainCall, ...]
+
+    @property
+    def first(self) -> UncertainCall:
+        """The try that began first."""
+        return self.tries[0]
+
+    @property
+    def ended(self) -> float:
+        """When the last try was over (Unix seconds)."""
+        return max(each.ended for each in self.tries)
+
+
+def tell_writes(calls: Iterable[UncertainCall]) -> list[UncertainWrite]:
+    """Return the writes that ``calls`` tell of, those that began first first."""
+    tries: dict[tuple[str, ...], list[UncertainCall]] = {}
+    known: set[str] = set()
+    for call in sorted(calls, key=lambda call: call.started):
+        if call.id in known:
+            continue
+        known.add(call.id)
+        same = (call.id,) if call.key is None else (call.environment, comparable(call.path), call.key)
+        tries.setdefault(same, []).append(call)
+    return [UncertainWrite(tuple(each)) for each in tries.values()]

@@ -1,0 +1,106 @@
+"""Asking through the running sidecar's proxy port, as any caller does: by TCP or by its Unix socket."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+from sidecar.core.endpoint import from_here
+from sidecar.core.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sidecar.core.secret import Secret
+
+#: Seconds for a response: longer than the sidecar itself waits for a token, a connection and Mangopay.
+TIMEOUT: Final = 90.0
+#: Bytes of a response that are read at most.
+_LARGEST: Final = 2 * 1024 * 1024
+
+#: A host and a port, or the path of a Unix socket.
+Address: TypeAlias = "tuple[str, int] | Path"
+
+
+class Reply(NamedTuple):
+    """A response of the proxy port's."""
+
+    status: int
+    #: By lower-case name; of repeated ones the values joined by commas.
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self._path: Final = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class Proxy:
+    """One connection to the proxy port, opened anew where it has ended."""
+
+    def __init__(self, addresses: Sequence[Address], caller_key: Secret | None) -> None:
+        """``addresses`` are tried in order; ``caller_key`` is that of ``listen.caller_key``."""
+        self._addresses: Final = tuple(addresses)
+        self._caller_key: Final = caller_key
+        self._connection: http.client.HTTPConnection | None = None
+
+    @property
+    def shown(self) -> str:
+        """Where it is asked, for people."""
+        places = [f"{each[0]}:{each[1]}" if isinstance(each, tuple) else f"unix:{each}" for each in self._addresses]
+        return printable(" and ".join(places))
+
+    def get(self, target: str) -> Reply | None:
+        """Return the response to a GET; None if nobody answers there. A GET may be sent twice."""
+        if self._connection is not None and (reply := self._exchange(self._connection, target)) is not None:
+            return reply
+        for address in self._addresses:
+            self.close()
+            self._connection = _connection_to(address)
+            if (reply := self._exchange(self._connection, target)) is not None:
+                return reply
+        self.close()
+        return None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _exchange(self, connection: http.client.HTTPConnection, target: str) -> Reply | None:
+        try:
+            connection.request("GET", target, headers=self._headers())
+            response = connection.getresponse()
+            headers: dict[str, str] = {}
+            for name, value in response.getheaders():
+                key = name.lower()
+                headers[key] = f"{headers[key]}, {value}" if key in headers else value
+            return Reply(response.status, headers, response.read(_LARGEST))
+        except (OSError, http.client.HTTPException):
+            return None
+
+    def _headers(self) -> dict[str, str]:
+        # A name that is always accepted, whatever address is listened on. Batch: calls of apps go first.
+        headers = {"Host": "localhost", "Accept": "application/json", "X-Sidecar-Lane": "batch"}
+        if self._caller_key is not None:
+            pair = f"reconcile:{self._caller_key.reveal()}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        return headers
+
+
+def _connection_to(address: Address) -> http.client.HTTPConnection:
+    if isinstance(address, tuple):
+        host, port = address
+        return http.client.HTTPConnection(from_here(host), port, timeout=TIMEOUT)
+    return _UnixConnection(address)

@@ -1,0 +1,225 @@
+"""What is told in the end: a table for people, a document for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sidecar.core.reconciliation.verdicts import Verdict, VerdictKind
+from sidecar.core.text import count, duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sidecar.core.reconciliation.writes import UncertainWrite
+    from sidecar.reconcile.logs import Reading
+
+#: Seconds before and after a call's time, by our clock, within which what it made is looked for.
+BEFORE: Final = 60.0
+AFTER: Final = 120.0
+
+#: What is to be done about writes of each kind.
+MENDS: Final = {
+    VerdictKind.EXECUTED: "Mangopay executed it. Do not repeat it.",
+    VerdictKind.REFUSED: "Mangopay refused it and executed nothing. A repeat needs a new key: this one is used up.",
+    VerdictKind.FAILED: "Mangopay answered with an error of its own and may have executed it: look for what it would "
+    "have made.",
+    VerdictKind.NOT_THERE: "It never arrived, or is still running. Ask again in some minutes; repeat it with the SAME "
+    "key, never with a new one.",
+    VerdictKind.NOT_THIS_CALL: "The key was used for another call too, so its answer says nothing of this one: look "
+    "for what it would have made, and give each write a key of its own.",
+    VerdictKind.TOO_OLD: "Mangopay keeps answers for 24 hours: look for what it would have made.",
+    VerdictKind.WITHOUT_KEY: "Mangopay keeps no answer to it: look for what it would have made before it is repeated, "
+    "and send an Idempotency-Key from now on.",
+    VerdictKind.OTHER_ACCOUNT: "Ask through the sidecar that it was made by.",
+    VerdictKind.NOT_ASKED: "Put right what stands there, and ask again: within 24 hours of the call.",
+}
+#: Those for which somebody has to look by hand.
+_SEARCHED: Final = frozenset(
+    {VerdictKind.FAILED, VerdictKind.NOT_THIS_CALL, VerdictKind.TOO_OLD, VerdictKind.WITHOUT_KEY}
+)
+_HEAD: Final = ("when (UTC)", "what became of it", "call", "key", "id", "more")
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A write, as the document has it. Moments are Unix seconds."""
+
+    verdict: VerdictKind
+    #: Nothing is left to find out.
+    certain: bool
+    #: By the sidecar's clock: when the first try began, and the last one was over.
+    at: float
+    ended: float
+    environment: str
+    method: str
+    path: str
+    idempotency_key: str | None
+    #: Of each try: the call's id in the log, and the caller's ``X-Request-Id`` where it sent one.
+    ids: tuple[str, ...]
+    caller_request_ids: tuple[str, ...]
+    #: Of the stored answer, by Mangopay's clock where it is a moment.
+    status: int | None
+    resource_id: str | None
+    resource_status: str | None
+    type: str | None
+    answered_at: float | None
+    #: It was a later request with the same key that was answered.
+    by_later_try: bool
+    #: Why there is no answer, or why it is not this write's; empty if there is nothing to say.
+    reason: str
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What was read: files, lines, of these the sidecars' own, those that are not whole, and those never written."""
+
+    files: int
+    lines: int
+    ours: int
+    broken: int
+    #: Of the broken ones, those that may hide a write with an unknown outcome.
+    broken_unknown: int
+    broken_at: tuple[str, ...]
+    dropped: int
+    #: Calls with an unknown outcome before ``--since``.
+    left_out: int
+
+
+class Document(msgspec.Struct, frozen=True):
+    """What ``--json`` prints."""
+
+    writes: tuple[Told, ...]
+    #: Writes by verdict.
+    verdicts: dict[VerdictKind, int]
+    #: Writes, and torn lines that may hide one, of which it is not certain what became.
+    uncertain: int
+    read: Read
+
+
+def document_of(judged: Sequence[tuple[UncertainWrite, Verdict]], reading: Reading, *, left_out: int) -> Document:
+    """Return the document about the writes with their verdicts: certain ones first, then by time."""
+    told = sorted((_told(write, verdict) for write, verdict in judged), key=lambda each: (not each.certain, each.at))
+    return Document(
+        tuple(told),
+        dict(Counter(each.verdict for each in told)),
+        sum(not each.certain for each in told) + reading.broken_unknown,
+        Read(
+            reading.files,
+            reading.lines,
+            reading.ours,
+            reading.broken,
+            reading.broken_unknown,
+            tuple(reading.broken_at),
+            reading.dropped,
+            left_out,
+        ),
+    )
+
+
+def _told(write: UncertainWrite, verdict: Verdict) -> Told:
+    first, stored = write.first, verdict.stored
+    return Told(
+        verdict=verdict.kind,
+        certain=verdict.certain,
+        at=round(first.started, 3),
+        ended=round(write.ended, 3),
+        environment=first.environment,
+        method=first.method,
+        path=first.path,
+        idempotency_key=first.key,
+        ids=tuple(each.id for each in write.tries),
+        caller_request_ids=tuple(each.caller_request_id for each in write.tries if each.caller_request_id),
+        status=None if stored is None else stored.status,
+        resource_id=None if stored is None else stored.resource_id,
+        resource_status=None if stored is None else stored.resource_status,
+        type=None if stored is None else stored.type,
+        answered_at=None if stored is None else stored.made_at,
+        by_later_try=verdict.by_later_try,
+        reason=verdict.reason,
+    )
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+def report_in_words(document: Document) -> str:
+    """Return the table, what to do about each kind of write in it, and a last line that counts them."""
+    return "\n".join(_lines(document)) + "\n"
+
+
+def _lines(document: Document) -> Iterator[str]:
+    if document.writes:
+        rows = [_HEAD, *map(_row, document.writes)]
+        widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
+        for row in rows:
+            yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield ""
+        for kind in VerdictKind:
+            if number := document.verdicts.get(kind):
+                yield f"{number} {_in_words(kind)}: {MENDS[kind]}"
+        yield ""
+    yield f"{count(len(document.writes), 'write')} with an unknown outcome; {document.uncertain} still uncertain."
+
+
+def notes(document: Document) -> Iterator[str]:
+    """Yield what has to be known of the log itself."""
+    read = document.read
+    if not read.ours:
+        yield (
+            f"none of the {count(read.lines, 'line')} is a sidecar's: is it the sidecar's log (its stderr), with "
+            "log.format json, gcp or ecs?"
+        )
+    if read.broken:
+        hidden = f"; {read.broken_unknown} may hide an unknown outcome" if read.broken_unknown else ""
+        yield f"{count(read.broken, 'line')} not whole, and not read{hidden}: {', '.join(read.broken_at)}"
+    if read.dropped:
+        yield f"the sidecar could not write {count(read.dropped, 'line')} (log.dropped): a call may be missing here"
+    if read.left_out:
+        yield f"{count(read.left_out, 'call')} with an unknown outcome before --since left out"
+
+
+def _row(told: Told) -> tuple[str, ...]:
+    tries = "" if len(told.ids) == 1 else f" (+{len(told.ids) - 1})"
+    return (
+        _moment(told.at),
+        _in_words(told.verdict),
+        f"{told.method} {told.path}",
+        told.idempotency_key or "-",
+        f"{told.ids[0]}{tries}",
+        "; ".join(_more(told)),
+    )
+
+
+def _more(told: Told) -> Iterator[str]:
+    if told.status is not None:
+        yield " ".join(filter(None, (str(told.status), told.type, told.resource_id, told.resource_status)))
+    if told.by_later_try and told.answered_at is not None:
+        yield f"by a repeat with the same key, {duration(told.answered_at - told.at)} later"
+    elif told.verdict is VerdictKind.NOT_THIS_CALL and told.answered_at is not None:
+        yield f"given at {_moment(told.answered_at)}"
+    if told.reason:
+        yield told.reason
+    if told.verdict in _SEARCHED:
+        yield _what_to_look_for(told)
+
+
+def _what_to_look_for(told: Told) -> str:
+    if told.method != "POST":
+        return "look whether the resource has changed"
+    segments = [each for each in told.path.split("/")[3:] if each and each != "{id}"]
+    what = "/".join(segments) or told.path
+    return f"look for {what} made from {_moment(told.at - BEFORE)} to {_moment(told.ended + AFTER)[11:]}"
+
+
+def _in_words(kind: VerdictKind) -> str:
+    return kind.replace("_", " ")
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return "?"

@@ -1,0 +1,54 @@
+"""From the log's calls to a document: which writes there are, what is asked, what is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sidecar.core.reconciliation.verdicts import judge, verdict_unasked
+from sidecar.core.reconciliation.writes import tell_writes
+from sidecar.reconcile.report import Document, document_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sidecar.core.clock import Clock
+    from sidecar.core.reconciliation.verdicts import Verdict
+    from sidecar.core.reconciliation.writes import UncertainWrite
+    from sidecar.reconcile.asking import Asker
+    from sidecar.reconcile.logs import Reading
+
+
+def reconcile(
+    reading: Reading,
+    asker: Asker,
+    *,
+    clock: Clock,
+    since: float | None = None,
+    environment: str | None = None,
+    progress: Callable[[int, int], None] = lambda _asked, _all: None,
+) -> Document:
+    """Return what became of the writes in ``reading``.
+
+    ``since`` is seconds: calls that ended before are left out, and counted. ``environment`` is the sidecar's, if the
+    configuration tells it; else the sidecar is asked for it. ``progress`` is told how many keys have been asked for,
+    of how many.
+    """
+    now = clock.wall()
+    calls = [each for each in reading.calls if since is None or each.ended >= now - since]
+    writes = tell_writes(calls)
+    judged: list[tuple[UncertainWrite, Verdict]] = []
+    open_writes: list[UncertainWrite] = []
+    if any(verdict_unasked(write, environment=environment, now=now) is None for write in writes):
+        environment = asker.about() or environment
+    for write in writes:
+        if (verdict := verdict_unasked(write, environment=environment, now=now)) is not None:
+            judged.append((write, verdict))
+        else:
+            open_writes.append(write)
+    for number, write in enumerate(open_writes):
+        progress(number, len(open_writes))
+        key = write.first.key
+        assert key is not None  # noqa: S101 - without one there is a verdict already
+        judged.append((write, judge(write, asker.ask(key), now=clock.wall())))
+    progress(len(open_writes), len(open_writes))
+    return document_of(judged, reading, left_out=len(reading.calls) - len(calls))
