@@ -42,7 +42,7 @@ _LASTING: Final = {
     "policy_denied": "the sidecar's policy does not let callers read stored answers: allow GET /v2.01/*/responses/*",
     "client_id_mismatch": "the sidecar has another ClientId: give the configuration that it runs with",
     "credentials_refused": "Mangopay refuses the sidecar's credentials: see mangopay-sidecar status",
-    "token_locked_out": "Mangopay has locked the account: see mangopay-sidecar status",
+    "token_locked_out": "Mangopay gives out no token for now: see mangopay-sidecar status",
     "shutting_down": "the sidecar is shutting down",
 }
 _FORBIDDEN: Final = "the API key may not read stored answers: it lacks the scope Client.Developers (READ)"

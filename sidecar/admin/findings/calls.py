@@ -72,8 +72,8 @@ def of_calls(facts: Snapshot) -> Iterator[Finding]:
             "It is not known whether Mangopay executed some calls",
             f"{count(len(unknown), 'call')} of the last 15 minutes ended without an answer after they had been sent, "
             f"the newest with the id {unknown[0].id}.",
-            "Look the payments up before you repeat them: the log has their Idempotency-Key if they had one, and only "
-            "a repeat with the same key is safe.",
+            "Find out what became of them before you repeat any: mangopay-sidecar reconcile reads the log and tells, "
+            "for 24 hours. Only a repeat with the same Idempotency-Key is safe.",
         )
     if facts.read_back_forbidden:
         yield Finding(

@@ -88,7 +88,7 @@ def test_each_key_is_asked_for_once() -> None:
         (own(403, "policy_denied"), "policy"),
         (own(403, "client_id_mismatch"), "ClientId"),
         (own(502, "credentials_refused"), "credentials"),
-        (own(503, "token_locked_out"), "locked"),
+        (own(503, "token_locked_out"), "no token"),
         (own(503, "shutting_down"), "shutting down"),
         (Reply(403, JSON, b'{"Type": "forbidden_ressource"}'), "Client.Developers"),
         (Reply(401, JSON, b"{}"), "401"),
