@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
+    from sidecar.proxy.hook_watch import HookWatch
     from sidecar.telemetry.log import LogOutput
     from sidecar.telemetry.record import CallRecord
 
@@ -132,6 +134,7 @@ class Sidecar:
             clock=clock,
             metrics=self._metrics,
         )
+        self._hook_watch: Final = self._make_hook_watch() if config.admin.watch_hooks else None
         self._handler: Final = self._make_handler()
         listen, pool_size = config.listen, config.upstream.pool_size
         self._wanted_descriptors: Final = descriptors.wanted(listen.max_connections, pool_size)
@@ -169,6 +172,8 @@ class Sidecar:
         self._server.run(self._tasks)
         if config.admin.port is not None:
             self._tasks.spawn(self._history.run(), name="history.sampler")
+        if self._hook_watch is not None:
+            self._tasks.spawn(self._hook_watch.run(), name="hooks.watch")
         try:
             await self._open_listeners()
             self._inherited.refuse_rest()
@@ -269,6 +274,19 @@ class Sidecar:
             clock=clock,
         )
 
+    def _make_hook_watch(self) -> HookWatch:
+        from sidecar.proxy.hook_watch import HookWatch
+
+        return HookWatch(
+            self._exchanger,
+            self._credentials.api,
+            endpoint=self._config.mangopay.endpoint,
+            client_id=self._config.mangopay.client_id,
+            clock=self._clock,
+            chance=random.random,
+            metrics=self._metrics,
+        )
+
     def _make_server(self) -> ProxyServer:
         try:
             return ProxyServer(
@@ -339,6 +357,7 @@ class Sidecar:
             reload_error=lambda: self._upstream.reload_error,
             read_back_forbidden=lambda: self._lost_responses.forbidden,
             store=lambda: self._upstream.store,
+            hooks=lambda: None if self._hook_watch is None else self._hook_watch.status,
         )
         return LiveState(identity, parts, self._clock)
 

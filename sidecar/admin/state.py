@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         RecentCall,
     )
     from sidecar.core.clock import Clock
+    from sidecar.core.hooks import HooksStatus
     from sidecar.telemetry.exposition import Sample
     from sidecar.telemetry.history import History
     from sidecar.telemetry.metrics import Metrics
@@ -121,6 +122,8 @@ class Parts:
     read_back_forbidden: Callable[[], bool]
     #: None: tokens are kept in memory.
     store: Callable[[], StoreStatus | None] = lambda: None
+    #: None: nobody looks at the hooks.
+    hooks: Callable[[], HooksStatus | None] = lambda: None
 
 
 class LiveState:
@@ -212,6 +215,7 @@ class LiveState:
             replay_budget_bytes=identity.replay_budget,
             reload=self._reload(),
             read_back_forbidden=parts.read_back_forbidden(),
+            hooks=parts.hooks(),
             last_errors=tuple(last_error(record, offset) for record in parts.recent.errors_newest_first()),
             warnings=identity.warnings,
             slow_seconds=SLOW_SECONDS,

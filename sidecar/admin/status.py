@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from sidecar.core.hooks import HooksStatus
 from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.record import Attempt
 from sidecar.tokens.status import StoreStatus, TokenStatus
@@ -89,6 +90,8 @@ class FindingKind(StrEnum):
     REPLAY_BUDGET_USED_UP = "replay_budget_used_up"
     RELOAD_FAILED = "reload_failed"
     STORE_DOWN = "store_down"
+    HOOKS_FAILING = "hooks_failing"
+    HOOKS_UNSEEN = "hooks_unseen"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -331,6 +334,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     reload: ReloadStatus | None
     #: Mangopay answered 403 when a lost response was last read back: the API key lacks the scope.
     read_back_forbidden: bool
+    #: None: nobody looks at them (``admin.watch_hooks``).
+    hooks: HooksStatus | None
     #: Newest first.
     last_errors: tuple[LastError, ...]
     #: Sentences about the configuration.

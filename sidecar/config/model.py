@@ -164,6 +164,13 @@ class Admin(Section, frozen=True, kw_only=True):
         "One address or several. A loopback family that the machine lacks is skipped.",
     )
     port: int | None = setting(PORT, 19090, '`0`: any free port. `"off"`: no admin port.')
+    watch_hooks: bool = setting(
+        BOOLEAN,
+        False,
+        "Look at the account's hooks every 15 minutes (`GET /hooks`): one that Mangopay does not call any more, since "
+        "it is not `VALID` and `ENABLED`, is a finding, a metric and an alert. Each sidecar looks by itself: set it "
+        "for one of a fleet.",
+    )
 
 
 class Tls(Section, frozen=True, kw_only=True):

@@ -146,6 +146,10 @@ class Metrics:
         self.upstream_connections = Gauge("upstream_connections", "Connections to Mangopay that are open now.")
         self.upstream_pool_waiting = Gauge("upstream_pool_waiting", "Calls waiting for a connection to Mangopay.")
 
+        self.hooks = LabelledGauge(
+            "hooks", "Mangopay's hooks as they were last looked at (admin.watch_hooks).", ("status",)
+        )
+
         self.rate_limits: Final = RateLimits()
         self.rate_limit_remaining.read = self._rate_limit_remaining
         self.rate_limit_reset.read = self._rate_limit_reset

@@ -74,6 +74,10 @@ RELOAD: Final = series("config_last_reload_successful")
 GONE: Final = f"_x{SCRAPES}"
 
 
+def hooks(status: str) -> str:
+    return series("hooks", status=status)
+
+
 @cache
 def healthy() -> dict[str, str]:
     """Every series of a sidecar that has all there is to have and nothing to complain of: as it really exposes them."""
@@ -93,6 +97,7 @@ def healthy() -> dict[str, str]:
     ):
         at_rest.read = lambda: 0
     metrics.reload_successful.read = metrics.store_up.read = lambda: 1
+    metrics.hooks.read = lambda: [(("valid",), 12), *(((each,), 0) for each in ("invalid", "disabled", "other"))]
     metrics.replay_buffer_bytes.read = lambda: 1 << 20
     metrics.certificate_expiry.read = lambda: later
     exposed = {
@@ -138,6 +143,8 @@ SUMMARIES: Final = {
     "PoolWaiting": "Calls of a:19090 wait for a connection to Mangopay.",
     "Overloaded": "a:19090 turns calls away: 503 overloaded.",
     "ReplayBufferNearlyFull": "a:19090 holds 61MiB of request bodies.",
+    "HookInvalid": "Mangopay has given up on 2 hooks of the account that a:19090 uses.",
+    "HookDisabled": "The account that a:19090 uses has 1 hooks that are not enabled.",
 }
 
 _PROCESS: Final = (
@@ -268,4 +275,22 @@ _CALLS: Final = (
     ),
 )
 
-CASES: Final = (*_PROCESS, *_TOKENS, *_CALLS)
+_HOOKS: Final = (
+    Case(
+        "hooks that Mangopay gave up on", {hooks("invalid"): from_minute(10, flat(2))}, {10: (), 12: ("HookInvalid",)}
+    ),
+    Case("a hook that is disabled", {hooks("disabled"): from_minute(10, flat(1))}, {10: (), 12: ("HookDisabled",)}),
+    Case("a hook in a state that is new", {hooks("other"): from_minute(10, flat(1))}, {12: ("HookDisabled",)}),
+    Case(
+        "hooks that are called again",
+        {hooks("invalid"): from_minute(10, "2+0x10 0+0x120")},
+        {12: ("HookInvalid",), 17: ()},
+    ),
+    Case(
+        "hooks that nobody looks at",
+        {hooks(each): GONE for each in ("valid", "invalid", "disabled", "other")},
+        {20: ()},
+    ),
+)
+
+CASES: Final = (*_PROCESS, *_TOKENS, *_CALLS, *_HOOKS)

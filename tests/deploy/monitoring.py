@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 import yaml
 
 from sidecar.core.errors import ErrorCode, Outcome
+from sidecar.core.hooks import HookState
 from sidecar.telemetry.metrics import TOKEN_OUTCOMES, Unauthorized
 from sidecar.telemetry.record import Recovery, Source
 from tests.support.promql import LABELS, Expression
@@ -41,6 +42,7 @@ VALUES: Final = {
     ("recovered_total", "how"): set(get_args(Recovery)),
     ("latched", "credential"): {"api", "embedded"},
     ("latched", "reason"): {"lockout", "refused"},
+    ("hooks", "status"): set(HookState),
 }
 _LABEL_VALUES: Final = re.compile(r"label_values\((.+), (\w+)\)")
 

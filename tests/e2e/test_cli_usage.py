@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-COMMANDS = ["run", "demo", "check", "wrap", "wait", "status", "init", "csr", "emulator", "completion"]
+COMMANDS = ["run", "demo", "check", "wrap", "wait", "status", "reconcile", "init", "csr", "emulator", "completion"]
 
 
 def ended(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> tuple[int, str, str]:

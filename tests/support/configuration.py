@@ -38,6 +38,7 @@ OTHER_VALUES: Final = {
     "listen.max_connections": "7",
     "admin.host": "10.0.0.1",
     "admin.port": "off",
+    "admin.watch_hooks": "true",
     "tls.ca_file": "/ca.pem",
     "tls.extra_ca_file": "/extra.pem",
     "tls.client_cert_file": "/cert.pem",

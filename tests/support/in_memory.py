@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.errors import SidecarError
     from sidecar.core.resend import FailureKind
+    from sidecar.tokens.manager import TokenManager
     from sidecar.upstream.connection import Connection
     from sidecar.upstream.dialing import Dialer
 
@@ -316,6 +317,7 @@ class MemoryProxy:
     source: FakeSource
     metrics: Metrics
     lost_responses: LostResponses
+    tokens: TokenManager
     pool: Pool
     #: Of the calls that are over.
     records: list[CallRecord]
@@ -418,6 +420,7 @@ async def in_memory(*, token: bool = True, resolve_conflicts: bool = False) -> A
                 source,
                 metrics,
                 lost_responses,
+                manager,
                 pool,
                 records,
                 cast("list[Any]", logs),

@@ -92,6 +92,7 @@ _FACTS: Final[dict[str, Any]] = {
     "replay_buffer_bytes": 0,
     "replay_budget_bytes": 67108864,
     "read_back_forbidden": False,
+    "hooks": None,
     "reload": ReloadStatus(successful=True, error=""),
     "last_errors": (),
     "warnings": (),

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.findings.calls import of_calls, of_foreign_calls
+from sidecar.admin.findings.hooks import of_hooks
 from sidecar.admin.findings.limits import of_certificate, of_limits, of_rate_limits
 from sidecar.admin.findings.process import of_phase, of_reload, of_store
 from sidecar.admin.findings.tokens import of_tokens
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _RULES: Final = (
     *(of_phase, of_tokens, of_upstream, of_rate_limits, of_certificate),
-    *(of_limits, of_reload, of_store, of_foreign_calls, of_calls, of_mended),
+    *(of_limits, of_reload, of_store, of_foreign_calls, of_calls, of_hooks, of_mended),
 )
 _RANKS: Final = {level: rank for rank, level in enumerate(reversed(Level))}
 

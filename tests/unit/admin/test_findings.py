@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import pytest
@@ -25,6 +25,7 @@ from sidecar.admin.status import (
     UpstreamStatus,
 )
 from sidecar.core.errors import ErrorCode
+from sidecar.core.hooks import Hook, HooksStatus, HookState, hooks_status
 from sidecar.core.rate_windows import RateWindow
 from sidecar.core.resend import FailureKind
 from sidecar.tokens.status import StoreStatus
@@ -82,6 +83,7 @@ class Row(NamedTuple):
 
 
 K, A = FindingKind, Area
+VALID: Final = Hook("Z", HookState.VALID)
 ROWS = {
     "healthy": Row({}, K.HEALTHY, OK, A.SIDECAR, NOW + 900),
     "healthy and idle": Row({"tokens": (token(next_attempt_at=None),)}, K.HEALTHY, OK, A.SIDECAR),
@@ -276,6 +278,25 @@ ROWS = {
     "another ClientId, forwarded": Row(
         {"foreign_calls": foreign(1, refused=False)},
         *(K.CLIENT_ID_MISMATCH, WARNING, A.CALLS, NOW + 290, "its 401 says nothing of the token"),
+    ),
+    # --- hooks
+    "hooks that are not called": Row(
+        {"hooks": hooks_status([Hook(each, HookState.INVALID) for each in "ABCDEFG"] + [VALID], NOW)},
+        *(
+            K.HOOKS_FAILING,
+            WARNING,
+            A.MANGOPAY,
+            None,
+            "Of 8 hooks: A (invalid), B (invalid), C (invalid), D (invalid), E",
+        ),
+    ),
+    "one hook that is disabled": Row(
+        {"hooks": hooks_status([Hook("PAYOUT_NORMAL_FAILED", HookState.DISABLED)], NOW)},
+        *(K.HOOKS_FAILING, WARNING, A.MANGOPAY, None, "Of 1 hook: PAYOUT_NORMAL_FAILED (disabled). Their events"),
+    ),
+    "a look at the hooks that failed": Row(
+        {"hooks": HooksStatus(NOW - 900, {HookState.VALID: 1}, (), "403: no scope")},
+        *(K.HOOKS_UNSEEN, INFO, A.MANGOPAY, None, "The last look ended with 403: no scope."),
     ),
     "callers refused": Row(
         {"last_errors": (error("host_not_allowed"),) * 3 + (error("bad_request"),)},

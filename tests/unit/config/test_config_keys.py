@@ -51,7 +51,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "keepalive_timeout": 75.0,
         "max_connections": 1000,
     },
-    "admin": {"host": LOOPBACK, "port": 19090},
+    "admin": {"host": LOOPBACK, "port": 19090, "watch_hooks": False},
     "tls": dict.fromkeys(
         ("ca_file", "extra_ca_file", "client_cert_file", "client_key_file", "client_key_password"), None
     ),
@@ -127,6 +127,7 @@ EXPECTED: dict[str, object] = {
     "listen.max_connections": 7,
     "admin.host": ("10.0.0.1",),
     "admin.port": None,
+    "admin.watch_hooks": True,
     "tls.ca_file": Path("/ca.pem"),
     "tls.extra_ca_file": Path("/extra.pem"),
     "tls.client_cert_file": Path("/cert.pem"),

@@ -39,7 +39,7 @@ def test_every_metric_of_the_contract_is_declared_and_no_other() -> None:
         *("token_wait_seconds", "unauthorized_total", "recovered_total", "latched", "rate_limit_remaining"),
         *("rate_limit_reset_timestamp_seconds", "client_certificate_expiry_timestamp_seconds"),
         *("config_last_reload_successful", "store_up", "replay_buffer_bytes", "upstream_connections"),
-        "upstream_pool_waiting",
+        *("upstream_pool_waiting", "hooks"),
     ]
 
 
