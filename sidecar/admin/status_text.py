@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sidecar.admin.status import CallTotals, Finding, LastError, Snapshot
+    from sidecar.core.hooks import HooksStatus
     from sidecar.core.rate_windows import RateWindow
     from sidecar.tokens.status import StoreStatus, TokenStatus
 
@@ -54,6 +55,8 @@ def _rows(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
         yield from _connections(status)
     for window in _shown_windows(status.rate_limits, verbose=verbose):
         yield Row("rate limit", _window(window, status.time))
+    if (hooks := status.hooks) is not None:
+        yield Row("hooks", _hooks(hooks, status.time))
     yield from _errors(status, verbose=verbose)
     for warning in status.warnings:
         yield Row("warning", warning, Style.WARNING)
@@ -152,6 +155,13 @@ def _errors(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
         yield Row("error", _error(error, status.time))
     if more := len(status.last_errors) - len(errors):
         yield Row("", f"and {more} more: see --verbose")
+
+
+def _hooks(hooks: HooksStatus, now: float) -> str:
+    if hooks.looked_at is None:
+        return "not looked at yet"
+    states = ", ".join(f"{number} {state}" for state, number in hooks.states.items() if number)
+    return f"{states or 'none'}; looked at {duration(now - hooks.looked_at)} ago"
 
 
 def _error(error: LastError, now: float) -> str:

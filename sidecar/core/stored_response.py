@@ -30,6 +30,8 @@ _KEYS: Final = select(lambda name: name.lower() == b"idempotency-key")
 #: What reading a document that is none can raise (UnicodeDecodeError is a ValueError).
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 _CONFLICT: Final = "idempotent_creation_conflict"
+#: Bytes: reports have some hundred. It is kept while the stored response is asked for, by every call that does so.
+_LONGEST_REPORT: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ def is_older(made_at: float, sent_at: float) -> bool:
 
 def is_conflict(document: bytes) -> bool:
     """Whether an error report says that the key was used before."""
+    if len(document) > _LONGEST_REPORT:
+        return False
     try:
         return msgspec.json.decode(document, type=_Report).type == _CONFLICT
     except _UNREADABLE:

@@ -23,6 +23,7 @@ from sidecar.admin.status import (
 )
 from sidecar.admin.status_text import status_in_words
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.hooks import Hook, HooksStatus, HookState, hooks_status
 from sidecar.core.http.response_head import Field
 from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.history import History
@@ -411,3 +412,22 @@ def test_the_gauges_show_the_running_parts() -> None:
     expiry = families["mangopay_sidecar_token_expiry_timestamp_seconds"]
     assert expiry.value(credential="embedded") == NOW + 1023
     assert len(expiry.samples) == 1
+
+
+@pytest.mark.parametrize(
+    ("hooks", "words"),
+    [
+        (None, None),
+        (HooksStatus(None, {}, (), ""), "not looked at yet"),
+        (hooks_status([], NOW - 60), "none; looked at 1 min ago"),
+        (
+            hooks_status(
+                [Hook("A", HookState.INVALID), Hook("B", HookState.VALID), Hook("C", HookState.VALID)], NOW - 5
+            ),
+            "2 valid, 1 invalid; looked at 5 s ago",
+        ),
+    ],
+)
+def test_hooks_are_told_if_they_are_watched(hooks: HooksStatus | None, words: str | None) -> None:
+    told = [line for line in status_in_words(status(hooks=hooks)).splitlines() if line.startswith("hooks ")]
+    assert told == ([] if words is None else [f"hooks      {words}"])

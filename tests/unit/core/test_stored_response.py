@@ -221,7 +221,9 @@ def test_only_a_single_valid_key_can_be_read_back(headers: RawHeaders, key: str 
         (b"not json", False),
         (b"", False),
         (b'{"Type": "\xff"}', False),
-        (b'{"a":' * 100_000, False),
+        (b'{"a":' * 800, False),
+        (b'{"Type": "idempotent_creation_conflict"}' + b" " * (4096 - 40), True),
+        (b'{"Type": "idempotent_creation_conflict"}' + b" " * (4097 - 40), False),
     ],
 )
 def test_a_conflict_is_told_by_its_type(body: bytes, conflict: bool) -> None:
