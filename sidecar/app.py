@@ -134,7 +134,6 @@ class Sidecar:
             clock=clock,
             metrics=self._metrics,
         )
-        self._hook_watch: Final = self._make_hook_watch() if config.admin.watch_hooks else None
         self._handler: Final = self._make_handler()
         listen, pool_size = config.listen, config.upstream.pool_size
         self._wanted_descriptors: Final = descriptors.wanted(listen.max_connections, pool_size)
@@ -148,6 +147,7 @@ class Sidecar:
             clock=clock,
             most_connections=self._descriptors.admin,
         )
+        self._hook_watch: Final = self._make_hook_watch() if config.admin.watch_hooks else None
         self._unset_ports: Final = unset_ports
         self._own_emulator: Final = own_emulator
         self._inherited: Final = inherited or Inherited()
@@ -274,19 +274,6 @@ class Sidecar:
             clock=clock,
         )
 
-    def _make_hook_watch(self) -> HookWatch:
-        from sidecar.proxy.hook_watch import HookWatch
-
-        return HookWatch(
-            self._exchanger,
-            self._credentials.api,
-            endpoint=self._config.mangopay.endpoint,
-            client_id=self._config.mangopay.client_id,
-            clock=self._clock,
-            chance=random.random,
-            metrics=self._metrics,
-        )
-
     def _make_server(self) -> ProxyServer:
         try:
             return ProxyServer(
@@ -305,6 +292,19 @@ class Sidecar:
             client_segment=self._client_segment(or_else="YOUR-CLIENT-ID"),
             admin=lambda: self._admin_listeners.bound[0].local_url + "/" if self._admin_listeners.bound else None,
             needs_caller_key=self._config.listen.caller_key is not None,
+        )
+
+    def _make_hook_watch(self) -> HookWatch:
+        from sidecar.proxy.hook_watch import HookWatch
+
+        return HookWatch(
+            self._exchanger,
+            self._credentials.api,
+            endpoint=self._config.mangopay.endpoint,
+            client_id=self._config.mangopay.client_id,
+            clock=self._clock,
+            chance=random.random,
+            metrics=self._metrics,
         )
 
     def _client_segment(self, *, or_else: str) -> str:
@@ -356,8 +356,8 @@ class Sidecar:
             certificate=lambda: self._upstream.certificate,
             reload_error=lambda: self._upstream.reload_error,
             read_back_forbidden=lambda: self._lost_responses.forbidden,
-            store=lambda: self._upstream.store,
             hooks=lambda: None if self._hook_watch is None else self._hook_watch.status,
+            store=lambda: self._upstream.store,
         )
         return LiveState(identity, parts, self._clock)
 

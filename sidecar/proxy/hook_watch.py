@@ -7,7 +7,7 @@ credential is latched there is none, so that it never costs a token request then
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
@@ -52,10 +52,18 @@ class _LookFailed(Exception):  # noqa: N818 - the end of one look, no fault of t
     """The hooks could not be looked at; ``str()`` says why."""
 
 
+class Turn(Protocol):
+    """The right to make one call that can wait."""
+
+    def end(self) -> None:
+        """Note that its response has begun, or will never come."""
+        ...
+
+
 class HookWatch:
     """Looks at the hooks from time to time, and keeps what it saw last."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts it is made of, put together in one place only
         self,
         exchanger: Exchanger,
         tokens: TokenManager,
@@ -65,8 +73,12 @@ class HookWatch:
         clock: Clock,
         chance: Callable[[], float],
         metrics: Metrics,
+        turn: Callable[[], Awaitable[Turn]] | None = None,
     ) -> None:
-        """``chance`` returns random numbers from 0 to 1."""
+        """``chance`` returns random numbers from 0 to 1.
+
+        ``turn`` returns once a call that can wait may go, or raises SidecarError; None: it always may.
+        """
         self._exchanger: Final = exchanger
         self._tokens: Final = tokens
         self._endpoint: Final = endpoint
@@ -74,6 +86,7 @@ class HookWatch:
         self._clock: Final = clock
         self._chance: Final = chance
         self._token_retry: Final = TokenRetry(metrics)
+        self._turn: Final = turn
         self._status = HooksStatus(None, {}, (), "")
         metrics.hooks.read = self._samples
 
@@ -139,7 +152,9 @@ class HookWatch:
         async def send(newer_than: int = 0) -> tuple[UpstreamResponse, int]:
             return await self._exchange(Request(template), waiting, newer_than)
 
+        turn: Turn | None = None
         try:
+            turn = None if self._turn is None else await self._turn()
             response, generation = await send()
             if response.status != 401:
                 self._tokens.accepted(generation, self._path)
@@ -153,6 +168,9 @@ class HookWatch:
             raise _LookFailed(error.code.value) from None
         except TimeoutError:
             raise _LookFailed("the answer did not end in time") from None
+        finally:
+            if turn is not None:
+                turn.end()
         return settled.response
 
     async def _exchange(self, request: Request, waiting: WaitBudget, newer_than: int) -> tuple[UpstreamResponse, int]:

@@ -140,15 +140,14 @@ class Metrics:
             "config_last_reload_successful", "1 if the last reload took effect, 0 if the old values stayed."
         )
         self.store_up = Gauge("store_up", "1 while the shared token store answers.")
+        self.hooks = LabelledGauge(
+            "hooks", "Mangopay's hooks as they were last looked at (admin.watch_hooks).", ("status",)
+        )
         self.replay_buffer_bytes = Gauge(
             "replay_buffer_bytes", "Request bodies held in memory, so that they can be sent again."
         )
         self.upstream_connections = Gauge("upstream_connections", "Connections to Mangopay that are open now.")
         self.upstream_pool_waiting = Gauge("upstream_pool_waiting", "Calls waiting for a connection to Mangopay.")
-
-        self.hooks = LabelledGauge(
-            "hooks", "Mangopay's hooks as they were last looked at (admin.watch_hooks).", ("status",)
-        )
 
         self.rate_limits: Final = RateLimits()
         self.rate_limit_remaining.read = self._rate_limit_remaining

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from sidecar.core.endpoint import Endpoint
-from sidecar.core.errors import SidecarError
+from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.hooks import HookState
 from sidecar.core.resend import FailureKind
 from sidecar.proxy.exchange import Exchanger
@@ -43,7 +43,7 @@ BAD: Final = listed(hook("PAYIN_NORMAL_SUCCEEDED"), hook("KYC_FAILED", validity=
 class Watched:
     """A watch over a Mangopay that follows a script."""
 
-    def __init__(self, proxy: MemoryProxy) -> None:
+    def __init__(self, proxy: MemoryProxy, lane: Lane | None = None) -> None:
         self.proxy = proxy
         #: What it gets for every random number.
         self.roll = 0.5
@@ -55,6 +55,7 @@ class Watched:
             clock=proxy.clock,
             chance=lambda: self.roll,
             metrics=proxy.metrics,
+            turn=lane,
         )
 
     async def look(self, *fates: Fate) -> None:
@@ -203,6 +204,41 @@ async def test_while_the_credential_is_latched_there_is_no_look_and_no_token_req
         await clock.settle()
         await watched_.look(GOOD)
         assert watched_.metric()["valid"] == 2
+
+
+# --- calls that can wait ---------------------------------------------------------------------------------------------
+
+
+class Lane:
+    """Lets so many calls through; the next one is refused."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.under_way = self.ended = 0
+
+    async def __call__(self) -> Lane:
+        if not self.room:
+            raise SidecarError(ErrorCode.OVERLOADED, "no room", retry_after=1.0)
+        self.room -= 1
+        self.under_way += 1
+        return self
+
+    def end(self) -> None:
+        self.under_way -= 1
+        self.ended += 1
+
+
+async def test_each_page_takes_a_turn_and_gives_it_back_however_it_ends() -> None:
+    async with in_memory() as proxy:
+        lane = Lane(room=4)
+        watched_ = Watched(proxy, lane)
+        await watched_.look(listed(hook("A"), pages=2), listed(hook("B"), pages=2))
+        await watched_.look(Fate(breaks=True))
+        await watched_.look(Fate(response=respond(401, b"{}")), GOOD)
+        assert (lane.under_way, lane.ended, watched_.metric()["valid"]) == (0, 4, 2)
+        await watched_.look()
+        assert watched_.watch.status.last_error == "overloaded"
+        assert len(watched_.asked) == 5  # nothing was sent without a turn
 
 
 # --- when it looks ---------------------------------------------------------------------------------------------------

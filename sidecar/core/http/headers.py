@@ -48,6 +48,7 @@ _NOT_SENT_UP: Final = _HOP_BY_HOP | {
     # The caller's own business with us.
     b"cookie",
     b"expect",
+    b"x-sidecar-lane",
     # They say where a request came from. The sidecar says nothing of that.
     b"forwarded",
     b"via",
@@ -58,8 +59,6 @@ _NOT_SENT_UP: Final = _HOP_BY_HOP | {
     b"x-http-method",
     b"x-http-method-override",
     b"x-method-override",
-    # Says to us how urgent a call is.
-    b"x-sidecar-lane",
 }
 _FAMILIES_NOT_SENT_UP: Final = (b"proxy-", b"x-forwarded-")
 

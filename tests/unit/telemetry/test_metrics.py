@@ -38,8 +38,8 @@ def test_every_metric_of_the_contract_is_declared_and_no_other() -> None:
         *("requests_in_flight", "connections", "token_requests_total", "token_expiry_timestamp_seconds"),
         *("token_wait_seconds", "unauthorized_total", "recovered_total", "latched", "rate_limit_remaining"),
         *("rate_limit_reset_timestamp_seconds", "client_certificate_expiry_timestamp_seconds"),
-        *("config_last_reload_successful", "store_up", "replay_buffer_bytes", "upstream_connections"),
-        *("upstream_pool_waiting", "hooks"),
+        *("config_last_reload_successful", "store_up", "hooks", "replay_buffer_bytes", "upstream_connections"),
+        "upstream_pool_waiting",
     ]
 
 

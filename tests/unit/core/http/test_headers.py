@@ -79,10 +79,10 @@ REMOVED_UP = [
     b"X-Real-IP",
     b"X-Original-URL",
     b"X-Rewrite-URL",
+    b"X-Sidecar-Lane",
     b"X-HTTP-Method",
     b"X-HTTP-Method-Override",
     b"X-Method-Override",
-    b"X-Sidecar-Lane",
     b"Via",
 ]
 

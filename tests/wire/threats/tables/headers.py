@@ -54,8 +54,8 @@ DROPPED: Final = {
     b"X-HTTP-Method": b"DELETE",
     b"X-HTTP-Method-Override": b"DELETE",
     b"X-Method-Override": b"DELETE",
-    # how urgent it is, which is said to the sidecar
-    b"X-Sidecar-Lane": b"batch",
+    # how urgent it is: the sidecar's own business
+    b"X-Sidecar-Lane": b"normal",
     # whole families
     b"Proxy-Authorization": b"Basic eDp5",
     b"Proxy-Anything": b"1",
