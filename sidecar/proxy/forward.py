@@ -68,9 +68,10 @@ class Forwarder:
                 response = await self._settle(attempts, call, outgoing, response, generation)
             else:
                 outgoing.tokens.accepted(generation, outgoing.path)
-                if response.status == 409 and self._resolve_conflicts and not call.gone:
-                    response = await self._resolve_conflict(attempts, call, outgoing, response)
             if outgoing.idempotency_key is not None and not call.gone:
+                if self._resolve_conflicts and response.status == 409 and call.deliveries == 1:
+                    # A conflict of the second delivery has been looked up already.
+                    response = await self._resolve_conflict(attempts, call, outgoing, response)
                 # While nothing of it has been passed on, a response that breaks off can still be read back.
                 await self._is_whole(response)
         except NoResponse as lost:

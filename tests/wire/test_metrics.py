@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from tests.support.app import App, Pair
 
 USERS = "/v2.01/acme/users"
-#: Shown only where there is something to show: a token, a rate window, a certificate, a shared store.
+#: Shown only where there is something to show: a token, a rate window, a certificate, a shared store, watched hooks.
 CONDITIONAL = {
     *("token_expiry_timestamp_seconds", "rate_limit_remaining", "rate_limit_reset_timestamp_seconds"),
-    *("client_certificate_expiry_timestamp_seconds", "store_up"),
+    *("client_certificate_expiry_timestamp_seconds", "store_up", "hooks"),
 }
 
 
@@ -60,7 +60,8 @@ async def test_prometheus_finds_no_fault_with_the_exposition() -> None:
         response = await scrape(pair.app)
         assert response.header("Content-Type") == CONTENT_TYPE.encode()
         assert set(prometheus.parse(response.body.decode())) == {
-            PREFIX + name for name in set(METRICS) - {"client_certificate_expiry_timestamp_seconds", "store_up"}
+            PREFIX + name
+            for name in set(METRICS) - {"client_certificate_expiry_timestamp_seconds", "store_up", "hooks"}
         }
         assert run_promtool("check", "metrics", stdin=response.body) == ""
 
