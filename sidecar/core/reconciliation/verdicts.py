@@ -149,9 +149,7 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, ahead: 
             None if report is None else report.type,
             ahead,
         )
-    report = read_error_report(
-        [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()], body
-    )
+    report = read_error_report([(name.encode(), value.encode()) for name, value in headers.items()], body)
     if report.type is not None and (status == 404 or (status == 400 and report.type == _UNKNOWN_KEY)):
         return NothingStored()
     return None

@@ -61,6 +61,8 @@ def test_an_account_without_hooks_has_an_empty_list() -> None:
         (PAGE_SIZE, 1, "many", True),
         (PAGE_SIZE, 1, "9999999", True),
         (1, 1, "", False),
+        (1, 1, "999999", True),
+        (1, 1, "1000000", False),
         (PAGE_SIZE, MOST_PAGES, "999", False),
         (PAGE_SIZE, MOST_PAGES - 1, "999", True),
     ],

@@ -74,6 +74,20 @@ def test_what_need_not_be_asked_for(
     assert (None if verdict is None else verdict.kind) is kind
 
 
+def test_another_account_is_named() -> None:
+    verdict = verdict_unasked(write(foreign=True), environment=None, now=ENDED)
+    assert verdict is not None
+    assert "another ClientId" in verdict.reason
+
+
+def test_the_margins_belong_to_what_can_still_be_told() -> None:
+    """To the very second: a day and 5 minutes are asked for, a day less 5 minutes is not forgotten."""
+    whole = write(started=1000.0, ended=1060.0)
+    assert verdict_unasked(whole, environment=None, now=1060.0 + DAY + 300) is None
+    assert judge(whole, NothingStored(), now=1000.0 + DAY - 300).kind is VerdictKind.NOT_THERE
+    assert not judge(whole, stored(made_at=1180.0), now=2000.0).by_later_try
+
+
 def test_the_last_try_says_how_old_a_write_is() -> None:
     repeated = write(call(id="b", started=BEGAN + DAY, ended=ENDED + DAY))
     assert verdict_unasked(repeated, environment=None, now=ENDED + 1.5 * DAY) is None
@@ -121,7 +135,7 @@ def test_paths_are_compared_as_mangopay_writes_them(path: str) -> None:
 @pytest.mark.parametrize("path", ["/v2.01/{client}/transfers", "/v2.01/{client}/wallets/{id}", "/v3.0" + PATH[6:], ""])
 def test_the_answer_to_another_path_is_not_this_calls(path: str) -> None:
     verdict = judge(write(), stored(path=path), now=ENDED)
-    assert (verdict.kind, verdict.certain) == (VerdictKind.NOT_THIS_CALL, False)
+    assert (verdict.kind, verdict.certain, verdict.stored) == (VerdictKind.NOT_THIS_CALL, False, stored(path=path))
     assert path in verdict.reason
 
 
@@ -131,8 +145,11 @@ def test_the_answer_to_another_path_is_not_this_calls(path: str) -> None:
 )
 def test_an_answer_of_before_the_first_try_is_not_this_calls(after: float, fits: bool, ahead: float) -> None:
     """Dates count whole seconds, and a second is allowed for two clocks of ours; it is Mangopay's that counts."""
-    verdict = judge(write(), stored(made_at=BEGAN + after + ahead, ahead=ahead), now=ENDED)
+    answer = stored(made_at=BEGAN + after + ahead, ahead=ahead)
+    verdict = judge(write(), answer, now=ENDED)
     assert verdict.kind is (VerdictKind.EXECUTED if fits else VerdictKind.NOT_THIS_CALL)
+    assert verdict.stored == answer
+    assert ("used before" in verdict.reason) is not fits
 
 
 @pytest.mark.parametrize(("after", "later"), [(1.0, False), (119.0, False), (121.0, True), (7200.0, True)])
@@ -211,11 +228,9 @@ def test_what_is_shown_of_a_resource_is_printable_and_short() -> None:
     assert answer.resource_status == "a?b"
 
 
-@pytest.mark.parametrize(
-    "answer", [read_answer(200, {}, b"<html>", ahead=0.0), read_answer(200, {}, document(), ahead=None)]
-)
-def test_no_document_and_no_date_tell_nothing(answer: object) -> None:
-    assert answer is None
+def test_no_document_and_no_date_tell_nothing() -> None:
+    assert read_answer(200, {}, b"<html>", ahead=0.0) is None
+    assert read_answer(200, {}, document(), ahead=None) is None
 
 
 JSON: Final = {"content-type": "application/json"}

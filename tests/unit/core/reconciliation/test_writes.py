@@ -33,7 +33,7 @@ def test_the_tries_with_one_key_are_one_write_whatever_pod_made_them() -> None:
 
 
 def test_a_line_that_was_read_twice_is_one_try() -> None:
-    assert ids(call("a", 10.0), call("a", 10.0)) == [["a"]]
+    assert ids(call("a", 10.0), call("a", 10.0), call("b", 20.0)) == [["a", "b"]]
 
 
 def test_calls_without_a_key_are_writes_of_their_own() -> None:
