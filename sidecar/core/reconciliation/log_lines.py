@@ -12,7 +12,6 @@ key is one that Mangopay would accept, since it becomes part of a path.
 
 from __future__ import annotations
 
-import math
 import re
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -53,6 +52,8 @@ _ECS: Final = {
     "error": "error.code",
 }
 _NANOSECONDS: Final = 1_000_000  # in a millisecond
+#: Milliseconds: a day.
+_LONGEST_CALL: Final = 86_400_000
 #: Characters of each text that is kept; the path's are those of the longest masked one.
 _LONGEST_WORD: Final = 128
 _LONGEST_PATH: Final = 300
@@ -106,20 +107,21 @@ LogLine: TypeAlias = UncertainCall | Dropped | LineKind
 
 def read_line(line: bytes) -> LogLine:
     """Return what a line tells. Never raises."""
-    return _read(line, _DEPTH)
+    try:
+        return _read(line, _DEPTH)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return LineKind.BROKEN_UNKNOWN if _has_trace(line) else LineKind.BROKEN
 
 
 def _read(line: bytes, depth: int) -> LogLine:
+    """Do as :func:`read_line`; raises what reading a line can raise that is not whole."""
     if _CONSOLE.search(line[:_CONSOLE_HEAD]):
         return LineKind.CONSOLE
     start = line.find(b"{")
     if start < 0:
         return LineKind.BROKEN_UNKNOWN if _has_trace(line) else LineKind.OTHER
-    try:
-        entry = msgspec.json.decode(line[start:])
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return LineKind.BROKEN_UNKNOWN if _has_trace(line) else LineKind.BROKEN
-    return _read_entry(entry, depth) if isinstance(entry, dict) else LineKind.OTHER
+    entry: dict[str, Any] = msgspec.json.decode(line[start:])  # what begins with a brace is an object
+    return _read_entry(entry, depth)
 
 
 def _has_trace(line: bytes) -> bool:
@@ -142,7 +144,7 @@ def _read_entry(entry: dict[str, Any], depth: int) -> LogLine:
                 return _read_entry({"time": entry.get("timestamp"), **inner}, depth - 1)
         for name in _TEXTS:
             if isinstance(text := entry.get(name), str):
-                return _read(text.encode("utf-8", "replace"), depth - 1)
+                return _read(text.encode(), depth - 1)
     return LineKind.OTHER
 
 
@@ -164,11 +166,11 @@ def _call(entry: dict[str, Any]) -> UncertainCall | None:
         return None
     identifier, environment, method = (str(word) for word in words)
     duration = entry.get("duration_ms")
-    lasted = duration / 1e3 if isinstance(duration, (int, float)) and 0 <= duration < math.inf else 0.0
+    lasted = duration / 1e3 if isinstance(duration, (int, float)) and 0 <= duration <= _LONGEST_CALL else 0.0
     foreign = entry.get("client_id_ours") is False
     key = entry.get("idempotency_key")
     # Mangopay stores responses to POSTs, and to each account its own.
-    stored = method == "POST" and not foreign and isinstance(key, str) and is_key(key.encode("utf-8", "replace"))
+    stored = method == "POST" and not foreign and isinstance(key, str) and is_key(key.encode())
     return UncertainCall(
         id=identifier,
         environment=environment,
@@ -196,12 +198,12 @@ def _from_ecs(entry: dict[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _flat(entry: dict[str, Any], above: str = "", depth: int = _DEPTH) -> dict[str, Any]:
+def _flat(entry: dict[str, Any], above: str = "") -> dict[str, Any]:
     """Return objects within objects by dotted names: a log service may have taken the names apart at their dots."""
     flat: dict[str, Any] = {}
     for name, value in entry.items():
-        if isinstance(value, dict) and depth:
-            flat.update(_flat(value, f"{above}{name}.", depth - 1))
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{above}{name}."))
         else:
             flat[above + name] = value
     return flat

@@ -190,18 +190,19 @@ def test_a_hit_of_elasticsearch_is_read_with_its_names_taken_apart() -> None:
     assert read_line(json.dumps({"_index": "logs", "_source": source}).encode()) == CALL
 
 
-def test_wrappings_end_somewhere() -> None:
-    line = TEXT
-    for _ in range(5):
-        line = json.dumps({"log": line})
-    assert read_line(line.encode()) is LineKind.OTHER
+@pytest.mark.parametrize("within", ["log", "message", "_source", "jsonPayload"])
+def test_wrappings_within_wrappings_are_taken_off_and_end_somewhere(within: str) -> None:
+    for number in range(7):
+        inner: Any = ENTRY
+        for _ in range(number):
+            inner = {within: json.dumps(inner) if within in ("log", "message") else inner}
+        assert read_line(json.dumps(inner).encode()) == (CALL if number <= 4 else LineKind.OTHER), number
 
 
-def test_names_that_are_taken_apart_without_end_are_no_line() -> None:
-    deep: dict[str, Any] = {"action": "request"}
-    for _ in range(20):
-        deep = {"event": deep}
-    assert read_line(json.dumps(deep).encode()) is LineKind.OTHER
+@pytest.mark.parametrize("depth", [3, 20, 500, 5000])
+def test_names_that_are_taken_apart_without_end_are_no_line(depth: int) -> None:
+    line = b'{"event":' * depth + b'{"action":"request"}' + b"}" * depth
+    assert read_line(line) in (LineKind.OTHER, LineKind.BROKEN)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,14 @@ def test_a_moment_that_is_none_is_broken() -> None:
     assert read_line(without(timestamp="yesterday")) is LineKind.BROKEN_UNKNOWN
 
 
-@pytest.mark.parametrize("duration", [None, -1, "5", float("nan"), float("inf")])
+@pytest.mark.parametrize(("duration", "lasted"), [(0, 0.0), (0.5, 0.0005), (86_400_000, 86_400.0)])
+def test_a_call_began_before_it_was_over(duration: float, lasted: float) -> None:
+    call = read_line(without(duration_ms=duration))
+    assert isinstance(call, UncertainCall)
+    assert call.ended - call.started == pytest.approx(lasted, abs=1e-5)
+
+
+@pytest.mark.parametrize("duration", [None, -1, "5", 86_400_001, 10**400, 1e300, float("nan"), float("inf")])
 def test_without_a_duration_a_call_began_when_it_was_over(duration: object) -> None:
     call = read_line(without(duration_ms=duration))
     assert isinstance(call, UncertainCall) or call is LineKind.BROKEN_UNKNOWN
