@@ -127,6 +127,8 @@ class Asker:
         """Return what a response tells, and seconds after which to ask again; None: that is it."""
         if reply is None:
             return NoAnswer(f"no sidecar answers at {self._proxy.shown}", lasting=True), None
+        if not reply.status:
+            return NoAnswer("the answer was cut short"), PAUSE
         headers = reply.headers
         self._windows.observe([Field(name.encode(), value.encode("latin-1")) for name, value in headers.items()])
         own = headers.get("x-sidecar-error")

@@ -28,6 +28,7 @@ Address: TypeAlias = "tuple[str, int] | Path"
 class Reply(NamedTuple):
     """A response of the proxy port's."""
 
+    #: 0 if it was cut short: upstream's was, most likely.
     status: int
     #: By lower-case name; of repeated ones the values joined by commas.
     headers: Mapping[str, str]
@@ -86,7 +87,12 @@ class Proxy:
             for name, value in response.getheaders():
                 key = name.lower()
                 headers[key] = f"{headers[key]}, {value}" if key in headers else value
-            return Reply(response.status, headers, response.read(_LARGEST))
+            body = response.read(_LARGEST)
+            # It does not raise for a body that is shorter than it was said to be.
+            is_cut = bool(response.length) and len(body) < _LARGEST
+            return Reply(0 if is_cut else response.status, headers, body)
+        except http.client.IncompleteRead:
+            return Reply(0, {}, b"")
         except (OSError, http.client.HTTPException):
             return None
 

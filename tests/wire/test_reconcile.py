@@ -14,6 +14,7 @@ import pytest
 import sidecar.cli.reconcile as cli
 from sidecar.cli.group import invoke
 from sidecar.proxy import readback
+from sidecar.reconcile.proxy import Proxy
 from sidecar.telemetry.line_format import json_line
 from tests.support import canary
 from tests.support.app import running_pair
@@ -276,3 +277,37 @@ async def test_a_log_that_is_none_is_mentioned(command: Command, tmp_path: Path)
     assert ran.status == 1  # a torn line may hide a payment
     assert "none of the 3 lines is a sidecar's" in ran.err[0]
     assert ran.err[1] == f"2 lines not whole, and not read; 1 may hide an unknown outcome: {path}:3, {path}:1"
+
+
+# --- who answers at the port -----------------------------------------------------------------------------------------
+
+FINE: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-RateLimit: 1\r\nX-RateLimit: 2\r\n\r\nhi"
+
+
+CUT: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi"
+CUT_CHUNKS: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhi"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"), [(FINE, 200), (CUT, 0), (CUT_CHUNKS, 0), (b"", None), (b"SSH-2.0-x\r\n", None)]
+)
+async def test_a_connection_that_has_ended_is_opened_anew_and_what_is_no_answer_is_none(
+    answer: bytes, status: int | None
+) -> None:
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        proxy = Proxy([("127.0.0.1", server.sockets[0].getsockname()[1])], None)
+        got = [await asyncio.to_thread(proxy.get, "/x") for _ in range(2)]
+        proxy.close()
+    assert [None if reply is None else reply.status for reply in got] == [status] * 2
+    assert len(heads) == 2
+    assert all(b"Host: localhost\r\n" in head and b"X-Sidecar-Lane: batch\r\n" in head for head in heads)
+    if status and got[0] is not None:
+        assert (got[0].body, got[0].headers["x-ratelimit"]) == (b"hi", "1, 2")

@@ -112,6 +112,7 @@ def test_what_the_next_question_would_meet_too_ends_it(reply: Reply | None, word
         own(504, "upstream_timeout"),
         Reply(500, JSON, b"{}"),
         Reply(503, JSON, b"{}"),
+        Reply(0, {}, b""),
     ],
 )
 def test_what_passes_is_asked_again(reply: Reply) -> None:
@@ -158,6 +159,10 @@ def test_after_some_questions_without_an_answer_no_more_is_asked() -> None:
         assert isinstance(proxy.asker.ask(f"{KEY}{number}"), NoAnswer)
     assert len(proxy.targets) == TRIES * GIVE_UP
     assert proxy.asker.lasting == "not asked any more, since the last questions got no answer"
+
+
+def test_an_answer_that_is_cut_short_again_and_again_is_none() -> None:
+    assert Scripted(*[Reply(0, {}, b"")] * TRIES).asker.ask(KEY) == NoAnswer("the answer was cut short")
 
 
 def test_what_makes_no_sense_is_not_asked_again() -> None:
