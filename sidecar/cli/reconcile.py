@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 import msgspec
 
-from sidecar.cli.command import BAD_USAGE, FAILED, PORT, Command, CommandError, config_option, load_config
-from sidecar.cli.output import print_error, print_line
+from sidecar.cli.command import BAD_USAGE, FAILED, Command, CommandError, config_option, load_config, words
+from sidecar.cli.command import port as read_port
+from sidecar.cli.output import colors, is_terminal, print_error, print_line, print_painted
 from sidecar.cli.process import forbid_core_dumps
 from sidecar.config.errors import InvalidValue
 from sidecar.config.values import read_duration
@@ -35,12 +36,24 @@ _TELLING: Final = ("SIDECAR_CONFIG", "SIDECAR_LISTEN_", "SIDECAR_MANGOPAY_")
 
 
 @click.command("reconcile", cls=Command)
-@click.option("--log", "logs", metavar="FILE", multiple=True, help="A log, perhaps gzipped; -: stdin. May be repeated.")
-@click.option("--since", metavar="TIME", help="Only calls of the last 24h, 90m, 30s. Default: all.")
+@click.option(
+    "--log",
+    "logs",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(allow_dash=True),
+    help="A log, perhaps gzipped; -: stdin. May be repeated.",
+)
+@click.option(
+    "--since",
+    metavar="TIME",
+    shell_complete=words("1h", "6h", "24h"),
+    help="Only calls of the last 24h, 90m, 30s. Default: all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @config_option
-@click.option("--port", type=PORT, help="Ask this proxy port; no configuration is read then.")
-@click.argument("files", nargs=-1, metavar="[FILE]...")
+@click.option("--port", type=read_port, help="Ask this proxy port; no configuration is read then.")
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(allow_dash=True))
 def command(
     logs: tuple[str, ...],
     files: tuple[str, ...],
@@ -81,7 +94,7 @@ def command(
     if as_json:
         print_line(msgspec.json.format(msgspec.json.encode(document)).decode())
     else:
-        print_line(report_in_words(document))
+        print_painted(report_in_words(document, color=colors()))
     for note in notes(document):
         print_error(note)
     if asker.lasting is not None:
@@ -127,8 +140,7 @@ def _read_since(text: str) -> float:
     except InvalidValue:
         seconds = -1.0
     if not seconds > 0:
-        message = f"--since {printable(text, 40)} is no time: give seconds, or text such as 24h, 90m"
-        raise click.UsageError(message)
+        raise click.UsageError("--since is no time: give seconds, or text such as 24h, 90m")
     return seconds
 
 
@@ -136,7 +148,7 @@ class _Progress:
     """A line on stderr that is written over again and again, if stderr is a terminal."""
 
     def __init__(self) -> None:
-        self._stream = sys.stderr if sys.stderr is not None and sys.stderr.isatty() else None
+        self._stream = sys.stderr if is_terminal(sys.stderr) else None
         self._shown = ""
 
     def show(self, asked: int, all_: int) -> None:

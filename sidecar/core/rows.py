@@ -10,7 +10,8 @@ from sidecar.core.text import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PLAIN: Final = "\x1b[0m"
+#: Ends a style.
+PLAIN: Final = "\x1b[0m"
 #: What says no where a variable switches something.
 _NO: Final = frozenset(("0", "false", "no"))
 
@@ -37,7 +38,7 @@ def written(row: Row, width: int, *, color: bool) -> str:
     label = printable(row.label)
     padding = " " * max(1, width - len(label) + 1)
     if color and label and row.style is not None:
-        label = f"{row.style}{label}{_PLAIN}"
+        label = f"{row.style}{label}{PLAIN}"
     return f"{label}{padding}{printable(row.text)}".rstrip()
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sidecar.core.reconciliation.verdicts import Verdict, VerdictKind
-from sidecar.core.text import count, duration
+from sidecar.core.rows import PLAIN, Style
+from sidecar.core.text import count, duration, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -145,17 +146,23 @@ def _told(write: UncertainWrite, verdict: Verdict) -> Told:
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
-def report_in_words(document: Document) -> str:
-    """Return the table, what to do about each kind of write in it, and a last line that counts them."""
-    return "\n".join(_lines(document)) + "\n"
+def report_in_words(document: Document, *, color: bool = False) -> str:
+    """Return the table, what to do about each kind of write in it, and a last line that counts them.
+
+    Nothing in it but our own colours steers a terminal.
+    """
+    return "\n".join(_lines(document, color=color)) + "\n"
 
 
-def _lines(document: Document) -> Iterator[str]:
+def _lines(document: Document, *, color: bool) -> Iterator[str]:
     if document.writes:
         rows = [_HEAD, *map(_row, document.writes)]
         widths = [max(map(len, column)) for column in zip_longest(*rows, fillvalue="")]
-        for row in rows:
-            yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row, told in zip_longest(rows, (None, *document.writes)):
+            cells = [printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
+            if color and told is not None:
+                cells[1] = f"{Style.GOOD if told.certain else Style.WARNING}{cells[1]}{PLAIN}"
+            yield "  ".join(cells).rstrip()
         yield ""
         for kind in VerdictKind:
             if number := document.verdicts.get(kind):

@@ -68,6 +68,19 @@ def test_certain_writes_come_first_and_each_kind_is_explained_once() -> None:
     assert lines[-1] == "4 writes with an unknown outcome; 2 still uncertain."
 
 
+def test_on_a_terminal_what_is_certain_is_green_and_the_rest_yellow() -> None:
+    judged = [(write(1), Verdict(VerdictKind.EXECUTED, STORED)), (write(2), Verdict(VerdictKind.NOT_THERE))]
+    plain, painted = (report_in_words(document(*judged), color=color) for color in (False, True))
+    assert "\x1b[32mexecuted         \x1b[0m  POST" in painted
+    assert "\x1b[33mnot there        \x1b[0m  POST" in painted
+    assert re.sub(r"\x1b\[\d+m", "", painted) == plain
+
+
+def test_nothing_from_elsewhere_steers_a_terminal() -> None:
+    odd = write(path="/v2.01/\x1b[2J", caller_request_id="\x9b")
+    assert "\x1b" not in report_in_words(document((odd, Verdict(VerdictKind.NOT_ASKED, reason="\x1b[31m"))))
+
+
 def test_columns_are_aligned() -> None:
     lines = report_in_words(
         document(
