@@ -159,7 +159,7 @@ class Asker:
             and each.reset > now
             and each.remaining < RESERVE * (each.limit or 0)
         ]
-        return not resets or self._wait(max(resets) - now, "for a rate window to start anew")
+        return not resets or self._wait(max(resets) - now, "for a rate window to reset")
 
     def _wait(self, seconds: float, why: str) -> bool:
         """Sleep, if the patience lasts; return whether it did."""
