@@ -145,8 +145,8 @@ def _connections(sidecar: Sidecar) -> float:
 def test_slow_connections_keep_nobody_out(stage: Harness, descriptors: None, loop: str) -> None:
     listen: dict[str, str | int] = {"header_timeout": HEADER_TIMEOUT, "max_connections": CONNECTIONS}
     upstream = f"http://127.0.0.1:{stage.upstream.port}"
-    settings: dict[str, Section] = {"listen": {"port": 0, **listen}, "log": {"level": "error"}}
-    with Sidecar(upstream, measured=True, loop=loop, **settings) as sidecar:
+    settings: Section = {"port": 0, **listen}
+    with Sidecar(upstream, measured=True, loop=loop, listen=settings, log={"level": "error"}) as sidecar:
         sidecar.wait_until_ready()
         assert all(_call(sidecar.port) for _ in range(50))
         before = most = _memory(sidecar.pid)
