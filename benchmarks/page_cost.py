@@ -37,7 +37,8 @@ from sidecar.runtime import SystemClock
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import CALLS, RecentCalls
-from sidecar.telemetry.record import Attempt, CallRecorder, RequestIds
+from sidecar.telemetry.record import Attempt, RequestIds
+from sidecar.telemetry.recorder import CallRecorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -25,7 +25,7 @@ from benchmarks.upstream import write_certificates
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sidecar.telemetry.record import CallRecorder as Recorder
+    from sidecar.telemetry.recorder import CallRecorder as Recorder
 
 CONNECTIONS: Final = 16
 
@@ -133,7 +133,7 @@ def _sidecar(without: str) -> None:
     from sidecar.cli import main
     from sidecar.proxy.exchange import WaitBudget
     from sidecar.telemetry.recent import RecentCalls
-    from sidecar.telemetry.record import CallRecorder
+    from sidecar.telemetry.recorder import CallRecorder
 
     if without != "nothing":
         init = CallRecorder.__init__

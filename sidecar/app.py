@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -40,12 +41,12 @@ from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentCalls
-from sidecar.telemetry.record import CallRecorder, RequestIds
+from sidecar.telemetry.record import RequestIds
+from sidecar.telemetry.recorder import CallRecorder
 from sidecar.telemetry.request_log import RequestLog
 from sidecar.terminal import hang_ups
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
     from collections.abc import Set as AbstractSet
 
@@ -103,7 +104,6 @@ class Sidecar:
         self._tasks: Final = Tasks()
         self._metrics: Final = Metrics()
         self._recent: Final = RecentCalls()
-        self._history: Final = History(self._metrics, clock)
         request_log = RequestLog(
             log,
             environment=config.mangopay.environment,
@@ -114,7 +114,11 @@ class Sidecar:
             clock,
             (request_log.write, self._metrics.observe_call, *self._watchers()),
             confirm=log.confirm,
+            later=_call_later,
         )
+        # Whatever reads what the observers keep, or tells what happened since, has them told before.
+        log.before_event = self._recorder.flush
+        self._history: Final = History(self._metrics, clock, self._recorder.flush)
         self._attended: Final = AttendedClock(clock)
         self._upstream: Final = AuthenticatedUpstream(
             config,
@@ -213,6 +217,7 @@ class Sidecar:
             stack.callback(self._inherited.close)
             stack.callback(self._admin_listeners.close)
             stack.push_async_callback(self._admin_server.close)
+            stack.callback(self._recorder.flush)  # first of all: what hangs below must not cost a line
             self._listeners.close()
             self._handler.cut_short()
             await self._server.close()
@@ -404,6 +409,10 @@ class Sidecar:
         else_any = f"{section}.port" in self._unset_ports
         if (in_use := await listeners.open_tcp(hosts, port, factory, else_any=else_any)) is not None:
             _log.warning("listener.moved", message=f"{in_use}: a free one is taken in its place")
+
+
+def _call_later(seconds: float, function: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, function)
 
 
 def _first(listeners: Listeners) -> Bound:

@@ -54,6 +54,7 @@ PARTS: Final = (
     ("telemetry/line_", "", "log line"),
     ("core/redact", "", "log line"),
     ("telemetry/record", "", "record, list of calls"),
+    ("telemetry/batch", "", "record, list of calls"),
     ("telemetry/recent", "", "record, list of calls"),
     ("telemetry/", "", "metrics"),
     ("proxy/", "", "handler, attempts, exchange"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.history import History
     from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.recent import RecentCalls
-    from sidecar.telemetry.record import CallRecorder
+    from sidecar.telemetry.recorder import CallRecorder
     from sidecar.tokens.status import StoreStatus, TokenStatus
     from sidecar.upstream.expiry import CertificateStatus
 
@@ -147,6 +147,7 @@ class LiveState:
 
     def metrics(self) -> bytes:
         """The Prometheus text."""
+        self._parts.recorder.flush()
         return self._parts.metrics.expose()
 
     def status(self) -> Status:
@@ -158,10 +159,12 @@ class LiveState:
     @property
     def calls_ended(self) -> int:
         """How many calls have ended since the start."""
+        self._parts.recorder.flush()
         return self._parts.recent.total
 
     def recent_calls(self, most: int | None = None) -> tuple[RecentCall, ...]:
         """The last calls, newest first."""
+        self._parts.recorder.flush()
         offset = self._wall_offset()
         return tuple(recent_call(record, offset) for record in self._parts.recent.newest_first(most))
 
@@ -183,6 +186,7 @@ class LiveState:
         return msgspec.structs.replace(facts, findings=findings(facts))
 
     def _facts(self) -> Snapshot:
+        self._parts.recorder.flush()
         identity, parts, now = self._identity, self._parts, self._clock.now()
         wall = self._clock.wall()
         offset = wall - now

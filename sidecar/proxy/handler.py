@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
     from sidecar.proxy.upstream_response import UpstreamResponse
-    from sidecar.telemetry.record import CallRecorder
+    from sidecar.telemetry.recorder import CallRecorder
     from sidecar.tokens.credentials import Credentials
 
 

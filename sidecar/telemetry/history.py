@@ -10,7 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sidecar.core.clock import Clock
     from sidecar.telemetry.metrics import Metrics, Reading
@@ -41,7 +41,9 @@ class HistoryEntry(NamedTuple):
 class History:
     """Keeps the samples; :meth:`run` takes them."""
 
-    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, metrics: Metrics, clock: Clock, settle: Callable[[], None] = lambda: None) -> None:
+        """``settle`` is called before the metrics are read: it has them count every call that has ended."""
+        self._settle: Final = settle
         self._metrics: Final = metrics
         self._clock: Final = clock
         self._samples: Final[deque[HistoryEntry]] = deque(maxlen=_MOST)
@@ -67,6 +69,7 @@ class History:
         seconds = now - self._last_at
         if seconds <= 0:
             return
+        self._settle()
         before, after = self._last, self._metrics.reading()
         self._last, self._last_at = after, now
         self.taken += 1

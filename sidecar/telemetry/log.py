@@ -53,6 +53,8 @@ class LogOutput:
         self._stem = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
+        #: Called before an event is written: whoever keeps lines of what happened earlier writes them now.
+        self.before_event: Callable[[], None] = _nothing
         #: Whether lines of level info are wanted.
         self.wants_info: Final = LEVELS[level] <= logging.INFO
 
@@ -63,7 +65,8 @@ class LogOutput:
         self._writer.attach(loop)
 
     def close(self) -> None:
-        """Write all that is buffered; further lines are written at once."""
+        """Write all that is buffered or kept; further lines are written at once."""
+        self.before_event()
         self._loop = None
         self._writer.close()
 
@@ -71,9 +74,8 @@ class LogOutput:
         """Return once the lines so far are out; see :meth:`LineWriter.confirm`."""
         await self._writer.confirm()
 
-    def timestamp(self) -> str:
-        """The time as RFC 3339 with milliseconds, in UTC."""
-        wall = self._wall()
+    def timestamp(self, wall: float) -> str:
+        """Unix time as RFC 3339 with milliseconds, in UTC."""
         second = int(wall)
         if second != self._second:
             self._second = second
@@ -99,8 +101,9 @@ class LogOutput:
 
     def event(self, level: str, fields: Entry) -> None:
         """Write an event as structlog hands it over: its name under ``event``, perhaps an ``exc_info``."""
+        self.before_event()
         error = _error_of(fields.pop("exc_info", None))
-        entry = {"timestamp": self.timestamp(), "level": level, "event": fields.pop("event", None) or ""}
+        entry = {"timestamp": self.timestamp(self._wall()), "level": level, "event": fields.pop("event", None) or ""}
         entry.update(fields)
         if error is not None:
             entry.update(exception_fields(error))
@@ -112,6 +115,10 @@ class LogOutput:
             self.event(level, fields)
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.event, level, fields)
+
+
+def _nothing() -> None:
+    """Stand where nobody keeps lines."""
 
 
 def _error_of(exc_info: object) -> BaseException | None:

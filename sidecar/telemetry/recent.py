@@ -65,7 +65,7 @@ class UpstreamHealth(NamedTuple):
 
 
 class RecentCalls:
-    """Keeps the last finished calls; an observer of :class:`~sidecar.telemetry.record.CallRecorder`."""
+    """Keeps the last finished calls; an observer of :class:`~sidecar.telemetry.recorder.CallRecorder`."""
 
     __slots__ = ("_answered_at", "_calls", "_errors", "_failures", "_running", "_unknown", "foreign", "mended", "total")
 

@@ -8,12 +8,8 @@ import msgspec
 
 from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, select
 from sidecar.core.redact import mask_path
-from sidecar.telemetry.unforeseen import log_unforeseen
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from sidecar.core.clock import Clock
     from sidecar.core.error_report import ErrorReport
     from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 
@@ -70,6 +66,8 @@ class CallRecord(msgspec.Struct, gc=False):
     #: Who made the response: Mangopay ("upstream") or the sidecar.
     source: Source = "upstream"
     duration: float = 0.0
+    #: When the call was over (``Clock.wall``).
+    ended_at: float = 0.0
     #: From the request written to the head of upstream's response (an upload included), all attempts together.
     upstream_seconds: float = 0.0
     token_wait_seconds: float = 0.0
@@ -158,51 +156,6 @@ class RequestIds:
             low = 0
         self._low = low + 1
         return self._stem + _PAIRS[low]
-
-
-class CallRecorder:
-    """Opens a record for each call, and hands it to the observers when the call is over.
-
-    An observer must be cheap; the record changes no more. One that raises has a bug, which is logged.
-    """
-
-    def __init__(
-        self,
-        ids: RequestIds,
-        clock: Clock,
-        observers: Iterable[Callable[[CallRecord], None]],
-        *,
-        confirm: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """``confirm`` waits, for a moment at most, until what the observers were told so far is out of this process."""
-        self._confirm = confirm
-        self._new_id = ids.new
-        self._now = clock.now
-        self._observers = tuple(observers)
-        #: Calls that are open now.
-        self.in_flight = 0
-
-    def open(self, method: str, target: str) -> CallRecord:
-        """Begin the record of a call; the query of ``target`` is dropped at once."""
-        self.in_flight += 1
-        return CallRecord(id=self._new_id(), started=self._now(), method=method, path=target.partition("?")[0])
-
-    def close(self, record: CallRecord) -> None:
-        """End the record: take its duration and tell the observers."""
-        self.in_flight -= 1
-        record.duration = self._now() - record.started
-        if not record.status:
-            record.source = "sidecar"  # there is no response of upstream's either
-        for observe in self._observers:
-            try:
-                observe(record)
-            except Exception as error:  # noqa: BLE001 - the other observers are still to be told, and the caller answered
-                log_unforeseen(error, record)
-
-    async def confirm(self) -> None:
-        """Return once the records that were closed so far outlive this process, or soon after."""
-        if self._confirm is not None:
-            await self._confirm()
 
 
 def _base32(number: int, *, width: int) -> str:

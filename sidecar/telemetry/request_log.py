@@ -79,7 +79,7 @@ class RequestLog:
         if self._errors_only and _went_well(record):
             return
         line = RequestLine(
-            output.timestamp(),
+            output.timestamp(record.ended_at),
             "info" if record.error is None else "warning",
             "request",
             record.id,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ECHO = "/__emulator__/echo"
 KEY = ("Idempotency-Key", "drain-0123456789")
+SHUTDOWN = ("shutdown.started", "shutdown.forced")
 
 
 async def opened(
@@ -171,6 +172,28 @@ async def test_a_second_signal_ends_the_delay_at_once(second: signal.Signals) ->
             await told_to_stop(sidecar)
             os.kill(sidecar.pid, second)
             assert await exit_code(sidecar) == 1
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGTERM, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM)])
+async def test_a_second_signal_loses_no_line_of_a_call_that_was_answered(signals: tuple[signal.Signals, ...]) -> None:
+    """Calls are logged after they are answered: also those that ended right before the process does."""
+    first, second = signals
+    async with running_emulator() as emulator:
+        with Sidecar(emulator.url, shutdown={"delay": 3600}) as sidecar:
+            with await opened(sidecar.port, "GET", "/v2.01/acme/users") as client:
+                assert (await client.response()).status == 200
+                os.kill(sidecar.pid, first)
+                while (await readiness(sidecar))[0] != 503:
+                    await asyncio.sleep(0.005)
+                for _ in range(3):
+                    await client.send(request_bytes("GET", "/v2.01/acme/users"))
+                    assert (await client.response()).status == 200
+                os.kill(sidecar.pid, second)
+                assert await exit_code(sidecar) == 1
+            kinds = [line["event"] for line in sidecar.log if line["event"] in {"request", *SHUTDOWN}]
+            assert kinds == ["request", SHUTDOWN[0], *["request"] * 3, SHUTDOWN[1]]
+            times = [str(line["timestamp"]) for line in sidecar.log]
+            assert times == sorted(times)
 
 
 # --- out of time -----------------------------------------------------------------------------------------------------

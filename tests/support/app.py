@@ -32,15 +32,21 @@ class CollectedLog(LogOutput):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(LineWriter(None), json_line, clock, "info")
-        self.entries: list[dict[str, object]] = []
+        self._entries: list[dict[str, object]] = []
 
     def emit(self, entry: dict[str, object]) -> None:
         canary.record("log", json_line(entry))
-        self.entries.append(dict(entry))
+        self._entries.append(dict(entry))
 
     def emit_line(self, line: Line) -> None:
         fields = msgspec.structs.asdict(line)
         self.emit({name: value for name, value in fields.items() if value is not None or name == "status"})
+
+    @property
+    def entries(self) -> list[dict[str, object]]:
+        """Every line so far, those of calls that are told a little later as well."""
+        self.before_event()
+        return self._entries
 
     @property
     def requests(self) -> list[dict[str, object]]:

@@ -28,7 +28,8 @@ from sidecar.proxy.forward import Forwarder
 from sidecar.proxy.handler import Admission, ProxyHandler
 from sidecar.proxy.readback import LostResponses
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.record import CallRecord, CallRecorder, RequestIds
+from sidecar.telemetry.record import CallRecord, RequestIds
+from sidecar.telemetry.recorder import CallRecorder
 from sidecar.tokens.credentials import Credentials
 from sidecar.upstream.errors import before_a_byte
 from sidecar.upstream.pool import Pool

@@ -21,6 +21,7 @@ KEY = ("Idempotency-Key", "timeline-0123456789")
 
 
 def last(app: App) -> CallRecord:
+    app.sidecar._recorder.flush()
     return app.sidecar._recent.newest_first()[0]
 
 

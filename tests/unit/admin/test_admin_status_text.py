@@ -29,7 +29,8 @@ from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentCalls
-from sidecar.telemetry.record import CallRecorder, RequestIds
+from sidecar.telemetry.record import RequestIds
+from sidecar.telemetry.recorder import CallRecorder
 from sidecar.tokens.status import StoreStatus
 from sidecar.upstream.expiry import CertificateStatus
 from tests.support import prometheus
@@ -37,6 +38,8 @@ from tests.support.clock import FakeClock
 from tests.support.status import NOW, latched, no_token, status, token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.tokens.status import TokenStatus
 
 LOCKED = latched("lockout")
@@ -274,8 +277,14 @@ class Sidecar:
         self.clock = FakeClock(wall=NOW)
         self.metrics = Metrics()
         self.recent = RecentCalls()
-        self.recorder = CallRecorder(RequestIds(bytes(5)), self.clock, [self.metrics.observe_call, self.recent.observe])
-        self.history = History(self.metrics, self.clock)
+        # No timer ends here: who shows calls has to have them told.
+        self.recorder = CallRecorder(
+            RequestIds(bytes(5)),
+            self.clock,
+            [self.metrics.observe_call, self.recent.observe],
+            later=lambda _seconds, _tell: None,
+        )
+        self.history = History(self.metrics, self.clock, self.recorder.flush)
         self.phase = "serving"
         self.certificate: CertificateStatus | None = None
         self.reload_error: str | None = None
@@ -303,6 +312,24 @@ class Sidecar:
 
     def exposed(self) -> dict[str, prometheus.Family]:
         return prometheus.parse(self.state.metrics().decode())
+
+
+READINGS: dict[str, Callable[[LiveState], int]] = {
+    "the number of calls": lambda state: state.calls_ended,
+    "the list": lambda state: len(state.recent_calls()),
+    "the document": lambda state: len(state.status().recent_calls),
+    "the snapshot": lambda state: state.snapshot().calls.requests,
+    "the metrics": lambda state: state.metrics().count(
+        b'requests_total{method="GET",status="none",source="sidecar"} 1'
+    ),
+}
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_whatever_is_read_first_has_the_call_that_ended_just_now(reading: str) -> None:
+    sidecar = Sidecar(Source(token()))
+    sidecar.recorder.close(sidecar.recorder.open("GET", "/v2.01/acme/users/1"))
+    assert READINGS[reading](sidecar.state) == 1
 
 
 async def test_the_snapshot_shows_the_running_parts() -> None:

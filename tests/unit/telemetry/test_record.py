@@ -7,8 +7,7 @@ import re
 import pytest
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.telemetry.record import CallRecord, CallRecorder, RequestIds
-from tests.support.clock import FakeClock
+from sidecar.telemetry.record import CallRecord, RequestIds
 
 ENTROPY = bytes(range(5))
 
@@ -90,16 +89,3 @@ def test_a_correlation_header_that_is_long_or_not_printable_ascii_is_dropped(val
     call = record()
     call.correlate(((b"X-Request-Id", value),))
     assert call.caller_request_id is None
-
-
-async def test_a_recorder_times_calls_drops_queries_and_tells_its_observers() -> None:
-    clock = FakeClock()
-    seen: list[CallRecord] = []
-    recorder = CallRecorder(RequestIds(ENTROPY), clock, [seen.append, seen.append])
-    call = recorder.open("GET", "/v2.01/_/users?email=someone@example.com")
-    assert call.path == "/v2.01/_/users"
-    await clock.advance(1.5)
-    assert recorder.in_flight == 1
-    recorder.close(call)
-    assert (recorder.in_flight, call.duration) == (0, 1.5)
-    assert seen == [call, call]

@@ -73,6 +73,7 @@ def finished(**fields: Any) -> CallRecord:
             "path": "/v2.01/acme/users/user_m_01HW9C3B",
             "status": 200,
             "duration": 0.0123456,
+            "ended_at": 1_733_404_270.75,
             "upstream_seconds": 0.01,
             "attempts": 1,
             "bytes_out": 600,
@@ -93,7 +94,7 @@ def written(log: Log, call: CallRecord) -> dict[str, Any]:
 def test_a_call_is_one_line_with_the_fields_of_the_contract_in_order(log: Log) -> None:
     line = written(log, finished())
     assert list(line.items()) == [
-        ("timestamp", "2024-12-05T13:11:17.250Z"),
+        ("timestamp", "2024-12-05T13:11:10.750Z"),  # when the call ended, not when its line was written
         ("level", "info"),
         ("event", "request"),
         ("id", "abc-1"),
@@ -340,7 +341,7 @@ def on_a_terminal(log: Log, record: CallRecord) -> str:
 
 def ended(path: str = LONG_PATH, **fields: Any) -> CallRecord:
     defaults: dict[str, Any] = {"method": "POST", "status": 200, "duration": 0.1524, "attempts": 1, "bytes_in": 9}
-    return CallRecord(id="abc-1", started=0.0, path=path, **{**defaults, **fields})
+    return CallRecord(id="abc-1", started=0.0, ended_at=1_733_404_277.25, path=path, **{**defaults, **fields})
 
 
 def test_on_a_terminal_a_call_is_one_short_line(log: Log) -> None:
