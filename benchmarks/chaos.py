@@ -9,6 +9,10 @@ but not executed, or told a wrong outcome.
 With ``--reconcile`` every POST has a key, and answers can be read back so late that the
 sidecar finds none. After the storm ``mangopay-sidecar reconcile`` reads its log and asks
 through it, and what it tells of each ``unknown`` is held against the ledger.
+
+With ``--kill-after N`` the sidecar is killed once N of them were told what became of
+them, the moment that the next one is told ``unknown``: every ``unknown`` that was told
+must be in the log then.
 """
 
 from __future__ import annotations
@@ -18,7 +22,9 @@ import asyncio
 import gzip
 import hashlib
 import json
+import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -58,6 +64,8 @@ class Plan:
     seed: int = 1
     #: Every POST has a key, some are refused, and answers are stored late; ``reconcile`` has to find them.
     reconcile: bool = False
+    #: POSTs whose callers were told something before the sidecar is killed; 0: it is not.
+    kill_after: int = 0
 
 
 @dataclass(slots=True)
@@ -71,6 +79,8 @@ class Told:
     status: int = 0
     outcome: str | None = None
     recovered: str | None = None
+    #: Something was told before the sidecar was killed, if only by a cut.
+    over: bool = False
 
     @property
     def identifier(self) -> str:
@@ -114,13 +124,14 @@ async def run(plan: Plan) -> Report:
         with Sidecar(emulator.url, environ={"SIDECAR_UPSTREAM_RESPONSE_TIMEOUT": "1s"}) as sidecar:
             await asyncio.to_thread(sidecar.wait_until_ready)
             begun = time.perf_counter()
-            told = await _storm(plan, sidecar.port, emulator)
+            storm = Storm(plan, sidecar, emulator)
+            told = await storm.pass_over()
             report = Report(plan, seconds=time.perf_counter() - begun)
             if plan.reconcile:
                 await asyncio.sleep(STORED_LATE.stored_answer_delay)
                 await asyncio.to_thread(_reconcile, report, sidecar, emulator, told)
-            code = await asyncio.to_thread(sidecar.stop)
-            if code != 0:
+            code = await asyncio.to_thread(sidecar.wait if storm.killed else sidecar.stop)
+            if code != (-signal.SIGKILL if plan.kill_after else 0):
                 report.wrong.append(f"the sidecar ended with status {code}")
             report.wrong += sidecar.complaints
             lines = {line.get("x_request_id"): line for line in sidecar.log if line["event"] == "request"}
@@ -135,27 +146,54 @@ async def run(plan: Plan) -> Report:
 # --- the storm -------------------------------------------------------------------------------------------------------
 
 
-async def _storm(plan: Plan, port: int, emulator: Emulator) -> list[Told]:
-    posts = [_post(plan, number) for number in range(plan.posts)]
-    waiting = iter(posts)
+class Storm:
+    """All callers, and the end that the sidecar may find."""
 
-    async def caller() -> None:
+    def __init__(self, plan: Plan, sidecar: Sidecar, emulator: Emulator) -> None:
+        self._plan: Final = plan
+        self._sidecar: Final = sidecar
+        self._emulator: Final = emulator
+        self._over = 0
+        #: The sidecar was killed.
+        self.killed = False
+
+    async def pass_over(self) -> list[Told]:
+        """Make the calls; return those of which something was told."""
+        posts = [_post(self._plan, number) for number in range(self._plan.posts)]
+        waiting = iter(posts)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._plan.callers):
+                group.create_task(self._call(waiting))
+        return [post for post in posts if post.over]
+
+    async def _call(self, waiting: Iterator[Told]) -> None:
         client: RawClient | None = None
         for post in waiting:
-            if post.number == plan.posts // 2:
-                emulator.state.tokens.revoke()
-            if client is None:
-                client = await RawClient.connect(("127.0.0.1", port))
-            if not await _send(client, post):
+            if post.number == self._plan.posts // 2:
+                self._emulator.state.tokens.revoke()
+            try:
+                if client is None:
+                    client = await RawClient.connect(("127.0.0.1", self._sidecar.port))
+                usable = await _send(client, post)
+            except ConnectionError:
+                if not self.killed:
+                    raise
+                break
+            self._is_over(post)
+            if not usable:
                 client.close()
                 client = None
         if client is not None:
             client.close()
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(plan.callers):
-            group.create_task(caller())
-    return posts
+    def _is_over(self, post: Told) -> None:
+        """Note that a call is over. What was on its way when the sidecar was killed has been told; a cut has not."""
+        post.over = bool(post.status) or not self.killed
+        self._over += post.over
+        unknown = post.outcome == "unknown" or not post.status
+        if self._plan.kill_after and not self.killed and unknown and self._over >= self._plan.kill_after:
+            self.killed = True
+            os.kill(self._sidecar.pid, signal.SIGKILL)
 
 
 def _post(plan: Plan, number: int) -> Told:
@@ -201,13 +239,15 @@ def _compare(report: Report, told: list[Told], emulator: Emulator, lines: dict[o
     for post in told:
         entry = entries.get(hashlib.sha256(post.body).hexdigest())
         line = lines.get(post.identifier)
-        if line is None:
-            report.wrong.append(f"{post.identifier}: no log line")
-            continue
         report.counts[_describe(post)] += 1
+        if line is None:
+            # Killed, it may lack lines of calls that are certain, as docs/observability.md says, and no other.
+            if not report.plan.kill_after or post.outcome == "unknown" or not post.status:
+                report.wrong.append(f"{post.identifier}: no log line of {_describe(post)}")
+            continue
         report.wrong += [f"{post.identifier}: {lie}" for lie in _lies(post, entry, line)]
-    if report.plan.reconcile:
-        return  # most calls that met a fault stay unknown then, as is meant
+    if report.plan.reconcile or report.plan.kill_after:
+        return  # most calls that met a fault stay unknown then, as is meant, or the storm was cut short
     answered = sum(post.status == 200 for post in told)
     unharmed = 1 - report.faulted / len(told)
     if answered / len(told) < unharmed - 0.01:
@@ -306,10 +346,12 @@ def main() -> int:
     parser.add_argument("--posts", type=int, default=Plan.posts)
     parser.add_argument("--share", type=float, default=Plan.share, help="of the POSTs that each of the faults hits")
     parser.add_argument("--callers", type=int, default=Plan.callers)
+    parser.add_argument("--kill-after", type=int, default=0, help="POSTs that are told before the sidecar is killed")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--reconcile", action="store_true", help="and have reconcile tell what became of each unknown")
     given = parser.parse_args()
-    report = asyncio.run(run(Plan(given.posts, given.share, given.callers, given.seed, given.reconcile)))
+    plan = Plan(given.posts, given.share, given.callers, given.seed, given.reconcile, given.kill_after)
+    report = asyncio.run(run(plan))
     for line in report.lines():
         print(line)
     return 1 if report.wrong else 0

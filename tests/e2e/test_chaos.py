@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from benchmarks.chaos import FAULTS, Plan, run
 
 
@@ -25,3 +29,14 @@ async def test_after_a_storm_reconcile_tells_each_unknown_as_the_ledger_has_it()
     assert told.keys() == {"executed", "refused", "not_there"}
     assert min(told.values()) >= 3
     assert sum(told.values()) > 50
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_sidecar_that_is_killed_in_a_storm_has_logged_every_unknown_that_it_told(seed: int) -> None:
+    moment = random.Random(seed).randrange(1, 300)
+    report = await run(Plan(posts=2_000, share=0.05, seed=seed, kill_after=moment))
+    print(*report.lines(), sep="\n")
+    assert not report.wrong
+    told = sum(report.counts.values())
+    assert moment <= told < report.plan.posts / 2, "it was in the middle of it"
+    assert any("unknown" in what for what in report.counts)
