@@ -1,7 +1,8 @@
 """The sidecar beside the proxies that one would pick instead: ``make bench``, or ``python -m benchmarks.compare``.
 
-Installs the peers into ``.bench/``, runs everything side by side in shuffled rounds,
-and writes ``results.json``, ``report.md`` and charts into ``.bench/results`` (``--output``).
+Installs the peers into ``.bench/``, and the sidecar once more on another Python of the
+machine, if it has one. Runs everything side by side in shuffled rounds, and writes
+``results.json``, ``report.md`` and charts into ``.bench/results`` (``--output``).
 Linux, two cores; nginx and wrk are needed, and installed by apt-get if root.
 """
 
@@ -20,12 +21,12 @@ from typing import TYPE_CHECKING, Final
 from benchmarks import upstream
 from benchmarks.bench import Bench
 from benchmarks.children import ChildError
-from benchmarks.measure import machine
+from benchmarks.measure import interpreters, machine
 from benchmarks.measure.cores import Cores
 from benchmarks.measure.results import Results
 from benchmarks.peers.all import others
 from benchmarks.peers.debian import program, version
-from benchmarks.peers.sidecar import SidecarPeer
+from benchmarks.peers.sidecar import SidecarOnAnotherPython, SidecarPeer
 from benchmarks.peers.site import NotInstallableError
 from benchmarks.report import document
 from benchmarks.rounds import Plan, Rounds
@@ -56,7 +57,7 @@ def main() -> int:
         results = measure(given)
     except KeyboardInterrupt:
         return 130
-    except (NotInstallableError, ChildError) as error:
+    except (NotInstallableError, ChildError, interpreters.NoInterpreterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     document.write(results, given.output)
@@ -120,9 +121,17 @@ def _wanted(given: argparse.Namespace) -> list[Peer]:
     picked = None if given.peers is None else {name.strip().lower() for name in given.peers.split(",")}
     rivals = [peer for peer in others() if picked is None or peer.name.lower() in picked]
     if not given.sidecar:
-        return [SidecarPeer("sidecar", Path(sys.executable).with_name("mangopay-sidecar")), *rivals]
+        return [SidecarPeer("sidecar", Path(sys.executable).with_name("mangopay-sidecar")), *_on(given.python), *rivals]
     pairs = [each.partition("=") for each in given.sidecar]
     return [*(SidecarPeer(name, Path(path).absolute()) for name, _, path in pairs), *rivals]
+
+
+def _on(python: str | None) -> list[SidecarOnAnotherPython]:
+    """Return the sidecar on another Python: the one that is given, or one that the machine has."""
+    if python == "none":
+        return []
+    base = interpreters.another() if python is None else Path(python)
+    return [] if base is None else [SidecarOnAnotherPython(base)]
 
 
 def _plan(given: argparse.Namespace) -> Plan:
@@ -167,6 +176,12 @@ def _arguments() -> argparse.Namespace:
         default=[],
         metavar="NAME=COMMAND",
         help="a mangopay-sidecar of another checkout, several for a comparison (default: this checkout's)",
+    )
+    parser.add_argument(
+        "--python",
+        metavar="PATH",
+        help="measure this checkout on another Python too; none: on its own alone (default: /usr/bin/python3 or the "
+        "PATH's, if it is of another version or build)",
     )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--output", type=Path, default=CACHE / "results")

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Final
 from benchmarks.counting import baseline, distribution, reference
 from benchmarks.counting.callgrind import Callgrind, CountingError
 from benchmarks.counting.workloads import WORKLOADS, Caller, CallFailedError
+from benchmarks.measure import interpreters
 from benchmarks.page_cost_processes import NotStartedError, in_front_of_upstream
 from benchmarks.upstream import write_certificates
 
@@ -121,7 +122,7 @@ def kind() -> str:
 
 def _build() -> str:
     libc = " ".join(platform.libc_ver())
-    return f"{platform.python_version()}, {platform.python_compiler()}, {ssl.OPENSSL_VERSION}, {libc}"
+    return f"{interpreters.this()}, {platform.python_compiler()}, {ssl.OPENSSL_VERSION}, {libc}"
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from benchmarks.children import ChildError
 from benchmarks.load.errors import LoadError
 from benchmarks.measure.results import Results, Sample
-from benchmarks.peers.sidecar import SidecarPeer
+from benchmarks.peers.sidecar import SidecarOnAnotherPython, SidecarPeer
 from benchmarks.scenarios import curve, gain, life, start
 
 if TYPE_CHECKING:
@@ -92,18 +92,18 @@ class Rounds:
     # --- the scenarios -----------------------------------------------------------------------------------------------
 
     def _starts(self, number: int) -> None:
-        if not self._sidecars:
-            return
-        python = self._sidecars[0].command.with_name("python")
+        sidecars = self._sidecars
         if number == 1:
             # Whoever comes first would otherwise pay for the bytecode and for what is not yet in memory.
-            for sidecar in self._sidecars:
+            for sidecar in sidecars:
                 with contextlib.suppress(ChildError):
                     start.start(self.bench, sidecar)
-            start.bare_import(self.bench, python)
-        for each in self._shuffled([None, *self._sidecars]):
-            if each is None:
-                self._note(number, start.NAME, start.IMPORT, start.bare_import, self.bench, python)
+                    start.bare_import(self.bench, sidecar.command.with_name("python"))
+        names = [each.name for each in sidecars]
+        for each, bare in self._shuffled([(each, bare) for each in sidecars for bare in (True, False)]):
+            if bare:
+                python = each.command.with_name("python")
+                self._note(number, start.NAME, start.bare(each.name, names), start.bare_import, self.bench, python)
             else:
                 self._note(number, start.NAME, each.name, start.start, self.bench, each)
 
@@ -142,7 +142,9 @@ class Rounds:
                     self._note(number, gain.name(round_trip), peer.name, gain.through, self.bench, peer, port, calls)
 
     def _curves(self, number: int) -> None:
-        peers = [peer for peer in self.peers if isinstance(peer, SidecarPeer) or peer.name in self.plan.curves_of]
+        # How a cost grows is the code's doing, and takes longest to see: so on one Python only.
+        ours = [peer for peer in self._sidecars if not isinstance(peer, SidecarOnAnotherPython)]
+        peers = [peer for peer in self.peers if peer in ours or peer.name in self.plan.curves_of]
         for point in self._shuffled(curve.POINTS):
             for peer in self._shuffled(peers):
                 self._note(number, point.name, peer.name, curve.measure, self.bench, peer, point, self.plan.seconds)

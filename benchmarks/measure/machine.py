@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
+from benchmarks.measure import interpreters
+
 _ROOT: Final = Path(__file__).parents[2]
 
 
@@ -23,7 +25,7 @@ def describe() -> dict[str, str]:
         "memory": "unknown" if total is None else f"{int(total[1]) / 1024**2:.0f} GiB",
         "kernel": f"{platform.system()} {platform.release()}",
         "distribution": platform.freedesktop_os_release().get("PRETTY_NAME", "unknown"),
-        "Python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
+        "Python": f"{interpreters.this()}, {ssl.OPENSSL_VERSION}",
         "checkout of the benchmark": checkout(_ROOT),
     }
 

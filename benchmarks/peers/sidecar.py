@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.children import Launch
+from benchmarks.measure import interpreters
 from benchmarks.measure.machine import checkout
+from benchmarks.peers import pypi
 from benchmarks.peers.debian import version
 from benchmarks.peers.site import NotInstallableError
 from benchmarks.upstream import CLIENT_ID
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from benchmarks.peers.site import Site
+
+_ROOT: Final = Path(__file__).parents[2]
 
 
 class SidecarPeer:
@@ -25,14 +28,21 @@ class SidecarPeer:
         self.name = name
         self.command = command
 
+    @property
+    def _checkout(self) -> Path:
+        # CHECKOUT/.venv/bin/mangopay-sidecar
+        return self.command.absolute().parents[2]
+
     def install(self, _cache: Path) -> str:
-        """Nothing to install; say which one it is."""
+        """Nothing to install; say which one it is, on which Python. Raises NotInstallableError."""
         if not self.command.is_file():
             raise NotInstallableError(f"there is no {self.command}: run `make setup` in its checkout")
-        python = version([self.command.with_name("python"), "--version"], r"Python (\S+)")
+        try:
+            python = interpreters.ask(self.command.with_name("python"))
+        except interpreters.NoInterpreterError as error:
+            raise NotInstallableError(str(error)) from None
         ours = version([self.command, "--version"], r"([0-9][0-9.a-z]*)")
-        # CHECKOUT/.venv/bin/mangopay-sidecar
-        return f"mangopay-sidecar {ours} ({checkout(self.command.absolute().parents[2])}) on Python {python}"
+        return f"mangopay-sidecar {ours} ({checkout(self._checkout)}) on Python {python}"
 
     def launch(self, site: Site) -> Launch:
         """Configure it."""
@@ -46,3 +56,25 @@ class SidecarPeer:
             "SIDECAR_ADMIN_PORT": "0",
         }
         return Launch((self.command, "run"), environ)
+
+
+class SidecarOnAnotherPython(SidecarPeer):
+    """This checkout's sidecar in an environment of its own, made of another Python of this machine."""
+
+    def __init__(self, base: Path) -> None:
+        """``base`` is that Python. Raises NoInterpreterError if it does not run."""
+        found = interpreters.ask(base)
+        # Until it is installed there is no command; the name of its environment comes from the cache.
+        super().__init__(f"sidecar on {found.short}", base)
+        self._base = base
+        self._place = f"sidecar-{found.short.replace(' ', '-').lower()}"
+
+    @property
+    def _checkout(self) -> Path:
+        return _ROOT
+
+    def install(self, cache: Path) -> str:
+        """Make the environment. Raises NotInstallableError."""
+        python = pypi.installed(cache / self._place, ["run", "build"], self._base, ours=True)
+        self.command = python.with_name("mangopay-sidecar")
+        return super().install(cache)

@@ -62,7 +62,8 @@ def _results(results: Results, place: str) -> list[str]:
         lines += _table(results, each.name, each.title, peers, tables.CALLS)
     lines += _added_latency(results)
     lines += _table(results, life.NAME, "Start and memory", peers, tables.LIFE)
-    lines += _table(results, start.NAME, "Start to ready line", [*peers, start.IMPORT], tables.START, start.IMPORT)
+    imports = [start.bare(name, results.ours) for name in results.ours]
+    lines += _table(results, start.NAME, "Start to ready line", [*peers, *imports], tables.START, start.IMPORT)
     return lines + _disturbances(results) + _failures(results)
 
 

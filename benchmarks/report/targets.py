@@ -77,7 +77,8 @@ def verdicts(results: Results, sidecar: str) -> list[Verdict]:
     found = []
     for target in TARGETS:
         ours = results.figures(target.scenario, sidecar, target.figure)
-        theirs = results.figures(target.scenario, target.against, target.figure)
+        against = start.bare(sidecar, results.ours or [sidecar]) if target.against == start.IMPORT else target.against
+        theirs = results.figures(target.scenario, against, target.figure)
         pairs = ratios(theirs, ours) if target.inverted else ratios(ours, theirs)
         found.append(Verdict(target, Spread.of(pairs)))
     return found

@@ -11,17 +11,23 @@ from benchmarks.measure.cores import pinned
 from benchmarks.measure.processes import cpu_ns, memory, tree
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from benchmarks.bench import Bench
     from benchmarks.peers.site import Peer
 
 NAME: Final = "start"
-#: As what the bare import appears in the results.
+#: As what the bare import appears in the results; see :func:`bare`.
 IMPORT: Final = "import aiohttp.web"
 _BASE: Final = "import aiohttp.web, sys; print('ready', flush=True); sys.stdin.read()"
 #: Seconds after the ready line at which memory is read.
 _SETTLE: Final = 1.0
+
+
+def bare(sidecar: str, sidecars: Sequence[str]) -> str:
+    """Return as what the bare import by a sidecar's own Python appears: the first one's has the plain name."""
+    return IMPORT if sidecar == sidecars[0] else f"{IMPORT} ({sidecar})"
 
 
 def start(bench: Bench, sidecar: Peer) -> dict[str, float]:
