@@ -22,6 +22,8 @@ COULD_NOT_START: Final = 125
 _LEADING_TO_MANGOPAY: Final = (
     *("SIDECAR_CONFIG", "SIDECAR_MANGOPAY_", "SIDECAR_TLS_", "SIDECAR_UPSTREAM_EGRESS_PROXY", "SIDECAR_TOKEN_STORE"),
 )
+#: Nor is it wrong that these are set, which are never used.
+_PROXIES: Final = frozenset(("http_proxy", "https_proxy", "all_proxy"))
 #: Stands for the emulator's URL until it has one.
 _ANY_URL: Final = "http://127.0.0.1:18090"
 _LOG_LEVEL: Final = "log.level"
@@ -108,8 +110,12 @@ def _plan(config_path: Path | None, *, emulated: bool) -> Plan:
         return Plan(config_path, os.environ, emulated)
     if config_path is not None:
         raise CommandError("--emulator needs no configuration, and --config names one: leave one of them out")
-    environ = {name: text for name, text in os.environ.items() if not name.startswith(_LEADING_TO_MANGOPAY)}
+    environ = {name: text for name, text in os.environ.items() if not _leads_to_mangopay(name)}
     return Plan(None, environ, emulated)
+
+
+def _leads_to_mangopay(variable: str) -> bool:
+    return variable.startswith(_LEADING_TO_MANGOPAY) or variable.lower() in _PROXIES
 
 
 def _serve(plan: Plan, child: Child, timeout: float) -> int:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 #: Seconds between two looks at the readiness, which cost some microseconds each.
 _LOOK: Final = 0.02
+#: Seconds to drain in before an emulator: what it was told not to answer moves no money, and the tests are over.
+_DRAIN_OF_EMULATED: Final = 0.5
 
 
 class Wrapping(NamedTuple):
@@ -77,7 +79,8 @@ async def _serve(wrapping: Wrapping, child: Child, timeout: float, output: LogOu
         if ended.done():  # its status is ours
             leave_soon(ended.result())
 
-    lifecycle = Lifecycle(clock, delay=0.0, drain=config.shutdown.drain, leave=leave)
+    drain = min(config.shutdown.drain, _DRAIN_OF_EMULATED) if wrapping.emulated else config.shutdown.drain
+    lifecycle = Lifecycle(clock, delay=0.0, drain=drain, leave=leave)
 
     def on_end(status: int) -> None:
         ended.set_result(status)

@@ -90,6 +90,7 @@ class Control:
         _nothing_else(body)
         if client_id is None:
             self._faults.clear()
+            self._clock.reset()
         self._outbox.clear(client_id)
         self._state.reset(client_id)
         return json_response(200, {"reset": client_id or "everything"})

@@ -80,6 +80,8 @@ class Outbox:
         self._waiting: list[tuple[float, int, Delivery]] = []
         #: Those that go out after the next one, by ``hook-swap``.
         self._swapped: list[Delivery] = []
+        #: Those that were taken and are not finished, by serial number.
+        self._under_way: dict[int, Delivery] = {}
         self.log: Final[deque[Delivery]] = deque(maxlen=_KEPT)
         self.changed: Callable[[], None] = lambda: None
         #: False: no hook is called. Whoever reaches the emulator would reach what listens beside it.
@@ -95,14 +97,18 @@ class Outbox:
         """Return the delivery whose time has come, or None."""
         if not self._waiting or self._waiting[0][0] > self._clock.now():
             return None
-        return heapq.heappop(self._waiting)[2]
+        delivery = heapq.heappop(self._waiting)[2]
+        self._under_way[delivery.serial] = delivery
+        return delivery
 
     def next_due(self) -> float | None:
         """Return when the next delivery is due (the emulator's clock), or None."""
         return self._waiting[0][0] if self._waiting else None
 
     def finish(self, delivery: Delivery, failure: str | None) -> None:
-        """Tell what came of a call: None is a 200 in time, all else what was wrong."""
+        """Tell what came of a call: None is a 200 in time, all else what was wrong. A forgotten one counts no more."""
+        if self._under_way.pop(delivery.serial, None) is None:
+            return
         if failure is None:
             self._log(delivery, Outcome.DELIVERED, "200")
             return
@@ -120,12 +126,14 @@ class Outbox:
     def clear(self, client_id: str | None = None) -> None:
         """Forget one ClientId's deliveries, or all."""
         if client_id is None:
-            self._waiting, self._swapped = [], []
+            self._waiting, self._swapped, self._under_way = [], [], {}
             self.log.clear()
             return
         self._waiting = [each for each in self._waiting if each[2].client_id != client_id]
         heapq.heapify(self._waiting)
         self._swapped = [each for each in self._swapped if each.client_id != client_id]
+        kept = {serial: each for serial, each in self._under_way.items() if each.client_id != client_id}
+        self._under_way = kept
 
     def snapshot(self) -> list[dict[str, Any]]:
         """Return the deliveries as plain values: those that are over, oldest first, then those that wait."""

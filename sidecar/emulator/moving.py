@@ -17,6 +17,7 @@ class MovableClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._moved = asyncio.Event()
+        self._resets = 0
         self.ahead = 0.0
 
     def now(self) -> float:
@@ -32,13 +33,23 @@ class MovableClock:
         if not 0 <= seconds < _LONGEST_STEP:
             raise ValueError("advance must be a number of seconds, from 0 to ten years")
         self.ahead += seconds
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
+        self._wake()
+
+    def reset(self) -> None:
+        """Put the clock back to the one it is made of; whoever sleeps until a time that no longer counts wakes."""
+        self.ahead = 0.0
+        self._resets += 1
+        self._wake()
 
     async def sleep_until(self, deadline: float) -> None:
-        """Return once :meth:`now` has reached ``deadline`` (seconds)."""
-        while self.now() < deadline:
+        """Return once :meth:`now` has reached ``deadline`` (seconds), or the clock was put back."""
+        resets = self._resets
+        while self.now() < deadline and self._resets == resets:
             await first(self._clock.sleep_until(deadline - self.ahead), self._moved.wait())
+
+    def _wake(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
 
 #: In seconds; far enough for every period that Mangopay has, and within every date format.

@@ -43,7 +43,9 @@ def test_an_app_needs_neither_credentials_nor_its_own_client_id() -> None:
 
 def test_it_is_quiet_unless_something_is_wrong_or_it_is_told_otherwise() -> None:
     call = "import os, urllib.request as u; u.urlopen(os.environ['MANGOPAY_BASE_URL'] + '/v2.01/_/clients')"
-    assert ended("--emulator", "--", PYTHON, "-c", call, environ=PORTS)[2] == ""
+    # That a proxy is set for everything else is not wrong: nothing leaves the machine.
+    proxies = {"HTTPS_PROXY": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"}
+    assert ended("--emulator", "--", PYTHON, "-c", call, environ={**PORTS, **proxies})[2] == ""
     told = {**PORTS, "SIDECAR_LOG_LEVEL": "info", "SIDECAR_LOG_FORMAT": "json"}
     assert '"event":"request"' in ended("--emulator", "--", PYTHON, "-c", call, environ=told)[2]
     refused = "import os, urllib.request as u; u.urlopen(os.environ['MANGOPAY_BASE_URL'] + '/v2.01/../x')"
@@ -52,6 +54,21 @@ def test_it_is_quiet_unless_something_is_wrong_or_it_is_told_otherwise() -> None
     )
     assert status == 1
     assert '"error":"bad_request"' in stderr
+
+
+def test_what_the_emulator_never_answers_is_not_waited_for() -> None:
+    """A call that hangs is what the tests wanted; they are over, and no money moved."""
+    hang = """
+import json, os, urllib.request as u
+base, emulator = os.environ["MANGOPAY_BASE_URL"], os.environ["MANGOPAY_EMULATOR_URL"]
+u.urlopen(emulator + "/__emulator__/faults", json.dumps({"rule": "hang POST"}).encode()).close()
+try:
+    u.urlopen(base + "/v2.01/_/wallets", b"{}", timeout=0.2)
+except TimeoutError:
+    print("gave up")
+"""
+    environ = {**PORTS, "SIDECAR_SHUTDOWN_DRAIN": "10m"}
+    assert ended("--emulator", "--", PYTHON, "-c", hang, environ=environ) == (0, "gave up\n", "")
 
 
 def test_what_leads_to_mangopay_does_not_count(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs
 
@@ -209,3 +210,30 @@ def test_time_that_is_put_forward_ends_tokens_and_authentications(platform: Plat
 def test_time_does_not_go_back(platform: Platform, advance: Any) -> None:
     assert platform.control("POST", "time", {"advance": advance}).status == 400
     assert read(platform.control("GET", "time"))["ahead"] == 0
+
+
+async def test_a_reset_puts_the_clock_back_and_wakes_who_slept_by_it(platform: Platform) -> None:
+    clock = platform.emulator.clock
+    clock.advance(3600)
+    sleeper = asyncio.ensure_future(clock.sleep_until(clock.now() + 5))
+    await asyncio.sleep(0)
+    assert not sleeper.done()
+    platform.control("POST", "reset", {"client_id": "other"})
+    assert clock.ahead == 3600
+    platform.control("POST", "reset", {})
+    await asyncio.wait_for(sleeper, 5)
+    assert read(platform.control("GET", "time")) == {"now": 1_700_000_000.0, "ahead": 0}
+
+
+@pytest.mark.parametrize(
+    ("reset", "outcome"), [({}, []), ({"client_id": "acme"}, []), ({"client_id": "other"}, ["retried", "waiting"])]
+)
+def test_a_call_that_was_under_way_at_a_reset_counts_no_more(
+    platform: Platform, reset: dict[str, str], outcome: list[str]
+) -> None:
+    register(platform)
+    trigger(platform, "1")
+    (delivery,) = due(platform)
+    platform.control("POST", "reset", reset)
+    platform.emulator.outbox.finish(delivery, "status 500")
+    assert outcomes(platform) == outcome
