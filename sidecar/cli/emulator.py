@@ -18,6 +18,7 @@ from sidecar.cli.serving import tell
 from sidecar.core.system_errors import mend, reason
 from sidecar.downstream import holder
 from sidecar.emulator import faults, serving, settings
+from sidecar.emulator.loopback import Trusted
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import configure_logging, descriptor_of
@@ -52,6 +53,13 @@ def _parse_host(_context: click.Context, _option: click.Parameter, text: str) ->
 def _parse_settings(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> settings.Settings:
     try:
         return settings.parse_settings(texts)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _parse_trusted(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> Trusted:
+    try:
+        return Trusted(texts)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -103,18 +111,30 @@ def _refused(error: OSError, host: str, port: int, authority: str) -> str:
     callback=_parse_settings,
     help="A setting of docs/emulator.md, such as 'sca_for_owners=false'. May be repeated.",
 )
+@click.option(
+    "--trust",
+    "trusted",
+    metavar="WHOM",
+    multiple=True,
+    callback=_parse_trusted,
+    help="A network such as 172.16.0.0/12 whose peers may use the control routes, and whose hooks are called; or the "
+    "name of a host whose hooks are called. For containers. May be repeated.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each request.")
-def command(host: str, port: int, rules: list[faults.Rule], changed: settings.Settings, verbose: bool) -> int:
+def command(
+    host: str, port: int, rules: list[faults.Rule], changed: settings.Settings, trusted: Trusted, verbose: bool
+) -> int:
     """Serve the Mangopay emulator alone, for an app's own tests and CI, until SIGTERM or SIGINT.
 
     Any ClientId and key are accepted. Control routes under /__emulator__/ revoke tokens, lock the account, add faults
-    and more, and the page at / shows what happens; loopback peers only.
+    and more, and the page at / shows what happens; loopback peers only, and for control routes those of --trust.
     """
     output = configure_logging("warning", "auto", SystemClock())
     authority = f"[{host}]" if ":" in host else host
 
     def prepare(emulator: Emulator) -> None:
         emulator.state.start_with(changed)
+        emulator.trust(trusted)
         if verbose:
             emulator.watch = _printer()
 

@@ -11,7 +11,7 @@ from sidecar.emulator import disputing, index, placing, sca
 from sidecar.emulator import faults as faulting
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
-from sidecar.emulator.loopback import is_loopback
+from sidecar.emulator.loopback import Trusted, is_loopback
 from sidecar.emulator.messages import EmulatedResponse, Request, json_response
 from sidecar.emulator.resources import CATALOGUE
 from sidecar.emulator.settings import Credentials
@@ -32,6 +32,8 @@ class Control:
 
     def __init__(self, state: State, faults: Faults, outbox: Outbox, clock: MovableClock) -> None:
         self._state = state
+        #: Whose requests are answered besides this machine's own.
+        self.trusted = Trusted()
         self._faults = faults
         self._outbox = outbox
         self._clock = clock
@@ -64,7 +66,8 @@ class Control:
 
     def response(self, request: Request, peer: str | None) -> EmulatedResponse:
         """Return the response to a control request from the address ``peer``."""
-        if not is_local(peer) or request.header(b"origin") is not None:
+        known = is_local(peer) or self.trusted.has_peer(peer or "")
+        if not known or request.header(b"origin") is not None:
             return _refused(403, "Control routes answer loopback peers only, and no browser.")
         name = "/".join(request.segments[1:]) or "index"
         body = parse_object(request.body)

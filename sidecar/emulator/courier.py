@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from sidecar.emulator.loopback import is_loopback
+from sidecar.emulator.loopback import is_loopback_name
 from sidecar.emulator.moving import first
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ async def _call(delivery: Delivery) -> int:
     """Return the status of the response to a hook's GET; raises OSError or ValueError if there is none."""
     target = delivery.target
     host, port = target.hostname or "", target.port or 80
-    address = host if is_loopback(host) else "127.0.0.1"
+    # A name that stands for this machine is not looked up.
+    address = "127.0.0.1" if is_loopback_name(host) and not _is_address(host) else host
     reader, writer = await asyncio.open_connection(address, port, limit=_LONGEST_LINE)
     try:
         path = f"{target.path or '/'}?{target.query}"
@@ -91,6 +92,10 @@ async def _call(delivery: Delivery) -> int:
     finally:
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.rpartition(".")[2].isdecimal()
 
 
 def _status(line: bytes) -> int:

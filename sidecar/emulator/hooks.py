@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 import msgspec
 
-from sidecar.emulator.loopback import is_loopback_name
+from sidecar.emulator.loopback import Trusted, is_loopback_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,8 +84,10 @@ class Outbox:
         self._under_way: dict[int, Delivery] = {}
         self.log: Final[deque[Delivery]] = deque(maxlen=_KEPT)
         self.changed: Callable[[], None] = lambda: None
-        #: False: no hook is called. Whoever reaches the emulator would reach what listens beside it.
+        #: False: none on this machine is called. Whoever reaches the emulator would reach what listens beside it.
         self.calling = True
+        #: Who is called besides.
+        self.trusted = Trusted()
 
     def tell(self, client: ClientState, event: Mapping[str, Any]) -> None:
         """Call every hook that asked for an event."""
@@ -150,9 +152,7 @@ class Outbox:
             resource_id=event["ResourceId"],
             date=event["Date"],
         )
-        refusal = None if is_callable(delivery.url) else "hooks are called on this machine only, by http"
-        if not self.calling:
-            refusal = "hooks are called only while the emulator listens on a loopback address"
+        refusal = self._refusal(delivery.url)
         if refusal is not None:
             self._log(delivery, Outcome.REFUSED, refusal)
             return
@@ -170,6 +170,15 @@ class Outbox:
             if action == "hook-twice":
                 self._push(msgspec.structs.replace(delivery, serial=next(self._serials)), now)
             self._release(delivery)
+
+    def _refusal(self, url: str) -> str | None:
+        """Return why a hook is not called, or None."""
+        host = host_to_call(url)
+        if host is not None and self.trusted.has_host(host):
+            return None
+        if host is None or not is_loopback_name(host):
+            return "hooks are called on this machine only, or where --trust says, by http"
+        return None if self.calling else "hooks are called only while the emulator listens on a loopback address"
 
     def _release(self, after: Delivery) -> None:
         """Send what was to be overtaken right behind ``after``."""
@@ -195,16 +204,16 @@ class Outbox:
         return None if client is None else client.find("Hook", delivery.hook_id)
 
 
-def is_callable(url: str) -> bool:
-    """Tell whether a hook is on this machine: plain HTTP at a loopback address, or at a name that is always one."""
+def host_to_call(url: str) -> str | None:
+    """Return the host of a hook's URL; None: it is no URL that could be called, which is plain HTTP."""
     if not url.isprintable() or " " in url:
-        return False
+        return None
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return False
-    return parts.scheme == "http" and port != 0 and is_loopback_name(parts.hostname or "")
+        return None
+    return parts.hostname or None if parts.scheme == "http" and port != 0 else None
 
 
 def _told(delivery: Delivery) -> dict[str, Any]:

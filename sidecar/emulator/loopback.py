@@ -1,8 +1,16 @@
-"""What is this machine itself."""
+"""What is this machine itself, and what counts as much."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: RFC 1123 section 2.1, with the underscore that container names may have.
+_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 
 def is_loopback(address: str) -> bool:
@@ -22,3 +30,42 @@ def is_loopback_name(host: str) -> bool:
     """
     name = host.lower().rstrip(".")
     return name == "localhost" or name.endswith(".localhost") or is_loopback(host)
+
+
+class Trusted:
+    """Who counts as this machine besides itself: networks and names that somebody has named, such as a CI job's.
+
+    A peer is trusted by its address, the host of a hook's URL also by its name, which is looked up when it is called.
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        """Raises ValueError for a text that is neither a network (``172.16.0.0/12``) nor a name."""
+        networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        names = set[str]()
+        for text in texts:
+            try:
+                networks.append(ipaddress.ip_network(text))
+            except ValueError:
+                name = text.lower()
+                if not _NAME.fullmatch(name) or name.replace(".", "").isdecimal():
+                    message = f"neither a network such as 172.16.0.0/12 nor a host name: {text!r}"
+                    raise ValueError(message) from None
+                names.add(name)
+        self._networks: Final = tuple(networks)
+        self._names: Final = frozenset(names)
+
+    def __bool__(self) -> bool:
+        return bool(self._networks or self._names)
+
+    def has_peer(self, address: str) -> bool:
+        """Tell whether a peer's address is in one of the networks."""
+        try:
+            parsed = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        return any(mapped in network for network in self._networks)
+
+    def has_host(self, host: str) -> bool:
+        """Tell whether a URL's host is one of the names, or an address in one of the networks."""
+        return host.lower().rstrip(".") in self._names or self.has_peer(host)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.emulator.ledger import Ledger
+    from sidecar.emulator.loopback import Trusted
 
 _log = structlog.get_logger("emulator")
 
@@ -114,6 +115,10 @@ class Emulator:
     def url(self) -> str:
         """The base URL on this machine, once started."""
         return f"http://127.0.0.1:{self.port}"
+
+    def trust(self, trusted: Trusted) -> None:
+        """Let others use the control routes as well, and call their hooks."""
+        self.control.trusted = self.outbox.trusted = trusted
 
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, ssl_context: ssl.SSLContext | None = None) -> int:
         """Listen, and return the port; raises OSError if it cannot be had."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
+from sidecar.emulator.loopback import Trusted
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request, split_path
 from sidecar.emulator.server import Emulator
 from sidecar.emulator.settings import Credentials, Settings
@@ -49,16 +50,23 @@ def canary_token(size: int) -> str:
 
 
 def new_emulator(
-    clock: Clock | None = None, *, credentials: Credentials | None = None, keep_received: int = 1000, **settings: Any
+    clock: Clock | None = None,
+    *,
+    credentials: Credentials | None = None,
+    keep_received: int = 1000,
+    trusted: Trusted | None = None,
+    **settings: Any,
 ) -> Emulator:
     """Return an emulator that is not started. Its tokens are canaries; ``settings`` are those of Settings."""
-    return Emulator(
+    emulator = Emulator(
         clock or SystemClock(),
         settings=Settings(**settings),
         credentials=credentials,
         keep_received=keep_received,
         token_hex=canary_token,
     )
+    emulator.trust(trusted or Trusted())
+    return emulator
 
 
 @asynccontextmanager
@@ -181,8 +189,8 @@ class Direct:
 class Platform(Direct):
     """A platform with two users and a wallet each, to hang further resources on."""
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
+    def __init__(self, clock: Clock, *, trusted: Trusted | None = None) -> None:
+        super().__init__(clock, trusted=trusted)
         self.user = self.create("users/natural", NATURAL_USER)["Id"]
         self.other = self.create("users/legal", LEGAL_USER)["Id"]
         self.wallet = self.new_wallet(self.user)

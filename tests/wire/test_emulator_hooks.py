@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.emulator.hooks import Outcome
+from sidecar.emulator.loopback import Trusted
 from tests.support.clock import FakeClock
 from tests.support.emulator import new_emulator, running_emulator
 from tests.support.emulator import request as bytes_of
@@ -84,6 +85,19 @@ async def test_a_hook_is_an_unsigned_get() -> None:
     assert head == f"GET /hooks/mangopay?a=1&RessourceId=kyc_1&EventType={EVENT}&Date=1700000000 HTTP/1.1"
     assert f"Host: localhost:{app.port}" in lines
     assert [line for line in lines if line.lower().startswith(("authorization", "x-"))] == []
+
+
+async def test_whom_it_trusts_is_called_by_a_container_too() -> None:
+    async with listening(OK) as app, running_emulator(trusted=Trusted(["127.0.0.0/30"])) as emulator:
+        emulator.outbox.calling = False  # as if it listened on an address that others reach
+        for host in ("127.0.0.4", "localhost", "127.0.0.1"):
+            register(emulator, f"http://{host}:{app.port}/")
+        tell(emulator)
+        assert [outcome for outcome, _ in await logged(emulator, 3)] == [
+            Outcome.REFUSED,
+            Outcome.REFUSED,
+            Outcome.DELIVERED,
+        ]
 
 
 @pytest.mark.parametrize(

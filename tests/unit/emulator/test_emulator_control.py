@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.emulator.control import is_local
+from sidecar.emulator.loopback import Trusted
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request, split_path
 from tests.support.clock import FakeClock
 from tests.support.emulator import NATURAL_USER, Direct, basic, issue_token, read
@@ -54,6 +55,14 @@ def test_who_is_loopback(peer: str | None, loopback: bool) -> None:
 def test_another_machine_is_refused(mangopay: Direct) -> None:
     assert control(mangopay, "POST", "revoke", peer="10.0.0.1").status == 403
     assert mangopay.call("GET", "users").status == 200
+
+
+def test_another_machine_that_is_trusted_is_not_refused() -> None:
+    mangopay = Direct(FakeClock(), trusted=Trusted(["172.16.0.0/12", "build"]))
+    peers = ("172.18.0.1", "::ffff:172.18.0.1", "173.18.0.1", "build")
+    assert [control(mangopay, "GET", "stats", peer=peer).status for peer in peers] == [200, 200, 403, 403]
+    browser = ((b"Origin", b"https://evil.example"),)
+    assert control(mangopay, "GET", "stats", peer="172.18.0.1", headers=browser).status == 403
 
 
 def test_a_browser_is_refused(mangopay: Direct) -> None:

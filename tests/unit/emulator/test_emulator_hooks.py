@@ -9,12 +9,14 @@ from urllib.parse import parse_qs
 import pytest
 
 from sidecar.emulator.faults import parse
-from sidecar.emulator.hooks import Delivery, is_callable
+from sidecar.emulator.loopback import Trusted
 from tests.support.clock import FakeClock
 from tests.support.emulator import Platform, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sidecar.emulator.hooks import Delivery
 
 EVENT: Final = "PAYIN_NORMAL_SUCCEEDED"
 URL: Final = "http://127.0.0.1:9/hook?a=1"
@@ -192,8 +194,43 @@ def test_another_client_s_calls_outlive_a_reset(platform: Platform) -> None:
         ("", False),
     ],
 )
-def test_only_this_machine_is_called(url: str, is_one: bool) -> None:
-    assert is_callable(url) is is_one
+def test_only_this_machine_is_called(url: str, is_one: bool, platform: Platform) -> None:
+    assert calls(platform, url) is is_one
+
+
+def calls(platform: Platform, url: str) -> bool:
+    """Tell whether a hook with this URL is called."""
+    hook = {"Url": url, "EventType": EVENT, "Status": "ENABLED", "Validity": "VALID"}
+    placed = {"client_id": "acme", "collection": "Hook", "id": "hook_1", "fields": hook}
+    assert platform.control("POST", "place", placed).status == 200
+    trigger(platform, "1")
+    return outcomes(platform) == ["waiting"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_one"),
+    [
+        ("http://172.18.0.1:8000/hooks", True),
+        ("http://[::ffff:172.18.0.1]/", True),
+        ("http://Build:8000/hooks", True),
+        ("http://build./", True),
+        ("http://173.18.0.1/", False),
+        ("http://builder/", False),
+        ("https://build/", False),
+        ("http://build:0/", False),
+        ("http://127.0.0.1/", False),
+    ],
+)
+def test_a_container_calls_whom_it_trusts_and_nobody_beside_it(url: str, is_one: bool) -> None:
+    platform = Platform(FakeClock(), trusted=Trusted(["172.16.0.0/12", "build"]))
+    platform.emulator.outbox.calling = False  # it listens on an address that others reach
+    assert calls(platform, url) is is_one
+
+
+@pytest.mark.parametrize("text", ["", "172.16.0.1/12", "1.2.3", "300.1.1.1", "a b", "http://build", "-build", "*"])
+def test_what_is_neither_a_network_nor_a_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"neither a network such as 172\.16\.0\.0/12 nor a host name"):
+        Trusted([text])
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
