@@ -171,8 +171,9 @@ manifests: setup build/gates/.complete ## build every manifest and chart into bu
 	$(BIN)/python -m tests.deploy.manifests build/manifests
 	build/gates/bin/checkov --directory build/manifests --config-file deploy/.checkov.yaml
 
-workflows: build/gates/.complete ## check .github/ (actionlint, zizmor)
+workflows: build/gates/.complete ## check .github/ and the recipe for it (actionlint, zizmor)
 	build/gates/bin/actionlint
+	build/gates/bin/actionlint deploy/ci/github-actions.yml
 	build/gates/bin/zizmor --offline --quiet --persona=pedantic .github
 
 image-check: setup ## build the image and run it hardened, with Debian's buildah, runc and debootstrap (as root)
