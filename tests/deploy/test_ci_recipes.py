@@ -32,8 +32,8 @@ def valid(file: Path, schema: str) -> bool:
 def test_it_fits_the_schema_that_is_published(file: Path, schema: str, tmp_path: Path) -> None:
     assert valid(file, schema)
     wrong = tmp_path / file.name
-    wrong.write_text(file.read_text().replace("    services:", "    services: 7\n    servces:", 1).replace(
-        "  services:\n", "  services: 7\n  servces:\n", 1
+    wrong.write_text(file.read_text().replace("    services:", "    services: 7\n    other:", 1).replace(
+        "  services:\n", "  services: 7\n  other:\n", 1
     ))  # fmt: skip
     assert not valid(wrong, schema)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: The Node app with its package.json, its lock file and, once installed, its node_modules.
 NODE_PROJECT: Final = Path(__file__).parent / "node"
 COMMANDS: Final[dict[str, Sequence[str | Path]]] = {
-    "python": (sys.executable, Path(__file__).parent / "python" / "driver.py"),
+    "python": (sys.executable, "-m", "tests.e2e.sdk.python"),
     "node": (node.NODE, NODE_PROJECT / "driver.mjs"),
 }
 
@@ -51,6 +51,7 @@ class SdkApp:
         self.sdk: Final = sdk
         self._process: Final = subprocess.Popen(
             COMMANDS[sdk],
+            cwd=Path(__file__).parents[3],
             env={"MANGOPAY_BASE_URL": base_url, "MANGOPAY_CLIENT_ID": client_id, "MANGOPAY_API_KEY": api_key},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

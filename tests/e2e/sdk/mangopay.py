@@ -101,8 +101,13 @@ class Mangopay:
 
     @property
     def calls(self) -> list[Received]:
-        """Those of them that were not for a token."""
-        return [request for request in self.received if not request.target.lower().endswith("/oauth/token")]
+        """Those of them that were not for a token, nor from a person's browser or the test itself."""
+        return [
+            request
+            for request in self.received
+            if not request.target.lower().endswith("/oauth/token")
+            and not request.target.startswith(("/pages/", "/__emulator__/"))
+        ]
 
     @property
     def token_requests(self) -> int:

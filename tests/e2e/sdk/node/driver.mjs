@@ -7,6 +7,7 @@
 import Mangopay from 'mangopay4-nodejs-sdk';
 import { createHash } from 'node:crypto';
 import { createInterface } from 'node:readline';
+import { resources } from './resources.mjs';
 
 const api = new Mangopay({
   clientId: process.env.MANGOPAY_CLIENT_ID,
@@ -97,6 +98,8 @@ const THINGS_TO_DO = {
   list_events: (_, seen) => api.Events.getAll(seen, { parameters: { per_page: 100, sort: 'Date:DESC' } }),
 
   read_stored_answer: ({ key }, seen) => api.Idempotency.get(key, seen),
+
+  ...resources(api),
 };
 
 const rateLimits = () =>

@@ -317,7 +317,3 @@ def main() -> None:
     for line in sys.stdin:
         question = json.loads(line)
         print(json.dumps(answer(question["do"], question["with"])), flush=True)
-
-
-if __name__ == "__main__":
-    main()
