@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 import pytest
-from shop import Order, RefusedError, Server, Shop
+from shop import Order, RefusedError, Server, Shop, mangopay
 
 from sidecar.testing import MangopayEmulator, MangopaySidecar
 
@@ -43,6 +43,12 @@ def buy(shop: Shop, mangopay_emulator: MangopayEmulator) -> Callable[[], Order]:
     return buy
 
 
+def balance(order: Order) -> int:
+    """Return the cents in the seller's wallet; Mangopay shows it to a seller who has authenticated."""
+    cents: int = mangopay("GET", f"wallets/{order.seller.wallet}")["Balance"]["Amount"]
+    return cents
+
+
 def test_an_order_is_paid_by_card_and_the_seller_is_paid_out(
     shop: Shop, buy: Callable[[], Order], mangopay_emulator: MangopayEmulator
 ) -> None:
@@ -55,10 +61,12 @@ def test_an_order_is_paid_by_card_and_the_seller_is_paid_out(
     assert order.status == "paid"
 
     mangopay_emulator.press(order.seller.authenticate_at, "authenticate")
+    assert balance(order) == 3_600  # the shop keeps a tenth
     shop.pay_out(order, IBAN)
     mangopay_emulator.settle(order.payout, "send")
     mangopay_emulator.wait_for_delivery("PAYOUT_NORMAL_SUCCEEDED", order.payout)
     assert order.status == "settled"
+    assert balance(order) == 0
     assert mangopay_emulator.ledger.executed_twice() == []
 
 

@@ -141,3 +141,39 @@ def test_the_platform_looks_after_its_own(app: SdkApp, wallet: str) -> None:
     assert fees.value["FundsType"] == "FEES"
     account = app.do("open_virtual_account", wallet=wallet)
     assert account.value["Status"] == "ACTIVE"
+
+
+def test_an_owner_who_authenticates_becomes_active(app: SdkApp, emulator: MangopayEmulator) -> None:
+    owner = app.do("create_owner", email="vera@example.org")
+    assert app.do("read_owner", user=owner.id).value["UserStatus"] == "PENDING_USER_ACTION"
+    emulator.authenticate(owner.id)
+    assert app.do("read_owner", user=owner.id).value["UserStatus"] == "ACTIVE"
+
+
+def test_a_card_is_validated_without_a_payment(app: SdkApp, emulator: MangopayEmulator, user: str, card: str) -> None:
+    asked = app.do("validate_card", user=user, card=card)
+    assert asked.value["Status"] == "CREATED", asked
+    emulator.press(asked.value["SecureModeRedirectURL"], "authenticate")
+    assert app.do("read_card", card=card).value["Validity"] == "VALID"
+
+
+def test_a_card_is_charged_again_and_again(app: SdkApp, user: str, wallet: str, card: str) -> None:
+    registration = app.do("register_recurring", user=user, wallet=wallet, card=card, amount=2_00)
+    charged = app.do("charge_recurring", registration=registration.id, amount=2_00)
+    assert app.do("read_pay_in", pay_in=charged.id).value["Status"] == "SUCCEEDED"
+
+
+def test_a_recipient_waits_for_its_owner(app: SdkApp, emulator: MangopayEmulator, user: str) -> None:
+    added = app.do("add_recipient", user=user)
+    assert added.value["Status"] == "PENDING", added
+    emulator.settle(added.id, "authenticate")
+    assert app.do("read_recipient", recipient=added.id).value["Status"] == "ACTIVE"
+
+
+def test_a_payment_of_another_provider_is_told(app: SdkApp, user: str, wallet: str) -> None:
+    told = app.do("authorize_intent", user=user, wallet=wallet, amount=10_00)
+    assert app.do("read_intent", intent=told.id).value["Status"] == "AUTHORIZED", told
+
+
+def test_the_platform_reads_itself(app: SdkApp) -> None:
+    assert app.do("read_platform").value["ClientId"] == "acme"

@@ -55,4 +55,50 @@ export const resources = (api) => ({
       PaymentType: 'IDEAL', ExecutionType: 'WEB', AuthorId: user, CreditedWalletId: wallet,
       DebitedFunds: euros(amount), Fees: euros(0), ReturnURL: RETURN,
     }, seen),
+
+  create_owner: ({ email }, seen) =>
+    api.Users.create({
+      PersonType: 'NATURAL', NaturalSca: true, FirstName: 'Zoë', LastName: 'Müller', Email: email, Birthday: 300681000, Nationality: 'FR',
+      CountryOfResidence: 'FR', TermsAndConditionsAccepted: true, UserCategory: 'OWNER',
+    }, seen),
+  read_owner: ({ user }, seen) => api.Users.getNaturalSca(user, seen),
+  validate_card: ({ user, card }, seen) =>
+    api.Cards.validate(card, {
+      AuthorId: user, SecureMode: 'FORCE', SecureModeReturnURL: RETURN, IpAddress: '2001:db8::1',
+      BrowserInfo: {
+        AcceptHeader: 'text/html', ColorDepth: 24, JavaEnabled: false, JavascriptEnabled: true, Language: 'EN',
+        ScreenHeight: 800, ScreenWidth: 600, TimeZoneOffset: '0', UserAgent: 'a browser',
+      },
+    }, seen),
+  register_recurring: ({ user, wallet, card, amount }, seen) =>
+    api.PayIns.createRecurringPayment({
+      AuthorId: user, CardId: card, CreditedUserId: user, CreditedWalletId: wallet,
+      FirstTransactionDebitedFunds: euros(amount), FirstTransactionFees: euros(0),
+    }, seen),
+  charge_recurring: ({ registration, amount }, seen) =>
+    api.PayIns.createRecurringPayInRegistrationCIT({
+      RecurringPayinRegistrationId: registration, SecureModeReturnURL: RETURN, IpAddress: '2001:db8::1',
+      DebitedFunds: euros(amount), Fees: euros(0),
+    }, seen),
+  add_recipient: ({ user }, seen) =>
+    api.Recipients.create({
+      DisplayName: 'My account', PayoutMethodType: 'InternationalBankTransfer', RecipientType: 'Business',
+      Currency: 'EUR', Country: 'FR',
+      BusinessRecipient: {
+        BusinessName: 'Fleurs',
+        Address: { AddressLine1: '1 rue des Fleurs', City: 'Paris', PostalCode: '75001', Country: 'FR' },
+      },
+      InternationalBankTransfer: { AccountNumber: 'FR7630004000031234567890143', BIC: 'BNPAFRPP' },
+    }, user, seen),
+  read_recipient: ({ recipient }, seen) => api.Recipients.get(recipient, seen),
+  authorize_intent: ({ user, wallet, amount }, seen) =>
+    api.PayIns.createPayInIntentAuthorization({
+      Amount: amount, Currency: 'EUR',
+      ExternalData: {
+        ExternalProcessingDate: '01-10-2029', ExternalProviderReference: 'ref', ExternalProviderName: 'Stripe',
+      },
+      LineItems: [{ Seller: { AuthorId: user, WalletId: wallet }, Sku: '1', Quantity: 1, UnitAmount: amount }],
+    }, seen),
+  read_intent: ({ intent }, seen) => api.PayIns.getPayInIntent(intent, seen),
+  read_platform: (_, seen) => api.Clients.get(seen),
 });

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from mangopay.utils import BrowserInfo, BusinessRecipient, PayInIntentExternalData
+
 # The models too: they are to be imported once the SDK has its settings.
-from tests.e2e.sdk.python.driver import changed, euros, mp, saved, thing_to_do  # type: ignore[attr-defined]
+from tests.e2e.sdk.python.driver import ADDRESS, changed, euros, mp, saved, thing_to_do  # type: ignore[attr-defined]
 
 RETURN = "https://shop.example.org/back"
+BROWSER = BrowserInfo(
+    accept_header="text/html",
+    color_depth=24,
+    java_enabled=False,
+    javascript_enabled=True,
+    language="EN",
+    screen_height=800,
+    screen_width=600,
+    timezone_offset="0",
+    user_agent="a browser",
+)
 
 
 @thing_to_do
@@ -153,3 +166,101 @@ def pay_in_by_ideal(user: str, wallet: str, amount: int) -> Any:
         author_id=user, credited_wallet_id=wallet, debited_funds=euros(amount), fees=euros(0), return_url=RETURN
     )
     return saved(model)
+
+
+@thing_to_do
+def create_owner(email: str) -> Any:
+    model = mp.NaturalUserSca(
+        first_name="Zoë",
+        last_name="Müller",
+        email=email,
+        address=ADDRESS,
+        birthday=300681000,
+        nationality="FR",
+        country_of_residence="FR",
+        terms_and_conditions_accepted=True,
+        user_category="OWNER",
+    )
+    return saved(model)
+
+
+@thing_to_do
+def read_owner(user: str) -> Any:
+    return mp.NaturalUserSca.get(user)
+
+
+@thing_to_do
+def validate_card(user: str, card: str) -> Any:
+    model = mp.CardValidation(
+        author_id=user,
+        secure_mode="FORCE",
+        secure_mode_return_url=RETURN,
+        ip_address="2001:db8::1",
+        browser_info=BROWSER,
+    )
+    return mp.CardValidation(**model.validate(card))
+
+
+@thing_to_do
+def register_recurring(user: str, wallet: str, card: str, amount: int) -> Any:
+    model = mp.RecurringPayInRegistration(
+        author_id=user,
+        card_id=card,
+        user_id=user,
+        credited_wallet_id=wallet,
+        first_transaction_debited_funds=euros(amount),
+        first_transaction_fees=euros(0),
+    )
+    return saved(model)
+
+
+@thing_to_do
+def charge_recurring(registration: str, amount: int) -> Any:
+    model = mp.RecurringPayInCIT(
+        recurring_payin_registration_id=registration,
+        secure_mode_return_url=RETURN,
+        ip_address="2001:db8::1",
+        browser_info=BROWSER,
+        debited_funds=euros(amount),
+        fees=euros(0),
+    )
+    return saved(model)
+
+
+@thing_to_do
+def add_recipient(user: str) -> Any:
+    model = mp.Recipient(
+        display_name="My account",
+        payout_method_type="InternationalBankTransfer",
+        recipient_type="Business",
+        currency="EUR",
+        country="FR",
+        business_recipient=BusinessRecipient(business_name="Fleurs", address=ADDRESS),
+        international_bank_transfer={"AccountNumber": "FR7630004000031234567890143", "BIC": "BNPAFRPP"},
+    )
+    return mp.Recipient(**model.create(user))
+
+
+@thing_to_do
+def read_recipient(recipient: str) -> Any:
+    return mp.Recipient.get(recipient)
+
+
+@thing_to_do
+def authorize_intent(user: str, wallet: str, amount: int) -> Any:
+    item = {"Seller": {"AuthorId": user, "WalletId": wallet}, "Sku": "1", "Quantity": 1, "UnitAmount": amount}
+    model = mp.PayInIntent(amount=amount, currency="EUR", line_items=[item])
+    model.external_data = PayInIntentExternalData(
+        external_processing_date="01-10-2029", external_provider_reference="ref", external_provider_name="Stripe"
+    )
+    return mp.PayInIntent(**model.create_authorization())
+
+
+@thing_to_do
+def read_intent(intent: str) -> Any:
+    return mp.PayInIntent.get(intent)
+
+
+@thing_to_do
+def read_platform() -> Any:
+    return mp.Client.get()
