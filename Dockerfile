@@ -19,7 +19,7 @@ RUN python3 -m venv tools \
  && python3 -m venv --without-pip /opt/mangopay-sidecar \
  && tools/bin/pip --python /opt/mangopay-sidecar/bin/python install \
     --no-compile --only-binary :all: --require-hashes -r requirements/run.txt
-COPY LICENSE README.md pyproject.toml mangopay_sidecar.py ./
+COPY LICENSE README.md pyproject.toml mangopay_sidecar.py mangopay_sidecar_pytest.py ./
 COPY sidecar sidecar
 # Bytecode is made here, since nothing can be written later; "unchecked" means that no source file is looked at.
 RUN tools/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \

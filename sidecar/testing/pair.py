@@ -150,7 +150,7 @@ class StartedPair(Pair):
             MangopayEmulator(self.emulator_url).reset()
         if self._refusal() is not None:
             self.end()
-            self._start(self.base_url.rpartition(":")[2])
+            self._start_again()
             self._make_ready()
 
     def end(self) -> None:
@@ -169,9 +169,16 @@ class StartedPair(Pair):
         self._logged = self.log
         self._stderr.close()
 
+    def _start_again(self) -> None:
+        """Start both, at the same base URL unless somebody has taken its port meanwhile."""
+        try:
+            self._start(self.base_url.rpartition(":")[2])
+        except EmulatorError:
+            self._start("0")
+
     def _start(self, port: str) -> None:
-        # Not from the working directory (-P): what is called sidecar there may be somebody else's.
-        command = [sys.executable, "-P", "-m", "sidecar", "wrap", "--emulator", "--", "sh", "-c", _HOLDER]
+        # Not from the working directory (-P): what is called so there is not what is installed.
+        command = [sys.executable, "-P", "-m", "mangopay_sidecar", "wrap", "--emulator", "--", "sh", "-c", _HOLDER]
         # A file, since nobody would read a pipe.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         self._process = subprocess.Popen(  # noqa: S603 - nothing of it comes from elsewhere

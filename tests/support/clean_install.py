@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 _PROJECT: Final = Path(__file__).parents[2]
 #: What a wheel is made of.
-_SOURCES: Final = ("LICENSE", "README.md", "pyproject.toml", "sidecar")
+_SOURCES: Final = (
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+    "mangopay_sidecar.py",
+    "mangopay_sidecar_pytest.py",
+    "sidecar",
+)
 _BUILD: Final = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
 
 

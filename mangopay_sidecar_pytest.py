@@ -1,11 +1,13 @@
 """The pytest plugin: fixtures ``mangopay_emulator`` and ``mangopay_sidecar`` (docs/testing.md).
 
-pytest imports it wherever the sidecar is installed, so it imports next to nothing until a test asks for a fixture.
+pytest imports it wherever the sidecar is installed, so it imports next to nothing until a test asks for a fixture;
+and it has a name that no other package has, since many a project has a directory called ``sidecar``.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -47,9 +49,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def _mangopay_pair(pytestconfig: pytest.Config) -> Iterator[Pair]:
-    from sidecar.testing.pair import Pair, StartedPair
-
     with _told_in_short():
+        from sidecar.testing.pair import Pair, StartedPair
+
         pair = pytestconfig.stash.get(_WORKERS_OWN, None) or Pair.given(os.environ) or StartedPair()
     pytestconfig.pluginmanager.register(_Teller(pair))
     yield pair
@@ -84,8 +86,15 @@ def mangopay_sidecar(mangopay_emulator: MangopayEmulator, _mangopay_pair: Pair) 
 @contextmanager
 def _told_in_short() -> Iterator[None]:
     """Fail with what an EmulatorError says, without the way that it came."""
-    from sidecar.testing import EmulatorError
-
+    try:
+        from sidecar.testing import EmulatorError
+    except ImportError:
+        place = getattr(sys.modules.get("sidecar"), "__file__", None) or "nothing"
+        pytest.fail(
+            f'the fixtures need mangopay-sidecar\'s package "sidecar", and "import sidecar" leads to {place}: another '
+            "package of that name comes first on the path (python -P -m pytest leaves out the working directory)",
+            pytrace=False,
+        )
     try:
         yield
     except EmulatorError as error:
