@@ -110,6 +110,8 @@ class _Teller:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        if call.excinfo is not None and "mangopay_emulator" in getattr(item, "fixturenames", ()):
+            self._pair.wait_for_log(self._shown)
         log = self._pair.log
         new, self._shown = log[self._shown :], len(log)
         if new:

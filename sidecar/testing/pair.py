@@ -38,6 +38,8 @@ _NOT_FOR_US: Final = frozenset(("caller_not_allowed", "policy_denied"))
 _LONGEST_WAIT: Final = 40.0
 #: Seconds between two tries where nobody says when.
 _LOOK: Final = 0.1
+#: How often, and how many seconds apart, the log is looked at for what belongs to a failure.
+_LOOKS_AT_LOG, _PAUSE = 30, 0.01
 
 
 class Pair:
@@ -96,6 +98,9 @@ class Pair:
             MangopayEmulator(self.emulator_url).reset()
         self._make_ready()
 
+    def wait_for_log(self, length: int) -> None:
+        """Wait until there is more of the log than ``length`` characters, for a moment: it comes after the answer."""
+
     def end(self) -> None:
         """End what was started here. May be repeated."""
 
@@ -152,6 +157,13 @@ class StartedPair(Pair):
             self.end()
             self._start_again()
             self._make_ready()
+
+    def wait_for_log(self, length: int) -> None:
+        """Wait until there is more of the log than ``length`` characters, for a moment: it comes after the answer."""
+        for _ in range(_LOOKS_AT_LOG):
+            if len(self.log) > length:
+                break
+            time.sleep(_PAUSE)
 
     def end(self) -> None:
         """End both, by force if need be."""

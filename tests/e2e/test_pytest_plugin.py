@@ -54,7 +54,7 @@ def test_first(mangopay_emulator, mangopay_sidecar):
     as_new(mangopay_emulator, mangopay_sidecar)
     assert os.environ["MANGOPAY_EMULATOR_URL"] == mangopay_emulator.base_url
     assert "127.0.0.1" in os.environ["NO_PROXY"]
-    mangopay_emulator.fault("status=503 POST")  # which the plugin makes none of
+    mangopay_emulator.fault("status=503 POST api")  # which the plugin makes none of
     mangopay_emulator.configure(expires_in=5)
     mangopay_emulator.advance(86_400)
 
