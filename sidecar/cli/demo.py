@@ -20,7 +20,10 @@ _PYTHON: Final = (
     'import mangopay; mangopay.client_id, mangopay.apikey, mangopay.api_sandbox_url = "acme", "dummy", "{}/v2.01/"; '
     "from mangopay.resources import User; print(User.all().data)"
 )
-_USER: Final = '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com"}'
+_USER: Final = (
+    '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com", "UserCategory": "PAYER", '
+    '"TermsAndConditionsAccepted": true}'
+)
 
 
 @click.command("demo", cls=Command)
@@ -65,7 +68,7 @@ def _explain(ready: Ready, upstream: str) -> str:
 
 Mangopay is emulated at {upstream}. In another terminal, call it without any credentials:
 
-  curl -i {ready.proxy}/v2.01/_/users/natural -H 'Content-Type: application/json' -d '{_USER}'
+  curl -i {ready.proxy}/v2.01/_/sca/users/natural -H 'Content-Type: application/json' -d '{_USER}'
 
 Or with an official SDK, any ClientId and any key; in Python, after pip install mangopay4-python-sdk:
 

@@ -6,6 +6,8 @@ the API key's permission, body. Nothing here touches a socket.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,6 +28,7 @@ from sidecar.emulator.tokens import Token, TokenStanding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
 
     from sidecar.emulator.reports import Reports
     from sidecar.emulator.state import ClientState, State
@@ -90,7 +93,7 @@ class Api:
 
     def _rate_headers(self, client: ClientState) -> Headers:
         settings = self._state.settings
-        return client.rates.headers(settings.windows, settings.rate_headers)
+        return client.rates.headers(self._state.clock.wall(), settings.windows, settings.rate_headers)
 
     def _authorize(self, request: Request) -> Token | EmulatedResponse:
         """Return the token of a call that may go on, else the refusal."""
@@ -157,8 +160,8 @@ class Api:
         if not granted.token.permits(match.route.scope, request.method):
             return self._reports.forbidden()
         response = acts.execute(self._call(request, granted.client, match))
-        if match.route.deprecated:
-            response = _with_headers(response, _DEPRECATED)
+        if (deprecation := match.route.deprecation) is not None:
+            response = _with_headers(response, _deprecated(deprecation.since))
         if granted.entry is not None and response.status < 300 and match.route.changes:
             self._state.ledger.execute(granted.entry)
         return response
@@ -205,8 +208,6 @@ class Api:
 
 
 _TRIGGER_BYTES: Final = (b'"SCA"', b'"E429"', b'"E500"')
-#: Legacy users, by RFC 9745: since 2025-11-01 (Mangopay says so in its documentation alone).
-_DEPRECATED: Final = ((b"Deprecation", b"@1761955200"),)
 #: A larger body is no object with a Tag of interest, and not worth the search.
 _TRIGGER_LIMIT: Final = 16_384
 
@@ -239,6 +240,12 @@ def _key(request: Request) -> str | None:
         return None
     raw = request.header(b"idempotency-key")
     return None if raw is None else raw.decode("latin-1").strip()
+
+
+@lru_cache(maxsize=64)
+def _deprecated(since: date) -> Headers:
+    """Return what says that an endpoint is deprecated, by RFC 9745; Mangopay says so in its documentation alone."""
+    return ((b"Deprecation", b"@%d" % datetime.combine(since, time(), UTC).timestamp()),)
 
 
 def _with_headers(response: EmulatedResponse, headers: Headers) -> EmulatedResponse:

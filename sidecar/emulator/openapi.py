@@ -114,7 +114,7 @@ def _operation(route: Route, path: str) -> Schema:
         operation["parameters"] += [
             {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 1}} for name in ("page", "per_page")
         ]
-    if route.deprecated:
+    if route.deprecation is not None:
         operation["deprecated"] = True
     if route.scope is not None:
         operation["description"] = f"An API key needs the permission scope {route.scope}."

@@ -25,8 +25,9 @@ set -eu
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 mangopay-sidecar demo >demo.out 2>demo.err &
 mangopay-sidecar wait --timeout 30
-curl --fail --silent http://127.0.0.1:18080/v2.01/any-client/users/natural -H 'Content-Type: application/json' \
-  -d '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com"}' >user.json
+curl --fail --silent http://127.0.0.1:18080/v2.01/any-client/sca/users/natural -H 'Content-Type: application/json' \
+  -d '{"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com", "UserCategory": "PAYER",
+       "TermsAndConditionsAccepted": true}' >user.json
 """
 
 

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from sidecar.core.deprecation import deprecation_of_route
 from sidecar.emulator.engine.bodies import parse_object
 from sidecar.emulator.messages import EmulatedResponse, Request
 from sidecar.emulator.paging import parse_query
 
 if TYPE_CHECKING:
+    from sidecar.core.deprecation import Deprecation
     from sidecar.emulator.engine.kinds import Kind
     from sidecar.emulator.reports import Reports
     from sidecar.emulator.state import ClientState, Resource, State
@@ -65,7 +67,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     scope: str | None = None
     version: str = V2
     client: bool = True
-    deprecated: bool = False
+
+    @property
+    def deprecation(self) -> Deprecation | None:
+        """What Mangopay says of this endpoint, if it calls it deprecated: the table is the sidecar's."""
+        return deprecation_of_route(self.method, self.pattern) if self.version == V2 and self.client else None
 
     @property
     def changes(self) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
+from sidecar.core.deprecation import DEPRECATIONS
+from sidecar.emulator.resources import CATALOGUE
 from tests.support.clock import FakeClock
 from tests.support.emulator import EUR, NO_FEES, Platform, header, read
 from tests.unit.emulator.test_emulator_table import RECIPIENT, UBO
@@ -144,8 +147,19 @@ def test_a_setting_says_what_a_call_without_a_context_counts_as(platform: Platfo
 
 def test_legacy_users_are_told_to_be_deprecated(platform: Platform) -> None:
     body = {"FirstName": "O", "LastName": "W", "Email": "o@w"}
-    assert header(platform.call("POST", "users/natural", body), "Deprecation") == ["@1761955200"]
+    assert header(platform.call("POST", "users/natural", body), "Deprecation") == ["@1763337600"]
     assert header(platform.call("GET", "users"), "Deprecation") == []
+
+
+def test_every_deprecated_endpoint_is_emulated_and_so_is_what_takes_its_place() -> None:
+    """The table is the sidecar's own: what it calls deprecated, the emulator marks."""
+    marked = {route.deprecation for route in CATALOGUE.routes}
+    assert marked == {None, *DEPRECATIONS}
+    endpoints = {(route.method, re.sub(r"{\w+}", "{}", route.pattern)) for route in CATALOGUE.routes}
+    for row in DEPRECATIONS:
+        if row.successor:
+            method, path = row.successor.split(" ")
+            assert (method, re.sub(r"{\w+}", "{}", path)) in endpoints
 
 
 def test_a_representative_is_completed_by_a_change(platform: Platform) -> None:
