@@ -7,7 +7,8 @@ the machine can blur that. Exit status 1: a cost is out of bounds, or has no
 baseline. 2: nothing could be counted.
 
 ``--write`` makes what was counted the baseline. ``--where`` tells which part of a
-call's way costs how much. ``--sidecar CHECKOUT`` counts another checkout's sidecar.
+call's way costs how much. ``--sidecar CHECKOUT`` counts another checkout's sidecar,
+``--set limits.reserve=20%`` one with another setting: what that costs.
 """
 
 from __future__ import annotations
@@ -62,8 +63,8 @@ class _Stretches:
         return statistics.median((count - empty - seconds * idle) / _CALLS for count, seconds in self.found)
 
 
-def count(checkout: Path = ROOT) -> baseline.Counts:
-    """Count. Raises CountingError."""
+def count(checkout: Path = ROOT, environ: dict[str, str] | None = None) -> baseline.Counts:
+    """Count; ``environ`` is what the sidecar gets besides its settings. Raises CountingError."""
     with tempfile.TemporaryDirectory(prefix="instructions-") as name:
         directory = Path(name, "reference")
         directory.mkdir()
@@ -75,7 +76,7 @@ def count(checkout: Path = ROOT) -> baseline.Counts:
             [*callgrind.prefix, *command], cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": "0"}
         ) as work:
             try:
-                calls = _count_calls(Path(name), checkout)
+                calls = _count_calls(Path(name), checkout, environ or {})
             except BaseException:
                 work.terminate()
                 raise
@@ -84,10 +85,13 @@ def count(checkout: Path = ROOT) -> baseline.Counts:
         return baseline.Counts(callgrind.median_of_last(reference.ROUNDS), calls, _build())
 
 
-def _count_calls(directory: Path, checkout: Path) -> dict[str, float]:
+def _count_calls(directory: Path, checkout: Path, environ: dict[str, str]) -> dict[str, float]:
     callgrind = Callgrind(directory, _MARK)
     command = [*callgrind.prefix, sys.executable, "-m", "sidecar", "run"]
-    with in_front_of_upstream(command, tls=True, cwd=checkout) as sidecar, Caller(sidecar.port) as caller:
+    with (
+        in_front_of_upstream(command, tls=True, cwd=checkout, environ=environ) as sidecar,
+        Caller(sidecar.port) as caller,
+    ):
 
         def stretch(what: Callable[[], None]) -> tuple[int, float]:
             _mark(caller)
@@ -129,7 +133,7 @@ def main() -> int:
     """Run the command line; return the exit status."""
     given = _arguments()
     try:
-        counted = count(given.sidecar)
+        counted = count(given.sidecar, dict(given.set))
         shown = [] if given.where is None else _where(given.where, given.sidecar, counted)
     except (CountingError, CallFailedError, NotStartedError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -161,7 +165,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--sidecar", type=Path, default=ROOT, metavar="CHECKOUT", help="count the one of another checkout"
     )
+    parser.add_argument(
+        "--set", action="append", default=[], type=_setting, metavar="KEY=VALUE", help="count one with this setting"
+    )
     return parser.parse_args()
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """Return the variable and the value of ``limits.reserve=20%``."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError("not KEY=VALUE")
+    return f"SIDECAR_{key.replace('.', '_').upper()}", value
 
 
 if __name__ == "__main__":

@@ -15,14 +15,17 @@ import structlog
 
 from sidecar.admin.server import AdminServer
 from sidecar.admin.state import Identity, LiveState, Parts
+from sidecar.admin.status import BatchLane as BatchLaneStatus
 from sidecar.admin.status import PoolStatus, ProxyStatus
 from sidecar.authenticated_upstream import AuthenticatedUpstream
 from sidecar.config import MangopayEnvironment
 from sidecar.core import descriptors
 from sidecar.core.admission.caller import Callers
 from sidecar.core.admission.guard import GuardRules
+from sidecar.core.admission.lane import LaneRules
 from sidecar.core.admission.policy import Policy
 from sidecar.core.client_id import ANY, ClientIdRules
+from sidecar.core.steward import Answer
 from sidecar.downstream.addresses import Bound, ListenError
 from sidecar.downstream.inherited import Inherited
 from sidecar.downstream.limits import ConnectionLimits
@@ -31,6 +34,7 @@ from sidecar.downstream.server import ProxyServer
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.patience import AttendedClock
 from sidecar.proxy.about import About
+from sidecar.proxy.batch_lane import BatchLane, LaneLimits
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
@@ -138,11 +142,12 @@ class Sidecar:
             clock=clock,
             metrics=self._metrics,
         )
-        self._handler: Final = self._make_handler()
         listen, pool_size = config.listen, config.upstream.pool_size
         self._wanted_descriptors: Final = descriptors.wanted(listen.max_connections, pool_size)
         self._allowed_descriptors: Final = allow_descriptors(self._wanted_descriptors)
         self._descriptors: Final = descriptors.share_out(self._allowed_descriptors, listen.max_connections, pool_size)
+        self._batch: Final = self._make_batch_lane()
+        self._handler: Final = self._make_handler()
         self._server: Final = self._make_server()
         self._state: Final = self._make_state(lifecycle)
         self._admin_server: Final = AdminServer(
@@ -235,6 +240,8 @@ class Sidecar:
     def begin_drain(self) -> None:
         """Answer new requests 503 ``shutting_down`` from now on."""
         self._handler.draining = True
+        if self._batch is not None:
+            self._batch.close()
         self._server.begin_drain()
 
     async def drained(self, deadline: float) -> bool:
@@ -258,6 +265,7 @@ class Sidecar:
             callers=Callers(config.listen.caller_key),
             policy=Policy.compile(config.policy.read_only, config.policy.allow, config.policy.deny),
             endpoint=endpoint,
+            batch=self._batch,
         )
         forwarder = Forwarder(
             self._exchanger,
@@ -266,6 +274,7 @@ class Sidecar:
             resolve_conflicts=config.replay.resolve_conflicts,
             clock=clock,
             metrics=self._metrics,
+            batch=self._batch,
         )
         limits = BodyLimits(config.listen.max_body, config.replay.max_body, config.upstream.pool_size + SPARE_STREAMS)
         bodies = BodyReader(limits, self._budget)
@@ -277,6 +286,19 @@ class Sidecar:
             self._make_about(),
             recorder=self._recorder,
             clock=clock,
+        )
+
+    def _make_batch_lane(self) -> BatchLane | None:
+        """Return who holds batch calls; None: nothing is reserved, so nobody does."""
+        limits = self._config.limits
+        if not limits.reserve:
+            return None
+        return BatchLane(
+            LaneRules(limits.batch),
+            LaneLimits(limits.reserve, limits.wait, max(1, self._descriptors.connections // 2)),
+            clock=self._clock,
+            tasks=self._tasks,
+            metrics=self._metrics,
         )
 
     def _make_server(self) -> ProxyServer:
@@ -363,12 +385,26 @@ class Sidecar:
             read_back_forbidden=lambda: self._lost_responses.forbidden,
             hooks=lambda: None if self._hook_watch is None else self._hook_watch.status,
             store=lambda: self._upstream.store,
+            batch_lane=self._batch_lane_status,
         )
         return LiveState(identity, parts, self._clock)
 
     def _pool_status(self) -> PoolStatus:
         pool = self._upstream.pool
         return PoolStatus(size=self._config.upstream.pool_size, open=pool.open, idle=pool.idle, waiting=pool.waiting)
+
+    def _batch_lane_status(self, offset: float) -> BatchLaneStatus | None:
+        lane = self._batch
+        if lane is None:
+            return None
+        ruling = lane.ruling()
+        return BatchLaneStatus(
+            reserve=lane.limits.reserve,
+            waiting=lane.waiting,
+            room_at=ruling.until + offset if ruling.answer is Answer.ROOM else None,
+            window=ruling.window,
+            refused_at=None if lane.refused_at is None else lane.refused_at + offset,
+        )
 
     def _proxy_status(self) -> ProxyStatus:
         return ProxyStatus(

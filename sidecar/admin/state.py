@@ -9,13 +9,22 @@ import msgspec
 
 from sidecar.admin.readiness import readiness
 from sidecar.admin.status import SLOW_SECONDS, CallTotals, ReloadStatus, Snapshot, Status
-from sidecar.admin.views import foreign_calls, history_sample, last_error, mended, recent_call, upstream_status
+from sidecar.admin.views import (
+    deprecated_calls,
+    foreign_calls,
+    history_sample,
+    last_error,
+    mended,
+    recent_call,
+    upstream_status,
+)
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sidecar.admin.status import (
+        BatchLane,
         HistorySample,
         PoolStatus,
         ProxyStatus,
@@ -124,6 +133,8 @@ class Parts:
     store: Callable[[], StoreStatus | None] = lambda: None
     #: None: nobody looks at the hooks.
     hooks: Callable[[], HooksStatus | None] = lambda: None
+    #: Told what turns ``Clock.now()`` into Unix time. None: nothing is reserved.
+    batch_lane: Callable[[float], BatchLane | None] = lambda offset: None
 
 
 class LiveState:
@@ -204,6 +215,8 @@ class LiveState:
             store=parts.store(),
             client_certificate=parts.certificate(),
             rate_limits=parts.metrics.rate_limits.windows(),
+            batch_lane=parts.batch_lane(offset),
+            deprecated_calls=deprecated_calls(parts.recent.deprecated, offset),
             pool=parts.pool(),
             upstream=upstream_status(parts.recent.health(now), offset),
             calls=CallTotals(

@@ -80,6 +80,8 @@ class FindingKind(StrEnum):
     RATE_LIMIT_USED_UP = "rate_limit_used_up"
     RATE_LIMIT_NEARLY_USED = "rate_limit_nearly_used"
     RATE_LIMITED = "rate_limited"
+    BATCH_HELD = "batch_held"
+    DEPRECATED_CALLS = "deprecated_calls"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_EXPIRING = "certificate_expiring"
     OUTCOMES_UNKNOWN = "outcomes_unknown"
@@ -205,6 +207,42 @@ class ForeignCalls(msgspec.Struct, frozen=True):
     refused: bool
 
 
+class BatchLane(msgspec.Struct, frozen=True):
+    """What is kept of Mangopay's rate windows for calls that cannot wait, and who waits for that."""
+
+    #: ``limits.reserve``: a share of each window, above 0 and below 1.
+    reserve: float
+    #: Batch calls that are held now.
+    waiting: int
+    #: When the next may go to look for room, if no answer tells of any before; None: one may go now.
+    room_at: float | None
+    #: The window that they wait for; None: none is full, or it cannot be told which one it is.
+    window: str | None
+    #: When a batch call was last refused with ``rate_reserved``.
+    refused_at: float | None
+
+
+class DeprecatedCalls(msgspec.Struct, frozen=True):
+    """Calls to one endpoint that Mangopay calls deprecated."""
+
+    #: As in the metric ``deprecated_calls_total``.
+    what: str
+    #: Method and path, from behind the ClientId on.
+    endpoint: str
+    #: Since the start.
+    calls: int
+    #: When the newest one ended.
+    at: float
+    #: A date (``2025-11-17``): Mangopay has called it deprecated since then.
+    since: str
+    #: What happens to it, as the end of a sentence.
+    announced: str
+    #: What to call instead; empty: there is nothing.
+    successor: str
+    #: The page of Mangopay's documentation that says so.
+    source: str
+
+
 class ProxyStatus(msgspec.Struct, frozen=True):
     """How an app on this machine reaches the proxy port."""
 
@@ -272,6 +310,11 @@ class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
     futile: bool = False
     #: Its path names another ClientId.
     foreign: bool = False
+    #: ``batch``, or ``unknown`` if its header names no lane; and for how long it was held there.
+    lane: str = ""
+    held_seconds: float = 0.0
+    #: The endpoint is deprecated: the word of the metric.
+    deprecated: str = ""
     #: What Mangopay's support asks for: ``Id`` and ``Type`` of its error report, and the edge's ``CF-Ray``.
     mangopay_id: str = ""
     mangopay_type: str = ""
@@ -319,6 +362,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     client_certificate: CertificateStatus | None
     #: As Mangopay's latest response told them; empty before the first.
     rate_limits: tuple[RateWindow, ...]
+    #: None: ``limits.reserve`` is 0%, and no call is held.
+    batch_lane: BatchLane | None
+    #: The newest first.
+    deprecated_calls: tuple[DeprecatedCalls, ...]
     pool: PoolStatus
     upstream: UpstreamStatus
     calls: CallTotals

@@ -57,6 +57,8 @@ def _rows(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
         yield Row("rate limit", _window(window, status.time))
     if (hooks := status.hooks) is not None:
         yield Row("hooks", _hooks(hooks, status.time))
+    yield from _batch_lane(status, verbose=verbose)
+    yield from _deprecated(status, verbose=verbose)
     yield from _errors(status, verbose=verbose)
     for warning in status.warnings:
         yield Row("warning", warning, Style.WARNING)
@@ -147,6 +149,20 @@ def _window(window: RateWindow, now: float) -> str:
     if window.reset is not None:
         parts.append(f"resets {_in(window.reset, now)}")
     return f"{_WINDOWS.get(window.window or '', 'unknown window')}: {', '.join(parts)}"
+
+
+def _batch_lane(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
+    lane = status.batch_lane
+    if lane is not None and (verbose or lane.waiting):
+        room = "" if lane.room_at is None else f", room is looked for {_in(lane.room_at, status.time)}"
+        share = f"{round(lane.reserve * 100)}% of each window is reserved for other calls"
+        yield Row("batch lane", f"{share}; {count(lane.waiting, 'call')} waiting{room}")
+
+
+def _deprecated(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
+    for each in status.deprecated_calls if verbose else ():
+        instead = f"; call {each.successor} instead" if each.successor else ""
+        yield Row("deprecated", f"{each.endpoint}, {count(each.calls, 'call')}: it {each.announced}{instead}")
 
 
 def _errors(status: Snapshot, *, verbose: bool) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.status import (
+    DeprecatedCalls,
     ForeignCalls,
     HistorySample,
     LastError,
@@ -21,6 +22,9 @@ from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.telemetry.record import Attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sidecar.core.deprecation import Deprecation
     from sidecar.telemetry import recent
     from sidecar.telemetry.history import HistoryEntry
     from sidecar.telemetry.recent import UpstreamHealth
@@ -56,6 +60,9 @@ def recent_call(record: CallRecord, offset: float) -> RecentCall:
         caller_gone=record.caller is not None,
         futile=record.futile,
         foreign=record.foreign,
+        lane=record.lane or "",
+        held_seconds=round(record.held_seconds, 6),
+        deprecated="" if record.deprecation is None else record.deprecation.what,
         mangopay_id=report.id or "",
         mangopay_type=report.type or "",
         cf_ray=report.cf_ray or "",
@@ -108,6 +115,24 @@ def foreign_calls(known: recent.ForeignCalls | None, offset: float) -> ForeignCa
         method=record.method,
         path=record.shown_path,
         refused=record.error is ErrorCode.CLIENT_ID_MISMATCH,
+    )
+
+
+def deprecated_calls(known: Mapping[Deprecation, recent.DeprecatedCalls], offset: float) -> tuple[DeprecatedCalls, ...]:
+    """Show which deprecated endpoints are called, the one that was called last first."""
+    newest_first = sorted(known.items(), key=lambda item: item[1].at, reverse=True)
+    return tuple(
+        DeprecatedCalls(
+            what=row.what,
+            endpoint=row.endpoint,
+            calls=counted.calls,
+            at=counted.at + offset,
+            since=row.since.isoformat(),
+            announced=row.announced,
+            successor=row.successor,
+            source=row.source,
+        )
+        for row, counted in newest_first
     )
 
 

@@ -10,7 +10,7 @@ from sidecar.core.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from sidecar.config.errors import Complaints
-    from sidecar.config.model import Admin, Listen, Tls
+    from sidecar.config.model import Admin, Limits, Listen, Tls
 
 # Whether a client certificate is shown decides which host answers.
 _HOSTS: Final = {
@@ -76,6 +76,14 @@ def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironme
         why = f"are both {listen.port}, on the same address"
         mend = "set another SIDECAR_LISTEN_PORT or SIDECAR_ADMIN_PORT"
         complaints.add(ConfigError("listen.port and admin.port", why, mend))
+
+
+def limits_warnings(limits: Limits) -> list[str]:
+    """Return a sentence for settings of the batch lane that mean nothing, since nothing is reserved."""
+    if limits.reserve or not (limits.batch or limits.wait):
+        return []
+    name = "limits.batch" if limits.batch else "limits.wait"
+    return [f"{name} means nothing while limits.reserve is 0%: set SIDECAR_LIMITS_RESERVE too, to 20% for example"]
 
 
 def _incomplete(name: str, needed: str) -> ConfigError:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from sidecar.config.addresses import TokenStore
-from sidecar.config.checks import check_listeners, check_tls, resolve_endpoint
+from sidecar.config.checks import check_listeners, check_tls, limits_warnings, resolve_endpoint
 from sidecar.config.errors import Complaints, ConfigError, InvalidValue, printable
-from sidecar.config.model import SECTIONS, SETTINGS, Admin, Config, Listen, Tls
+from sidecar.config.model import SECTIONS, SETTINGS, Admin, Config, Limits, Listen, Tls
 from sidecar.config.places import open_directory_above
 from sidecar.config.secret_file import anchored, read_secret_file, secret_path
 from sidecar.config.setting import REQUIRED
@@ -185,5 +185,6 @@ def _build(sections: dict[str, dict[str, Any]], reader: _Reader) -> Config:
     check_listeners(listen, admin, mangopay["environment"], complaints)
     check_tls(Tls(**sections["tls"]), complaints)
     complaints.raise_all()
+    reader.warnings.extend(limits_warnings(Limits(**sections["limits"])))
     built: dict[str, Any] = {section: model(**sections[section]) for section, model in SECTIONS.items()}
     return Config(**built, secret_files=MappingProxyType(reader.secret_files), warnings=tuple(reader.warnings))

@@ -32,6 +32,7 @@ from sidecar.config.values import (
     MODE,
     PATH,
     PORT,
+    SHARE,
     Kind,
     choice,
     duration,
@@ -282,6 +283,28 @@ class Policy(Section, frozen=True, kw_only=True):
     )
 
 
+class Limits(Section, frozen=True, kw_only=True):
+    """Mangopay's rate limits, and what of them is left to calls that cannot wait: see docs/rate-limits.md."""
+
+    reserve: float = setting(
+        SHARE,
+        "0%",
+        "The share of each of Mangopay's rate windows that calls of the batch lane leave to all others. `0%`: there is "
+        "no batch lane, and no call is held.",
+    )
+    batch: tuple[str, ...] = setting(
+        items(POLICY_RULE),
+        [],
+        'Calls of the batch lane, as rules of the shape `"METHOD /path/glob"` (those of `policy`). A call with the '
+        "header `X-Sidecar-Lane: batch` is one, too.",
+    )
+    wait: float = setting(
+        _DURATION,
+        "0s",
+        "How long a batch call waits for room, before it gets 429 `rate_reserved`.",
+    )
+
+
 class Shutdown(Section, frozen=True, kw_only=True):
     """What happens at SIGTERM."""
 
@@ -321,6 +344,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     upstream: Upstream
     replay: Replay
     policy: Policy
+    limits: Limits
     shutdown: Shutdown
     log: Log
     #: Which file each secret came from, by the secret's key (``"mangopay.api_key"``), to be watched.

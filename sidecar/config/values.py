@@ -263,6 +263,21 @@ def _split(text: str) -> tuple[str, str]:
     return text.removesuffix(unit), unit
 
 
+def _parse_share(value: object) -> float:
+    text = checked_text(value)
+    whole, point, fraction = text.removesuffix("%").partition(".")
+    if not text.endswith("%") or not _is_whole_number(whole) or (point and not _is_whole_number(fraction)):
+        raise InvalidValue("is no share in percent")
+    share = float(text.removesuffix("%")) / 100
+    if share >= 1.0:
+        raise InvalidValue("is out of range")
+    return share
+
+
+# Not a number: 20 and 0.2 could both be meant.
+SHARE: Final = Kind('a share below 100%, in quotes, such as "20%"', _parse_share)
+
+
 # --- lists ---------------------------------------------------------------------------------------------
 
 

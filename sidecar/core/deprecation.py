@@ -71,6 +71,8 @@ DEPRECATIONS: Final = (
     _row(("giropay", *_GONE), "POST", "payins/payment-methods/giropay", ""),
 )
 
+_MOST_KEPT: Final = 1024
+
 _PARAMETER: Final = re.compile(r"\{[^/{}]*\}")
 
 
@@ -82,17 +84,26 @@ def _shape(path: str) -> str:
 _BY_ENDPOINT: Final = {(row.method, _shape(row.path)): row for row in DEPRECATIONS}
 
 
-@lru_cache(maxsize=1024)
-def deprecation_of(method: str, masked: str) -> Deprecation | None:
-    """Return the row for a call's method and path; None if it is not deprecated, as far as is known.
+class _Deprecated(dict[tuple[str, str], Deprecation | None]):
+    """The row for a call's method and masked path; None if it is not deprecated, as far as is known.
 
-    ``masked`` is the path as :func:`sidecar.core.redact.mask_path` returns it: these are few, so that the answer is
-    remembered. HEAD counts as GET.
+    A path is masked by :func:`sidecar.core.redact.mask_path`: of those there are few, so what was found is kept. HEAD
+    counts as GET.
     """
-    _, version, *rest = [*masked.removesuffix("/").split("/", 3), "", ""]
-    if not is_version(version):
-        return None
-    return deprecation_of_route(method, rest[1])
+
+    __slots__ = ()
+
+    def __missing__(self, call: tuple[str, str]) -> Deprecation | None:
+        method, masked = call
+        if len(self) >= _MOST_KEPT:
+            self.clear()
+        _, version, *rest = [*masked.removesuffix("/").split("/", 3), "", ""]
+        self[call] = found = deprecation_of_route(method, rest[1]) if is_version(version) else None
+        return found
+
+
+#: Asked for each call.
+DEPRECATED: Final = _Deprecated()
 
 
 @lru_cache(maxsize=1024)

@@ -6,7 +6,7 @@ One exception carries everything that a response, a log line and a metric need::
     ├── code         what went wrong, one of ErrorCode; STATUS gives its HTTP status
     ├── message      for a person: what is wrong and what to do; never request bytes, never a secret
     ├── outcome      what is known of the request: whether Mangopay may have executed it
-    └── retry_after  seconds, for every 503
+    └── retry_after  seconds, for every 503 and 429
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     POLICY_DENIED = "policy_denied"
     CALLER_NOT_ALLOWED = "caller_not_allowed"
     CLIENT_ID_MISMATCH = "client_id_mismatch"
+    RATE_RESERVED = "rate_reserved"
     REQUEST_TIMEOUT = "request_timeout"
     BODY_TOO_LARGE = "body_too_large"
     EXPECTATION_FAILED = "expectation_failed"
@@ -56,6 +57,7 @@ STATUS: Final[dict[ErrorCode, int]] = {
     ErrorCode.POLICY_DENIED: 403,
     ErrorCode.CALLER_NOT_ALLOWED: 403,
     ErrorCode.CLIENT_ID_MISMATCH: 403,
+    ErrorCode.RATE_RESERVED: 429,
     ErrorCode.REQUEST_TIMEOUT: 408,
     ErrorCode.BODY_TOO_LARGE: 413,
     ErrorCode.EXPECTATION_FAILED: 417,

@@ -78,6 +78,15 @@ def name_windows(
     return named, _learn(learned, named)
 
 
+def used_up_for(windows: Sequence[RateWindow], date: float) -> float | None:
+    """Return the seconds until every window of which nothing remains has its reset: the ``Retry-After`` of a 429.
+
+    ``date`` is the response's (Unix seconds); a day at most. None: no window is used up, or no reset was told.
+    """
+    waits = [each.reset - date for each in windows if each.remaining == 0 and each.reset is not None]
+    return min(max(1.0, *waits), LENGTHS["24h"]) if waits else None
+
+
 def _name_by_limit(names: list[str | None], claims: Sequence[str | None], distances: Sequence[float | None]) -> None:
     """Give a window the name that it claims, if no other claims it and its distance does not contradict."""
     for index, (name, distance) in enumerate(zip(claims, distances, strict=True)):

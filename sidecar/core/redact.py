@@ -13,7 +13,7 @@ _LONGEST_PATH: Final = 256
 _LONGEST_WORD: Final = 40
 
 #: What follows these is chosen by the app or identifies a card, even if it has no digit.
-_BEFORE_AN_ID: Final = frozenset({"responses", "fingerprints"})
+BEFORE_AN_ID: Final = frozenset({"responses", "fingerprints"})
 
 
 @lru_cache(maxsize=512)
@@ -30,7 +30,7 @@ def mask_path(path: str) -> str:
             masked.append(segment)
         elif len(masked) == 2 and is_version(previous) and segment.lower() not in ROOTS_WITHOUT_CLIENT_ID:
             masked.append("{client}" if segment else "")
-        elif not segment or (_is_word(segment) and previous.lower() not in _BEFORE_AN_ID):
+        elif not segment or (is_word(segment) and previous.lower() not in BEFORE_AN_ID):
             masked.append(segment)
         else:
             masked.append("{id}")
@@ -40,7 +40,8 @@ def mask_path(path: str) -> str:
     return "/".join(masked)
 
 
-def _is_word(segment: str) -> bool:
+def is_word(segment: str) -> bool:
+    """Say whether a path's segment is a word of the API, and no id."""
     letters = segment.replace("-", "").replace("_", "")
     return letters.isascii() and letters.isalpha() and len(segment) <= _LONGEST_WORD and "_m_" not in segment
 

@@ -20,6 +20,8 @@ _LINES: Final = {
     for code, status in STATUS.items()
 }
 _TYPES: Final = {code: f"sidecar_{code.value}" for code in ErrorCode}
+#: The statuses that tell when to come again.
+_TELL_WHEN: Final = frozenset({HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS})
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -46,7 +48,7 @@ def error_response(
         _LINES[error.code],
         error.outcome.value.encode("ascii"),
         len(body),
-        b"Retry-After: %d\r\n" % _retry_after(error) if error.status == HTTPStatus.SERVICE_UNAVAILABLE else b"",
+        b"Retry-After: %d\r\n" % _retry_after(error) if error.status in _TELL_WHEN else b"",
         b"" if keep_alive else b"Connection: close\r\n",
     )
     return RawResponse(head, b"" if head_only else body, keep_alive)

@@ -11,6 +11,7 @@ from sidecar.downstream.refusals import FATES
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.downstream.request import Caller
+    from sidecar.proxy.batch_lane import Turn
     from sidecar.telemetry.record import CallRecord
     from sidecar.upstream.connection import Connection
 
@@ -29,6 +30,7 @@ class Call:
         "_head_arrived",
         "_rejected",
         "_upstream",
+        "answered_at",
         "connection",
         "deliveries",
         "first_sent_at",
@@ -36,6 +38,7 @@ class Call:
         "record",
         "sent_at",
         "task",
+        "turn",
     )
 
     def __init__(self, method: str, connection: Caller, record: CallRecord, clock: Clock) -> None:
@@ -45,11 +48,15 @@ class Call:
         self.connection: Final = connection
         self.record: Final = record
         self.task: Final = connection.task
+        #: What let it through, if it is a batch call (contract section 10).
+        self.turn: Turn | None = None
         self._upstream: Connection | None = None
         #: Attempts on which at least one byte of the request was written.
         self.deliveries = 0
         #: When the first delivery and the last one began (``Clock.now``); 0 before there is one.
         self.first_sent_at = self.sent_at = 0.0
+        #: When the last attempt that wrote something ended: with its response's head, or without one.
+        self.answered_at = 0.0
         # How many of them were answered with a complete token 401.
         self._rejected = 0
         # The status that upstream answered the last delivery with; 0 if it did not.
@@ -82,7 +89,8 @@ class Call:
         connection, self._upstream = self._upstream, None
         if connection is None:
             return
-        self.record.upstream_seconds += self._clock.now() - self.sent_at
+        self.answered_at = now = self._clock.now()
+        self.record.upstream_seconds += now - self.sent_at
         # With its response whole the connection is ready for another request, and knows nothing of this one any more.
         if self._head_arrived or connection.sent is not Sent.NOTHING:
             self._answered = status

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from sidecar.core.errors import Outcome
 from sidecar.core.stored_response import is_conflict
 from sidecar.proxy.attempts import Attempts, ForwardRequest, NoResponse, broken_response
@@ -18,6 +20,7 @@ from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
+    from sidecar.proxy.batch_lane import BatchLane
     from sidecar.proxy.call import Call
     from sidecar.proxy.exchange import Exchanger
     from sidecar.telemetry.metrics import Metrics
@@ -40,14 +43,16 @@ class Forwarder:
         resolve_conflicts: bool,
         clock: Clock,
         metrics: Metrics,
+        batch: BatchLane | None = None,
     ) -> None:
-        """``resolve_conflicts``: see ``replay.resolve_conflicts``."""
+        """``resolve_conflicts``: see ``replay.resolve_conflicts``; ``batch`` is told of each response."""
         self._exchanger: Final = exchanger
         self._lost_responses: Final = lost_responses
         self._response_timeout: Final = response_timeout
         self._resolve_conflicts: Final = resolve_conflicts
         self._clock: Final = clock
         self._metrics: Final = metrics
+        self._batch: Final = batch
         self._token_retry: Final = TokenRetry(metrics)
 
     async def forward(self, call: Call, outgoing: ForwardRequest) -> UpstreamResponse:
@@ -64,6 +69,10 @@ class Forwarder:
             if outgoing.foreign:
                 return response
             self._metrics.rate_limits.observe(response.head.read_here)
+            if self._batch is not None:
+                self._batch.look(response.head, call.sent_at, call.answered_at)
+                if response.status == 429:
+                    _tell_when(self._batch, response)
             if response.status == 401:
                 response = await self._settle(attempts, call, outgoing, response, generation)
             else:
@@ -100,7 +109,10 @@ class Forwarder:
         )
         if settled.futile:
             call.record.futile = True
-        elif settled.resent:
+        if settled.resent and self._batch is not None:
+            self._batch.look(settled.response.head, call.sent_at, call.answered_at)
+            _tell_when(self._batch, settled.response)
+        if settled.resent and not settled.futile:
             response = await self._resolve_conflict(attempts, call, outgoing, settled.response, first)
             if response is not first:
                 call.record.add_recovered("token")
@@ -169,3 +181,10 @@ class Forwarder:
             return await response.read_whole(BODY_LIMIT, lambda: self._clock.now() >= ends)
         except UpstreamError as error:
             raise broken_response(error) from None
+
+
+def _tell_when(batch: BatchLane, response: UpstreamResponse) -> None:
+    """Add ``Retry-After`` to a 429 that lacks it, from the window that is used up."""
+    head = response.head
+    if (seconds := batch.when_to_retry(head)) is not None:
+        response.head = msgspec.structs.replace(head, lines_down=[*head.lines_down, b"Retry-After: %d" % seconds])

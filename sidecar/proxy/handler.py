@@ -3,7 +3,7 @@
 ::
 
     framing ─► guard ─► target ─┬─► local token, or what this port is
-                                └─► caller ─► policy ─► ClientId ─► body ─► forward ─► relay
+                                └─► caller ─► policy ─► ClientId ─► lane ─► body ─► forward ─► relay
 
 Each step is a function of another module. One that refuses raises SidecarError,
 which becomes a response in one place.
@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.admission.guard import GuardRules, check_guard
+from sidecar.core.admission.lane import LANES
 from sidecar.core.admission.target import Route, Target, parse_target
+from sidecar.core.deprecation import DEPRECATED
 from sidecar.core.errors import Outcome, SidecarError
 from sidecar.core.http.framing import BodyFraming, check_request
 from sidecar.core.http.header_index import RawHeaders, index_of
 from sidecar.core.http.headers import RequestTemplate, filter_request_headers
+from sidecar.core.redact import mask_path
 from sidecar.core.stored_response import idempotency_key
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.errors import CallerGoneError
@@ -43,11 +46,15 @@ if TYPE_CHECKING:
     from sidecar.core.endpoint import Endpoint
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.about import About
+    from sidecar.proxy.batch_lane import BatchLane
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
     from sidecar.proxy.upstream_response import UpstreamResponse
     from sidecar.telemetry.recorder import CallRecorder
     from sidecar.tokens.credentials import Credentials
+
+
+_ANSWERED_HERE: Final = (Route.LOCAL_TOKEN, Route.ABOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,8 @@ class Admission:
     callers: Callers
     policy: Policy
     endpoint: Endpoint
+    #: Who holds batch calls; None: nobody does (``limits.reserve`` is 0%).
+    batch: BatchLane | None = None
 
 
 class ProxyHandler:
@@ -134,6 +143,8 @@ class ProxyHandler:
             response = self._refuse(call, request, call.cut_error())
         finally:
             connection.on_caller_gone = None
+            if call.turn is not None:
+                call.turn.end()
             self._calls.discard(call)
             self._recorder.close(record)
         if record.outcome is Outcome.UNKNOWN:
@@ -158,10 +169,8 @@ class ProxyHandler:
         call.record.path = target.path
         if self.draining:
             raise shutting_down("The sidecar is shutting down: retry in a moment.")
-        if target.route is Route.LOCAL_TOKEN:
-            return await self._local_token(call, request, framing)
-        if target.route is Route.ABOUT:
-            return self._about_this_port(call, request, framing)
+        if target.route in _ANSWERED_HERE:
+            return await self._answer_here(call, request, framing, target.route)
         admission.callers.check_call(raw, self._clock.wall())
         if self._proves:
             call.connection.writer.proven = True
@@ -170,9 +179,15 @@ class ProxyHandler:
         if target.foreign:
             call.record.foreign = True
             admission.client_ids.refuse_foreign()
+        call.record.masked = masked = mask_path(target.path)
+        call.record.deprecation = DEPRECATED[request.method, masked]
         headers = filter_request_headers(raw, header_index)
         tokens = self._credentials.for_route(target.route)
         tokens.check()
+        path, batch = target.path, admission.batch
+        if batch and (batch.rules.possible[request.method, masked] or header_index[LANES] or "%" in path):
+            call.record.lane = lane = batch.rules.lane(request.method, path, raw, header_index)
+            call.turn = await batch.turn(call.record) if lane == "batch" else None
         body = await self._bodies.read(request, framing) if framing.has_body else NO_BODY
         try:
             method, content = request.method, body.content
@@ -198,6 +213,8 @@ class ProxyHandler:
         self, call: Call, request: CallerRequest, framing: BodyFraming, response: UpstreamResponse
     ) -> RawResponse | AlreadySent:
         """Give the caller what upstream answered."""
+        if call.turn is not None:
+            call.turn.end()
         if response.status >= 400:
             call.record.report = response.error_report()
         if call.gone:
@@ -216,6 +233,11 @@ class ProxyHandler:
         else:
             length, chunked = len(content), False
         return RequestTemplate.build(method, target.raw, self._prefix, self._host, headers, length, chunked)
+
+    async def _answer_here(self, call: Call, request: CallerRequest, framing: BodyFraming, route: Route) -> RawResponse:
+        if route is Route.ABOUT:
+            return self._about_this_port(call, request, framing)
+        return await self._local_token(call, request, framing)
 
     async def _local_token(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         self._admission.callers.check_token_call(request.raw_headers)

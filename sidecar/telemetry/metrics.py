@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_args
 
+from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.telemetry.exposition import Counter, Gauge, Histogram, LabelledGauge, Metric
 from sidecar.telemetry.rate_limits import RateLimits
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 TOKEN_OUTCOMES: Final = ("ok", "locked_out", "refused", "transient")
 #: What a 401 meant: the token, the user's own authentication (SCA), or nothing that a new token mends.
 Unauthorized: TypeAlias = Literal["token", "sca", "futile"]
+
+#: What became of a batch call that had to wait: it was sent, it was refused (``rate_reserved``), its caller hung up, or
+#: the sidecar drained.
+RateHeld: TypeAlias = Literal["sent", "refused", "gone", "drained"]
 
 #: Methods that are a label of their own (RFC 9110 section 9, RFC 5789).
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -148,6 +153,18 @@ class Metrics:
         )
         self.upstream_connections = Gauge("upstream_connections", "Connections to Mangopay that are open now.")
         self.upstream_pool_waiting = Gauge("upstream_pool_waiting", "Calls waiting for a connection to Mangopay.")
+        self.rate_held: Counter[tuple[RateHeld]] = Counter(
+            "rate_held_total",
+            "Batch calls that had to wait for room in a rate window, by what became of them.",
+            ("result",),
+            [(result,) for result in get_args(RateHeld)],
+        )
+        self.deprecated_calls: Counter[tuple[str]] = Counter(
+            "deprecated_calls_total",
+            "Calls to endpoints that Mangopay calls deprecated.",
+            ("what",),
+            [(row.what,) for row in DEPRECATIONS],
+        )
 
         self.rate_limits: Final = RateLimits()
         self.rate_limit_remaining.read = self._rate_limit_remaining
@@ -167,6 +184,8 @@ class Metrics:
         if record.recovered:
             for how in record.recovered:
                 self.recovered[(how,)] += 1
+        if record.deprecation is not None:
+            self.deprecated_calls[(record.deprecation.what,)] += 1
         if record.error is not None:
             self.errors[record.error, record.outcome or Outcome.NOT_SENT] += 1
 

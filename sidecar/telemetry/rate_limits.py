@@ -51,10 +51,15 @@ class RateLimits:
     def windows(self) -> tuple[RateWindow, ...]:
         """The windows of the newest response that told any, in its order."""
         if self._windows is None:
-            windows = _parse((field.key, field.value) for field in self._fields if field.key in _COLUMNS)
-            date = next((field.value.decode("latin-1") for field in self._fields if field.key == b"date"), "")
-            self._windows, self._learned = name_windows(windows, date=read_http_date(date), learned=self._learned)
+            self._windows = self.told(self._fields)
         return self._windows
+
+    def told(self, fields: Sequence[Field]) -> tuple[RateWindow, ...]:
+        """Read the windows that one response's ``fields`` tell; none if they tell none."""
+        windows = _parse((field.key, field.value) for field in fields if field.key in _COLUMNS)
+        date = next((field.value.decode("latin-1") for field in fields if field.key == b"date"), "")
+        named, self._learned = name_windows(windows, date=read_http_date(date), learned=self._learned)
+        return named
 
 
 def _parse(lines: Iterable[tuple[bytes, bytes]]) -> tuple[RateWindow, ...]:

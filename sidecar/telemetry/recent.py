@@ -16,10 +16,11 @@ from sidecar.core.tokens.oauth import EDGE_PAGE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sidecar.core.deprecation import Deprecation
     from sidecar.telemetry.record import CallRecord
 
 #: Calls, errors of the sidecar's own (and as many with the outcome unknown), and failures of upstream that are kept.
-#: A record takes some 650 bytes with its strings, and 3.5 KiB at the worst (benchmarks/page_cost.py measures both).
+#: A record takes some 690 bytes with its strings, and 3.5 KiB at the worst (benchmarks/page_cost.py measures both).
 CALLS: Final = 200
 ERRORS: Final = 20
 FAILURES: Final = 100
@@ -30,6 +31,9 @@ _MINUTE: Final = 60.0
 
 #: Seconds for which a call for another ClientId is told, and counted together with the next one.
 FOREIGN_TOLD: Final = 300.0
+
+#: Refusals that have a finding of their own, and may come by the thousand.
+_TOLD_APART: Final = (ErrorCode.CLIENT_ID_MISMATCH, ErrorCode.RATE_RESERVED)
 
 #: Failures besides those of :class:`FailureKind`: Mangopay answered 5xx, or 429; with a web page it is EDGE_PAGE.
 SERVER_ERROR: Final = "server_error"
@@ -52,6 +56,14 @@ class ForeignCalls(NamedTuple):
     newest: CallRecord
 
 
+class DeprecatedCalls(NamedTuple):
+    """Calls to one endpoint that Mangopay calls deprecated, since the start."""
+
+    calls: int
+    #: When the newest one ended (``Clock.now``).
+    at: float
+
+
 class UpstreamHealth(NamedTuple):
     """What the last calls tell about upstream. Moments are of ``Clock.now``."""
 
@@ -67,7 +79,10 @@ class UpstreamHealth(NamedTuple):
 class RecentCalls:
     """Keeps the last finished calls; an observer of :class:`~sidecar.telemetry.recorder.CallRecorder`."""
 
-    __slots__ = ("_answered_at", "_calls", "_errors", "_failures", "_running", "_unknown", "foreign", "mended", "total")
+    __slots__ = (
+        *("_answered_at", "_calls", "_errors", "_failures", "_running", "_unknown"),
+        *("deprecated", "foreign", "mended", "total"),
+    )
 
     def __init__(self, *, calls: int = CALLS, errors: int = ERRORS, failures: int = FAILURES) -> None:
         self._calls: deque[CallRecord] = deque(maxlen=calls)
@@ -84,6 +99,8 @@ class RecentCalls:
         self.mended: CallRecord | None = None
         #: The newest calls for another ClientId, however long ago.
         self.foreign: ForeignCalls | None = None
+        #: By the row of the table; there are few.
+        self.deprecated: dict[Deprecation, DeprecatedCalls] = {}
 
     def observe(self, record: CallRecord) -> None:
         """Keep the record of a call that is over."""
@@ -94,6 +111,9 @@ class RecentCalls:
             self._look_at(record)
         if record.foreign:
             self._count_foreign(record)
+        if (row := record.deprecation) is not None:
+            known = self.deprecated.get(row)
+            self.deprecated[row] = DeprecatedCalls(1 if known is None else known.calls + 1, _ended(record))
         self._calls.append(record)
 
     def newest_first(self, most: int | None = None) -> list[CallRecord]:
@@ -103,7 +123,7 @@ class RecentCalls:
         return calls if most is None else calls[:most]
 
     def errors_newest_first(self) -> list[CallRecord]:
-        """Return the newest calls that the sidecar ended itself, but those for another ClientId.
+        """Return the newest calls that the sidecar ended itself, but those that have a finding of their own.
 
         Those with the outcome ``unknown`` are only ever pushed out by others of that outcome.
         """
@@ -122,7 +142,7 @@ class RecentCalls:
     def _look_at(self, record: CallRecord) -> None:
         if record.outcome is Outcome.UNKNOWN and record.error is not None:
             self._unknown.append(record)
-        elif record.error is not None and record.error is not ErrorCode.CLIENT_ID_MISMATCH:
+        elif record.error is not None and record.error not in _TOLD_APART:
             self._errors.append(record)
         if record.recovered:
             self.mended = record

@@ -10,6 +10,8 @@ from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, se
 from sidecar.core.redact import mask_path
 
 if TYPE_CHECKING:
+    from sidecar.core.admission.lane import Lane
+    from sidecar.core.deprecation import Deprecation
     from sidecar.core.error_report import ErrorReport
     from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 
@@ -61,6 +63,8 @@ class CallRecord(msgspec.Struct, gc=False):
     method: str
     #: The target's path without the query, as the caller wrote it; never shown as it is.
     path: str
+    #: The same as it may be shown, once it is worked out.
+    masked: str = ""
     #: Status sent to the caller; 0 while there is none, and if the caller left before one.
     status: int = 0
     #: Who made the response: Mangopay ("upstream") or the sidecar.
@@ -89,6 +93,11 @@ class CallRecord(msgspec.Struct, gc=False):
     futile: bool = False
     #: The path names another ClientId than ours (contract section 4.2).
     foreign: bool = False
+    #: The call's lane, if it is not the normal one, and how long it was held there.
+    lane: Lane | None = None
+    held_seconds: float = 0.0
+    #: The path is one that Mangopay calls deprecated.
+    deprecation: Deprecation | None = None
     #: What upstream's response from 400 on tells for support.
     report: ErrorReport | None = None
     traceparent: str | None = None
@@ -97,7 +106,7 @@ class CallRecord(msgspec.Struct, gc=False):
     @property
     def shown_path(self) -> str:
         """The path as it may be shown: ids masked; ``-`` if there is none, or what came is none."""
-        return mask_path(self.path) if self.path.startswith("/") else "-"
+        return self.masked or (mask_path(self.path) if self.path.startswith("/") else "-")
 
     def add_recovered(self, how: Recovery) -> None:
         """Note that the call was mended; each way counts once."""

@@ -42,6 +42,9 @@ class RequestLine(Line):
     cf_ray: str | None = None
     traceparent: str | None = None
     x_request_id: str | None = None
+    lane: str | None = None
+    held_ms: float | None = None
+    deprecated: str | None = None
 
     def for_people(self) -> tuple[str, Entry]:
         """Return the call in one short line; with its id, and what is known of it, only if it had no success."""
@@ -102,6 +105,11 @@ class RequestLog:
             self._add_trouble(line, record)
         if record.futile or record.foreign:
             line.client_id_ours = not record.foreign
+        if record.lane is not None:
+            line.lane = record.lane
+            line.held_ms = int(record.held_seconds * 1e6) / 1e3
+        if record.deprecation is not None:
+            line.deprecated = record.deprecation.what
         if (report := record.report) is not None:
             line.mangopay_id, line.mangopay_type, line.cf_ray = report.id, report.type, report.cf_ray
         output.emit_line(line)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sidecar.emulator.server import Emulator
     from tests.support.background import Background
 
-USER = json.dumps(NATURAL_USER).encode()
+USER = json.dumps({**NATURAL_USER, "TermsAndConditionsAccepted": True}).encode()
 
 
 class MovedClock(SystemClock):
@@ -88,7 +88,7 @@ class Serving:
     def some_calls(self, number: int = 3) -> None:
         """Make calls of several kinds."""
         for _ in range(number):
-            assert self.call("POST", "/v2.01/_/users/natural", USER) == 200
+            assert self.call("POST", "/v2.01/_/sca/users/natural", USER) == 200
             assert self.call() == 200
             assert self.call("GET", "/v2.01/_/wallets/4711") == 404
 

@@ -42,7 +42,7 @@ def choose(page: Page, name: str) -> None:
 
 def retried_and_failed(serving: Serving, **headers: str) -> None:
     """Make six calls: two plain ones, one retried, one refused here, and two that Mangopay failed."""
-    assert serving.call("POST", "/v2.01/_/users/natural", USER) == 200
+    assert serving.call("POST", "/v2.01/_/sca/users/natural", USER) == 200
     assert serving.call() == 200
     serving.control("revoke")
     assert serving.call("GET", "/v2.01/_/users/retried-4711") == 404

@@ -178,6 +178,35 @@ def test_a_rate_limit_nearly_used(serving: Serving, open_tab: Callable[..., Tab]
     tab.keep("rate-limit")
 
 
+def test_the_reserve_is_drawn_in_the_bars_and_refused_batch_calls_are_told(
+    serving: Serving, open_tab: Callable[..., Tab]
+) -> None:
+    limits = {"limits_reserve": "60%", "limits_batch": "GET /v2.01/*/users"}
+    tab = open_tab(serving.start(emulator_settings={"rate_limits": [10], "rate_windows": [900]}, **limits))
+    statuses = [serving.call() for _ in range(6)]
+    assert statuses == [200] * 4 + [429] * 2
+    expect_headline(tab.page, "ok", "Everything works")
+    finding = tab.page.get_by_role("list", name="Further findings").get_by_role("listitem")
+    expect(finding).to_contain_text("Batch calls are refused, room at ")
+    meter = tab.page.get_by_role("region", name="Rate limits").get_by_role("img")
+    expect(meter).to_have_attribute("aria-label", "6 of 10 left; 60% of it is not for batch calls")
+    reserve = meter.locator(".bar-reserve")
+    expect(reserve).to_be_visible()
+    expect(reserve).to_have_css("width", re.compile(r"^[1-9]"))
+    tab.page.get_by_role("button", name="429").first.click()
+    expect(tab.page.get_by_role("dialog")).to_contain_text(re.compile(r"Lane\s*batch"))
+    tab.keep("batch-lane")
+
+
+def test_a_deprecated_endpoint_is_told(serving: Serving, open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(serving.start())
+    assert serving.call("GET", "/v2.01/_/users/4711") == 404
+    finding = tab.page.get_by_role("list", name="Further findings").get_by_role("listitem")
+    expect(finding).to_contain_text("An app calls what Mangopay has deprecated")
+    expect(finding).to_contain_text("Call GET sca/users/{UserId} in place of GET users/{UserId}.")
+    expect(tab.page.locator("#calls tr").first).to_contain_text("deprecated")
+
+
 def test_a_rate_window_that_cannot_be_told_is_shown_and_no_alarm(
     serving: Serving, open_tab: Callable[..., Tab]
 ) -> None:

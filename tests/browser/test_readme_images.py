@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 #: The emulator's first user has this id.
 USER_PATH = "/v2.01/_/users/user_m_00001001"
-PATHS = (f"{USER_PATH}/wallets", USER_PATH, "/v2.01/_/events", f"{USER_PATH}/kyc/documents", f"{USER_PATH}/cards")
+PATHS = (
+    f"{USER_PATH}/wallets",
+    USER_PATH.replace("/users", "/sca/users"),
+    "/v2.01/_/events",
+    f"{USER_PATH}/kyc/documents",
+    f"{USER_PATH}/cards",
+)
 #: Bytes that a picture may have.
 LARGEST = 200_000
 
@@ -36,7 +42,7 @@ def ten_minutes(serving: Serving, samples: int) -> None:
         serving.fault(f"pass answer_delay={delay:.4f} api")
         for call in range(2 + round(2 * abs(wave)) + number % 2):
             if call == 0:
-                serving.call("POST", "/v2.01/_/users/natural", USER)
+                serving.call("POST", "/v2.01/_/sca/users/natural", USER)
             else:
                 serving.call("GET", PATHS[(number + call) % len(PATHS)])
         serving.emulator.faults.clear()

@@ -9,9 +9,10 @@ from typing import Any, Final, get_args
 
 import yaml
 
+from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.core.hooks import HookState
-from sidecar.telemetry.metrics import TOKEN_OUTCOMES, Unauthorized
+from sidecar.telemetry.metrics import TOKEN_OUTCOMES, RateHeld, Unauthorized
 from sidecar.telemetry.record import Recovery, Source
 from tests.support.promql import LABELS, Expression
 
@@ -40,6 +41,8 @@ VALUES: Final = {
     ("token_expiry_timestamp_seconds", "credential"): {"api", "embedded"},
     ("unauthorized_total", "kind"): set(get_args(Unauthorized)),
     ("recovered_total", "how"): set(get_args(Recovery)),
+    ("rate_held_total", "result"): set(get_args(RateHeld)),
+    ("deprecated_calls_total", "what"): {row.what for row in DEPRECATIONS},
     ("latched", "credential"): {"api", "embedded"},
     ("latched", "reason"): {"lockout", "refused"},
     ("hooks", "status"): set(HookState),

@@ -16,11 +16,13 @@ from structlog.testing import capture_logs
 
 from sidecar.core.admission.caller import Callers
 from sidecar.core.admission.guard import GuardRules
+from sidecar.core.admission.lane import LaneRules
 from sidecar.core.admission.policy import Policy
 from sidecar.core.client_id import ClientIdRules
 from sidecar.core.endpoint import Endpoint
 from sidecar.downstream.server import ProxyServer
 from sidecar.proxy.about import About
+from sidecar.proxy.batch_lane import BatchLane, LaneLimits
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
@@ -38,7 +40,7 @@ from tests.support.proxy_port import listen_limits
 from tests.support.tokens import FakeSource, Managers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from sidecar.core.errors import SidecarError
     from sidecar.core.resend import FailureKind
@@ -320,6 +322,8 @@ class MemoryProxy:
     lost_responses: LostResponses
     tokens: TokenManager
     pool: Pool
+    #: None: nothing is reserved.
+    lane: BatchLane | None
     #: Of the calls that are over.
     records: list[CallRecord]
     #: Log events.
@@ -368,8 +372,16 @@ class MemoryProxy:
 
 
 @contextlib.asynccontextmanager
-async def in_memory(*, token: bool = True, resolve_conflicts: bool = False) -> AsyncIterator[MemoryProxy]:
-    """Serve; ``token``: one has been fetched; ``resolve_conflicts``: as the setting of that name."""
+async def in_memory(
+    *,
+    token: bool = True,
+    resolve_conflicts: bool = False,
+    reserve: float = 0.0,
+    batch: Sequence[str] = (),
+    wait: float = 0.0,
+    most_waiting: int = 500,
+) -> AsyncIterator[MemoryProxy]:
+    """Serve; ``token``: one has been fetched; the rest as the settings of those names."""
     clock, metrics, mangopay = FakeClock(), Metrics(), ScriptedMangopay()
     managers = Managers(clock)
     tasks = managers.tasks
@@ -381,6 +393,11 @@ async def in_memory(*, token: bool = True, resolve_conflicts: bool = False) -> A
     endpoint = Endpoint.parse("https://api.example.com")
     exchanger = Exchanger(pool, clock)
     lost_responses = LostResponses(exchanger, endpoint=endpoint, client_id=CLIENT_ID, clock=clock, metrics=metrics)
+    lane = None
+    if reserve:
+        lane = BatchLane(
+            LaneRules(batch), LaneLimits(reserve, wait, most_waiting), clock=clock, tasks=tasks, metrics=metrics
+        )
     handler = ProxyHandler(
         Admission(
             guard=GuardRules(frozenset()),
@@ -389,6 +406,7 @@ async def in_memory(*, token: bool = True, resolve_conflicts: bool = False) -> A
             callers=Callers(None),
             policy=Policy.compile(False, ("* /**",), ()),
             endpoint=endpoint,
+            batch=lane,
         ),
         Credentials(api=manager, embedded=None),
         BodyReader(BodyLimits(1024 * 1024, REPLAY_MAX_BODY), ReplayBudget(1024 * 1024)),
@@ -399,6 +417,7 @@ async def in_memory(*, token: bool = True, resolve_conflicts: bool = False) -> A
             resolve_conflicts=resolve_conflicts,
             clock=clock,
             metrics=metrics,
+            batch=lane,
         ),
         About("sandbox", "_", lambda: None, False),
         recorder=recorder,
@@ -423,6 +442,7 @@ async def in_memory(*, token: bool = True, resolve_conflicts: bool = False) -> A
                 lost_responses,
                 manager,
                 pool,
+                lane,
                 records,
                 cast("list[Any]", logs),
             )

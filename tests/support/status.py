@@ -73,6 +73,8 @@ _FACTS: Final[dict[str, Any]] = {
     "store": None,
     "client_certificate": None,
     "rate_limits": (),
+    "batch_lane": None,
+    "deprecated_calls": (),
     "pool": PoolStatus(size=100, open=1, idle=1, waiting=0),
     "upstream": UpstreamStatus(answered_at=NOW - 1, failures=0, last_failure=None, failures_last_minute={}),
     "calls": CallTotals(

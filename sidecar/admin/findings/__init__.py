@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.admin.findings.calls import of_calls, of_foreign_calls
+from sidecar.admin.findings.calls import of_calls, of_deprecated_calls, of_foreign_calls
 from sidecar.admin.findings.hooks import of_hooks
-from sidecar.admin.findings.limits import of_certificate, of_limits, of_rate_limits
+from sidecar.admin.findings.limits import of_batch_lane, of_certificate, of_limits, of_rate_limits
 from sidecar.admin.findings.process import of_phase, of_reload, of_store
 from sidecar.admin.findings.tokens import of_tokens
 from sidecar.admin.findings.upstream import of_mended, of_upstream
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from sidecar.admin.status import Snapshot
 
 _RULES: Final = (
-    *(of_phase, of_tokens, of_upstream, of_rate_limits, of_certificate),
-    *(of_limits, of_reload, of_store, of_foreign_calls, of_calls, of_hooks, of_mended),
+    *(of_phase, of_tokens, of_upstream, of_rate_limits, of_batch_lane, of_certificate),
+    *(of_limits, of_reload, of_store, of_foreign_calls, of_deprecated_calls, of_calls, of_hooks, of_mended),
 )
 _RANKS: Final = {level: rank for rank, level in enumerate(reversed(Level))}
 

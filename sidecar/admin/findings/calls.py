@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Seconds for which a refused caller, and an unknown outcome, are told.
 REFUSED_TOLD: Final = 300.0
 UNKNOWN_TOLD: Final = 900.0
+#: Seconds for which a call to a deprecated endpoint is told.
+DEPRECATED_TOLD: Final = 86_400.0
 #: From so many refusals on it is a warning: fewer may be one person's mistake.
 SEVERAL: Final = 3
 
@@ -58,6 +60,23 @@ def of_foreign_calls(facts: Snapshot) -> Iterator[Finding]:
         "SIDECAR_MANGOPAY_CLIENT_ID_ALIASES to * to have every ClientId replaced.",
         foreign.at + FOREIGN_TOLD,
         "forgotten",
+    )
+
+
+def of_deprecated_calls(facts: Snapshot) -> Iterator[Finding]:
+    """Tell which endpoints are called that Mangopay has deprecated, and what to call instead."""
+    recent = [each for each in facts.deprecated_calls if facts.time - each.at <= DEPRECATED_TOLD]
+    if not recent:
+        return
+    told = "; ".join(f"{each.endpoint} ({count(each.calls, 'call')}) {each.announced}" for each in recent)
+    instead = [f"{each.successor} in place of {each.endpoint}" for each in recent if each.successor]
+    yield Finding(
+        FindingKind.DEPRECATED_CALLS,
+        Level.INFO,
+        Area.CALLS,
+        "An app calls what Mangopay has deprecated",
+        f"{told}. Such calls are forwarded as any other.",
+        f"Call {'; '.join(instead)}." if instead else "Call something else: nothing takes their place.",
     )
 
 

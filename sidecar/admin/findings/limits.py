@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.findings.upstream import failure
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 NEARLY_USED: Final = 0.1
 NEARLY_FULL: Final = 0.9
 _DAY: Final = 86_400.0
+#: Seconds for which a refused batch call is told.
+HELD_TOLD: Final = 60.0
 
 _WINDOWS: Final = {"15m": "15 minutes", "30m": "30 minutes", "1h": "1 hour", "24h": "24 hours"}
 
@@ -53,6 +56,36 @@ def _rate_limit(window: RateWindow, name: str, remaining: int, total: int) -> Fi
         title, text = f"The rate limit for {name} is nearly used up", f"{remaining} of {total} calls are left."
     mend = "Call less often: the list of calls shows who calls what. Mangopay raises limits on request."
     return Finding(kind, level, Area.RATE_LIMIT, title, text, mend, until, label)
+
+
+def of_batch_lane(facts: Snapshot) -> Iterator[Finding]:
+    """Tell that batch calls wait for room beyond what is reserved for others, or were refused for want of it."""
+    lane = facts.batch_lane
+    if lane is None:
+        return
+    refused = lane.refused_at is not None and facts.time - lane.refused_at <= HELD_TOLD
+    if not lane.waiting and not refused:
+        return
+    held = f"{lane.waiting} {'waits' if lane.waiting == 1 else 'wait'}"
+    room = "" if lane.room_at is None else f", room at {_clock(lane.room_at)}"
+    window = "a rate window" if lane.window is None else f"the window of {_WINDOWS[lane.window]}"
+    yield Finding(
+        FindingKind.BATCH_HELD,
+        Level.INFO,
+        Area.RATE_LIMIT,
+        f"Batch calls are held: {held}{room}" if lane.waiting else f"Batch calls are refused{room}",
+        f"What remains of {window} is reserved for all other calls, {round(lane.reserve * 100)}% of it. Nothing is "
+        "wrong: those are not held.",
+        "If the batch is in a hurry, lower SIDECAR_LIMITS_RESERVE; if it is refused too soon, raise "
+        "SIDECAR_LIMITS_WAIT.",
+        lane.room_at,
+        "" if lane.room_at is None else "room is looked for",
+    )
+
+
+def _clock(moment: float) -> str:
+    """Return a moment as people say it, in UTC."""
+    return f"{datetime.fromtimestamp(moment, UTC):%H:%M} UTC"
 
 
 def of_certificate(facts: Snapshot) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ const list = { calls: [], waiting: [], filter: "all", words: "", paused: false, 
 const DEFAULTS = {
   source: "upstream", duration_seconds: 0, upstream_seconds: 0, token_wait_seconds: 0, deliveries: 0, attempts: [], recovered: [],
   bytes_in: 0, bytes_out: 0, error: "", outcome: "", detail: "", idempotency_key: "", caller_gone: false, futile: false, foreign: false,
+  lane: "", held_seconds: 0, deprecated: "",
   mangopay_id: "", mangopay_type: "", cf_ray: "", traceparent: "", x_request_id: "",
 };
 
@@ -108,6 +109,7 @@ function tags(call) {
   if (call.error) words.push(["own", call.error]);
   if (call.outcome) words.push([call.outcome === "unknown" ? "unknown" : "sure", OUTCOMES[call.outcome] ?? call.outcome]);
   if (call.futile) words.push(["own", "401 stays"]);
+  if (call.deprecated) words.push(["sure", "deprecated"]);
   if (call.caller_gone) words.push(["sure", "caller left"]);
   return words.map(([name, text]) => make("span", { class: `tag ${name}`, text }));
 }

@@ -64,5 +64,6 @@ const RESULTS = {
   token_unavailable: "no token could be had",
   credentials_refused: "no token: the credentials are refused",
   shutting_down: "shutting down",
+  rate_reserved: "held in the batch lane",
 };
 const result = (word) => (typeof word === "number" ? `answered ${word}` : RESULTS[word] ?? word.replaceAll("_", " "));

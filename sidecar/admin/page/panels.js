@@ -115,7 +115,8 @@ function showLimits(status) {
     return;
   }
   const windows = status.rate_limits.map((each, index) => ({ ...each, key: each.window ?? `untold ${index}` }));
-  keep(list, windows, (each) => each.key, createWindow, updateWindow);
+  const reserve = status.batch_lane === null ? 0 : status.batch_lane.reserve;
+  keep(list, windows, (each) => each.key, createWindow, (element, window) => updateWindow(element, window, reserve));
 }
 
 function createWindow(window) {
@@ -128,12 +129,22 @@ function createWindow(window) {
       make("span", {}, make("b", { text: WINDOWS[window.window] ?? UNTOLD }), make("span", { class: "quiet small" })),
       make("span", { class: "value" }),
     ),
-    bar(""),
+    barWithReserve(),
   );
 }
 
-function updateWindow(element, window) {
+function barWithReserve() {
+  const meter = bar("");
+  meter.append(make("div", { class: "bar-reserve" }));
+  return meter;
+}
+
+// ``reserve`` is the share of the window, at its end, that batch calls leave to others.
+function updateWindow(element, window, reserve) {
   const [row, meter] = element.children;
+  const mark = meter.children[1];
+  mark.style.width = `${reserve * 100}%`;
+  show(mark, reserve > 0);
   const reset = row.children[0].children[1];
   const used = window.used ?? 0;
   const total = window.remaining === null ? null : used + window.remaining;
@@ -142,7 +153,8 @@ function updateWindow(element, window) {
   say(row.children[1], over ? "reset" : text);
   const share = total ? used / total : 0;
   const level = share >= 1 ? "critical" : share >= 0.9 ? "warning" : "ok";
-  const label = total === null ? text : `${whole.format(window.remaining)} of ${whole.format(total)} left`;
+  const kept = reserve > 0 ? `; ${Math.round(reserve * 100)}% of it is not for batch calls` : "";
+  const label = total === null ? text : `${whole.format(window.remaining)} of ${whole.format(total)} left${kept}`;
   meter.title = label;
   setBar(meter, over ? 0 : share, over ? "ok" : level, label);
   if (window.reset === null) say(reset, "");

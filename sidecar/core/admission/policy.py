@@ -70,6 +70,12 @@ class Rule:
         """Say whether this rule is about a method and a path (as :func:`_segments` gives it)."""
         return self.method in {"*", method} and _match_segments(self.segments, segments)
 
+    @property
+    def anchors(self) -> frozenset[str]:
+        """Whole segments that stand in every path it matches, behind the place of the ClientId."""
+        there = [glob for glob in self.segments if glob is not None]
+        return frozenset(glob[0] for glob in there[2:] if len(glob) == 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -114,12 +120,23 @@ def _deny(message: str) -> NoReturn:
 
 def _readable(path: str) -> tuple[str, ...]:
     """Return a path's segments in the form that rules are compared with, or raise ``POLICY_DENIED``."""
-    decoded = unquote(path, "latin-1")
-    if decoded.count("/") != path.count("/") or not _plain(decoded):  # decoded, %2F would become a separator
+    segments = plain_segments(path)
+    if segments is None:
         _deny(
             "While a policy is set, a path may not have empty segments, segments that end in a dot, spaces, ';', "
             "non-ASCII characters, or percent-encoded '/', '\\', '%', '?' and '#': send it plainly"
         )
+    return segments
+
+
+def plain_segments(path: str) -> tuple[str, ...] | None:
+    """Return a path's segments as :meth:`Rule.matches` takes them; None: servers may read the path in several ways.
+
+    ``path`` is :attr:`sidecar.core.admission.target.Target.path`.
+    """
+    decoded = unquote(path, "latin-1")
+    if decoded.count("/") != path.count("/") or not _plain(decoded):  # decoded, %2F would become a separator
+        return None
     return _segments(decoded)
 
 

@@ -11,6 +11,8 @@ from sidecar.admin.readiness import readiness
 from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import (
     Area,
+    BatchLane,
+    DeprecatedCalls,
     Finding,
     FindingKind,
     LastError,
@@ -22,6 +24,7 @@ from sidecar.admin.status import (
     Status,
 )
 from sidecar.admin.status_text import status_in_words
+from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.hooks import Hook, HooksStatus, HookState, hooks_status
 from sidecar.core.http.response_head import Field
@@ -458,3 +461,38 @@ def test_the_gauges_show_the_running_parts() -> None:
 def test_hooks_are_told_if_they_are_watched(hooks: HooksStatus | None, words: str | None) -> None:
     told = [line for line in status_in_words(status(hooks=hooks)).splitlines() if line.startswith("hooks ")]
     assert told == ([] if words is None else [f"hooks      {words}"])
+
+
+async def test_calls_to_deprecated_endpoints_are_shown_the_last_one_first() -> None:
+    sidecar = Sidecar(Source(token()))
+    for row in (DEPRECATIONS[0], DEPRECATIONS[-1], DEPRECATIONS[0]):
+        await sidecar.clock.advance(10)
+        call = sidecar.recorder.open(row.method, "/v2.01/acme/users/1")
+        call.deprecation = row
+        sidecar.recorder.close(call)
+    users, giropay = sidecar.state.status().deprecated_calls
+    assert (users.what, users.endpoint, users.calls, users.at) == ("legacy_users", "POST users/natural", 2, NOW + 30)
+    assert (users.since, users.successor) == ("2025-11-17", "POST sca/users/natural")
+    assert (giropay.calls, giropay.at, giropay.successor) == (1, NOW + 20, "")
+    assert [shown.deprecated for shown in sidecar.state.recent_calls()] == ["legacy_users", "giropay", "legacy_users"]
+
+
+def test_the_batch_lane_and_deprecated_endpoints_in_words() -> None:
+    shown = status(
+        batch_lane=BatchLane(0.2, waiting=12, room_at=NOW + 300, window="15m", refused_at=None),
+        deprecated_calls=(
+            DeprecatedCalls("a", "POST old", 2, NOW, "2025-11-17", "goes away", "POST new", "release note"),
+            DeprecatedCalls("b", "GET old", 1, NOW, "2025-11-17", "goes away", "", "release note"),
+        ),
+    )
+    words = status_in_words(shown, verbose=True)
+    kept = "\nbatch lane 20% of each window is reserved for other calls; "
+    assert f"{kept}12 calls waiting, room is looked for in 5 min\n" in words
+    assert "\ndeprecated POST old, 2 calls: it goes away; call POST new instead\n" in words
+    assert "\ndeprecated GET old, 1 call: it goes away\n" in words
+    short = status_in_words(shown)
+    assert f"{kept}12 calls waiting" in short
+    assert "deprecated" not in short
+    quiet = status(batch_lane=BatchLane(0.2, waiting=0, room_at=None, window=None, refused_at=None))
+    assert f"{kept}0 calls waiting\n" in status_in_words(quiet, verbose=True)
+    assert "batch lane" not in status_in_words(quiet)

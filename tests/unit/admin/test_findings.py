@@ -10,7 +10,9 @@ import pytest
 from sidecar.admin.findings import findings
 from sidecar.admin.status import (
     Area,
+    BatchLane,
     CallTotals,
+    DeprecatedCalls,
     Finding,
     FindingKind,
     ForeignCalls,
@@ -68,6 +70,18 @@ def foreign(calls: int, *, refused: bool, ago: float = 10.0) -> ForeignCalls:
 
 def connections(number: int) -> CallTotals:
     return msgspec.structs.replace(snapshot().calls, connections=number)
+
+
+DEPRECATED = DeprecatedCalls(
+    what="old_ones",
+    endpoint="POST old",
+    calls=3,
+    at=NOW - 86_400,
+    since="2025-11-17",
+    announced="goes away",
+    successor="POST new",
+    source="release note",
+)
 
 
 class Row(NamedTuple):
@@ -233,6 +247,26 @@ ROWS = {
     "the edge answers calls": Row({"upstream": upstream("edge_page", 3)}, K.EDGE_PAGES, CRITICAL, A.NETWORK),
     "Mangopay answers 429": Row({"upstream": upstream("rate_limited", 3)}, K.RATE_LIMITED, CRITICAL, A.RATE_LIMIT),
     "no connection became free": Row({"upstream": upstream("no_slot", 3)}, K.POOL_EXHAUSTED, CRITICAL, A.SIDECAR),
+    "batch calls wait, and it is known until when": Row(
+        {"batch_lane": BatchLane(0.2, waiting=12, room_at=NOW + 300, window="15m", refused_at=None)},
+        *(K.BATCH_HELD, INFO, A.RATE_LIMIT, NOW + 300, "Batch calls are held: 12 wait, room at 13:16 UTC"),
+    ),
+    "a batch call waits for its turn": Row(
+        {"batch_lane": BatchLane(0.255, waiting=1, room_at=None, window=None, refused_at=None)},
+        *(K.BATCH_HELD, INFO, A.RATE_LIMIT, None, "Batch calls are held: 1 waits What remains of a rate window"),
+    ),
+    "batch calls were refused a moment ago": Row(
+        {"batch_lane": BatchLane(0.2, waiting=0, room_at=NOW + 60, window="1h", refused_at=NOW - 59)},
+        *(K.BATCH_HELD, INFO, A.RATE_LIMIT, NOW + 60, "Batch calls are refused, room at 13:12 UTC"),
+    ),
+    "a deprecated endpoint is called": Row(
+        {"deprecated_calls": (DEPRECATED,)},
+        *(K.DEPRECATED_CALLS, INFO, A.CALLS, None, "POST old (3 calls) goes away. Such calls are forwarded"),
+    ),
+    "a deprecated endpoint without a successor": Row(
+        {"deprecated_calls": (msgspec.structs.replace(DEPRECATED, successor=""),)},
+        *(K.DEPRECATED_CALLS, INFO, A.CALLS, None, "nothing takes their place"),
+    ),
     # --- limits
     "calls wait for a connection": Row(
         {"pool": PoolStatus(size=2, open=2, idle=0, waiting=3)}, K.POOL_EXHAUSTED, WARNING, A.SIDECAR
@@ -409,7 +443,7 @@ def test_every_failure_of_upstream_is_told_with_its_mend(kind: str) -> None:
 
 @pytest.mark.parametrize("code", [code for code in ErrorCode if code not in {
     # Those that other findings explain.
-    ErrorCode.CLIENT_ID_MISMATCH,
+    ErrorCode.CLIENT_ID_MISMATCH, ErrorCode.RATE_RESERVED,
     ErrorCode.CREDENTIALS_REFUSED, ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.TOKEN_LOCKED_OUT,
     ErrorCode.TOKEN_UNAVAILABLE, ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN, ErrorCode.UPSTREAM_TIMEOUT,
 }])  # fmt: skip
@@ -423,6 +457,24 @@ def test_the_way_in_which_calls_fail_now_is_told_before_the_others() -> None:
     found = findings(facts)
     assert [each.kind for each in found] == [K.CONNECTIONS_BREAKING, K.MANGOPAY_ERRORS]
     assert found[1].text == "1 call failed so in the last minute; others fail in another way."
+
+
+def test_a_batch_lane_in_which_nobody_waits_is_no_finding() -> None:
+    lanes = (
+        BatchLane(0.2, waiting=0, room_at=NOW + 60, window=None, refused_at=None),
+        BatchLane(0.2, waiting=0, room_at=NOW + 60, window=None, refused_at=NOW - 61),
+    )
+    for lane in lanes:
+        assert [each.kind for each in findings(snapshot(batch_lane=lane))] == [K.HEALTHY]
+
+
+def test_all_deprecated_endpoints_are_told_in_one_finding_for_a_day() -> None:
+    other = msgspec.structs.replace(DEPRECATED, endpoint="GET older", calls=1, successor="GET newer")
+    past = msgspec.structs.replace(DEPRECATED, endpoint="PUT forgotten", at=NOW - 86_401)
+    (_, found) = findings(snapshot(deprecated_calls=(DEPRECATED, other, past)))
+    told = "POST old (3 calls) goes away; GET older (1 call) goes away."
+    assert found.text == f"{told} Such calls are forwarded as any other."
+    assert found.mend == "Call POST new in place of POST old; GET newer in place of GET older."
 
 
 def test_a_window_without_a_name_is_no_finding() -> None:

@@ -163,10 +163,10 @@ def test_the_exit_status_is_the_verdict(
     get: float, status: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(instructions, "BASELINES", tmp_path / "baseline.json")
-    monkeypatch.setattr(instructions, "count", lambda _: counts())
+    monkeypatch.setattr(instructions, "count", lambda *_: counts())
     monkeypatch.setattr(sys, "argv", ["instructions", "--write"])
     assert instructions.main() == 0, "what has just been written holds"
-    monkeypatch.setattr(instructions, "count", lambda _: counts(300_000 * get))
+    monkeypatch.setattr(instructions, "count", lambda *_: counts(300_000 * get))
     monkeypatch.setattr(sys, "argv", ["instructions"])
     assert instructions.main() == status
     assert ("FAILED" in capsys.readouterr().out) is bool(status)

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.config.checks import check_listeners, check_tls, resolve_endpoint
+from sidecar.config import load
+from sidecar.config.checks import check_listeners, check_tls, limits_warnings, resolve_endpoint
 from sidecar.config.errors import ConfigError
-from sidecar.config.model import Admin, Listen, MangopayEnvironment, Tls
+from sidecar.config.model import Admin, Limits, Listen, MangopayEnvironment, Tls
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.secret import Secret
 from tests.support.configuration import complaining
@@ -139,3 +140,24 @@ def test_listeners_that_reach_nobody_or_collide(listen: Listen, admin: Admin, co
 def test_in_front_of_an_emulator_names_need_no_caller_key() -> None:
     """There is no money to move."""
     complaining(check_listeners, Listen(allowed_hosts=("sidecar",)), Admin(), MangopayEnvironment.EMULATOR)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({}, None),
+        ({"reserve": 0.2, "batch": ("GET /**",), "wait": 1.0}, None),
+        ({"batch": ("GET /**",)}, "limits.batch"),
+        ({"wait": 1.0}, "limits.wait"),
+        ({"batch": ("GET /**",), "wait": 1.0}, "limits.batch"),
+    ],
+)
+def test_settings_of_the_batch_lane_that_mean_nothing_are_told(given: dict[str, Any], name: str | None) -> None:
+    warnings = limits_warnings(Limits(**{"reserve": 0.0, "batch": (), "wait": 0.0, **given}))
+    assert [warning.split(" ")[0] for warning in warnings] == ([] if name is None else [name])
+
+
+def test_they_are_told_at_the_start() -> None:
+    environ = {"SIDECAR_MANGOPAY_CLIENT_ID": "acme", "SIDECAR_MANGOPAY_API_KEY": "k", "SIDECAR_LIMITS_WAIT": "1s"}
+    (warning,) = load(None, environ).warnings
+    assert warning.startswith("limits.wait means nothing while limits.reserve is 0%: set SIDECAR_LIMITS_RESERVE")

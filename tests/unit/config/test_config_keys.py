@@ -59,6 +59,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "upstream": {"connect_timeout": 5.0, "response_timeout": 60.0, "pool_size": 100, "egress_proxy": None},
     "replay": {"max_body": 16 * MIB, "budget": 64 * MIB, "resolve_conflicts": False},
     "policy": {"read_only": False, "allow": ("* /**",), "deny": ()},
+    "limits": {"reserve": 0.0, "batch": (), "wait": 0.0},
     "shutdown": {"delay": 0.0, "drain": 25.0},
     "log": {"level": "info", "format": "auto", "requests": "all"},
 }
@@ -146,6 +147,9 @@ EXPECTED: dict[str, object] = {
     "policy.read_only": True,
     "policy.allow": ("GET /**", "POST /v2.01/*/users/**"),
     "policy.deny": ("* /v2.01/*/payouts/**",),
+    "limits.reserve": 0.2,
+    "limits.batch": ("GET /v2.01/*/reports/**", "* /v2.01/*/transfers"),
+    "limits.wait": 30.0,
     "shutdown.delay": 5.0,
     "shutdown.drain": 0.0,
     "log.level": "debug",

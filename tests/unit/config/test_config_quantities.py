@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config.errors import InvalidValue
-from sidecar.config.values import duration, size
+from sidecar.config.values import SHARE, duration, size
 
 POSITIVE = duration(0.001)
 ANY_SIZE = size()
@@ -157,3 +157,41 @@ def test_a_size_may_have_a_minimum() -> None:
 def test_binary_units_survive_the_way_through_text(count: int, unit: tuple[str, int]) -> None:
     name, power = unit
     assert ANY_SIZE.parse(f"{count}{name}") == count << power
+
+
+# --- shares ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("0%", 0.0), ("20%", 0.2), ("12.5%", 0.125), ("99%", 0.99), ("007%", 0.07)]
+)
+def test_a_share_is_a_percentage(text: str, share: float) -> None:
+    assert SHARE.parse(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "20",
+        "0.2",
+        "100%",
+        "1000%",
+        "-1%",
+        "%",
+        "20 %",
+        "2e1%",
+        "20%%",
+        "٢٠%",
+        "1.%",
+        ".5%",
+        "",
+        " 20%",
+        20,
+        0.2,
+        True,
+        None,
+    ],
+)
+def test_anything_else_is_none(value: object) -> None:
+    with pytest.raises(InvalidValue):
+        SHARE.parse(value)

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sidecar.core.http.dates import read_http_date
-from sidecar.core.rate_windows import LENGTHS, LIMITS, SLACK, RateWindow, name_windows
+from sidecar.core.rate_windows import LENGTHS, LIMITS, SLACK, RateWindow, name_windows, used_up_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,3 +205,24 @@ def test_every_name_is_given_once_at_most(windows: list[RateWindow], date: float
     given_names = [name for name in names(*windows, date=date) if name is not None]
     assert len(set(given_names)) == len(given_names)
     assert set(given_names) <= set(LENGTHS)
+
+
+# --- when to retry ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("windows", "seconds"),
+    [
+        ((), None),
+        ((RateWindow("15m", 10, 5, 1100),), None),
+        ((RateWindow("15m", 10, 0, None),), None),
+        ((RateWindow("15m", 10, 0, 1100),), 100.0),
+        ((RateWindow("15m", 10, 0, 1100), RateWindow("1h", 9, 0, 1300), RateWindow("24h", 9, 1, 9000)), 300.0),
+        ((RateWindow("15m", 10, 0, 900),), 1.0),
+        ((RateWindow("15m", 10, 0, 10**9),), 86_400.0),
+    ],
+)
+def test_a_429_can_be_retried_once_every_window_that_is_used_up_has_its_reset(
+    windows: tuple[RateWindow, ...], seconds: float | None
+) -> None:
+    assert used_up_for(windows, 1000.0) == seconds

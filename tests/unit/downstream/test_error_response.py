@@ -64,13 +64,16 @@ def test_the_outcome_is_told(outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     ("retry_after", "expected"), [(None, b"1"), (0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.01, b"2"), (899.5, b"900")]
 )
-def test_a_503_says_when_to_retry_in_whole_seconds(retry_after: float | None, expected: bytes) -> None:
-    response = error_response(_error(ErrorCode.OVERLOADED, retry_after=retry_after), request_id="a", wall=0)
+@pytest.mark.parametrize("code", [ErrorCode.OVERLOADED, ErrorCode.RATE_RESERVED])
+def test_a_503_and_a_429_say_when_to_retry_in_whole_seconds(
+    code: ErrorCode, retry_after: float | None, expected: bytes
+) -> None:
+    response = error_response(_error(code, retry_after=retry_after), request_id="a", wall=0)
     assert b"Retry-After: " + expected in _lines(response.head)
 
 
-@pytest.mark.parametrize("code", [code for code in ErrorCode if STATUS[code] != 503])
-def test_nothing_but_a_503_says_when_to_retry(code: ErrorCode) -> None:
+@pytest.mark.parametrize("code", [code for code in ErrorCode if STATUS[code] not in {429, 503}])
+def test_nothing_but_a_503_and_a_429_says_when_to_retry(code: ErrorCode) -> None:
     assert b"Retry-After" not in error_response(_error(code, retry_after=5), request_id="a", wall=0).head
 
 

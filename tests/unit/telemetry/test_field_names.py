@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.field_names import ecs_fields, gcp_fields
@@ -110,6 +111,9 @@ def everything() -> Line:
         report=ErrorReport(id="abc", type="param_error", cf_ray="8a-CDG"),
         traceparent=TRACEPARENT,
         caller_request_id="r-1",
+        lane="batch",
+        held_seconds=1.5,
+        deprecation=DEPRECATIONS[0],
     )
     assert isinstance(line, RequestLine)
     assert None not in {getattr(line, name) for name in RequestLine.__struct_fields__ if name != "recovered"}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.exposition import PREFIX, Histogram, LabelledGauge, number
 from sidecar.telemetry.metrics import Metrics, Unauthorized
@@ -39,7 +40,7 @@ def test_every_metric_of_the_contract_is_declared_and_no_other() -> None:
         *("token_wait_seconds", "unauthorized_total", "recovered_total", "latched", "rate_limit_remaining"),
         *("rate_limit_reset_timestamp_seconds", "client_certificate_expiry_timestamp_seconds"),
         *("config_last_reload_successful", "store_up", "hooks", "replay_buffer_bytes", "upstream_connections"),
-        "upstream_pool_waiting",
+        *("upstream_pool_waiting", "rate_held_total", "deprecated_calls_total"),
     ]
 
 
@@ -54,7 +55,8 @@ def test_names_follow_prometheus_conventions() -> None:
 def test_families_without_a_sample_are_left_out() -> None:
     assert set(exposed(Metrics())) == {
         *("build_info", "requests_total", "errors_total", "unauthorized_total", "recovered_total"),
-        *("request_duration_seconds", "upstream_duration_seconds", "token_wait_seconds"),
+        *("request_duration_seconds", "upstream_duration_seconds", "token_wait_seconds", "rate_held_total"),
+        "deprecated_calls_total",
     }
 
 
@@ -302,3 +304,12 @@ def test_prometheus_client_is_not_needed_at_run_time() -> None:
         "sys.exit(any(n.startswith('prometheus') for n in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_call_to_a_deprecated_endpoint_is_counted_by_its_word() -> None:
+    metrics = Metrics()
+    for row in (DEPRECATIONS[0], DEPRECATIONS[1], DEPRECATIONS[-1]):
+        metrics.observe_call(call(deprecation=row))
+    metrics.observe_call(call())
+    counted = exposed(metrics)["deprecated_calls_total"]
+    assert (counted.value(what="legacy_users"), counted.value(what="giropay")) == (2, 1)

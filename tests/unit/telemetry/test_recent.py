@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import FailureKind
-from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR, RecentCalls, failure_kind
+from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR, DeprecatedCalls, RecentCalls, failure_kind
 from sidecar.telemetry.record import Attempt, CallRecord
 
 UNREACHABLE, TIMEOUT = ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.UPSTREAM_TIMEOUT
@@ -199,3 +200,20 @@ def test_the_minute_moves_on() -> None:
 
 def test_a_401_or_a_404_is_a_response_too() -> None:
     assert observed(record(1, status=404)).health(5.0).answered_at == 2.0
+
+
+# --- deprecated endpoints --------------------------------------------------------------------------------------------
+
+
+def test_calls_to_deprecated_endpoints_are_counted_by_endpoint() -> None:
+    first, second = DEPRECATIONS[:2]
+    recent = observed(
+        record(1, deprecation=first), record(2, deprecation=second), record(3), record(7, deprecation=first)
+    )
+    assert recent.deprecated == {first: DeprecatedCalls(2, 8.0), second: DeprecatedCalls(1, 3.0)}
+
+
+def test_refused_batch_calls_push_no_error_out() -> None:
+    recent = observed(failed(0), *(refused(number, ErrorCode.RATE_RESERVED) for number in range(1, 30)), errors=2)
+    assert [call.id for call in recent.errors_newest_first()] == ["0"]
+    assert recent.health(40.0).failures == 0, "they are no failures of upstream either"

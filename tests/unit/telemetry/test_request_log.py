@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from sidecar.core.client_id import ClientIdRules
+from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.secret import Secret
 from sidecar.telemetry.line_format import console_line, json_line
@@ -86,6 +87,19 @@ def written(log: Log, call: CallRecord) -> dict[str, Any]:
     RequestLog(log.output, environment="sandbox").write(call)
     (line,) = log.lines()
     return line
+
+
+def test_a_batch_call_tells_for_how_long_it_was_held(log: Log) -> None:
+    line = written(log, finished(lane="batch", held_seconds=1.5))
+    assert (line["lane"], line["held_ms"]) == ("batch", 1500.0)
+
+
+def test_a_call_of_the_normal_lane_says_nothing_of_it(log: Log) -> None:
+    assert {"lane", "held_ms", "deprecated"}.isdisjoint(written(log, finished()))
+
+
+def test_a_call_to_a_deprecated_endpoint_is_told(log: Log) -> None:
+    assert written(log, finished(deprecation=DEPRECATIONS[0]))["deprecated"] == "legacy_users"
 
 
 # --- the request line ------------------------------------------------------------------------------------------------
