@@ -332,6 +332,7 @@ class Sidecar:
             clock=self._clock,
             chance=random.random,
             metrics=self._metrics,
+            turn=None if self._batch is None else self._batch.turn,
         )
 
     def _client_segment(self, *, or_else: str) -> str:

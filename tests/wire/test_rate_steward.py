@@ -112,3 +112,17 @@ async def test_calls_to_deprecated_endpoints_are_told_and_forwarded() -> None:
         metrics = prometheus.parse((await admin(app, "/metrics")).decode())
         assert metrics["mangopay_sidecar_deprecated_calls_total"].value(what="legacy_users") == 1
         assert [line.get("deprecated") for line in app.log.requests] == ["legacy_users", None]
+
+
+async def test_the_watch_of_hooks_takes_its_turn_in_the_lane() -> None:
+    async with with_windows(10, limits_reserve="50%", admin_watch_hooks="true") as (app, emulator):
+        watch = app.sidecar._hook_watch
+        assert watch is not None
+        await watch.look()
+        assert watch.status.last_error == ""
+        for _ in range(5):
+            assert (await app.call("GET", "/v2.01/_/clients")).status == 200
+        requests = emulator.state.stats.requests
+        await watch.look()
+        assert watch.status.last_error
+        assert emulator.state.stats.requests == requests
