@@ -13,7 +13,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 SOURCE = $(shell sed -n 's/^Source = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation pythons soak deliveries bench instructions sbom image image-arguments image-check dist version home rehome manifests workflows lock clean
+.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation pythons soak deliveries bench instructions sbom image image-arguments image-check dist version home rehome manifests workflows docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -176,11 +176,21 @@ workflows: build/gates/.complete ## check .github/ and the recipe for it (action
 	build/gates/bin/actionlint deploy/ci/github-actions.yml
 	build/gates/bin/zizmor --offline --quiet --persona=pedantic .github
 
+# MkDocs with its theme, in an environment of its own: 170 MB, made once.
+build/docs/.complete: requirements/docs.txt
+	$(PYTHON) -m venv build/docs
+	build/docs/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	@touch $@
+
+docs: build/docs/.complete ## build the site of docs/ into build/site (mkdocs --strict); nothing on it may come from elsewhere
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --quiet
+	$(PYTHON) -m tests.deploy.site build/site
+
 image-check: setup ## build the image and run it hardened, with Debian's buildah, runc and debootstrap (as root)
 	$(BIN)/python -m tests.deploy.built_image
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run build dev test fuzz mutation sbom kubectl gates bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build dev test fuzz mutation sbom kubectl gates docs bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 
