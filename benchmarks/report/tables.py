@@ -70,7 +70,7 @@ def table(results: Results, scenario: str, peers: Sequence[str], columns: Sequen
         over = results.figures(scenario, peer, first.figure)
         ratio = Spread.of(ratios(over, results.figures(scenario, base, first.figure)))
         rows.append([peer, *cells, _range(Spread.of(over.values()), first.form), _ratio(ratio)])
-    return _markdown(["", *(column.title for column in columns), f"{first.title}: quartiles", f"× {base}"], rows)
+    return markdown(["", *(column.title for column in columns), f"{first.title}: quartiles", f"× {base}"], rows)
 
 
 def added_latency(results: Results, scenario: str, peers: Sequence[str], direct: str) -> list[str]:
@@ -81,7 +81,7 @@ def added_latency(results: Results, scenario: str, peers: Sequence[str], direct:
         spread = Spread.of(differences(results.figures(scenario, peer, "p50_us"), base))
         if spread is not None:
             rows.append([peer, f"{spread.median:,.0f}", _range(spread, ",.0f")])
-    return _markdown(["", "added p50 µs", "quartiles"], rows)
+    return markdown(["", "added p50 µs", "quartiles"], rows)
 
 
 def gain(results: Results, scenario: str, ways: Sequence[str], direct: str) -> list[str]:
@@ -93,7 +93,7 @@ def gain(results: Results, scenario: str, ways: Sequence[str], direct: str) -> l
         if any(cells):
             faster = Spread.of(ratios(base, results.figures(scenario, way, "p50_us")))
             rows.append([way, *cells, _ratio(faster)])
-    return _markdown(["", *(column.title for column in _GAIN), "times as fast as directly"], rows)
+    return markdown(["", *(column.title for column in _GAIN), "times as fast as directly"], rows)
 
 
 def between(results: Results, scenarios: Sequence[str], base: str, other: str) -> list[str]:
@@ -106,7 +106,7 @@ def between(results: Results, scenarios: Sequence[str], base: str, other: str) -
         ]
         if any(cells):
             rows.append([scenario, *cells])
-    return _markdown(["", *_CHANGES.values()], rows)
+    return markdown(["", *_CHANGES.values()], rows)
 
 
 def curve(results: Results, axis: Axis, peers: Sequence[str]) -> list[str]:
@@ -120,7 +120,7 @@ def curve(results: Results, axis: Axis, peers: Sequence[str]) -> list[str]:
         for value in axis.values
         if any(value in each for each in found)
     ]
-    return _markdown([axis.title, *(title for *_, title in columns)], rows)
+    return markdown([axis.title, *(title for *_, title in columns)], rows)
 
 
 def _median(results: Results, scenario: str, peer: str, column: Column) -> str:
@@ -136,6 +136,7 @@ def _ratio(spread: Spread | None) -> str:
     return "" if spread is None else f"{spread.median:.2f} ({spread.low:.2f} to {spread.high:.2f})"
 
 
-def _markdown(titles: list[str], rows: list[list[str]]) -> list[str]:
+def markdown(titles: list[str], rows: list[list[str]]) -> list[str]:
+    """Return a Markdown table's lines."""
     lines = [titles, ["---"] * len(titles), *rows]
     return [f"| {' | '.join(cells)} |" for cells in lines]

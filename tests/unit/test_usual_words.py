@@ -26,8 +26,8 @@ DOCUMENTS = sorted(
         *(ROOT / "deploy" / "prometheus").glob("*.yaml"),
         *(ROOT / "sidecar" / "admin" / "page").iterdir(),
     )
-    # What contributors read: the change log tells of the words themselves, the report on speed of its method.
-    if path.is_file() and path.name not in {"CONTRIBUTING.md", "CHANGELOG.md", "performance.md"}
+    # What contributors read: the change log tells of the words themselves.
+    if path.is_file() and path.name not in {"CONTRIBUTING.md", "CHANGELOG.md"}
 )
 MODULES = sorted(path for path in (ROOT / "sidecar").rglob("*.py") if "emulator" not in path.parts)
 

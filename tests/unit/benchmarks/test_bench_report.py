@@ -12,7 +12,7 @@ import pytest
 from benchmarks import publish
 from benchmarks.measure.results import Results, Sample
 from benchmarks.measure.statistics import Spread
-from benchmarks.report import charts, document, growth, svg, tables, targets
+from benchmarks.report import charts, document, growth, summary, svg, tables, targets
 from benchmarks.report.targets import TARGETS, Target, Verdict
 from benchmarks.scenarios import calls, curve, gain, life, start
 
@@ -188,17 +188,44 @@ def test_labels_of_curves_that_end_together_do_not_overlap() -> None:
     assert all(abs(one - other) >= 15 for one, other in pairwise(places))
 
 
+# --- for users -------------------------------------------------------------------------------------------------------
+
+
+def test_the_summary_has_a_row_a_peer_the_cheapest_first() -> None:
+    lines = summary.chapters(whole_run())["What a call costs"].splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        "| Envoy", "| **sidecar**", "| Node", "| mitmproxy", "| FastAPI",
+    ]  # fmt: skip
+    # The median of 50 and 100, and of 150 − 70 and 300 − 140.
+    assert lines[3] == "| **sidecar** | 75 | 120 | 50 | 50 | 50 |"
+
+
+def test_the_summary_says_what_an_app_gains_at_each_distance() -> None:
+    lines = summary.chapters(whole_run())["What an app gains"].splitlines()
+    assert lines[2:] == [
+        "| on the same machine | 0.2 | 0.1 | 3.0 | sidecar |",
+        "| 50 ms away | 0.2 | 0.1 | 3.0 | sidecar |",
+    ]
+
+
+def test_a_peer_that_was_not_measured_is_not_in_the_summary() -> None:
+    results = whole_run()
+    results.versions["nginx"] = "1.0"
+    assert "nginx" not in summary.chapters(results)["What a call costs"]
+
+
 # --- the documentation -----------------------------------------------------------------------------------------------
 
 
 def test_a_chapter_without_a_place_is_an_error() -> None:
     with pytest.raises(ValueError, match="no place for the chapter 'Results'"):
-        publish.with_chapters("# A page\n", whole_run())
+        publish.with_chapters("# A page\n", document.sections(whole_run(), "."))
 
 
 def test_the_documentation_says_what_its_samples_say() -> None:
     results = Results.from_json((publish.PLACE / document.SAMPLES).read_text(encoding="utf-8"))
-    page = publish.PAGE.read_text(encoding="utf-8")
-    assert publish.with_chapters(page, results) == page
+    for path, made in publish.chapters(results).items():
+        page = path.read_text(encoding="utf-8")
+        assert publish.with_chapters(page, made) == page, path
     drawn = {path.name: path.read_text(encoding="utf-8") for path in publish.PLACE.glob("*.svg")}
     assert drawn == charts.all_of(results)
