@@ -182,8 +182,9 @@ build/docs/.complete: requirements/docs.txt
 	build/docs/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	@touch $@
 
+# With --quiet, warnings would not be counted.
 docs: build/docs/.complete ## build the site of docs/ into build/site (mkdocs --strict); nothing on it may come from elsewhere
-	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict
 	$(PYTHON) -m tests.deploy.site build/site
 
 image-check: setup ## build the image and run it hardened, with Debian's buildah, runc and debootstrap (as root)
