@@ -1,14 +1,11 @@
-"""docs/deploy.md: what can be run of it here is run as it stands there; the rest is held to what it talks about."""
+"""docs/deploy.md: what test_sessions.py cannot run of it is held to what it talks about."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
-import sys
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,124 +15,19 @@ import trustme
 import yaml
 
 from sidecar.config import load
-from tests.deploy.conftest import BUILDERS, helm, kubectl, not_to_be_had
+from tests.deploy.conftest import BUILDERS, helm, kubectl
+from tests.deploy.documents import DEPLOY, PROJECT, blocks, commands, tried
 from tests.deploy.kubernetes_tools import HELMS, NEWEST, PACKAGED
-from tests.deploy.network import isolated
-from tests.support import canary
-from tests.support.canary import CANARY_API_KEY
 from tests.support.configuration import ENVIRON
 
 if TYPE_CHECKING:
     from tests.deploy.conftest import Builder
 
-PROJECT: Final = Path(__file__).parents[2]
-PAGE: Final = PROJECT / "docs" / "deploy.md"
-#: What a block that is not tried has at least one command of: it is not on every machine.
-ELSEWHERE: Final = {"docker", "helm", "kubectl", "kind", "pipx", "systemctl"}
-#: What holds before the first line of a session: a Mangopay that the machine can reach.
-BEFORE: Final = {
-    "account": """
-mangopay-sidecar emulator >emulator.out &
-until grep ready emulator.out; do sleep 0.05; done
-export SIDECAR_MANGOPAY_BASE_URL=http://127.0.0.1:18090
-""",
-}
+PAGE: Final = PROJECT / DEPLOY
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language, its text, and the session that tries it."""
-
-    language: str
-    text: str
-    session: str | None
-
-
-def blocks() -> list[Block]:
-    pattern = re.compile(r"(?:^ *<!-- tried: ([a-z-]+) -->\n)?^( *)```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
-    found = []
-    for session, indent, language, text in pattern.findall(PAGE.read_text()):
-        found.append(Block(language, re.sub(f"^{indent}", "", text, flags=re.MULTILINE), session or None))
-    return found
-
-
-def steps(text: str) -> list[tuple[str, list[str]]]:
-    """Each command of a console block, and the lines that it is said to print."""
-    found: list[tuple[str, list[str]]] = []
-    for line in text.splitlines():
-        if line.startswith("$ "):
-            found.append((line[2:], []))
-        else:
-            found[-1][1].append(line)
-    return found
-
-
-def commands(block: Block) -> list[list[str]]:
-    """The words of each simple command, if it is a console block."""
-    if block.language != "console":
-        return []
-    lines = [command for command, _ in steps(block.text)]
-    return [shlex.split(part) for line in lines for part in re.split(r" && | \|\| |&$", line) if part.strip()]
-
-
-def tried(session: str) -> list[Block]:
-    return [block for block in blocks() if block.session == session]
-
-
-# --- sessions --------------------------------------------------------------------------------------------------------
-
-
-def script(session: str) -> str:
-    """One shell session of all blocks: a marker before each command, and at the end everything in it is stopped."""
-    lines = ["set -eu", "trap 'kill $(jobs -p) || true' EXIT", BEFORE.get(session, "")]
-    for number, (command, _) in enumerate(step for block in tried(session) for step in steps(block.text)):
-        lines += [f"echo '@@@ {number}'", command]
-    lines += ["echo '@@@ end'", 'for job in $(jobs -p); do kill "$job"; wait "$job"; done', "echo stopped"]
-    return "\n".join(lines)
-
-
-def said(pattern: list[str], output: str) -> bool:
-    """Tell whether the lines are there, in this order; … stands for anything."""
-    anything = [re.escape(line).replace("…", ".*") for line in pattern]
-    return re.search(r"[\s\S]*?".join(f"^{line}$" for line in anything), output, re.MULTILINE) is not None
-
-
-def environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name == "LANG" or name.startswith("COVERAGE_")}
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**kept, "PATH": path, "HOME": str(home), "PYTHONPATH": str(PROJECT)}
-
-
-@pytest.mark.parametrize("session", ["demo", "account", "ci"])
-def test_what_stands_there_works(session: str, tmp_path: Path, curl: str) -> None:
-    can = subprocess.run(isolated("true"), env=environment(tmp_path), capture_output=True, text=True, check=False)
-    if can.returncode:
-        not_to_be_had(f"no network of one's own to be had: {can.stderr.strip()}")
-    done = subprocess.run(
-        isolated("bash", "-c", script(session)),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        input=CANARY_API_KEY,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    canary.record("the session's output", done.stdout + done.stderr)
-    assert (done.returncode, done.stdout[-8:]) == (0, "stopped\n"), done.stdout + done.stderr
-    for number, (command, expected) in enumerate(step for block in tried(session) for step in steps(block.text)):
-        output = done.stdout.partition(f"@@@ {number}\n")[2]
-        if not command.endswith("&"):  # what runs beside the others prints when it likes
-            output = output.partition("@@@")[0]
-        assert said(expected, output), f"{command}\nprinted\n{output}\nand not\n{expected}"
-
-
-def test_nothing_that_could_be_run_is_left_out() -> None:
-    left = [block for block in blocks() if block.language == "console" and block.session is None]
-    assert left
-    for block in left:
-        assert ELSEWHERE & {words[0] for words in commands(block)}, block.text
-    assert {block.session for block in blocks()} - {None} == {
+def test_every_session_is_one_that_a_test_knows() -> None:
+    assert {block.session for block in blocks(DEPLOY)} - {None} == {
         "demo", "account", "ci", "compose", "compose-shared", "kustomization", "helm", "drop-in",
     }  # fmt: skip
 
@@ -144,7 +36,7 @@ def test_nothing_that_could_be_run_is_left_out() -> None:
 
 
 def test_what_docker_is_told_to_set_is_a_configuration(tmp_path: Path) -> None:
-    runs = [words for block in blocks() for words in commands(block) if words[:2] == ["docker", "run"]]
+    runs = [words for block in blocks(DEPLOY) for words in commands(block) if words[:2] == ["docker", "run"]]
     with_settings = [words for words in runs if "--env" in words]
     assert len(with_settings) == 2
     for words in with_settings:
@@ -164,14 +56,14 @@ def test_what_docker_is_told_to_set_is_a_configuration(tmp_path: Path) -> None:
 def test_the_variables_for_compose_are_those_that_its_file_asks_for() -> None:
     given = set()
     for session, file in (("compose", "compose.yaml"), ("compose-shared", "compose.shared.yaml")):
-        (block,) = tried(session)
+        (block,) = tried(DEPLOY, session)
         given |= {line.partition("=")[0] for line in block.text.splitlines()}
         assert given == set(re.findall(r"\$\{(\w+)", (PROJECT / "deploy" / file).read_text()))
 
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(builder: Builder, name: str, tmp_path: Path) -> None:
-    (block,) = tried("kustomization")
+    (block,) = tried(DEPLOY, "kustomization")
     (tmp_path / "kustomization.yaml").write_text(block.text)
     (tmp_path / "mangopay-sidecar").symlink_to(PROJECT)
     deployment = yaml.safe_load((PROJECT / "deploy" / "kubernetes" / "base" / "deployment.yaml").read_text())
@@ -188,7 +80,7 @@ def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(builder: Builder
 
 def told(program: str, *beginning: str) -> list[list[str]]:
     """The commands of the page that begin like this."""
-    found = [words for block in blocks() for words in commands(block) if words[0] == program]
+    found = [words for block in blocks(DEPLOY) for words in commands(block) if words[0] == program]
     return [words[1:] for words in found if tuple(words[1 : 1 + len(beginning)]) == beginning]
 
 
@@ -239,7 +131,7 @@ def test_helm_does_what_it_is_told_as_far_as_that_needs_no_cluster(version: str,
 
 
 def test_the_lines_for_a_chart_of_one_s_own_are_those_of_the_example() -> None:
-    (block,) = tried("helm")
+    (block,) = tried(DEPLOY, "helm")
     templates = "".join(file.read_text() for file in (PROJECT / "deploy" / "helm" / "example" / "templates").iterdir())
     includes = re.findall(r"\{\{.*include.*\}\}", block.text)
     assert len(includes) == 3
@@ -247,7 +139,7 @@ def test_the_lines_for_a_chart_of_one_s_own_are_those_of_the_example() -> None:
 
 
 def test_what_systemd_is_told_besides_is_a_configuration(tmp_path: Path) -> None:
-    (block,) = tried("drop-in")
+    (block,) = tried(DEPLOY, "drop-in")
     (tmp_path / "caller-key").write_text("a-key-of-more-than-16")
     given = [line.partition("Environment=")[2] for line in block.text.splitlines() if line.startswith("Environment=")]
     environ = dict(line.replace("%d", str(tmp_path)).split("=", 1) for line in given)
