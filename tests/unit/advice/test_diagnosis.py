@@ -28,7 +28,7 @@ from sidecar.core.causes import OF_DEFECT, Cause, StepFinding, StepStatus
 from sidecar.core.certificate import Defect
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.error_report import ErrorReport
-from sidecar.core.errors import ErrorCode
+from sidecar.core.errors import STATUS, ErrorCode
 from sidecar.core.http.tunnel import TunnelRefusedError, TunnelResponse
 from sidecar.core.resend import FailureKind
 from sidecar.core.tokens.oauth import LockedOut, TokenResponse, read_response
@@ -56,6 +56,17 @@ def test_every_defect_of_tls_files_has_a_cause_of_its_own() -> None:
 def test_the_troubleshooting_page_has_one_entry_for_each_error_code_and_each_cause() -> None:
     headings = re.findall(r"^### `([a-z_0-9]+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(headings) == sorted([*ErrorCode, *Cause])
+
+
+def test_the_table_of_the_troubleshooting_page_has_each_error_code_with_its_status() -> None:
+    _, _, below = PAGE.read_text(encoding="utf-8").partition("| `X-Sidecar-Error` | status |")
+    rows = [line.split(" | ") for line in below.partition("\n\n")[0].splitlines()[2:]]
+    shown = {
+        code: status
+        for first, statuses, *_ in rows
+        for code, status in zip(re.findall(r"\(#(\w+)\)", first), statuses.split(", ") * 2, strict=False)
+    }
+    assert shown == {code: str(STATUS[code]) for code in ErrorCode}
 
 
 def test_no_entry_of_the_troubleshooting_page_is_empty() -> None:
