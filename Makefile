@@ -13,7 +13,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 SOURCE = $(shell sed -n 's/^Source = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation pythons soak deliveries bench instructions sbom image image-arguments image-check dist version home rehome manifests workflows docs lock clean
+.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation pythons soak deliveries bench instructions sbom image image-arguments image-check dist version bump home rehome manifests workflows docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -145,6 +145,13 @@ image-arguments: # as lines NAME=value
 
 version:
 	@echo $(VERSION)
+
+# Everywhere that the version stands.
+VERSIONED = sidecar/version.py Dockerfile docs/deploy.md $(shell grep -rlF '$(VERSION)' deploy --include='*.yaml')
+bump: ## give everything the next version, and CHANGELOG.md its heading (NEW=0.2.0)
+	test -n "$(NEW)"
+	sed -i 's/\b$(subst .,\.,$(VERSION))\b/$(NEW)/' $(VERSIONED)
+	sed -i "s/^## Unreleased$$/&\n\n## $(NEW) - $$(date -u +%F)/" CHANGELOG.md
 
 home:
 	@echo $(SOURCE)

@@ -15,6 +15,7 @@ import trustme
 import yaml
 
 from sidecar.config import load
+from sidecar.version import __version__
 from tests.deploy.conftest import BUILDERS, helm, kubectl
 from tests.deploy.documents import DEPLOY, PROJECT, blocks, commands, tried
 from tests.deploy.kubernetes_tools import HELMS, NEWEST, PACKAGED
@@ -72,7 +73,7 @@ def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(builder: Builder
     documents = {document["kind"]: document for document in yaml.safe_load_all(built)}
     spec = documents["Deployment"]["spec"]["template"]["spec"]
     (sidecar,) = spec["initContainers"]
-    assert sidecar["image"] == "registry.example.com/mangopay-sidecar:0.1.0"
+    assert sidecar["image"] == f"registry.example.com/mangopay-sidecar:{__version__}"
     assert sidecar["envFrom"] == [{"configMapRef": {"name": documents["ConfigMap"]["metadata"]["name"]}}]
     config = load(None, {**documents["ConfigMap"]["data"], "SIDECAR_MANGOPAY_API_KEY": "dummy"})
     assert (config.mangopay.client_id, config.mangopay.environment) == ("yours", "production")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -90,3 +91,16 @@ def test_dependabot_looks_where_dependencies_are() -> None:
 def test_manifests_name_the_image_of_this_version(file: str) -> None:
     images = re.findall(r"image: mangopay-sidecar:(.*)", (PROJECT / "deploy" / "kubernetes" / file).read_text())
     assert images == [__version__]
+
+
+def test_one_command_gives_everything_the_next_version(tmp_path: Path) -> None:
+    kept = ("Makefile", "pyproject.toml", "CHANGELOG.md", "Dockerfile", "sidecar/version.py", "docs/deploy.md")
+    files = [*kept, *(str(path.relative_to(PROJECT)) for path in (PROJECT / "deploy").rglob("*.yaml"))]
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT / name, tmp_path / name)
+    subprocess.run(["make", "bump", "NEW=98.7.6"], cwd=tmp_path, capture_output=True, check=True)
+    versions = {name: (tmp_path / name).read_text() for name in files}
+    assert [name for name, text in versions.items() if re.search(rf"\b{re.escape(__version__)}\b", text)] == []
+    assert sum("98.7.6" in text for text in versions.values()) >= 9
+    assert re.search(r"^## Unreleased\n\n## 98\.7\.6 - \d{4}-\d\d-\d\d\n\n##", versions["CHANGELOG.md"], re.MULTILINE)
