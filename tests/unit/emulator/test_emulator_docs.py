@@ -43,9 +43,14 @@ def test_the_manual_names_every_control_route() -> None:
 
 def test_the_rules_in_the_manual_are_rules() -> None:
     rules = re.findall(r"--fault '([^']+)'|\"rule\": \"([^\"]+)\"|faults\.add\(\"([^\"]+)\"\)", MANUAL)
+    rows = MANUAL.partition("| to see what your app does when | rule |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    told = [rule for row in rows for rule in re.findall(r"`([^`]+)`", row)]
     assert len(rules) >= 4
-    for found in rules:
-        parse("".join(found))
+    assert len(told) >= 12
+    for text in ("".join(found) for found in rules):
+        parse(text)
+    for text in told:
+        parse(text)
 
 
 def test_the_manual_names_every_transition() -> None:
