@@ -54,6 +54,13 @@ def test_what_docker_is_told_to_set_is_a_configuration(tmp_path: Path) -> None:
         assert int(words[words.index("--stop-timeout") + 1]) >= config.shutdown.delay + config.shutdown.drain + 5
 
 
+def test_what_the_readme_tells_docker_and_kubectl_is_what_this_page_tells_them() -> None:
+    readme, page = ([words for block in blocks(name) for words in commands(block)] for name in ("README.md", DEPLOY))
+    told_there = [words for words in readme if words[0] in {"docker", "kubectl"}]
+    assert len(told_there) >= 3
+    assert [words for words in told_there if words not in page] == []
+
+
 def test_the_variables_for_compose_are_those_that_its_file_asks_for() -> None:
     given = set()
     for session, file in (("compose", "compose.yaml"), ("compose-shared", "compose.shared.yaml")):

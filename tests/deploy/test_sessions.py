@@ -41,8 +41,8 @@ ELSEWHERE: Final = {
     "systemctl": "needs systemd as process 1; test_systemd.py runs the service as it says",
     "pipx": "needs a registry; .ci/run installs by uvx, which does the same",
 }  # fmt: skip
-#: Blocks that are not run though the machine has the programs, by page and how the first command begins: the file that does the same,
-#: and what it says there.
+#: Blocks that are not run though the machine has the programs, by page and how the first command begins: the file
+#: that does the same, and what it says there.
 UNTRIED: Final = {
     ("README.md", "uvx --from . mangopay-sidecar demo"): (".ci/run", "--from . mangopay-sidecar demo"),
     ("README.md", "make demo"): (".ci/run", "make --silent demo"),
