@@ -9,10 +9,11 @@ known: not how many sidecars there are, nor what they are about to send.
     it beyond its reserve; the least room of all windows counts. Each batch call **under
     way** (let through, and not answered) is counted as if it had used a place already.
 *   **With room** a batch call goes, but not more of them are under way at once than an
-    eighth of the room (:data:`SHARE`), and after a call that went alone one more with each look. What remains may drop between two looks by
-    what all others have under way, and that is bounded in the same way: four
-    sidecars at full speed have together no more under way than there is room. Near
-    the reserve each of them sends one call at a time, and sees the window anew with its answer.
+    eighth of the room (:data:`SHARE`), and after a call that went alone one more with each look.
+    What remains may drop between two looks by what all others have under way, and that is bounded
+    in the same way: four sidecars at full speed have together no more under way than there is
+    room. Near the reserve each of them sends one call at a time, and sees the window anew with its
+    answer.
 *   A look grows **stale** within a moment (:data:`FRESH`): meanwhile others may have
     used the room. Then one batch call goes alone, and its answer is the next look. So it is at the start, too.
 *   **Without room** batch calls are held until the reset of each window that has none.

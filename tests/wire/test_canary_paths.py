@@ -98,6 +98,11 @@ async def loses_its_upstream(here: Here) -> None:
     await here.emulator.stop()
 
 
+async def uses_what_is_not_reserved(here: Here) -> None:
+    here.emulator.state.configure(rate_windows=[86_400], rate_limits=[2], enforce_rate_limits=True)
+    await has_a_token(here)
+
+
 async def begins_to_drain(here: Here) -> None:
     here.app.sidecar.begin_drain()
 
@@ -130,6 +135,12 @@ WAYS: Final = {
     "an unknown expectation": Way(ErrorCode.EXPECTATION_FAILED, request=with_headers(("Expect", HEADER))),
     "a long header": Way(ErrorCode.HEADERS_TOO_LARGE, request=with_headers(("X-Long", HEADER * 1000))),
     "many headers": Way(ErrorCode.HEADERS_TOO_LARGE, request=with_headers(*[("X-Many", HEADER)] * 200)),
+    "a batch call without room": Way(
+        ErrorCode.RATE_RESERVED,
+        request=with_headers(("X-Sidecar-Lane", "batch")),
+        settings={"limits_reserve": "50%"},
+        before=uses_what_is_not_reserved,
+    ),
     "no embedded key": Way(
         ErrorCode.EMBEDDED_KEY_MISSING, request=call_bytes(EMBEDDED), settings={"mangopay_embedded_api_key": ""}
     ),
@@ -240,7 +251,7 @@ def assert_shape(response: ReceivedResponse, code: ErrorCode, outcome: str, wall
     """Check what contract section 7 says of every error of the sidecar's own."""
     assert response.version == b"HTTP/1.1"
     assert (response.status, response.reason) == (STATUS[code], HTTPStatus(STATUS[code]).phrase.encode())
-    retry = [b"Retry-After"] if response.status == 503 else []
+    retry = [b"Retry-After"] if response.status in (429, 503) else []
     assert [name for name, _ in response.headers if name != b"Connection"] == [
         b"Content-Type",
         b"X-Sidecar-Error",

@@ -36,7 +36,8 @@ def record(**changes: Any) -> CallRecord:
     """A keyed POST of which nobody knows what became, as the proxy leaves its record."""
     call = CallRecord(id="abcdefgh-000001", started=0.0, method="POST", path="/v2.01/acme/wallets/123/transfers")
     call.failed(SidecarError(ErrorCode.UPSTREAM_TIMEOUT, "late", outcome=Outcome.UNKNOWN, detail="no response in 60 s"))
-    call.duration, call.idempotency_key, call.caller_request_id = 60.5, KEY, "order-7"
+    call.duration, call.ended_at = 60.5, FakeClock().wall()
+    call.idempotency_key, call.caller_request_id = KEY, "order-7"
     for name, value in changes.items():
         setattr(call, name, value)
     return call
