@@ -61,7 +61,8 @@ check: lint types architecture coverage ## every gate: ruff, mypy, import-linter
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell sidecar tests benchmarks docs deploy *.md
+	$(BIN)/codespell setup.py compiling sidecar tests benchmarks docs deploy *.md
+	$(BIN)/python -m compiling.traps
 
 types: setup
 	$(BIN)/mypy
@@ -158,7 +159,7 @@ home:
 
 dist: setup ## build sdist and wheel into build/dist
 	rm -rf build/dist build/lib build/bdist.* && mkdir -p build/dist
-	SOURCE_DATE_EPOCH=$$(git show --no-patch --format=%ct HEAD) $(BIN)/python -c 'from setuptools import build_meta; print(build_meta.build_sdist("build/dist"), build_meta.build_wheel("build/dist"))' | tail -n 1
+	SOURCE_DATE_EPOCH=$$(git show --no-patch --format=%ct HEAD) $(BIN)/python -c 'from compiling import backend; print(backend.build_sdist("build/dist"), backend.build_wheel("build/dist"))' | tail -n 1
 	@rm -rf build/lib build/bdist.*
 
 # Pages are found at PAGES/docs/…: in alerts, and on PyPI.
@@ -198,7 +199,7 @@ image-check: setup ## build the image and run it hardened, with Debian's buildah
 	$(BIN)/python -m tests.deploy.built_image
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run build dev test fuzz mutation sbom kubectl gates docs bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build compile dev test fuzz mutation sbom kubectl gates docs bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 

@@ -15,6 +15,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from tests.support import canary
+from tests.support.build import EXPECT_COMPILED, why_not_compiled
 from tests.support.sidecar import running_fork_server
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if EXPECT_COMPILED and (why := why_not_compiled()) is not None:
+        raise pytest.UsageError(why)
     config.stash[_CHILDREN_LEFT] = []
     # A shell has what it runs in the background ignore both, and whatever the tests start would inherit that.
     for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):

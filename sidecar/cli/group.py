@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from sidecar import native
 from sidecar.cli.command import BAD_USAGE, FAILED, INTERRUPTED, CommandError
 from sidecar.cli.names import COMPLETE_VARIABLE, PROGRAM
 from sidecar.cli.output import print_error, print_help
@@ -75,13 +76,26 @@ class _Group(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
+def _show_version(ctx: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        click.echo(f"{PROGRAM} {native.version()}")
+        ctx.exit()
+
+
 @click.group(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=False,
     epilog=f"New here? {PROGRAM} demo. Each command has a help of its own: {PROGRAM} run --help",
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 def root() -> None:
     """Plain HTTP in, Mangopay's OAuth 2.0 handled, no payment sent twice."""
 

@@ -31,7 +31,7 @@ from sidecar.tokens.failures import shutting_down
 if TYPE_CHECKING:
     from sidecar.core.admission.lane import LaneRules
     from sidecar.core.clock import Clock
-    from sidecar.core.http.response_head import ResponseHead
+    from sidecar.core.http.messages import ResponseHead
     from sidecar.runtime import Tasks
     from sidecar.telemetry.metrics import Metrics, RateHeld
     from sidecar.telemetry.record import CallRecord

@@ -13,7 +13,7 @@ from sidecar.upstream.sending import ONE_WRITE_LIMIT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from sidecar.core.http.framing import BodyFraming
+    from sidecar.core.http.messages import BodyFraming
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.budget import ReplayBudget, Reservation
 

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.admission.guard import GuardRules, check_guard
 from sidecar.core.admission.lane import LANES
-from sidecar.core.admission.target import Route, Target, parse_target
+from sidecar.core.admission.target import parse_target
+from sidecar.core.admission.target_verdict import Route
 from sidecar.core.deprecation import DEPRECATED
 from sidecar.core.errors import Outcome, SidecarError
-from sidecar.core.http.framing import BodyFraming, check_request
+from sidecar.core.http.framing import check_request
 from sidecar.core.http.header_index import RawHeaders, index_of
 from sidecar.core.http.headers import RequestTemplate, filter_request_headers
 from sidecar.core.redact import mask_path
@@ -41,9 +42,11 @@ from sidecar.tokens.failures import shutting_down
 if TYPE_CHECKING:
     from sidecar.core.admission.caller import Callers
     from sidecar.core.admission.policy import Policy
+    from sidecar.core.admission.target_verdict import Target
     from sidecar.core.client_id import ClientIdRules
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
+    from sidecar.core.http.messages import BodyFraming
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.about import About
     from sidecar.proxy.batch_lane import BatchLane

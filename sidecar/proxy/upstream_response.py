@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sidecar.core.error_report import ErrorReport, read_error_report
-from sidecar.core.http.response_head import Field, ResponseHead
+from sidecar.core.http.field import Field
+from sidecar.core.http.response_head import response_head
 from sidecar.core.resend import FailureKind
 from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sidecar.core.http.messages import ResponseHead
     from sidecar.core.stored_response import StoredResponse
     from sidecar.upstream.response import Response
 
@@ -59,7 +61,7 @@ class UpstreamResponse(msgspec.Struct):
             fields.append(Field(b"Content-Length", b"%d" % len(body)))
         return cls(
             status=stored.status,
-            head=ResponseHead.of(1, stored.status, b"", fields),
+            head=response_head(1, stored.status, b"", fields),
             body=body,
             rest=None,
             has_body=bool(body),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from sidecar.core.http.dates import read_http_date
-from sidecar.core.http.response_head import Field
+from sidecar.core.http.field import Field
 from sidecar.core.reconciliation.verdicts import Answer, NoAnswer, read_answer
 from sidecar.core.text import duration, printable
 from sidecar.telemetry.rate_limits import RateLimits

@@ -16,7 +16,7 @@ from sidecar.core.rate_windows import RateWindow, name_windows
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sidecar.core.http.response_head import Field
+    from sidecar.core.http.field import Field
 
 #: Windows read at most: whatever a response says, its cost is bounded.
 _MOST_WINDOWS: Final = 8

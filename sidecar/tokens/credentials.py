@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sidecar.core.admission.target import Route
+from sidecar.core.admission.target_verdict import Route
 from sidecar.core.errors import ErrorCode, SidecarError
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ import math
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from sidecar.core.http.response_head import BadResponseError, HeadReader, ResponseHead, check_body_framing
+from sidecar.core.http.response_head import BadResponseError, HeadReader, check_body_framing
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent
 from sidecar.turns import Backlog
 from sidecar.upstream.byte_protocol import ByteProtocol, wake
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from sidecar.core.clock import Clock
+    from sidecar.core.http.messages import ResponseHead
     from sidecar.runtime import Tasks
     from sidecar.turns import Turns
 

@@ -9,7 +9,7 @@ from sidecar.upstream.chunks import ChunkedDecoder
 if TYPE_CHECKING:
     import asyncio
 
-    from sidecar.core.http.response_head import ResponseFraming, ResponseHead
+    from sidecar.core.http.messages import ResponseFraming, ResponseHead
     from sidecar.upstream.errors import UpstreamError
 
 #: Body bytes held for a slow reader before the socket is no longer read. One more read of the loop (256 KiB) may

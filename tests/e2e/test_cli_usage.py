@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.version import __version__
+from sidecar.native import version
 from tests.support.canary import CANARY_API_KEY
 from tests.support.sidecar import COMMAND, Command
 
@@ -26,12 +26,12 @@ def ended(*arguments: str | Path, environ: Mapping[str, str] | None = None) -> t
 
 
 def test_version() -> None:
-    assert ended("--version") == (0, f"mangopay-sidecar {__version__}\n", "")
+    assert ended("--version") == (0, f"mangopay-sidecar {version()}\n", "")
 
 
 def test_python_m_sidecar_is_the_same_command() -> None:
     run = subprocess.run([sys.executable, "-m", "sidecar", "--version"], capture_output=True, check=True)
-    assert run.stdout.decode() == f"mangopay-sidecar {__version__}\n"
+    assert run.stdout.decode() == f"mangopay-sidecar {version()}\n"
 
 
 def test_help_lists_every_command() -> None:

@@ -7,19 +7,19 @@ same question, written from the RFCs. Broken is raised where they disagree.
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_to_bytes
 
-from sidecar.core.admission import guard, target
+from sidecar.core.admission import guard, target_verdict
 from sidecar.core.admission.guard import GuardRules, check_guard
 from sidecar.core.admission.policy import Policy
-from sidecar.core.admission.target import Route, Target, parse_target
+from sidecar.core.admission.target import parse_target
+from sidecar.core.admission.target_verdict import Route, Target
 from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http import framing, headers
-from sidecar.core.http.framing import BodyFraming, check_request
+from sidecar.core.http.framing import check_request
 from sidecar.core.http.headers import (
     RequestTemplate,
     filter_request_headers,
@@ -27,6 +27,7 @@ from sidecar.core.http.headers import (
 )
 from sidecar.core.http.response_head import MAX_HEAD, BadResponseError, HeadReader, check_body_framing
 from sidecar.core.redact import mask_path, scrub
+from tests.support.source import source_of
 from tests.wire.threats.bare import lenient_head
 from tests.wire.threats.reference import read_requests
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from sidecar.core.http.header_index import RawHeaders
+    from sidecar.core.http.messages import BodyFraming
 
 CLIENT_ID: Final = "acme"
 TOKEN: Final = "the-access-token"
@@ -52,11 +54,11 @@ _REFUSALS: Final = {
 
 
 def _strings(module: ModuleType) -> set[str]:
-    nodes = ast.walk(ast.parse(inspect.getsource(module)))
+    nodes = ast.walk(ast.parse(source_of(module)))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-_WORDS: Final = set[str]().union(*map(_strings, (framing, guard, headers, target)))
+_WORDS: Final = set[str]().union(*map(_strings, (framing, guard, headers, target_verdict)))
 
 
 class Broken(Exception):  # noqa: N818 - what broke is a promise

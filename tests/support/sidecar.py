@@ -280,7 +280,8 @@ def running_fork_server() -> ForkServer | None:
 
 
 def _neutral_environment(coverage: bool) -> dict[str, str]:
-    kept = {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL"}
+    # With the last one set, a package that is installed comes before one that lies in the current directory.
+    kept = {"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "PYTHONSAFEPATH"}
     environment = {
         name: value for name, value in os.environ.items() if name in kept or (coverage and name.startswith("COVERAGE_"))
     }

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from sidecar.core.admission.target import Rule
+from sidecar.core.admission.target_verdict import Rule
 from sidecar.core.errors import ErrorCode
 from sidecar.core.malformed import Malformed
 from tests.support.app import error_code, running_app

@@ -17,7 +17,7 @@ from sidecar.upstream.sending import ONE_WRITE_LIMIT
 from tests.support.upstreams import OK, Peer, Source, answering, client_of, read_all, serve
 
 if TYPE_CHECKING:
-    from sidecar.core.http.response_head import ResponseHead
+    from sidecar.core.http.messages import ResponseHead
 
 pytestmark = pytest.mark.any_loop
 

@@ -11,30 +11,11 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-import msgspec
-
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, joined_values, select
 from sidecar.core.http.headers import TOKEN_CHARACTERS, connection_options
+from sidecar.core.http.messages import BodyFraming
 from sidecar.core.malformed import Malformed
-
-
-class BodyFraming(msgspec.Struct, frozen=True, gc=False):
-    """How a request's body is delimited, and what happens to its connection afterwards."""
-
-    #: Bytes; None without a ``Content-Length``.
-    content_length: int | None
-    chunked: bool
-    #: The client waits for ``100 Continue`` before it sends the body.
-    expects_continue: bool
-    #: Another request may follow on this connection.
-    keep_alive: bool
-
-    @property
-    def has_body(self) -> bool:
-        """Whether body bytes follow the head (a chunked body counts, though it may turn out empty)."""
-        return self.chunked or bool(self.content_length)
-
 
 _VERSIONS: Final = frozenset({(1, 0), (1, 1)})
 

@@ -8,15 +8,12 @@ coding but exactly ``chunked``, two lengths, or no length at all.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
-
-import msgspec
+from typing import Final, TypeVar
 
 from sidecar.core.http.challenge import is_sca_challenge
-from sidecar.core.http.headers import COMMON_CONNECTIONS, connection_options, folded, goes_down, nominated
-
-if TYPE_CHECKING:
-    from sidecar.core.http.header_index import RawHeaders
+from sidecar.core.http.field import Field
+from sidecar.core.http.headers import connection_options, folded, nominated
+from sidecar.core.http.messages import ResponseFraming, ResponseHead
 
 T = TypeVar("T")
 
@@ -48,11 +45,6 @@ _VERSION: Final = b"HTTP/1."
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _TEXT + rb"))?")
 _FIELD_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+(" + _TEXT + rb")")
-#: The fields that frame a body or a connection, and those that tell the rate limits (their resets count from Date).
-_READ_HERE: Final = frozenset(
-    {b"content-length", b"transfer-encoding", b"connection", b"keep-alive"}
-    | {b"x-ratelimit", b"x-ratelimit-remaining", b"x-ratelimit-reset", b"date"}
-)
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
 
@@ -61,61 +53,21 @@ class BadResponseError(Exception):
     """Upstream's response breaks HTTP. The message says how, in words of ours: it never holds upstream's bytes."""
 
 
-class Field:
-    """One header line, and what its name means. Surrounding blanks are no part of a value (RFC 9110 section 5.5)."""
-
-    __slots__ = ("goes_down", "key", "line", "name", "nominates", "value")
-
-    def __init__(self, name: bytes, value: bytes) -> None:
-        #: As upstream sent them.
-        self.name: Final = name
-        self.value: Final = value
-        #: Both, as they are written anew.
-        self.line: Final = name + b": " + value
-        key = name.lower()
-        #: The name in lower case if somebody here reads such a field, else nothing.
-        self.key: Final = key if key in _READ_HERE else b""
-        #: Whether the line goes on to the caller, unless ``Connection`` names it.
-        self.goes_down: Final = goes_down(name)
-        #: Whether it is a ``Connection`` that names other fields.
-        self.nominates: Final = key == b"connection" and value not in COMMON_CONNECTIONS
-
-
-class ResponseHead(msgspec.Struct, frozen=True, gc=False):
-    """A status line and its fields."""
-
-    minor_version: int
-    status: int
-    #: Bytes as upstream sent them.
-    reason: bytes
-    fields: list[Field]
-    #: Those of the fields that have a ``key``.
-    read_here: list[Field]
-    #: The lines that go on to the caller, in order and byte for byte (contract section 4.4): neither hop-by-hop fields,
-    #: nor those that ``Connection`` names, nor upstream's own ``X-Sidecar-*``.
-    lines_down: list[bytes]
-
-    @classmethod
-    def of(cls, minor_version: int, status: int, reason: bytes, fields: list[Field]) -> ResponseHead:
-        """Return the head that has these parts."""
-        read_here: list[Field] = []
-        lines_down: list[bytes] = []
-        nominates = False
-        for field in fields:
-            if field.goes_down:
-                lines_down.append(field.line)
-            if field.key:
-                read_here.append(field)
-                if field.nominates:
-                    nominates = True
-        if nominates:
-            lines_down = _not_nominated(fields)
-        return cls(minor_version, status, reason, fields, read_here, lines_down)
-
-    @property
-    def raw_headers(self) -> RawHeaders:
-        """Names and values, bytes as upstream sent them."""
-        return tuple([(field.name, field.value) for field in self.fields])
+def response_head(minor_version: int, status: int, reason: bytes, fields: list[Field]) -> ResponseHead:
+    """Return the head that has these parts."""
+    read_here: list[Field] = []
+    lines_down: list[bytes] = []
+    nominates = False
+    for field in fields:
+        if field.goes_down:
+            lines_down.append(field.line)
+        if field.key:
+            read_here.append(field)
+            if field.nominates:
+                nominates = True
+    if nominates:
+        lines_down = _not_nominated(fields)
+    return ResponseHead(minor_version, status, reason, fields, read_here, lines_down)
 
 
 def _not_nominated(fields: list[Field]) -> list[bytes]:
@@ -123,23 +75,6 @@ def _not_nominated(fields: list[Field]) -> list[bytes]:
     named = set().union(*[nominated(field.value) for field in fields if field.nominates])
     named.discard(b"content-length")  # the body is framed by it
     return [field.line for field in fields if field.goes_down and folded(field.name) not in named]
-
-
-class ResponseFraming(msgspec.Struct, frozen=True, gc=False):
-    """What a head says about the bytes after it, and about the connection.
-
-    length       bytes of body that follow; None: chunked
-    declared     the value of Content-Length, also where no body follows (HEAD, 304)
-    persistent   the connection may carry another request afterwards
-    keep_alive   seconds for which upstream means to keep it when idle, if it says so
-    dropped      a body might follow, up to the end of the connection, and is not read
-    """
-
-    length: int | None
-    declared: int | None
-    persistent: bool
-    keep_alive: int | None
-    dropped: bool = False
 
 
 # Upstream repeats most of its lines from one response to the next. What was read in them is kept, and both tables are
@@ -184,7 +119,7 @@ def parse_head(head: bytes) -> ResponseHead:
     del lines[-2:]
     minor_version, status, reason = _STATUS_LINES.get(first) or _read_status_line(first)
     fields = [_FIELD_LINES.get(line) or _read_field_line(line) for line in lines]
-    return ResponseHead.of(minor_version, status, reason, fields)
+    return response_head(minor_version, status, reason, fields)
 
 
 class HeadReader:

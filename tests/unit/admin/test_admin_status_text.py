@@ -27,7 +27,7 @@ from sidecar.admin.status_text import status_in_words
 from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.hooks import Hook, HooksStatus, HookState, hooks_status
-from sidecar.core.http.response_head import Field
+from sidecar.core.http.field import Field
 from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics

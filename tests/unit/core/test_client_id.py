@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.admission.target import Route, parse_target
+from sidecar.core.admission.target import parse_target
+from sidecar.core.admission.target_verdict import Route
 from sidecar.core.client_id import ROOTS_WITHOUT_CLIENT_ID, ClientIdRules, is_version
 from sidecar.core.errors import STATUS, ErrorCode, SidecarError
 from tests.support import sdk_requests

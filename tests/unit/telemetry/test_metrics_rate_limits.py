@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.http.response_head import Field, ResponseHead
+from sidecar.core.http.field import Field
+from sidecar.core.http.response_head import response_head
 from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.rate_limits import RateLimits
@@ -21,7 +22,7 @@ FOUR = (
 
 
 def fields(*raw: tuple[bytes, bytes]) -> list[Field]:
-    return ResponseHead.of(1, 200, b"OK", [Field(name, value) for name, value in raw]).read_here
+    return response_head(1, 200, b"OK", [Field(name, value) for name, value in raw]).read_here
 
 
 def observed(*raw: tuple[bytes, bytes]) -> tuple[RateWindow, ...]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.core.admission import caller, guard, policy, target
 from sidecar.core.http import framing, headers, response_head
 from sidecar.core.http.header_index import INDEXES
+from tests.support.source import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +110,7 @@ def forget() -> None:
 
 @cache
 def _source(module: ModuleType) -> str:
-    return inspect.getsource(module)
+    return source_of(module)
 
 
 @cache

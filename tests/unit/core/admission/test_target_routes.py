@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.admission.target import Route, Target, parse_target
+from sidecar.core.admission.target import parse_target
+from sidecar.core.admission.target_verdict import Route, Target
 from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
 

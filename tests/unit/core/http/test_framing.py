@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.http.framing import BodyFraming, check_request
+from sidecar.core.http.framing import check_request
+from sidecar.core.http.messages import BodyFraming
 
 if TYPE_CHECKING:
     from sidecar.core.http.header_index import RawHeaders

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, SidecarError
+from sidecar.core.http.field import Field
 from sidecar.core.http.header_index import index_of
 from sidecar.core.http.headers import (
     TOKEN_CHARACTERS,
@@ -17,7 +18,7 @@ from sidecar.core.http.headers import (
     filter_request_headers,
     folded,
 )
-from sidecar.core.http.response_head import Field, ResponseHead
+from sidecar.core.http.response_head import response_head
 
 if TYPE_CHECKING:
     from sidecar.core.http.header_index import RawHeaders
@@ -198,7 +199,7 @@ def lines_of(raw: RawHeaders) -> tuple[bytes, ...]:
 
 
 def down(raw: RawHeaders) -> tuple[bytes, ...]:
-    return tuple(ResponseHead.of(1, 200, b"OK", [Field(name, value) for name, value in raw]).lines_down)
+    return tuple(response_head(1, 200, b"OK", [Field(name, value) for name, value in raw]).lines_down)
 
 
 PASSES_DOWN: RawHeaders = (

@@ -1,0 +1,231 @@
+"""What mypyc refuses or, worse, changes in silence: looked for in each module that is compiled.
+
+``python -m compiling.traps`` tells every trap that it finds, and ends with status 1 if
+there is one. A few of them were first met on the error paths of payments, where a
+call hung that had run well in Python: so no compiled module may have any.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from compiling.modules import ROOT, compiled_modules, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+    from pathlib import Path
+
+#: What a class of a compiled module may be derived from, besides another one of a compiled module. Of any other base
+#: mypyc knows no layout: ``__slots__`` would overlap, and what a metaclass (msgspec's) or a C base does is left out.
+BASES: Final = frozenset(
+    {"asyncio.Protocol", "builtins.Exception", "builtins.object", "enum.Enum", "enum.StrEnum"}
+    | {"typing.Generic", "typing.NamedTuple", "typing.Protocol"}
+)
+_ENUMS: Final = frozenset({"enum.Enum", "enum.StrEnum"})
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef
+_SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's source, and what its names mean."""
+
+    name: str
+    tree: ast.Module
+
+    @classmethod
+    def read(cls, name: str, source: str) -> Module:
+        """Parse a module."""
+        return cls(name, ast.parse(source))
+
+    @cached_property
+    def classes(self) -> list[ast.ClassDef]:
+        """Every class of the module."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)]
+
+    @cached_property
+    def functions(self) -> list[_Function]:
+        """Every function and method of the module."""
+        return [node for node in ast.walk(self.tree) if isinstance(node, _Function)]
+
+    @cached_property
+    def imported(self) -> dict[str, str]:
+        """What each imported name stands for, with its module before it."""
+        return {name: whole for node in ast.walk(self.tree) for name, whole in _imports(node)}
+
+    @cached_property
+    def for_types_only(self) -> frozenset[str]:
+        """The names that are there for a type checker, and not when the program runs."""
+        blocks = [node for node in ast.walk(self.tree) if isinstance(node, ast.If) and _checks_types(node)]
+        return frozenset(name for block in blocks for node in block.body for name, _ in _imports(node))
+
+    def meaning(self, expression: ast.expr) -> str:
+        """Return what an expression names, with its module before it: ``Struct[int]`` is ``msgspec.Struct``."""
+        if isinstance(expression, ast.Subscript):
+            return self.meaning(expression.value)
+        first, dot, rest = ast.unparse(expression).partition(".")
+        if first in self.imported:
+            return self.imported[first] + dot + rest
+        local = any(each.name == first for each in self.classes)
+        return f"{self.name if local else 'builtins'}.{first}{dot}{rest}"
+
+
+def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """Yield the names that a statement imports, each with what it stands for."""
+    if isinstance(node, ast.ImportFrom):
+        for each in node.names:
+            yield each.asname or each.name, f"{node.module}.{each.name}"
+    elif isinstance(node, ast.Import):
+        for each in node.names:
+            yield each.asname or each.name.partition(".")[0], each.name if each.asname else each.name.partition(".")[0]
+
+
+def _checks_types(node: ast.If) -> bool:
+    return ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
+
+
+def _own(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what is inside ``node``, without what is inside functions and classes of its own."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, _SCOPES):
+            yield from _own(child)
+
+
+# --- each trap -------------------------------------------------------------------------------------------------------
+
+
+def _handlers_of_one_name(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    for scope in (module.tree, *module.functions):
+        caught: dict[str, str] = {}
+        for node in _own(scope):
+            if isinstance(node, ast.ExceptHandler) and node.name is not None:
+                kind = ast.unparse(node.type) if node.type else ""
+                if caught.setdefault(node.name, kind) != kind:
+                    yield node
+
+
+def _class_keywords(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    return (each for each in module.classes if each.keywords)
+
+
+def _foreign_bases(module: Module, compiled: Collection[str]) -> Iterator[ast.AST]:
+    for each in module.classes:
+        for base in map(module.meaning, each.bases):
+            if base not in BASES and base.rpartition(".")[0] not in {module.name, *compiled}:
+                yield each
+
+
+def _fields_without_type(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    for each in module.classes:
+        decorators = {module.meaning(one.func if isinstance(one, ast.Call) else one) for one in each.decorator_list}
+        if "dataclasses.dataclass" not in decorators and "typing.NamedTuple" not in map(module.meaning, each.bases):
+            continue
+        for node in each.body:
+            if isinstance(node, ast.AnnAssign) and not module.for_types_only.isdisjoint(_names(node.annotation)):
+                yield node
+
+
+def _names(annotation: ast.AST) -> Iterator[str]:
+    return (node.id for node in ast.walk(annotation) if isinstance(node, ast.Name))
+
+
+def _enums_with_init(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    for each in module.classes:
+        if not _ENUMS.isdisjoint(map(module.meaning, each.bases)):
+            yield from (node for node in each.body if isinstance(node, _Function) and node.name in _MAKERS)
+
+
+_MAKERS: Final = frozenset({"__init__", "__new__", "__init_subclass__", "_missing_", "_generate_next_value_"})
+
+
+def _async_generators(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    for each in module.functions:
+        if isinstance(each, ast.AsyncFunctionDef) and any(isinstance(node, ast.Yield) for node in _own(each)):
+            yield each
+
+
+def _conditions_in_class(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    return (node for each in module.classes for node in each.body if isinstance(node, ast.If))
+
+
+def _methods_of_two_names(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    for each in module.classes:
+        methods = {node.name for node in each.body if isinstance(node, _Function)}
+        for node in each.body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in methods:
+                yield node
+
+
+def _nested_classes(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    top = [node for node in module.tree.body if isinstance(node, ast.ClassDef)]
+    return (each for each in module.classes if each not in top)
+
+
+#: In a compiled module: what it must not have, as a sentence that says why, and how it is found.
+TRAPS: Final[dict[str, Callable[[Module, Collection[str]], Iterable[ast.AST]]]] = {
+    "Two handlers of different exceptions bind one name: the second one would raise a TypeError. Give each its own.": (
+        _handlers_of_one_name
+    ),
+    "Keywords of a class are dropped: a frozen Struct would not be frozen. Move the class to an interpreted module.": (
+        _class_keywords
+    ),
+    "The base is not native, and not one that is known to work. Move the class to an interpreted module, or its base "
+    "to a compiled one.": _foreign_bases,
+    "The field's type is imported under TYPE_CHECKING, and looked up when the class is made. Import it, or move the "
+    "class to an interpreted module.": _fields_without_type,
+    "An Enum that makes its members itself is not made so. Move it to an interpreted module.": _enums_with_init,
+    "Asynchronous generators cannot be compiled. Move it to an interpreted module, or write __aiter__ and __anext__.": (
+        _async_generators
+    ),
+    "A condition in a class body cannot be compiled. Move the class to an interpreted module.": _conditions_in_class,
+    "A method's second name is an attribute that nobody sets. Write a method that calls it.": _methods_of_two_names,
+    "A class within a class or function cannot be compiled. Move it to the module.": _nested_classes,
+}
+
+#: In every other module.
+INHERITED: Final = "An interpreted class, a test's too, cannot be derived from a native one. Hold one, or be like it."
+
+
+def traps_in(module: Module, compiled: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Yield line and sentence of each trap in a module; ``compiled`` are the names of those that are compiled."""
+    if module.name in compiled:
+        for sentence, find in TRAPS.items():
+            yield from ((_line(node), sentence) for node in find(module, compiled))
+        return
+    for each in module.classes:
+        if any(module.meaning(base).rpartition(".")[0] in compiled for base in each.bases):
+            yield each.lineno, INHERITED
+
+
+def _line(node: ast.AST) -> int:
+    line: int = getattr(node, "lineno", 0)
+    return line
+
+
+def all_traps() -> Iterator[str]:
+    """Yield each trap of the project as ``path:line: sentence``."""
+    compiled = compiled_modules()
+    paths = [*map(path_of, compiled), *_others(compiled)]
+    for path in paths:
+        name = str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
+        for line, sentence in traps_in(Module.read(name, path.read_text(encoding="utf-8")), compiled):
+            yield f"{path.relative_to(ROOT)}:{line}: {sentence}"
+
+
+def _others(compiled: Collection[str]) -> Iterator[Path]:
+    native = set(map(path_of, compiled))
+    for folder in ("sidecar", "tests", "benchmarks"):
+        yield from (path for path in sorted((ROOT / folder).rglob("*.py")) if path not in native)
+
+
+if __name__ == "__main__":
+    found = list(all_traps())
+    for trap in found:
+        print(trap, file=sys.stderr)
+    sys.exit(1 if found else 0)
