@@ -150,6 +150,48 @@ def _async_generators(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
             yield each
 
 
+def _waits_in_handlers(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    for each in module.functions:
+        for node in _own(each):
+            if isinstance(node, ast.AsyncWith):
+                yield node
+            if isinstance(node, ast.Try | ast.TryStar):
+                inside = [*node.finalbody, *(line for handler in node.handlers for line in handler.body)]
+                inside = [line for line in inside if not isinstance(line, _SCOPES)]
+                yield from (one for line in inside for one in (line, *_own(line)) if isinstance(one, _WAITS))
+
+
+_WAITS: Final = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncFor)
+
+
+def _attributes_set_to_none(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    for each in module.functions:
+        assigned = sorted(_assigned(each), key=lambda pair: pair[0].lineno)
+        for place, (target, value) in enumerate(assigned):
+            if not (isinstance(target, ast.Attribute) and isinstance(value, ast.Constant) and value.value is None):
+                continue
+            name, begin = ast.unparse(target), target.lineno
+            anew = [other.lineno for other, _ in assigned[place + 1 :] if ast.unparse(other) == name]
+            read = [node for node in _own(each) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)]
+            ends = min(anew, default=sys.maxsize)
+            yield from (node for node in read if ast.unparse(node) == name and begin < node.lineno <= ends)
+
+
+def _assigned(function: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
+    """Yield each target of an assignment in a function, with its value if that can be told."""
+    for node in _own(function):
+        if isinstance(node, ast.AnnAssign | ast.AugAssign):
+            yield node.target, node.value
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                if not isinstance(target, ast.Tuple):
+                    yield target, node.value
+                elif isinstance(node.value, ast.Tuple):
+                    yield from zip(target.elts, node.value.elts, strict=False)
+                else:
+                    yield from ((each, None) for each in target.elts)
+
+
 def _conditions_in_class(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
     return (node for each in module.classes for node in each.body if isinstance(node, ast.If))
 
@@ -167,6 +209,18 @@ def _nested_classes(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
     return (each for each in module.classes if each not in top)
 
 
+def _generators_taken_in_part(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
+    calls = [node for node in ast.walk(module.tree) if isinstance(node, ast.Call) and len(node.args) == 1]
+    whole = [node.args[0] for node in calls if ast.unparse(node.func).rpartition(".")[2] in _TAKE_ALL]
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.GeneratorExp) and node not in whole:
+            yield node
+
+
+_TAKE_ALL: Final = frozenset(
+    {"all", "any", "dict", "frozenset", "join", "list", "max", "min", "set", "sorted", "sum", "tuple"}
+)
+
 #: In a compiled module: what it must not have, as a sentence that says why, and how it is found.
 TRAPS: Final[dict[str, Callable[[Module, Collection[str]], Iterable[ast.AST]]]] = {
     "Two handlers of different exceptions bind one name: the second one would raise a TypeError. Give each its own.": (
@@ -183,8 +237,16 @@ TRAPS: Final[dict[str, Callable[[Module, Collection[str]], Iterable[ast.AST]]]] 
     "Asynchronous generators cannot be compiled. Move it to an interpreted module, or write __aiter__ and __anext__.": (
         _async_generators
     ),
+    "What waits while an exception is handled (in except, in finally, as async with ends) may free it or lose it: the "
+    "process crashes, or what was cancelled goes on. Wait after the handler, or in an interpreted module.": (
+        _waits_in_handlers
+    ),
+    "An attribute that is set to None is taken for None until the function ends, though others set it meanwhile: a "
+    "TypeError. Set it in a function of its own.": _attributes_set_to_none,
     "A condition in a class body cannot be compiled. Move the class to an interpreted module.": _conditions_in_class,
     "A method's second name is an attribute that nobody sets. Write a method that calls it.": _methods_of_two_names,
+    "A generator expression is made a list first, all of it. Write a loop, or give it to what takes all of it (any, "
+    "sum, tuple, …).": _generators_taken_in_part,
     "A class within a class or function cannot be compiled. Move it to the module.": _nested_classes,
 }
 

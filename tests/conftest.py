@@ -67,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "any_loop: run this async test on asyncio's own event loop and on uvloop")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what rewrites or patches source, where that is native code."""
+    if EXPECT_COMPILED and (left_out := [item for item in items if item.get_closest_marker("interpreted")]):
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Have one worker more than there are cores: a fifth of the time tests wait, for a browser, a store or a pause."""

@@ -38,7 +38,8 @@ class ByteProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the open transport (TLS handshake done)."""
         self._transport = cast("asyncio.Transport", transport)
-        self._layer = transport if isinstance(transport, TlsLayer) else None
+        below: object = transport
+        self._layer = below if isinstance(below, TlsLayer) else None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn that the transport is gone."""

@@ -37,7 +37,7 @@ from sidecar.turns import Backlog
 from sidecar.upstream.byte_protocol import ByteProtocol, wake
 from sidecar.upstream.errors import UpstreamError, os_detail
 from sidecar.upstream.response import Response
-from sidecar.upstream.sending import ONE_WRITE_LIMIT, BodySource, send, stop
+from sidecar.upstream.sending import ONE_WRITE_LIMIT, BodySource, send, until_sent
 
 if TYPE_CHECKING:
     import asyncio
@@ -168,23 +168,26 @@ class Connection(ByteProtocol):
         self._head_only = head_only
         self._timeout = timeout
         sender = self._start_sending(head, body)
+        if sender is None:
+            await self._await_head()
+        else:
+            await until_sent(self, sender, self._await_head())
+        response = self._response
+        assert response is not None  # noqa: S101 - the head has arrived, and nothing went wrong
+        return response
+
+    async def _await_head(self) -> None:
+        """Return when the final head is there; else raise, with the connection closed."""
         try:
             if self._response is None and self._error is None:
                 self._head_arrived = self.loop.create_future()
                 await self._head_arrived
             self._raise_error()
-            if sender is not None:
-                await stop(sender)
         except BaseException:
             self.abort()
-            if sender is not None:
-                await stop(sender)
             raise
         finally:
             self._head_arrived = None
-        response = self._response
-        assert response is not None  # noqa: S101 - the head has arrived, and nothing went wrong
-        return response
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sidecar.core.http.chunks import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 
 #: Bytes. A body in hand that is no longer goes out with its head in one write; a longer one in pieces of this size,
 #: so that TLS neither encrypts nor holds it all at once.
@@ -116,8 +116,22 @@ async def _drain(connection: SendingConnection) -> None:
         connection.stop_timer()  # from here on the caller is waited for
 
 
-async def stop(sender: asyncio.Task[None]) -> None:
-    """Wait until nothing reads the request's body any more."""
+async def until_sent(connection: SendingConnection, sender: asyncio.Task[None], head: Awaitable[None]) -> None:
+    """Wait for the response's ``head``, and until nothing reads the request's body any more, however that ends.
+
+    The connection is closed if either is cut short. Not a part of the connection, since
+    compiled code must not wait while it handles an exception.
+    """
+    try:
+        await head
+        await _stop(sender)
+    except BaseException:
+        connection.abort()
+        await _stop(sender)
+        raise
+
+
+async def _stop(sender: asyncio.Task[None]) -> None:
     if not sender.done():
         sender.cancel()
         await asyncio.wait((sender,))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,8 +26,11 @@ _READ: Final = 16 * 1024
 _RECORD_HEADER: Final = 5
 
 
-class TlsLayer(asyncio.Transport, asyncio.Protocol):
-    """The protocol of a plain transport, and the transport of the protocol above, once the handshake is done."""
+class TlsLayer(asyncio.Protocol):
+    """The protocol of a plain transport, and the transport of the protocol above, once the handshake is done.
+
+    It is an :class:`asyncio.Transport` in all but name: two bases cannot both be native.
+    """
 
     __slots__ = ("_cut_header", "_eof", "_error", "_incoming", "_loop", "_missing", "_object", "_open", "_opened",
                  "_outgoing", "_protocol", "_reading", "_socket_paused", "_transport")  # fmt: skip
@@ -150,7 +153,9 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    close = abort
+    def close(self) -> None:
+        """Close at once, as :meth:`abort` does."""
+        self.abort()
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait to be sent."""
@@ -178,7 +183,7 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol):
         self._flush()
         self._open = True
         self._opened.set_result(None)
-        self._protocol.connection_made(self)
+        self._protocol.connection_made(cast("asyncio.Transport", self))
         self._deliver()
 
     def _follow_records(self, data: bytes) -> None:

@@ -173,6 +173,94 @@ _CASES: Final = {
             "def pieces():\n    yield 1\n\nasync def all():\n    def inside():\n        yield 1\n    return inside()\n",
         )
     ],
+    "What waits while": [
+        (
+            """
+            async def pay():
+                try:
+                    await send()
+                except BaseException:
+                    await stop()
+                    raise
+            """,
+            6,
+            """
+            async def pay():
+                try:
+                    await send()
+                except BaseException:
+                    stop()
+                    raise
+            """,
+        ),
+        (
+            """
+            async def pay():
+                try:
+                    await send()
+                finally:
+                    if sender:
+                        await stop()
+            """,
+            7,
+            """
+            async def pay():
+                try:
+                    await send()
+                finally:
+                    async def inside():
+                        await stop()
+            """,
+        ),
+        (
+            "async def pay(lock):\n    async with lock:\n        await send()\n",
+            2,
+            "async def pay(lock):\n    with lock:\n        await send()\n",
+        ),
+    ],
+    "An attribute that is set": [
+        (
+            """
+            class Connection:
+                async def answer(self):
+                    self.record = None
+                    await self.handler()
+                    tell(self.record)
+            """,
+            6,
+            """
+            class Connection:
+                async def answer(self):
+                    before, self.record = self.record, None
+                    other.record = self.other
+                    self.record = await self.handler()
+                    tell(self.record)
+
+                async def told(self):
+                    tell(self.record)
+                    self.record = None
+            """,
+        ),
+        (
+            """
+            class Connection:
+                async def answer(self):
+                    before, self.record = self.record, None
+                    await self.handler()
+                    if self.record is not None:
+                        tell()
+            """,
+            6,
+            """
+            class Connection:
+                async def answer(self):
+                    self.forget()
+                    await self.handler()
+                    if self.record is not None:
+                        tell()
+            """,
+        ),
+    ],
     "A condition in a class": [
         (
             "class Index:\n    if TYPE_CHECKING:\n        def get(self): ...\n",
@@ -186,6 +274,14 @@ _CASES: Final = {
             3,
             "class Way:\n    def abort(self): ...\n    def close(self): self.abort()\n    kind = OTHER\n",
         )
+    ],
+    "A generator expression": [
+        (
+            "def oldest(waiting):\n    return next((each for each in waiting if each.idle), None)\n",
+            2,
+            "def any_idle(waiting):\n    return any(each.idle for each in waiting), b''.join(e for e in waiting)\n",
+        ),
+        ("def squares(all):\n    for each in (one * one for one in all): yield each\n", 2, "[one for one in (1, 2)]\n"),
     ],
     "A class within": [
         ("def make():\n    class Made: ...\n    return Made\n", 2, "class Made: ...\ndef make():\n    return Made\n"),

@@ -67,6 +67,7 @@ def test_our_parser_is_strict(loop: asyncio.AbstractEventLoop, data: bytes) -> N
     assert not accepts(ChunkedDecoder(loop), data)
 
 
+@pytest.mark.interpreted
 def test_a_parser_made_without_the_switch_is_lenient(
     loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

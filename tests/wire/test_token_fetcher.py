@@ -22,10 +22,10 @@ from sidecar.core.tokens.oauth import EDGE_PAGE, Fetched, FetchResult, LockedOut
 from sidecar.network.resolver import look_up
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
-from sidecar.upstream.tls_transport import TlsLayer
 from tests.support.canary import CANARY_API_KEY as KEY
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
+from tests.support.tls import MADE_IN, WatchedLayer
 from tests.support.upstreams import ScriptedNames
 
 if TYPE_CHECKING:
@@ -515,17 +515,18 @@ async def test_an_alert_that_comes_before_the_request_was_written_is_a_refusal_t
     aiohttp writes in a task of its own, and may find the connection closed before the event loop has told of its loss.
     """
     failed = asyncio.Event()
-    fail, lose = TlsLayer._fail, TlsLayer.connection_lost
 
-    def tell(self: TlsLayer, error: Exception) -> None:
-        failed.set()
-        fail(self, error)
+    class TellingLate(WatchedLayer):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.layer.get_extra_info("tls_error") is not None:
+                failed.set()
 
-    def tell_late(self: TlsLayer, exc: Exception | None, passes: int = 10) -> None:
-        if passes:
-            asyncio.get_running_loop().call_soon(tell_late, self, exc, passes - 1)
-        else:
-            lose(self, exc)
+        def connection_lost(self, exc: Exception | None, passes: int = 10) -> None:
+            if passes:
+                asyncio.get_running_loop().call_soon(self.connection_lost, exc, passes - 1)
+            else:
+                super().connection_lost(exc)
 
     class Slow(Dialer):
         async def dial(self, make: Callable[[], P], limit: float) -> tuple[P, socket.socket]:
@@ -533,8 +534,7 @@ async def test_an_alert_that_comes_before_the_request_was_written_is_a_refusal_t
             await failed.wait()
             return dialed
 
-    monkeypatch.setattr(TlsLayer, "_fail", tell)
-    monkeypatch.setattr(TlsLayer, "connection_lost", tell_late)
+    monkeypatch.setattr(MADE_IN, TellingLate)
     client_tls.minimum_version = ssl.TLSVersion.TLSv1_3
     server_tls.verify_mode = ssl.CERT_REQUIRED
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent
-from sidecar.upstream.byte_protocol import ByteProtocol
-from sidecar.upstream.connection import Connection
 from sidecar.upstream.errors import UpstreamError
 from sidecar.upstream.response import HIGH_WATER
 from sidecar.upstream.sending import ONE_WRITE_LIMIT
 from tests.support.upstreams import OK, Peer, Source, answering, client_of, read_all, serve
 
 if TYPE_CHECKING:
-    from sidecar.core.http.messages import ResponseHead
+    from sidecar.upstream.byte_protocol import ByteProtocol
+    from sidecar.upstream.connection import Connection
 
 pytestmark = pytest.mark.any_loop
 
@@ -48,18 +47,27 @@ async def test_a_body_in_hand_arrives_byte_identical(method: str, body: bytes | 
         assert len(upstream.peers) == 1
 
 
-async def test_head_and_small_body_go_out_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    writes: list[bytes] = []
-    write = ByteProtocol.write
+class WatchedTransport:
+    """A connection's transport, with a list of what was asked of it."""
 
-    def spy(self: ByteProtocol, data: bytes) -> None:
-        writes.append(data)
-        write(self, data)
+    def __init__(self, connection: Connection) -> None:
+        self._transport: Any = connection._transport
+        self.asked: list[str] = []
+        connection._transport = cast("asyncio.Transport", self)
 
-    monkeypatch.setattr(ByteProtocol, "write", spy)
+    def __getattr__(self, name: str) -> Any:
+        self.asked.append(name)
+        return getattr(self._transport, name)
+
+
+async def test_head_and_small_body_go_out_in_one_write() -> None:
     async with serve(answering(OK)) as upstream, client_of(upstream) as client:
-        await client.call("POST", body=b"{}")
-    assert len(writes) == 1
+        connection = await client.acquire()
+        transport = WatchedTransport(connection)
+        response = await client.ask("POST", body=b"{}", connection=connection)
+        assert await read_all(response) == b'{"Id": "42"}'
+        response.release()
+    assert transport.asked.count("write") == 1
 
 
 async def test_a_large_body_is_written_no_faster_than_upstream_takes_it() -> None:
@@ -165,16 +173,23 @@ async def test_an_early_response_ends_the_upload_and_the_connection(chunked: boo
         assert b"two" not in upstream.peers[0].received
 
 
-async def test_nothing_is_written_once_the_response_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_written_once_the_response_has_begun() -> None:
     """The caller's next piece and the response come in the same moment."""
     gate = asyncio.Event()
-    begin = Connection._begin_response
 
-    def spy(self: Connection, head: ResponseHead, data: bytes) -> None:
-        gate.set()
-        begin(self, head, data)
+    class Announced:
+        """Tells of what comes just before the connection has it."""
 
-    monkeypatch.setattr(Connection, "_begin_response", spy)
+        def __init__(self, connection: Connection) -> None:
+            self._connection = connection
+            cast("Any", connection._transport).set_protocol(self)
+
+        def data_received(self, data: bytes) -> None:
+            gate.set()
+            self._connection.data_received(data)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
 
     async def script(peer: Peer) -> None:
         await peer.head()
@@ -184,7 +199,9 @@ async def test_nothing_is_written_once_the_response_has_begun(monkeypatch: pytes
 
     async with serve(script) as upstream, client_of(upstream) as client:
         connection = await client.acquire()
+        Announced(connection)
         response = await client.ask("POST", body=Source(b"one", b"two", gate=gate), connection=connection)
+        assert gate.is_set()
         assert connection.sent is Sent.PART
         response.release()
         await upstream.peers[0].ended.wait()
@@ -254,17 +271,8 @@ BLOCK = bytes(range(256)) * 256  # 64 KiB
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_fifty_megabytes_stream_in_bounded_memory(chunked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_fifty_megabytes_stream_in_bounded_memory(chunked: bool) -> None:
     """The reader is slower than upstream: reading pauses, and what waits stays small."""
-    pauses = 0
-    pause = ByteProtocol.pause_reading
-
-    def spy(self: ByteProtocol) -> None:
-        nonlocal pauses
-        pauses += 1
-        pause(self)
-
-    monkeypatch.setattr(ByteProtocol, "pause_reading", spy)
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -280,7 +288,9 @@ async def test_fifty_megabytes_stream_in_bounded_memory(chunked: bool, monkeypat
         await peer.gone()
 
     async with serve(script) as upstream, client_of(upstream) as client:
-        response = await client.ask()
+        connection = await client.acquire()
+        transport = WatchedTransport(connection)
+        response = await client.ask(connection=connection)
         digest, count, largest = hashlib.sha256(), 0, 0
         while piece := await response.read():
             digest.update(piece)
@@ -293,7 +303,7 @@ async def test_fifty_megabytes_stream_in_bounded_memory(chunked: bool, monkeypat
     assert count == FIFTY_MB
     expected = hashlib.sha256(BLOCK * (FIFTY_MB // len(BLOCK)) + BLOCK[: FIFTY_MB % len(BLOCK)])
     assert digest.digest() == expected.digest()
-    assert pauses > 10
+    assert transport.asked.count("pause_reading") > 10
     assert largest <= HIGH_WATER + ONE_READ
 
 

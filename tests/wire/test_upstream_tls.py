@@ -19,8 +19,8 @@ from sidecar.config import Tls
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent
 from sidecar.network.resolver import look_up
 from sidecar.upstream.errors import UpstreamError
-from sidecar.upstream.tls_transport import TlsLayer
 from sidecar.upstream.trust import client_context, load_trust
+from tests.support.tls import MADE_IN, WatchedLayer
 from tests.support.upstreams import OK, Peer, Upstream, answering, client_of, serve
 
 if TYPE_CHECKING:
@@ -271,14 +271,14 @@ async def test_what_a_slow_reader_leaves_does_not_pile_up_between_socket_and_rea
 ) -> None:
     """Each time that the reader takes something, no more may come off the socket than it takes."""
     most = 0
-    receive = TlsLayer.data_received
 
-    def spy(self: TlsLayer, data: bytes) -> None:
-        nonlocal most
-        receive(self, data)
-        most = max(most, self._incoming.pending)
+    class Spied(WatchedLayer):
+        def data_received(self, data: bytes) -> None:
+            nonlocal most
+            super().data_received(data)
+            most = max(most, self.layer._incoming.pending)
 
-    monkeypatch.setattr(TlsLayer, "data_received", spy)
+    monkeypatch.setattr(MADE_IN, Spied)
     size = 16_000_000
 
     async def script(peer: Peer) -> None:
@@ -440,7 +440,7 @@ async def openssl_server(authority: trustme.CA, folder: Path, version: str) -> A
         await process.communicate()
 
 
-class Watched(TlsLayer):
+class Watched(WatchedLayer):
     """Tells of each read from the socket, also of one that holds nothing for the protocol above."""
 
     def __init__(self, above: asyncio.Protocol, context: ssl.SSLContext) -> None:
@@ -473,7 +473,7 @@ async def layer_over(authority: trustme.CA, port: int) -> AsyncIterator[tuple[Wa
     try:
         yield layer, above
     finally:
-        layer.abort()
+        layer.layer.abort()
         await above.lost
 
 
@@ -486,14 +486,14 @@ async def test_new_keys_are_agreed_on_in_the_middle(authority: trustme.CA, tmp_p
             assert above.data.empty()
             await server.tell(b"under new keys")
             assert await above.data.get() == b"under new keys\n"
-            layer.write(b"so are we\n")
+            layer.layer.write(b"so are we\n")
             await server.shows(b"so are we")
 
 
 async def test_renegotiation_is_refused(authority: trustme.CA, tmp_path: Path) -> None:
     async with openssl_server(authority, tmp_path, "-tls1_2") as server:
         async with layer_over(authority, server.port) as (layer, above):
-            layer.write(b"hello\n")
+            layer.layer.write(b"hello\n")
             await server.shows(b"hello")
             await server.tell(b"r")
             await above.lost
