@@ -34,12 +34,13 @@ from sidecar.downstream.server import ProxyServer
 from sidecar.lifecycle import Lifecycle, StartError
 from sidecar.patience import AttendedClock
 from sidecar.proxy.about import About
+from sidecar.proxy.admission import Admission
 from sidecar.proxy.batch_lane import BatchLane, LaneLimits
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.forward import Forwarder
-from sidecar.proxy.handler import Admission, ProxyHandler
+from sidecar.proxy.handler import ProxyHandler
 from sidecar.proxy.readback import LostResponses
 from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.history import History

@@ -318,6 +318,7 @@ class CallerConnection(asyncio.Protocol):
                     await self._waiter
                     self._waiter = None
                     continue
+                self.record = None
                 keep_alive = await self._exchange(reader)
                 if not self._finish_exchange(reader.finish(), keep_alive):
                     return
@@ -335,7 +336,6 @@ class CallerConnection(asyncio.Protocol):
         writer = self.writer
         writer.begin()
         self._body_waited = 0.0
-        self.record = None
         request = CallerRequest(message.method, message.path, message.version, message.raw_headers, content, self)
         try:
             response = await self._port.handler(request)

@@ -122,8 +122,10 @@ class ProxyServer:
 
     def _oldest_waiting(self) -> CallerConnection | None:
         """Return the connection that gives way to a new one: an unproven caller's, if there is one."""
-        unproven = (each for each in self.waiting if not each.writer.proven)
-        return next(unproven, None) or next(iter(self.waiting), None)
+        for each in self.waiting:
+            if not each.writer.proven:
+                return each
+        return next(iter(self.waiting), None)
 
     def forget(self, connection: CallerConnection) -> None:
         """Strike off a connection that is gone; its request may still run (see ``busy``)."""

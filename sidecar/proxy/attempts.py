@@ -4,43 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import msgspec
-
 from sidecar.advice.texts.calls import FAILURES
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import AttemptFailure, FailureKind, Verdict, decide
-from sidecar.proxy.body import StreamingBody
 from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from sidecar.proxy.call import Call
-    from sidecar.proxy.exchange import Exchanger, Request
+    from sidecar.proxy.exchange import Exchanger
+    from sidecar.proxy.outgoing import ForwardRequest
     from sidecar.proxy.upstream_response import UpstreamResponse
-    from sidecar.tokens.manager import TokenManager
 
 #: Seconds that all token waits and connects of one call share: the .NET SDK gives up
 #: after 15, and a refresh and a resend must fit into that.
 WAITING_BUDGET: Final = 12.0
 
 _REJECTED: Final = "Mangopay answered the request with 401 and executed nothing: it may be sent again as it is."
-
-
-class ForwardRequest(msgspec.Struct, frozen=True):
-    """A call that has been admitted and is ready to be sent."""
-
-    request: Request
-    tokens: TokenManager
-    #: The target's path, without the query.
-    path: str
-    #: The one that Mangopay would store the response under; None if there is none to read back by.
-    idempotency_key: str | None
-    #: The path names another ClientId: what Mangopay answers says nothing of our token.
-    foreign: bool = False
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether the whole body is in hand."""
-        return not isinstance(self.request.body, StreamingBody)
 
 
 class NoResponse(Exception):  # noqa: N818 - the end of the attempts, not a fault of the program
@@ -97,10 +76,10 @@ class Attempts:
                     fresh=lost is not None,
                     sending=call,
                 )
-            except UpstreamError as error:
-                self._ended(error.failure.kind.value)
-                verdict = self._verdict(error.failure)
-                lost = NoResponse(error, verdict)
+            except UpstreamError as failed:
+                self._ended(failed.failure.kind.value)
+                verdict = self._verdict(failed.failure)
+                lost = NoResponse(failed, verdict)
                 if not verdict.resend or not self._outgoing.repeatable:
                     raise lost from None
                 self._retries += 1

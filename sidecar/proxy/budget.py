@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sidecar.downstream.refusals import out_of_budget
 
@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class _Waiter(NamedTuple):
+class _Waiter:
     """One that stands in line for ``size`` bytes; they are reserved once ``granted`` is done."""
 
-    size: int
-    granted: asyncio.Future[None]
-    reservation: Reservation
+    __slots__ = ("granted", "reservation", "size")
+
+    def __init__(self, size: int, granted: asyncio.Future[None], reservation: Reservation) -> None:
+        self.size: Final = size
+        self.granted: Final = granted
+        self.reservation: Final = reservation
 
 
 def gives_way(held: Sequence[int], used: int) -> int | None:
@@ -32,7 +35,10 @@ def gives_way(held: Sequence[int], used: int) -> int | None:
     """
     if sum(held) < used:
         return None
-    return next((place for place in range(len(held) - 1, -1, -1) if held[place]), None)
+    for place in range(len(held) - 1, -1, -1):
+        if held[place]:
+            return place
+    return None
 
 
 #: Calls that may wait for memory at the same time.
@@ -87,7 +93,7 @@ class ReplayBudget:
     def serve(self) -> None:
         """Let in those at the head of the line for whom there is room; whoever left the line is passed over."""
         while self._waiters:
-            size, granted, _ = self._waiters[0]
+            size, granted = self._waiters[0].size, self._waiters[0].granted
             if not granted.done():
                 if self.used + size > self.limit:
                     self._make_one_give_way()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import SAFE_METHODS, Sent
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from sidecar.downstream.request import Caller
     from sidecar.proxy.batch_lane import Turn
     from sidecar.telemetry.record import CallRecord
-    from sidecar.upstream.connection import Connection
+
+
+class UpstreamConnection(Protocol):
+    """What a call asks of the connection that it is sent on."""
+
+    #: How much of the request was handed to the transport.
+    sent: Sent
 
 
 class Call:
@@ -50,7 +56,7 @@ class Call:
         self.task: Final = connection.task
         #: What let it through, if it is a batch call (contract section 10).
         self.turn: Turn | None = None
-        self._upstream: Connection | None = None
+        self._upstream: UpstreamConnection | None = None
         #: Attempts on which at least one byte of the request was written.
         self.deliveries = 0
         #: When the first delivery and the last one began (``Clock.now``); 0 before there is one.
@@ -72,7 +78,7 @@ class Call:
 
     # What the call's own steps say.
 
-    def begins(self, connection: Connection) -> None:
+    def begins(self, connection: UpstreamConnection) -> None:
         """The request is about to be written to ``connection``."""
         self._upstream = connection
         self._head_arrived = False

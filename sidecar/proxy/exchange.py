@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sidecar.proxy.upstream_response import UpstreamResponse
 from sidecar.telemetry.record import Attempt
 from sidecar.upstream.connection import ExchangePhase
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
-    from sidecar.core.http.headers import RequestTemplate
     from sidecar.core.tokens.state import Token
     from sidecar.proxy.call import Call
+    from sidecar.proxy.outgoing import Request
     from sidecar.telemetry.record import CallRecord, Purpose
     from sidecar.tokens.manager import TokenManager
     from sidecar.upstream.connection import Connection
     from sidecar.upstream.pool import Pool
-    from sidecar.upstream.sending import BodySource
 
 
 class WaitBudget:
@@ -99,15 +96,6 @@ class WaitBudget:
             Attempt(self._began - record.started, self._connection_seconds, token, upstream, result, purpose),
         )
         record.token_wait_seconds = self.token_seconds
-
-
-class Request(msgspec.Struct, frozen=True):
-    """What goes out: prepared once, rendered for each delivery."""
-
-    template: RequestTemplate
-    body: bytes | BodySource | None = None
-    #: The method is HEAD: the response has no body.
-    head_only: bool = False
 
 
 class Exchanger:

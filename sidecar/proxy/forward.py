@@ -12,7 +12,7 @@ import msgspec
 
 from sidecar.core.errors import Outcome
 from sidecar.core.stored_response import is_conflict
-from sidecar.proxy.attempts import Attempts, ForwardRequest, NoResponse, broken_response
+from sidecar.proxy.attempts import Attempts, NoResponse, broken_response
 from sidecar.proxy.readback import LostResponses, Question
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.proxy.upstream_response import UpstreamResponse
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.batch_lane import BatchLane
     from sidecar.proxy.call import Call
     from sidecar.proxy.exchange import Exchanger
+    from sidecar.proxy.outgoing import ForwardRequest
     from sidecar.telemetry.metrics import Metrics
 
 _KEYED_ADVICE: Final = (
@@ -83,12 +84,14 @@ class Forwarder:
                     response = await self._resolve_conflict(attempts, call, outgoing, response)
                 # While nothing of it has been passed on, a response that breaks off can still be read back.
                 await self._is_whole(response)
-        except NoResponse as lost:
-            return await self._recover(attempts, call, outgoing, lost)
+        except NoResponse as end:
+            lost = end
         except BaseException:
             attempts.abandon()
             raise
-        return response
+        else:
+            return response
+        return await self._recover(attempts, call, outgoing, lost)
 
     async def _settle(
         self, attempts: Attempts, call: Call, outgoing: ForwardRequest, first: UpstreamResponse, generation: int

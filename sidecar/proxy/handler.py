@@ -12,10 +12,9 @@ which becomes a response in one place.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.admission.guard import GuardRules, check_guard
+from sidecar.core.admission.guard import check_guard
 from sidecar.core.admission.lane import LANES
 from sidecar.core.admission.target import parse_target
 from sidecar.core.admission.target_verdict import Route
@@ -30,26 +29,21 @@ from sidecar.downstream.error_response import error_response
 from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.refusals import internal_error, interrupted_by_shutdown
 from sidecar.downstream.response import AlreadySent, RawResponse
-from sidecar.proxy.attempts import ForwardRequest
 from sidecar.proxy.body import NO_BODY, StreamingBody
 from sidecar.proxy.call import Call
-from sidecar.proxy.exchange import Request
 from sidecar.proxy.local_token import LocalTokens
+from sidecar.proxy.outgoing import ForwardRequest, Request
 from sidecar.proxy.relay import relay_stream, relay_whole
 from sidecar.telemetry.unforeseen import log_unforeseen
 from sidecar.tokens.failures import shutting_down
 
 if TYPE_CHECKING:
-    from sidecar.core.admission.caller import Callers
-    from sidecar.core.admission.policy import Policy
     from sidecar.core.admission.target_verdict import Target
-    from sidecar.core.client_id import ClientIdRules
     from sidecar.core.clock import Clock
-    from sidecar.core.endpoint import Endpoint
     from sidecar.core.http.messages import BodyFraming
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.about import About
-    from sidecar.proxy.batch_lane import BatchLane
+    from sidecar.proxy.admission import Admission
     from sidecar.proxy.body import BodyReader, Content
     from sidecar.proxy.forward import Forwarder
     from sidecar.proxy.upstream_response import UpstreamResponse
@@ -58,21 +52,6 @@ if TYPE_CHECKING:
 
 
 _ANSWERED_HERE: Final = (Route.LOCAL_TOKEN, Route.ABOUT)
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """Everything that decides whether and where a request goes, before a byte of it is forwarded."""
-
-    guard: GuardRules
-    #: The rules for the Unix socket, which no browser reaches.
-    unix_guard: GuardRules
-    client_ids: ClientIdRules
-    callers: Callers
-    policy: Policy
-    endpoint: Endpoint
-    #: Who holds batch calls; None: nobody does (``limits.reserve`` is 0%).
-    batch: BatchLane | None = None
 
 
 class ProxyHandler:

@@ -19,7 +19,7 @@ from sidecar.core.hooks import PAGE_SIZE, Hook, HooksStatus, HookState, has_more
 from sidecar.core.http.headers import RequestTemplate
 from sidecar.patience import PatientTimeout
 from sidecar.proxy.attempts import WAITING_BUDGET
-from sidecar.proxy.exchange import Request
+from sidecar.proxy.outgoing import Request
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.upstream.errors import UpstreamError
 

@@ -14,13 +14,14 @@ from sidecar.core.http.dates import read_http_date
 from sidecar.core.http.headers import RequestTemplate
 from sidecar.core.stored_response import StoredResponse, read_stored_response
 from sidecar.patience import PatientTimeout
-from sidecar.proxy.exchange import Exchanger, Request, WaitBudget
+from sidecar.proxy.outgoing import Request
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
+    from sidecar.proxy.exchange import Exchanger, WaitBudget
     from sidecar.proxy.upstream_response import UpstreamResponse
     from sidecar.telemetry.metrics import Metrics
     from sidecar.telemetry.record import CallRecord

@@ -22,12 +22,13 @@ from sidecar.core.client_id import ClientIdRules
 from sidecar.core.endpoint import Endpoint
 from sidecar.downstream.server import ProxyServer
 from sidecar.proxy.about import About
+from sidecar.proxy.admission import Admission
 from sidecar.proxy.batch_lane import BatchLane, LaneLimits
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.forward import Forwarder
-from sidecar.proxy.handler import Admission, ProxyHandler
+from sidecar.proxy.handler import ProxyHandler
 from sidecar.proxy.readback import LostResponses
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.record import CallRecord, RequestIds

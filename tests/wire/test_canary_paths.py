@@ -19,9 +19,11 @@ import pytest
 import structlog
 
 from sidecar.core.errors import STATUS, ErrorCode
+from sidecar.proxy import outgoing
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_format import json_line
 from sidecar.telemetry.log import configure_logging
+from sidecar.telemetry.rate_limits import RateLimits
 from tests.support import canary
 from tests.support.app import App, request_bytes, running_app
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
@@ -324,10 +326,16 @@ CRASHES: Final[dict[str, tuple[Callable[[App], object], str, Callable[..., Any]]
     "the token manager": (lambda app: app.sidecar._credentials.api, "take_nowait", broken_at_once),
     "the pool": (lambda app: app.sidecar._upstream.pool, "take_idle", broken_at_once),
     "the forwarder": (lambda app: app.sidecar._handler._forwarder, "forward", broken),
+    "the rate limits": (lambda _: RateLimits, "observe", broken_at_once),
+    "the request": (lambda _: outgoing.Request, "__getattribute__", broken_at_once),
 }
+#: Those that the compiled build has in Python too, so that they can be patched.
+INTERPRETED: Final = frozenset({"the body reader", "the rate limits", "the request"})
 
 
-@pytest.mark.parametrize("name", CRASHES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in INTERPRETED else [pytest.mark.interpreted]) for name in CRASHES]
+)
 async def test_a_crash_is_answered_in_shape_shows_no_secret_and_hurts_no_other_call(
     name: str, log_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ PLANTED: list[Any] = [
 ]
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(("faults", "found"), PLANTED)
 async def test_a_planted_fault_is_found(faults: list[tuple[Any, str, str, str]], found: str) -> None:
     seen: set[str] = set()

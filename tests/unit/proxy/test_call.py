@@ -27,11 +27,13 @@ class Task:
     def __init__(self) -> None:
         self.cancelled = 0
 
-    def cancel(self) -> None:
+    def cancel(self) -> bool:
         self.cancelled += 1
+        return True
 
-    def uncancel(self) -> None:
+    def uncancel(self) -> int:
         self.cancelled -= 1
+        return self.cancelled
 
 
 def make(method: str = "POST", clock: FakeClock | None = None) -> tuple[Call, Task]:

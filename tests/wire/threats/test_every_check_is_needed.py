@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tests.wire.threats.case import Case
     from tests.wire.threats.stage import Harness
 
+pytestmark = pytest.mark.interpreted
+
 #: Seconds. Cases that hang without a check have failed after this.
 _PATIENCE: Final = 0.7
 
