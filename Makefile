@@ -13,7 +13,7 @@ VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' sidecar/version.py)
 SOURCE = $(shell sed -n 's/^Source = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint types architecture coverage schema screenshots fuzz mutation pythons soak deliveries bench instructions sbom image image-arguments image-check dist version bump home rehome manifests workflows docs lock clean
+.PHONY: help setup demo test check lint types architecture coverage compiled schema screenshots fuzz mutation pythons soak deliveries bench instructions sbom image image-arguments image-check dist version bump home rehome manifests workflows docs lock clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,7 +50,7 @@ demo: $(RUN) ## serve the sidecar in front of an embedded Mangopay emulator
 	@$(BIN)/mangopay-sidecar demo
 
 # The tests start some hundred processes: without bytecode each would compile the sidecar again.
-test coverage: export PYTHONDONTWRITEBYTECODE =
+test coverage compiled: export PYTHONDONTWRITEBYTECODE =
 # tests/conftest.py says how many workers.
 SUITE := pytest --numprocesses auto --dist worksteal
 test: $(TEST) ## run the whole test suite, on every core; what `make setup` has not installed is skipped, and told
@@ -82,6 +82,26 @@ coverage: setup ## most of the suite, measured, and the gates: all of core by it
 	$(BIN)/python -m coverage run -m $(SUITE) --quiet $(MEASURED)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# The compiled build in an environment of its own, with the tests that the source as it is has to pass as well. They find
+# the installed package, not the one in this directory: it is at the end of the path, and tests/conftest.py looks.
+COMPILED := build/compiled
+COMPILED_TESTS := tests/unit tests/flow tests/wire tests/fuzz $(addprefix tests/e2e/test_,chaos.py cli_run.py cli_usage.py drain.py)
+$(COMPILED)/.packages: requirements/test.txt requirements/compile.txt
+	rm -rf $(COMPILED)
+	$(PYTHON) -m venv $(COMPILED)
+	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+	  -r requirements/test.txt -r requirements/compile.txt
+	@$(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >$@
+	@echo '$(CURDIR)' >"$$(cat $@)/checkout.pth"
+
+compiled: $(COMPILED)/.packages ## compile the hot modules (SIDECAR_COMPILE=1), and run most tests against native code
+	rm -rf $(COMPILED)/dist
+	SIDECAR_COMPILE=1 $(COMPILED)/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir $(COMPILED)/dist .
+	@test -z "$$(find sidecar compiling -name '*.so')" || { echo 'native code lies beside its source' >&2; exit 1; }
+	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(COMPILED)/dist/*.whl
+	PYTHONSAFEPATH=1 SIDECAR_EXPECT_COMPILED=1 $(COMPILED)/bin/python -m $(SUITE) --import-mode=append $(COMPILED_TESTS)
 
 schema: setup ## write docs/status.schema.json anew
 	$(BIN)/python -m tests.support.status_schema
@@ -199,7 +219,7 @@ image-check: setup ## build the image and run it hardened, with Debian's buildah
 	$(BIN)/python -m tests.deploy.built_image
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run build compile dev test fuzz mutation sbom kubectl gates docs bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build compile dev test fuzz mutation sbom kubectl gates docs wheels bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 
