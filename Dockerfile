@@ -10,19 +10,29 @@ ARG BASE_IMAGE=docker.io/library/python:3.13-slim@sha256:7c61056e61ac89e852de05f
 FROM ${BASE_IMAGE} AS build
 # A mirror of PyPI, if need be: what it gives has to match the hashes.
 ARG PIP_INDEX_URL
+# 1: the modules that each call runs are native code; 0: all is Python, and no compiler is needed.
+ARG COMPILE=1
+# Of the base image's Debian; not installed where there is a gcc. Nothing of it is in the image that is made.
+ARG COMPILER="gcc=4:14.* libc6-dev=2.41-*"
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 # First what seldom changes: these layers are kept while only the sidecar's own source does.
-COPY requirements/build.txt requirements/run.txt requirements/
+# hadolint ignore=DL3008,SC2086
+RUN if [ "$COMPILE" = 1 ] && ! command -v gcc; then \
+      apt-get update && apt-get install --yes --no-install-recommends $COMPILER && rm -rf /var/lib/apt/lists/*; \
+    fi
+COPY requirements/build.txt requirements/compile.txt requirements/run.txt requirements/
 RUN python3 -m venv tools \
- && tools/bin/pip install --only-binary :all: --require-hashes -r requirements/build.txt \
+ && tools/bin/pip install --only-binary :all: --require-hashes \
+    -r "requirements/$(if [ "$COMPILE" = 1 ]; then echo compile; else echo build; fi).txt" \
  && python3 -m venv --without-pip /opt/mangopay-sidecar \
  && tools/bin/pip --python /opt/mangopay-sidecar/bin/python install \
     --no-compile --only-binary :all: --require-hashes -r requirements/run.txt
-COPY LICENSE README.md pyproject.toml mangopay_sidecar.py mangopay_sidecar_pytest.py ./
+COPY LICENSE README.md pyproject.toml setup.py mangopay_sidecar.py mangopay_sidecar_pytest.py ./
+COPY compiling compiling
 COPY sidecar sidecar
 # Bytecode is made here, since nothing can be written later; "unchecked" means that no source file is looked at.
-RUN tools/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
+RUN SIDECAR_COMPILE="$COMPILE" tools/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
  && tools/bin/pip --python /opt/mangopay-sidecar/bin/python install --no-compile --no-index --no-deps dist/*.whl \
  && /opt/mangopay-sidecar/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/mangopay-sidecar/lib
 

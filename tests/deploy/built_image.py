@@ -72,10 +72,13 @@ def main() -> None:
 
 
 def debian(root: Path) -> Path:
-    """Make a root file system of this machine's own release with Python in it, as bare as Python's official images."""
+    """Make a root file system of this machine's own release with Python in it, as bare as Python's official images.
+
+    But for a compiler, which the Dockerfile would fetch by itself, in the versions of another release.
+    """
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     suite = release["VERSION_CODENAME"].strip('"')
-    packages = "--include=python3,python3-venv,ca-certificates"
+    packages = "--include=python3,python3-venv,python3-dev,gcc,libc6-dev,ca-certificates"
     command: list[str | Path] = ["debootstrap", "--variant=minbase", packages, suite, root]
     said = ""
     for _ in range(2):  # a mirror may hiccup
@@ -248,7 +251,7 @@ def try_out(image: Image) -> None:
         key.write_text("any-key-will-do\n")
         os.chown(key, 0, _USER)
         key.chmod(0o440)
-        for trial in (configuration, bytecode, serving, wrapping):
+        for trial in (configuration, compiled, bytecode, serving, wrapping):
             print(f"{trial.__name__}: {trial(image, key)}", flush=True)
 
 
@@ -263,6 +266,15 @@ def configuration(image: Image, _key: Path) -> str:
     assert config["StopSignal"] in ("SIGTERM", "15")
     assert config["Healthcheck"]["Test"][0] == "CMD", config["Healthcheck"]
     return f"user {config['User']}, {config['Entrypoint'] + config['Cmd']}"
+
+
+def compiled(image: Image, key: Path) -> str:
+    """What each call runs is native code, and the command says so."""
+    with image.running("--version", environ={}, key=key) as container:
+        line = container.first_line()
+        assert "(compiled, CPython 3." in line, line
+        assert container.ended() == 0, container.log
+    return line
 
 
 def bytecode(image: Image, key: Path) -> str:
