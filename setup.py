@@ -38,7 +38,7 @@ class _BuildExt(build_ext):  # type: ignore[misc]
             self.distribution.ext_modules = mypycify(
                 [f"--config-file={ROOT / 'compiling' / 'mypy.ini'}", f"--cache-dir={cache}", *paths],
                 target_dir=self.build_temp,
-                group_name="sidecar",
+                group_name="mangopay_sidecar",
                 debug_level="0",
             )
         build = build_ext(self.distribution)  # anew: it reads its extensions when it is finalized

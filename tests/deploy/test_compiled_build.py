@@ -86,7 +86,7 @@ def test_a_compiled_wheel_has_native_code_beside_source_and_the_checkout_has_non
     made = wheel(checkout, tmp_path / "made", compiled="1")
     path = ONE.replace(".", "/")
     names = made.namelist()
-    assert {name.partition(".")[0] for name in native(names)} == {path, "sidecar__mypyc"}
+    assert {name.partition(".")[0] for name in native(names)} == {path, "mangopay_sidecar__mypyc"}
     assert f"{path}.py" in names  # tracebacks show its lines
     assert not [name for name in names if name.startswith(("compiling", "setup"))]
     assert made.filename is not None

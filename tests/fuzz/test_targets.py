@@ -45,6 +45,7 @@ def _gone(module: object, function: str, text: str) -> AbstractContextManager[No
     return without(check)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize(
     ("name", "mutation"),
     [

@@ -13,58 +13,34 @@ message. A :class:`HeaderIndex` keeps those verdicts::
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from sidecar.core.http.header_table import INDEXES, HeaderIndex, Names, Selector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+__all__ = [
+    "INDEXES",
+    "HeaderIndex",
+    "Names",
+    "RawHeader",
+    "RawHeaders",
+    "Selected",
+    "Selector",
+    "index_of",
+    "joined_values",
+    "reject",
+    "select",
+]
 
 T = TypeVar("T")
 
 RawHeader: TypeAlias = tuple[bytes, bytes]
 #: Header lines as they were received: names and values untouched (aiohttp's ``raw_headers``).
 RawHeaders: TypeAlias = tuple[RawHeader, ...]
-Names: TypeAlias = tuple[bytes, ...]
-#: What is worked out from the names of a head.
-Selector: TypeAlias = "Callable[[Names], T]"
 #: A rule's verdict on a line's name, and the line's number. Lines without a verdict are left out.
 Selected: TypeAlias = tuple[tuple[T, int], ...]
-
-# Clients are few, and each has few kinds of calls. The bounds only stop one that invents names from filling the memory.
-_INDEXES_KEPT: Final = 256
-_BYTES_KEPT: Final = 2048
-
-
-class HeaderIndex(dict["Selector[Any]", Any]):
-    """What each selector made of one head's names."""
-
-    __slots__ = ("names",)
-
-    def __init__(self, names: Names) -> None:
-        super().__init__()
-        self.names: Final = names
-
-    if TYPE_CHECKING:
-
-        def __getitem__(self, reader: Selector[T]) -> T: ...
-
-    def __missing__(self, reader: Selector[T]) -> T:
-        found = self[reader] = reader(self.names)
-        return found
-
-
-class _HeaderIndexes(dict[Names, HeaderIndex]):
-    """The indexes that were asked for; emptied when it is full."""
-
-    def __missing__(self, names: Names) -> HeaderIndex:
-        header_index = HeaderIndex(names)
-        if sum(map(len, names)) <= _BYTES_KEPT:
-            if len(self) >= _INDEXES_KEPT:
-                self.clear()
-            self[names] = header_index
-        return header_index
-
-
-INDEXES: Final = _HeaderIndexes()
 
 
 def index_of(raw: RawHeaders) -> HeaderIndex:
