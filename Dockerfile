@@ -11,7 +11,7 @@ FROM ${BASE_IMAGE} AS build
 # A mirror of PyPI, if need be: what it gives has to match the hashes.
 ARG PIP_INDEX_URL
 # 1: the modules that each call runs are native code; 0: all is Python, and no compiler is needed.
-ARG COMPILE=1
+ARG COMPILE=0
 # Of the base image's Debian; not installed where there is a gcc. Nothing of it is in the image that is made.
 ARG COMPILER="gcc=4:14.* libc6-dev=2.41-*"
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
