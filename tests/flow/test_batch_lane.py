@@ -13,7 +13,7 @@ from sidecar.proxy.batch_lane import TURN_WAIT
 from tests.support.in_memory import Fate, MemoryCaller, MemoryProxy, in_memory, respond
 
 if TYPE_CHECKING:
-    from sidecar.core.http.response_head import ResponseHead
+    from sidecar.core.http.messages import ResponseHead
     from sidecar.proxy.batch_lane import BatchLane
 
 BATCH: Final = ("GET /v2.01/*/reports/**", "POST /v2.01/*/kyc/**")
