@@ -150,8 +150,8 @@ def _read_entry(entry: dict[str, Any], depth: int) -> LogLine:
 
 def _read_event(event: str, entry: dict[str, Any]) -> LogLine:
     if event == "log.dropped":
-        return Dropped(_whole(entry.get("lines")) or 0)
-    if event != "request" or entry.get("outcome") != Outcome.UNKNOWN or entry.get("method") in SAFE_METHODS:
+        return Dropped(max(0, _whole(entry.get("lines")) or 0))
+    if event != "request" or entry.get("outcome") != Outcome.UNKNOWN or _text(entry.get("method")) in SAFE_METHODS:
         return LineKind.OURS
     call = _call(entry)
     return LineKind.BROKEN_UNKNOWN if call is None else call
@@ -193,7 +193,8 @@ def _from_ecs(entry: dict[str, Any]) -> dict[str, Any]:
     named.update({ours: entry[theirs] for ours, theirs in _ECS.items() if theirs in entry})
     named["event"] = entry.get("event.action")
     duration = entry.get("event.duration")
-    if isinstance(duration, (int, float)):
+    # A number that no float holds cannot be divided.
+    if isinstance(duration, (int, float)) and duration <= _LONGEST_CALL * _NANOSECONDS:
         named["duration_ms"] = duration / _NANOSECONDS
     return named
 

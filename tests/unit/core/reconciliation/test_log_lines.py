@@ -129,7 +129,7 @@ def test_lines_that_were_lost_are_counted(form: str) -> None:
     assert read_line(lost) == Dropped(12)
 
 
-@pytest.mark.parametrize("lines", ["12", True, None])
+@pytest.mark.parametrize("lines", ["12", True, None, -12])
 def test_a_number_that_is_none_counts_as_nothing(lines: object) -> None:
     assert read_line(json.dumps({"event": "log.dropped", "lines": lines}).encode()) == Dropped(0)
 
@@ -267,9 +267,10 @@ def test_without_a_duration_a_call_began_when_it_was_over(duration: object) -> N
         assert call.started == call.ended
 
 
-def test_a_duration_that_is_none_in_ecs_is_no_matter() -> None:
+@pytest.mark.parametrize("duration", ["long", -1, 10**400, -(10**300), 1e300])
+def test_a_duration_that_is_none_in_ecs_is_no_matter(duration: object) -> None:
     entry = json.loads(logged(record(), FORMATS["ecs"]))
-    entry["event.duration"] = "long"
+    entry["event.duration"] = duration
     call = read_line(json.dumps(entry).encode())
     assert isinstance(call, UncertainCall)
     assert call.started == call.ended
@@ -292,6 +293,28 @@ def test_what_is_taken_from_a_line_is_printable_and_short() -> None:
     assert (call.id, call.caller_request_id, call.status) == ("a?b", "?31m", None)
     assert call.path.startswith("/v2.01/?[2J")
     assert len(call.path) == 300
+
+
+#: Whatever JSON has, numbers that no float holds included.
+ANYTHING: Final = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from([10**400, -(10**400)]) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_no_value_in_place_of_another_raises(data: st.DataObject) -> None:
+    """One hostile line must not cost the reading of all others."""
+    entry = json.loads(logged(record(), FORMATS[data.draw(st.sampled_from(sorted(FORMATS)))]))
+    name = data.draw(st.sampled_from(sorted({*entry, "event.duration", "lines", "message", "jsonPayload"})))
+    entry[name] = data.draw(ANYTHING)
+    assert isinstance(read_line(json.dumps(entry).encode()), (UncertainCall, Dropped, LineKind))
+
+
+@pytest.mark.parametrize("method", [[], {}, 5, None, True])
+def test_a_method_that_is_none_is_broken(method: object) -> None:
+    assert read_line(json.dumps({**ENTRY, "method": method}).encode()) is LineKind.BROKEN_UNKNOWN
 
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace")))
