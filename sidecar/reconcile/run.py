@@ -29,13 +29,15 @@ def reconcile(
 ) -> Document:
     """Return what became of the writes in ``reading``.
 
-    ``since`` is seconds: calls that ended before are left out, and counted. ``environment`` is the sidecar's, if the
-    configuration tells it; else the sidecar is asked for it. ``progress`` is told how many keys have been asked for,
-    of how many.
+    ``since`` is seconds: writes of which the last try ended before are left out, and their calls counted.
+    ``environment`` is the sidecar's, if the configuration tells it; else the sidecar is asked for it. ``progress`` is
+    told how many keys have been asked for, of how many.
     """
     now = clock.wall()
-    calls = [each for each in reading.calls if since is None or each.ended >= now - since]
-    writes = tell_writes(calls)
+    told = tell_writes(reading.calls)
+    # A write's first try may have been earlier: its answer is to be known as the write's own.
+    writes = [each for each in told if since is None or each.ended >= now - since]
+    left_out = sum(len(each.tries) for each in told) - sum(len(each.tries) for each in writes)
     judged: list[tuple[UncertainWrite, Verdict]] = []
     open_writes: list[UncertainWrite] = []
     if any(verdict_unasked(write, environment=environment, now=now) is None for write in writes):
@@ -51,4 +53,4 @@ def reconcile(
         assert key is not None  # noqa: S101 - without one there is a verdict already
         judged.append((write, judge(write, asker.ask(key), now=clock.wall())))
     progress(len(open_writes), len(open_writes))
-    return document_of(judged, reading, left_out=len(reading.calls) - len(calls))
+    return document_of(judged, reading, left_out=left_out)

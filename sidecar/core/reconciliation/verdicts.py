@@ -11,6 +11,7 @@
     nothing stored            later                                   not_there
     stored            other                                           not_this_call
     stored            same    before the first try                    not_this_call
+    stored            same    (nearly) a day after it                 too_old
     stored            same    since then                  2xx         executed
     stored            same    since then                  4xx         refused
     stored            same    since then                  3xx, 5xx    failed
@@ -24,7 +25,9 @@ masked: two calls that differ in an id alone cannot be told apart by it, but the
 should not have one key. The date is compared as in reading back (contract section 6),
 but between the clock of the sidecar's machine then and Mangopay's now; for these a
 second is allowed. Whatever does not fit is not this call's answer: a wrong "executed"
-would let a payment be forgotten, a wrong "not this call" costs a look.
+would let a payment be forgotten, a wrong "not this call" costs a look. What was stored a
+day after the first try may be about a repeat alone: Mangopay had forgotten the first
+try by then, and took the key as a new one.
 """
 
 from __future__ import annotations
@@ -193,7 +196,11 @@ def _judge_stored(write: UncertainWrite, stored: Stored) -> Verdict:
     if is_older(stored.made_at, write.first.started + stored.ahead - CLOCKS):
         reason = "its key was used before, and the answer is that to the earlier call"
         return Verdict(VerdictKind.NOT_THIS_CALL, stored, reason=reason)
-    by_later_try = stored.made_at - stored.ahead > write.ended + LATER
+    made_at = stored.made_at - stored.ahead
+    by_later_try = made_at > write.ended + LATER
+    if made_at - write.first.started > KEPT - MARGIN:
+        reason = "the answer to the first try may have been forgotten by then"
+        return Verdict(VerdictKind.TOO_OLD, stored, by_later_try, reason)
     return Verdict(_kind(stored.status), stored, by_later_try)
 
 

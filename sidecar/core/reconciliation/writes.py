@@ -3,7 +3,8 @@
 An app that was told ``unknown`` repeats with the same key, perhaps through another pod,
 and may be told ``unknown`` again. Mangopay executes one of these tries at most, and
 stores one response, so they are one write. A line that was read twice, since a file
-was copied or rotated meanwhile, is one line.
+was copied or rotated meanwhile, is one line; two with one id that tell of different
+calls are two.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ class UncertainWrite(msgspec.Struct, frozen=True):
 def tell_writes(calls: Iterable[UncertainCall]) -> list[UncertainWrite]:
     """Return the writes that ``calls`` tell of, those that began first first."""
     tries: dict[tuple[str, ...], list[UncertainCall]] = {}
-    known: set[str] = set()
+    known: set[tuple[str, ...]] = set()
     for call in sorted(calls, key=lambda call: call.started):
-        if call.id in known:
+        where = (call.environment, comparable(call.path))
+        same = (*where, call.id, call.method) if call.key is None else (*where, call.key)
+        if (call.id, *same) in known:
             continue
-        known.add(call.id)
-        same = (call.id,) if call.key is None else (call.environment, comparable(call.path), call.key)
+        known.add((call.id, *same))
         tries.setdefault(same, []).append(call)
     return [UncertainWrite(tuple(each)) for each in tries.values()]

@@ -9,9 +9,12 @@ from typing import Any, Final
 
 import pytest
 
+from sidecar.core.reconciliation.log_lines import UncertainCall
 from sidecar.core.reconciliation.verdicts import NoAnswer, NothingStored, Stored
 from sidecar.reconcile.asking import GIVE_UP, PACE, PATIENCE, PAUSE, TRIES, Asker
+from sidecar.reconcile.logs import Reading
 from sidecar.reconcile.proxy import Reply
+from sidecar.reconcile.run import reconcile
 from tests.support.clock import FakeClock
 
 KEY: Final = "0123456789abcdef"
@@ -31,6 +34,8 @@ class Scripted:
         self.slept: list[float] = []
         self.told: list[str] = []
         self.clock = FakeClock()
+        #: Of what is stored (seconds).
+        self.age = 0.0
         self.asker = Asker(self, "_", clock=self.clock, sleep=self._sleep, waits=self.told.append)
 
     def get(self, target: str) -> Reply | None:
@@ -49,7 +54,7 @@ class Scripted:
     def stored(self, **headers: str) -> Reply:
         document = {
             "StatusCode": "200",
-            "Date": self.clock.wall(),
+            "Date": self.clock.wall() - self.age,
             "RequestURL": "https://api.mangopay.com/V2.01/acme/payins",
             "Resource": {"Id": "p"},
         }
@@ -243,3 +248,22 @@ def test_what_is_no_sidecar_is_asked_for_no_key(reply: Any, word: str) -> None:
     assert isinstance(answer, NoAnswer)
     assert word in answer.reason
     assert proxy.targets == ["/"]
+
+
+# --- which writes are asked about ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("since", "left_out"), [(None, 0), (1800.0, 0), (60.0, 2)])
+def test_a_write_counts_by_its_last_try_and_is_judged_by_its_first(since: float | None, left_out: int) -> None:
+    """Else the answer to a first try of before ``--since`` would be taken for that to another call."""
+    scripted = Scripted(ABOUT)
+    now = scripted.clock.wall()
+    calls = [
+        UncertainCall(identifier, "sandbox", "POST", "/v2.01/{client}/payins", began, began + 60, KEY)
+        for identifier, began in (("a", now - 3600), ("b", now - 900))
+    ]
+    scripted.age = 3550.0
+    scripted.replies.append(scripted.stored())
+    told = reconcile(Reading(calls=calls), scripted.asker, clock=scripted.clock, since=since)
+    assert told.read.left_out == left_out
+    assert [(each.verdict, each.ids) for each in told.writes] == ([] if left_out else [("executed", ("a", "b"))])

@@ -165,6 +165,21 @@ def test_an_answer_between_two_tries_is_that_to_the_write() -> None:
     assert (verdict.kind, verdict.by_later_try) == (VerdictKind.EXECUTED, False)
 
 
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize("ahead", [0.0, 3600.0])
+@pytest.mark.parametrize(("after", "forgotten"), [(DAY - 301, False), (DAY - 299, True), (DAY + 60, True)])
+def test_an_answer_of_a_day_later_says_nothing_of_the_first_try(
+    status: int, ahead: float, after: float, forgotten: bool
+) -> None:
+    """The first try may have been executed and forgotten, and the key taken as a new one: nothing is certain then."""
+    repeated = write(call(id="b", started=BEGAN + DAY, ended=ENDED + DAY))
+    answer = stored(status, made_at=BEGAN + after + ahead, ahead=ahead)
+    verdict = judge(repeated, answer, now=ENDED + DAY)
+    assert (verdict.kind is VerdictKind.TOO_OLD, verdict.stored) == (forgotten, answer)
+    assert ("forgotten" in verdict.reason) is forgotten
+    assert not (forgotten and verdict.certain)
+
+
 # --- what is not stored ----------------------------------------------------------------------------------------------
 
 

@@ -36,6 +36,14 @@ def test_a_line_that_was_read_twice_is_one_try() -> None:
     assert ids(call("a", 10.0), call("a", 10.0), call("b", 20.0)) == [["a", "b"]]
 
 
+def test_one_id_on_different_calls_hides_none_of_them() -> None:
+    """A log is text from elsewhere: no line may take another payment's line away."""
+    others = call("a", 2.0, key=KEY + "1"), call("a", 3.0, path="/v2.01/{client}/payouts")
+    assert ids(call("a", 1.0), *others) == [["a"], ["a"], ["a"]]
+    assert ids(call("a", 1.0, key=None), call("a", 2.0, key=None, method="PUT")) == [["a"], ["a"]]
+    assert ids(call("a", 1.0, key=None), call("a", 1.0, key=None)) == [["a"]]
+
+
 def test_calls_without_a_key_are_writes_of_their_own() -> None:
     assert ids(call("a", 1.0, key=None), call("b", 2.0, key=None)) == [["a"], ["b"]]
 
