@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PAGE_SIZE: Final = 100
 #: Pages that are read at most. An account has one hook for each of some hundred types of events.
 MOST_PAGES: Final = 20
+#: Hooks that are kept at most, whatever a page says.
+MOST_HOOKS: Final = PAGE_SIZE * MOST_PAGES
 _EVENT_TYPE: Final = re.compile(r"[A-Za-z_]{1,64}")
 
 
@@ -59,12 +61,12 @@ class _Hook(msgspec.Struct):
 
 
 def read_hooks(document: bytes) -> list[Hook] | None:
-    """Return the hooks on one page of the list; None if ``document`` is no such page."""
+    """Return the hooks on one page of the list, :data:`MOST_HOOKS` at most; None if ``document`` is no such page."""
     try:
         hooks = msgspec.json.decode(document, type=list[_Hook])
     except (msgspec.DecodeError, ValueError, RecursionError):
         return None
-    return [Hook(_event_type(each.event_type), _state(each.status, each.validity)) for each in hooks]
+    return [Hook(_event_type(each.event_type), _state(each.status, each.validity)) for each in hooks[:MOST_HOOKS]]
 
 
 def has_more(read: int, page: int, pages: str | None) -> bool:

@@ -15,7 +15,7 @@ import structlog
 from sidecar.advice.texts.calls import READ_BACK_SCOPE
 from sidecar.advice.texts.hooks import MEND
 from sidecar.core.errors import SidecarError
-from sidecar.core.hooks import PAGE_SIZE, Hook, HooksStatus, HookState, has_more, hooks_status, read_hooks
+from sidecar.core.hooks import MOST_HOOKS, PAGE_SIZE, Hook, HooksStatus, HookState, has_more, hooks_status, read_hooks
 from sidecar.core.http.headers import RequestTemplate
 from sidecar.patience import PatientTimeout
 from sidecar.proxy.attempts import WAITING_BUDGET
@@ -42,7 +42,7 @@ FIRST: Final = 60.0
 #: Seconds that one page may take to begin, and then to end.
 TIMEOUT: Final = 10.0
 #: Bytes of a page: a hundred hooks have some 40 KiB.
-_PAGE_LIMIT: Final = 1024 * 1024
+_PAGE_LIMIT: Final = 256 * 1024
 _PAGES: Final = b"x-number-of-pages"
 
 _log = structlog.get_logger()
@@ -132,7 +132,7 @@ class HookWatch:
             found = read_hooks(response.body) if response.status == 200 else None
             if found is None:
                 raise _LookFailed(_told(response))
-            hooks += found
+            hooks += found[: MOST_HOOKS - len(hooks)]
             more = has_more(len(found), page, _header(response, _PAGES))
         return hooks
 

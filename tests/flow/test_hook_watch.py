@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import ErrorCode, SidecarError
-from sidecar.core.hooks import HookState
+from sidecar.core.hooks import MOST_HOOKS, MOST_PAGES, HookState
 from sidecar.core.resend import FailureKind
 from sidecar.proxy.exchange import Exchanger
 from sidecar.proxy.hook_watch import FIRST, INTERVAL, JITTER, HookWatch
@@ -121,6 +121,13 @@ async def test_all_pages_are_read() -> None:
         await watched_.look(listed(hook("A"), pages=3), listed(hook("B"), pages=3), listed(hook("C"), pages=3))
         assert watched_.asked == [f"{PATH}?page={number}&per_page=100" for number in (1, 2, 3)]
         assert watched_.metric()["valid"] == 3
+
+
+async def test_pages_without_end_that_are_longer_than_asked_for_take_no_memory() -> None:
+    async with watched() as watched_:
+        page = listed(*[{}] * (MOST_HOOKS - 1), pages=999)
+        await watched_.look(*[page] * MOST_PAGES)
+        assert watched_.metric() == {"valid": 0, "invalid": 0, "disabled": 0, "other": MOST_HOOKS}
 
 
 async def test_without_a_number_of_pages_a_full_one_is_followed_by_another() -> None:

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from sidecar.core.hooks import MOST_PAGES, PAGE_SIZE, Hook, HooksStatus, HookState, has_more, hooks_status, read_hooks
+from sidecar.core.hooks import (
+    MOST_HOOKS,
+    MOST_PAGES,
+    PAGE_SIZE,
+    Hook,
+    HooksStatus,
+    HookState,
+    has_more,
+    hooks_status,
+    read_hooks,
+)
 
 
 def page(*hooks: dict[str, Any]) -> bytes:
@@ -44,6 +54,10 @@ def test_a_type_that_is_none_is_not_shown(event: object) -> None:
 @pytest.mark.parametrize("document", [b"", b"<html>", b"{}", b"[1]", b'[{"EventType": "A"', b"[" * 5000])
 def test_what_is_no_list_of_hooks_is_none(document: bytes) -> None:
     assert read_hooks(document) is None
+
+
+def test_a_page_of_any_length_takes_no_memory() -> None:
+    assert len(read_hooks(b"[" + b",".join([b"{}"] * (MOST_HOOKS + 1)) + b"]") or ()) == MOST_HOOKS
 
 
 def test_an_account_without_hooks_has_an_empty_list() -> None:
