@@ -29,6 +29,8 @@ _KEY: Final = re.compile(rb"[A-Za-z0-9-]{16,36}")
 _KEYS: Final = select(lambda name: name.lower() == b"idempotency-key")
 #: What reading a document that is none can raise (UnicodeDecodeError is a ValueError).
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
+#: Seconds by which the clocks of Mangopay's machines may differ.
+SKEW: Final = 300.0
 _CONFLICT: Final = "idempotent_creation_conflict"
 #: Bytes: reports have some hundred. It is kept while the stored response is asked for, by every call that does so.
 _LONGEST_REPORT: Final = 4096
@@ -100,16 +102,18 @@ def read_document(document: bytes) -> StoredDocument | None:
 
 
 def read_stored_response(
-    document: bytes, *, path: str, not_before: float, older_too: bool = False
+    document: bytes, *, path: str, not_before: float, told_at: float = math.inf, older_too: bool = False
 ) -> StoredResponse | None:
     """Return the stored response in ``document`` if it answers a request for ``path`` sent at ``not_before``.
 
     ``not_before`` is the moment of our send in Unix seconds *by upstream's
     clock*. Stored dates have whole seconds, so it is compared rounded down.
-    With ``older_too`` the response to an earlier request counts as well.
+    ``told_at`` is when ``document`` was sent, by the same clock: one of later is
+    dated by another (or in local time), and may be of any moment. With
+    ``older_too`` the response to an earlier request counts as well.
     """
     stored = read_document(document)
-    if stored is None:
+    if stored is None or is_to_come(stored.made_at, told_at):
         return None
     older = is_older(stored.made_at, not_before)
     if (older and not older_too) or comparable(stored.path) != comparable(path):
@@ -120,6 +124,11 @@ def read_stored_response(
 def is_older(made_at: float, sent_at: float) -> bool:
     """Whether a response stored at ``made_at`` was there before a request was sent, both by upstream's clock."""
     return made_at < math.floor(sent_at)
+
+
+def is_to_come(made_at: float, told_at: float) -> bool:
+    """Whether a stored response is dated after ``told_at``, when it was told, by more than clocks may differ."""
+    return made_at > told_at + SKEW
 
 
 def is_conflict(document: bytes) -> bool:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
 #: Seconds before each try: Mangopay may need a moment to store a response whose connection broke.
 PAUSES: Final = (0.2, 0.5, 1.0)
-#: Bytes of a stored response that are read at most; Mangopay's resources are a few KiB.
-DOCUMENT_LIMIT: Final = 1024 * 1024
+#: Bytes of a stored response that are read at most; Mangopay's resources are a few KiB. As many as of any response
+#: that is held whole: a thousand callers that do not read theirs must fit into the process's memory.
+DOCUMENT_LIMIT: Final = BODY_LIMIT
 #: Seconds that one try may wait for its response's head, and then for the rest of it.
 TRY_TIMEOUT: Final = 5.0
 
@@ -178,7 +179,11 @@ def _match(response: UpstreamResponse, question: Question, *, elapsed: float) ->
     if response.status != 200 or upstream_now is None:
         return None
     return read_stored_response(
-        response.body, path=question.path, not_before=upstream_now - elapsed, older_too=question.older_too
+        response.body,
+        path=question.path,
+        not_before=upstream_now - elapsed,
+        told_at=upstream_now,
+        older_too=question.older_too,
     )
 
 

@@ -12,6 +12,7 @@
     stored            other                                           not_this_call
     stored            same    before the first try                    not_this_call
     stored            same    (nearly) a day after it                 too_old
+    stored            same    yet to come                             not_this_call
     stored            same    since then                  2xx         executed
     stored            same    since then                  4xx         refused
     stored            same    since then                  3xx, 5xx    failed
@@ -39,7 +40,7 @@ import msgspec
 
 from sidecar.core.error_report import read_error_report
 from sidecar.core.redact import mask_path
-from sidecar.core.stored_response import comparable, is_older, read_document
+from sidecar.core.stored_response import comparable, is_older, is_to_come, read_document
 from sidecar.core.text import printable
 
 if TYPE_CHECKING:
@@ -186,10 +187,10 @@ def judge(write: UncertainWrite, answer: Answer, *, now: float) -> Verdict:
         # The response to the first try may be forgotten already, and then a later one was refused because of it.
         forgotten = now - write.first.started > KEPT - MARGIN
         return Verdict(VerdictKind.TOO_OLD if forgotten else VerdictKind.NOT_THERE)
-    return _judge_stored(write, answer)
+    return _judge_stored(write, answer, now)
 
 
-def _judge_stored(write: UncertainWrite, stored: Stored) -> Verdict:
+def _judge_stored(write: UncertainWrite, stored: Stored, now: float) -> Verdict:
     if comparable(stored.path) != comparable(write.first.path):
         reason = f"its key was used for {printable(stored.path)}"
         return Verdict(VerdictKind.NOT_THIS_CALL, stored, reason=reason)
@@ -197,6 +198,8 @@ def _judge_stored(write: UncertainWrite, stored: Stored) -> Verdict:
         reason = "its key was used before, and the answer is that to the earlier call"
         return Verdict(VerdictKind.NOT_THIS_CALL, stored, reason=reason)
     made_at = stored.made_at - stored.ahead
+    if is_to_come(made_at, now):
+        return Verdict(VerdictKind.NOT_THIS_CALL, stored, reason="its answer has a date that is yet to come")
     by_later_try = made_at > write.ended + LATER
     if made_at - write.first.started > KEPT - MARGIN:
         reason = "the answer to the first try may have been forgotten by then"

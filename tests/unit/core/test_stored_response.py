@@ -63,6 +63,16 @@ def test_the_target_is_compared_without_host_and_case(url: str) -> None:
     assert read_stored_response(document(RequestURL=url), path=PATH, not_before=SENT) is not None
 
 
+@pytest.mark.parametrize("older_too", [False, True])
+@pytest.mark.parametrize(("after", "ours"), [(-1, True), (299, True), (302, False), (3600, False), (1e9, False)])
+def test_a_date_that_is_yet_to_come_may_stand_for_any_moment(after: float, ours: bool, older_too: bool) -> None:
+    """As in local time: what was stored half an hour ago would pass for the response to a request of now."""
+    told_at = SENT + 2
+    raw = document(Date=formatdate(told_at + after, usegmt=True))
+    stored = read_stored_response(raw, path=PATH, not_before=SENT, told_at=told_at, older_too=older_too)
+    assert (stored is not None) is ours
+
+
 @pytest.mark.parametrize(
     ("made", "older"), [(-86_000.0, True), (-1.0, True), (-0.4, False), (0.0, False), (5.0, False)]
 )

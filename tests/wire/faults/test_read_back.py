@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING
@@ -422,7 +423,8 @@ WRONG = {
     "not JSON": Documents(b"<html>"),
     "a list": Documents(b"[]"),
     "nothing": Documents(b""),
-    "too much": Documents(document(Resource="x" * 1_100_000)),
+    "too much": Documents(document(Resource="x" * 66_000)),
+    "a date to come, as in local time": Documents(document(Date=formatdate(time.time() + 3600, usegmt=True))),
     "another status": Documents(document(), status=b"404 Not Found"),
     "a partial content": Documents(document(), status=b"206 Partial Content"),
 }

@@ -165,6 +165,14 @@ def test_an_answer_between_two_tries_is_that_to_the_write() -> None:
     assert (verdict.kind, verdict.by_later_try) == (VerdictKind.EXECUTED, False)
 
 
+@pytest.mark.parametrize("ahead", [0.0, 3600.0])
+@pytest.mark.parametrize(("after", "fits"), [(299.0, True), (301.0, False), (10 * DAY, False)])
+def test_an_answer_with_a_date_that_is_yet_to_come_may_be_of_any_moment(after: float, fits: bool, ahead: float) -> None:
+    verdict = judge(write(), stored(made_at=ENDED + after + ahead, ahead=ahead), now=ENDED)
+    assert verdict.kind is (VerdictKind.EXECUTED if fits else VerdictKind.NOT_THIS_CALL)
+    assert ("yet to come" in verdict.reason) is not fits
+
+
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize("ahead", [0.0, 3600.0])
 @pytest.mark.parametrize(("after", "forgotten"), [(DAY - 301, False), (DAY - 299, True), (DAY + 60, True)])
