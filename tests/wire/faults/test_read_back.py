@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -31,6 +31,8 @@ from tests.wire.faults.support import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.app import App, Pair
     from tests.support.raw_client import ReceivedResponse
 
@@ -404,36 +406,37 @@ async def test_a_response_without_a_body_is_read_back_without_one(
         assert response.header("Content-Length") == length
 
 
-WRONG = {
-    "another path": Documents(document(RequestURL="https://api.mangopay.com/V2.01/acme/payouts")),
-    "a longer path": Documents(document(RequestURL="https://api.mangopay.com/V2.01/acme/payins/1")),
-    "another client": Documents(document(RequestURL="https://api.mangopay.com/V2.01/other/payins")),
-    "no URL": Documents(document(RequestURL=...)),
-    "a broken URL": Documents(document(RequestURL="https://[api.mangopay.com/V2.01/acme/payins")),
-    "an old date": Documents(document(Date=formatdate(1_700_000_000, usegmt=True))),
-    "no date": Documents(document(Date=...)),
-    "a broken date": Documents(document(Date="yesterday")),
-    "a date beyond all": Documents(document(Date="Fri, 31 Dec 99999 23:59:59 GMT")),
-    "a clock that is not told": Documents(document(), date=""),
-    "a clock that is broken": Documents(document(), date="soon"),
-    "no status": Documents(document(StatusCode=...)),
-    "a broken status": Documents(document(StatusCode="OK")),
-    "a status that is none": Documents(document(StatusCode="99")),
-    "an interim status": Documents(document(StatusCode="100")),
-    "not JSON": Documents(b"<html>"),
-    "a list": Documents(b"[]"),
-    "nothing": Documents(b""),
-    "too much": Documents(document(Resource="x" * 66_000)),
-    "a date to come, as in local time": Documents(document(Date=formatdate(time.time() + 3600, usegmt=True))),
-    "another status": Documents(document(), status=b"404 Not Found"),
-    "a partial content": Documents(document(), status=b"206 Partial Content"),
+#: Made when it is asked for: what was stored before the call is not the response to it, whatever else is wrong.
+WRONG: Final[dict[str, Callable[[], Documents]]] = {
+    "another path": lambda: Documents(document(RequestURL="https://api.mangopay.com/V2.01/acme/payouts")),
+    "a longer path": lambda: Documents(document(RequestURL="https://api.mangopay.com/V2.01/acme/payins/1")),
+    "another client": lambda: Documents(document(RequestURL="https://api.mangopay.com/V2.01/other/payins")),
+    "no URL": lambda: Documents(document(RequestURL=...)),
+    "a broken URL": lambda: Documents(document(RequestURL="https://[api.mangopay.com/V2.01/acme/payins")),
+    "an old date": lambda: Documents(document(Date=formatdate(1_700_000_000, usegmt=True))),
+    "no date": lambda: Documents(document(Date=...)),
+    "a broken date": lambda: Documents(document(Date="yesterday")),
+    "a date beyond all": lambda: Documents(document(Date="Fri, 31 Dec 99999 23:59:59 GMT")),
+    "a clock that is not told": lambda: Documents(document(), date=""),
+    "a clock that is broken": lambda: Documents(document(), date="soon"),
+    "no status": lambda: Documents(document(StatusCode=...)),
+    "a broken status": lambda: Documents(document(StatusCode="OK")),
+    "a status that is none": lambda: Documents(document(StatusCode="99")),
+    "an interim status": lambda: Documents(document(StatusCode="100")),
+    "not JSON": lambda: Documents(b"<html>"),
+    "a list": lambda: Documents(b"[]"),
+    "nothing": lambda: Documents(b""),
+    "too much": lambda: Documents(document(Resource="x" * 400_000)),
+    "a date to come, as in local time": lambda: Documents(document(Date=formatdate(time.time() + 3600, usegmt=True))),
+    "another status": lambda: Documents(document(), status=b"404 Not Found"),
+    "a partial content": lambda: Documents(document(), status=b"206 Partial Content"),
 }
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 async def test_what_is_not_surely_the_response_is_not_given_as_one(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidecar.proxy.readback.PAUSES", (0.0, 0.0, 0.0))
-    async with serve(WRONG[wrong]) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
+    async with serve(WRONG[wrong]()) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
         response = await lose(app, upstream)
         assert (response.status, response.header("X-Sidecar-Outcome")) == (502, b"unknown")
         assert response.header("X-Sidecar-Recovered") is None
