@@ -18,10 +18,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from sidecar.core.error_report import read_error_report
 from sidecar.core.http.dates import read_date
 from sidecar.core.http.header_index import HeaderIndex, index_of, select
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.core.http.header_index import RawHeaders
 
 #: Mangopay's rule for keys: 16 to 36 letters, digits or dashes (page "idempotency").
@@ -67,10 +70,6 @@ class _Stored(msgspec.Struct):
     date: str | int | float = msgspec.field(name="Date")
     content_type: str | None = msgspec.field(name="ContentType", default=None)
     resource: msgspec.Raw = msgspec.field(name="Resource", default=msgspec.Raw(b""))
-
-
-class _Report(msgspec.Struct):
-    type: str = msgspec.field(name="Type", default="")
 
 
 def idempotency_key(raw: RawHeaders, header_index: HeaderIndex | None = None) -> str | None:
@@ -131,14 +130,12 @@ def is_to_come(made_at: float, told_at: float) -> bool:
     return made_at > told_at + SKEW
 
 
-def is_conflict(document: bytes) -> bool:
-    """Whether an error report says that the key was used before."""
-    if len(document) > _LONGEST_REPORT:
-        return False
-    try:
-        return msgspec.json.decode(document, type=_Report).type == _CONFLICT
-    except _UNREADABLE:
-        return False
+def is_conflict(document: bytes, headers: Iterable[tuple[bytes, bytes]] = ()) -> bool:
+    """Whether an error report says that the key was used before; ``headers`` tell its content coding.
+
+    It comes as the caller may have it: most SDKs take gzip.
+    """
+    return len(document) <= _LONGEST_REPORT and read_error_report(headers, document).type == _CONFLICT
 
 
 def comparable(path: str) -> str:

@@ -157,7 +157,7 @@ class Forwarder:
             response.status != 409
             or key is None
             or not await self._is_whole(response)
-            or not is_conflict(response.body)
+            or not is_conflict(response.body, response.head.raw_headers)
         ):
             return response
         question = Question(key, outgoing.path, call.first_sent_at, older_too=self._resolve_conflicts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 PATH = "/v2.01/acme/payins/card/web"
 SENT = 1_700_000_000.4
+CONFLICT = b'{"Type": "idempotent_creation_conflict"}'
 
 
 def document(**changes: Any) -> bytes:
@@ -238,6 +240,22 @@ def test_only_a_single_valid_key_can_be_read_back(headers: RawHeaders, key: str 
 )
 def test_a_conflict_is_told_by_its_type(body: bytes, conflict: bool) -> None:
     assert is_conflict(body) is conflict
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "conflict"),
+    [
+        (b"gzip", gzip.compress(CONFLICT), True),
+        (b"X-GZip", gzip.compress(CONFLICT), True),
+        (b"identity", CONFLICT, True),
+        (b"gzip", gzip.compress(CONFLICT)[:-4], False),
+        (b"gzip", gzip.compress(CONFLICT + b" " * 10_000_000), False),
+        (b"br", gzip.compress(CONFLICT), False),
+        (b"gzip", CONFLICT, False),
+    ],
+)
+def test_a_conflict_is_told_in_the_coding_that_the_caller_takes(coding: bytes, body: bytes, conflict: bool) -> None:
+    assert is_conflict(body, ((b"content-encoding", coding),)) is conflict
 
 
 @pytest.mark.parametrize("document", [b'{"StatusCode": "\xff"}', b'{"Resource":' * 100_000])

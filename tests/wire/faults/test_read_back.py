@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 from dataclasses import dataclass
@@ -338,6 +339,8 @@ class Documents:
     body: bytes
     date: str | None = None
     status: bytes = b"200 OK"
+    #: What a POST is answered with; None: its connection is reset.
+    answer: bytes | None = None
 
     async def __call__(self, peer: Peer) -> None:
         while True:
@@ -345,6 +348,8 @@ class Documents:
             if request.target.endswith("/oauth/token"):
                 token = b'{"access_token": "cAnArYtOkEn1", "token_type": "bearer", "expires_in": 1200}'
                 await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(token), token))
+            elif request.method == "POST" and self.answer is not None:
+                await peer.send(self.answer)
             elif request.method == "POST":
                 peer.reset()
                 return
@@ -366,6 +371,21 @@ def document(**changes: object) -> bytes:
         **changes,
     }
     return json.dumps({name: value for name, value in told.items() if value is not ...}).encode()
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"identity"])
+async def test_a_conflict_is_known_in_the_coding_that_the_caller_takes(coding: bytes) -> None:
+    """Most SDKs take gzip, and the edge sends it."""
+    report = b'{"Message": "", "Type": "idempotent_creation_conflict", "Id": "", "Date": 1, "errors": null}'
+    body = gzip.compress(report) if coding == b"gzip" else report
+    head = b"HTTP/1.1 409 Conflict\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding, len(body))
+    async with (
+        serve(Documents(document(), answer=head + body)) as upstream,
+        running_app(f"http://127.0.0.1:{upstream.port}", replay_resolve_conflicts="true") as app,
+    ):
+        response = await app.call("POST", "/v2.01/acme/payins", b"{}", headers=(*KEYED, ("Accept-Encoding", "gzip")))
+        assert (response.status, response.json) == (200, {"Id": "wt_1"})
+        assert response.header("Content-Encoding") is None
 
 
 async def lose(app: App, upstream: Upstream) -> ReceivedResponse:
