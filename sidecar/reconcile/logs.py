@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 #: Means stdin.
 STDIN: Final = "-"
 _GZIP: Final = b"\x1f\x8b"
-#: How files begin that no module of Python 3.11 reads, or that logs are seldom in, and what unpacks them.
-_PACKED: Final = {b"\x28\xb5\x2f\xfd": "zstdcat", b"\xfd7zXZ": "xzcat", b"BZh": "bzcat", b"PK\x03\x04": "unzip -p"}
+#: How files begin that no module of Python 3.11 reads, or that logs are seldom in, and what unpacks them. The last is
+#: what PowerShell's ``>`` makes: no line of it would be known, and nothing in it be uncertain.
+_PACKED: Final = {
+    b"\x28\xb5\x2f\xfd": "zstdcat",
+    b"\xfd7zXZ": "xzcat",
+    b"BZh": "bzcat",
+    b"PK\x03\x04": "unzip -p",
+    b"\xff\xfe": "iconv -f UTF-16 -t UTF-8",
+}
 #: Places of broken lines that are told.
 _PLACES: Final = 5
 _LONGEST_NAME: Final = 200

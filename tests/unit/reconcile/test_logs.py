@@ -103,6 +103,12 @@ def test_what_is_packed_otherwise_is_refused_with_what_to_do(tmp_path: Path, mag
         read_logs([written(tmp_path, "packed", magic + bytes(100))])
 
 
+def test_a_log_in_utf_16_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    name = written(tmp_path, "powershell.log", b"\xff\xfe" + line(1).decode().encode("utf-16-le"))
+    with pytest.raises(LogError, match=r"iconv -f UTF-16 -t UTF-8 .*--log -"):
+        read_logs([name])
+
+
 def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=r"cannot read .*/missing\?\.log: No such file"):
         read_logs([str(tmp_path / "missing\x1b.log")])
