@@ -115,9 +115,10 @@ def read_line(line: bytes) -> LogLine:
 
 def _read(line: bytes, depth: int) -> LogLine:
     """Do as :func:`read_line`; raises what reading a line can raise that is not whole."""
-    if _CONSOLE.search(line[:_CONSOLE_HEAD]):
-        return LineKind.CONSOLE
     start = line.find(b"{")
+    # What stands within an object is somebody's text: no reason to refuse the whole log.
+    if _CONSOLE.search(line[: _CONSOLE_HEAD if start < 0 else min(start, _CONSOLE_HEAD)]):
+        return LineKind.CONSOLE
     if start < 0:
         return LineKind.BROKEN_UNKNOWN if _has_trace(line) else LineKind.OTHER
     entry: dict[str, Any] = msgspec.json.decode(line[start:])  # what begins with a brace is an object

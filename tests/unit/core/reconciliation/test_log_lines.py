@@ -148,6 +148,13 @@ def test_a_log_for_people_is_known(color: bool) -> None:
     assert read_line(json.dumps({"log": line.decode(), "stream": "stderr"}).encode()) is LineKind.CONSOLE
 
 
+def test_a_time_within_an_object_makes_no_log_for_people_of_it() -> None:
+    entry = json.dumps({"msg2": "waits till 12:34:56.789Z info follows"}).encode()
+    assert read_line(entry) is LineKind.OTHER
+    assert read_line(b"12:34:56.789Z info     " + entry) is LineKind.CONSOLE
+    assert read_line(json.dumps({"note": " 12:34:56.789Z info ", **ENTRY}).encode()) == CALL
+
+
 # --- what stands around a line ---------------------------------------------------------------------------------------
 
 TEXT: Final = LINE.decode()
