@@ -33,7 +33,7 @@ _CONSOLE: Final = re.compile(
 )
 #: Bytes within which that stands, behind a container's prefix.
 _CONSOLE_HEAD: Final = 256
-#: Names under which others keep a whole line as a string, and those under which they keep it as an object.
+#: Names under which others keep a whole line, mostly as a string, and those under which it is an object, mostly.
 _TEXTS: Final = ("log", "MESSAGE", "message", "msg", "line")
 _OBJECTS: Final = ("jsonPayload", "_source", "log_processed")
 #: How often one may stand within another.
@@ -140,12 +140,15 @@ def _read_entry(entry: dict[str, Any], depth: int) -> LogLine:
         if isinstance(event := named.get("event"), str):
             return _read_event(event, named)
     if depth:
-        for name in _OBJECTS:
-            if isinstance(inner := entry.get(name), dict):
-                return _read_entry({"time": entry.get("timestamp"), **inner}, depth - 1)
-        for name in _TEXTS:
-            if isinstance(text := entry.get(name), str):
-                return _read(text.encode(), depth - 1)
+        for name in (*_OBJECTS, *_TEXTS):
+            inner = entry.get(name)
+            told: LogLine = LineKind.OTHER
+            if isinstance(inner, dict):
+                told = _read_entry({"time": entry.get("timestamp"), **inner}, depth - 1)
+            elif isinstance(inner, str):
+                told = _read(inner.encode(), depth - 1)
+            if told is not LineKind.OTHER:
+                return told
     return LineKind.OTHER
 
 

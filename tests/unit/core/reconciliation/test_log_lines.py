@@ -170,6 +170,9 @@ WRAPPED: Final = {
     "logcli -o jsonl": json.dumps({"labels": {"app": "x"}, "line": TEXT, "timestamp": "2026-11-29T20:14:05Z"}),
     "Filebeat": json.dumps({"@timestamp": "2026-11-29T20:14:05Z", "message": TEXT, "agent": {"type": "filebeat"}}),
     "Fluent Bit": json.dumps({"log": "torn", "log_processed": ENTRY}),
+    "Filebeat, with where it read": json.dumps({"log": {"offset": 5, "file": {"path": "/x"}}, "message": TEXT}),
+    "Fluentd, that has read it": json.dumps({"log": ENTRY, "tag": "kube.x"}),
+    "an object and a word": json.dumps({"log": "stderr", "message": ENTRY}),
     "docker around CRI": json.dumps({"log": f"2026-11-29T20:14:05Z stderr F {TEXT}"}),
     "a Windows line end": TEXT.replace("\n", "\r\n"),
 }
