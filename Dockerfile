@@ -21,13 +21,13 @@ WORKDIR /build
 RUN if [ "$COMPILE" = 1 ] && ! command -v gcc; then \
       apt-get update && apt-get install --yes --no-install-recommends $COMPILER && rm -rf /var/lib/apt/lists/*; \
     fi
-COPY requirements/build.txt requirements/compile.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/compile.txt requirements/run.txt requirements/otel.txt requirements/
 RUN python3 -m venv tools \
  && tools/bin/pip install --only-binary :all: --require-hashes \
     -r "requirements/$(if [ "$COMPILE" = 1 ]; then echo compile; else echo build; fi).txt" \
  && python3 -m venv --without-pip /opt/mangopay-sidecar \
  && tools/bin/pip --python /opt/mangopay-sidecar/bin/python install \
-    --no-compile --only-binary :all: --require-hashes -r requirements/run.txt
+    --no-compile --only-binary :all: --require-hashes -r requirements/run.txt -r requirements/otel.txt
 COPY LICENSE README.md pyproject.toml setup.py mangopay_sidecar.py mangopay_sidecar_pytest.py ./
 COPY compiling compiling
 COPY sidecar sidecar

@@ -144,7 +144,8 @@ instructions: setup ## hold the instructions of a call to the baseline; needs va
 SBOM ?= build/mangopay-sidecar.cdx.json
 sbom: build/sbom/.complete ## write the bill of materials (CycloneDX) of what runs: build/mangopay-sidecar.cdx.json
 	@sed 's/^dynamic = \["version"\]/version = "$(VERSION)"/' pyproject.toml >build/sbom/pyproject.toml
-	PYTHONWARNINGS=ignore build/sbom/bin/cyclonedx-py requirements requirements/run.txt --pyproject build/sbom/pyproject.toml \
+	@awk '/^[a-z]/ { known = seen[$$1]++ } !known' requirements/run.txt requirements/otel.txt >build/sbom/requirements.txt
+	PYTHONWARNINGS=ignore build/sbom/bin/cyclonedx-py requirements build/sbom/requirements.txt --pyproject build/sbom/pyproject.toml \
 	  --mc-type application --spec-version 1.6 --output-format JSON --output-reproducible --validate --output-file $(SBOM)
 
 build/sbom/.complete: requirements/sbom.txt
@@ -219,7 +220,7 @@ image-check: setup ## build the image and run it hardened, with Debian's buildah
 	$(BIN)/python -m tests.deploy.built_image
 
 lock: ## pin the requirements again (needs uv on the PATH)
-	cd requirements && for set in run build compile dev test fuzz mutation sbom kubectl gates docs wheels bench-envoy bench-fastapi bench-mitmproxy; do \
+	cd requirements && for set in run build compile dev otel test fuzz mutation sbom kubectl gates docs wheels bench-envoy bench-fastapi bench-mitmproxy; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' $$set.in -o $$set.txt || exit 1; done
 

@@ -18,7 +18,7 @@ from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import BatchLane as BatchLaneStatus
 from sidecar.admin.status import PoolStatus, ProxyStatus
 from sidecar.authenticated_upstream import AuthenticatedUpstream
-from sidecar.config import MangopayEnvironment
+from sidecar.config import ConfigError, MangopayEnvironment
 from sidecar.core import descriptors
 from sidecar.core.admission.caller import Callers
 from sidecar.core.admission.guard import GuardRules
@@ -31,7 +31,7 @@ from sidecar.downstream.inherited import Inherited
 from sidecar.downstream.limits import ConnectionLimits
 from sidecar.downstream.listener import Listeners
 from sidecar.downstream.server import ProxyServer
-from sidecar.lifecycle import Lifecycle, StartError
+from sidecar.lifecycle import EXIT_BAD_CONFIG, Lifecycle, StartError
 from sidecar.patience import AttendedClock
 from sidecar.proxy.about import About
 from sidecar.proxy.admission import Admission
@@ -50,6 +50,7 @@ from sidecar.telemetry.record import RequestIds
 from sidecar.telemetry.recorder import CallRecorder
 from sidecar.telemetry.request_log import RequestLog
 from sidecar.terminal import hang_ups
+from sidecar.tracing.opening import open_traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.hook_watch import HookWatch
     from sidecar.telemetry.log import LogOutput
     from sidecar.telemetry.record import CallRecord
+    from sidecar.tracing.traces import Traces
 
 #: Bodies that may be streamed beyond as many as there are connections to stream them on.
 SPARE_STREAMS: Final = 28
@@ -109,6 +111,7 @@ class Sidecar:
         self._tasks: Final = Tasks()
         self._metrics: Final = Metrics()
         self._recent: Final = RecentCalls()
+        self._traces: Final = self._open_traces()
         request_log = RequestLog(
             log,
             environment=config.mangopay.environment,
@@ -215,6 +218,8 @@ class Sidecar:
     async def close(self) -> None:
         """Stop everything; calls that still run are answered with what is known of them."""
         async with AsyncExitStack() as stack:
+            if self._traces is not None:
+                stack.push_async_callback(self._traces.close)  # last: it waits for what flush has begun below
             stack.push_async_callback(self._tasks.close)
             stack.push_async_callback(self._upstream.pool.close)
             stack.push_async_callback(self._upstream.close_store)
@@ -227,6 +232,9 @@ class Sidecar:
             self._listeners.close()
             self._handler.cut_short()
             await self._server.close()
+            if self._traces is not None:
+                self._recorder.flush()  # the last calls are told of before what is left is sent
+                self._traces.flush()
 
     def readiness(self) -> Readiness:
         """Return what ``/readyz`` says, also where there is no admin port."""
@@ -287,6 +295,7 @@ class Sidecar:
             self._make_about(),
             recorder=self._recorder,
             clock=clock,
+            begin_trace=None if self._traces is None else self._traces.begin,
         )
 
     def _make_batch_lane(self) -> BatchLane | None:
@@ -301,6 +310,12 @@ class Sidecar:
             tasks=self._tasks,
             metrics=self._metrics,
         )
+
+    def _open_traces(self) -> Traces | None:
+        try:
+            return open_traces(self._config, clock=self._clock, chance=random.getrandbits)
+        except ConfigError as error:
+            raise StartError(str(error), EXIT_BAD_CONFIG) from None
 
     def _make_server(self) -> ProxyServer:
         try:
@@ -351,8 +366,9 @@ class Sidecar:
         )
 
     def _watchers(self) -> tuple[Callable[[CallRecord], None], ...]:
-        """Return who keeps calls for the status document; nobody without an admin port."""
-        return () if self._config.admin.port is None else (self._recent.observe,)
+        """Return who keeps calls for the status document, if there is an admin port, and who sends their traces."""
+        kept = () if self._config.admin.port is None else (self._recent.observe,)
+        return kept if self._traces is None else (*kept, self._traces.observe)
 
     def _report(self, error: SidecarError) -> str:
         """Record a refusal that no handler saw: bytes that are no request."""
@@ -388,6 +404,7 @@ class Sidecar:
             hooks=lambda: None if self._hook_watch is None else self._hook_watch.status,
             store=lambda: self._upstream.store,
             batch_lane=self._batch_lane_status,
+            tracing=lambda: None if self._traces is None else self._traces.status(),
         )
         return LiveState(identity, parts, self._clock)
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.recent import RecentCalls
     from sidecar.telemetry.recorder import CallRecorder
     from sidecar.tokens.status import StoreStatus, TokenStatus
+    from sidecar.tracing.status import TracingStatus
     from sidecar.upstream.expiry import CertificateStatus
 
 #: The reasons of a latch, as the metric ``latched`` tells them.
@@ -135,6 +136,8 @@ class Parts:
     hooks: Callable[[], HooksStatus | None] = lambda: None
     #: Told what turns ``Clock.now()`` into Unix time. None: nothing is reserved.
     batch_lane: Callable[[float], BatchLane | None] = lambda offset: None
+    #: None: there are no traces.
+    tracing: Callable[[], TracingStatus | None] = lambda: None
 
 
 class LiveState:
@@ -213,6 +216,7 @@ class LiveState:
             findings=(),
             tokens=tuple(source.status() for source in parts.tokens),
             store=parts.store(),
+            tracing=parts.tracing(),
             client_certificate=parts.certificate(),
             rate_limits=parts.metrics.rate_limits.windows(),
             batch_lane=parts.batch_lane(offset),

@@ -14,6 +14,7 @@ from sidecar.core.hooks import HooksStatus
 from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.record import Attempt
 from sidecar.tokens.status import StoreStatus, TokenStatus
+from sidecar.tracing.status import TracingStatus
 from sidecar.upstream.expiry import CertificateStatus
 
 #: Seconds from which on a call counts as slow. Mangopay's own responses take some hundred milliseconds.
@@ -94,6 +95,7 @@ class FindingKind(StrEnum):
     STORE_DOWN = "store_down"
     HOOKS_FAILING = "hooks_failing"
     HOOKS_UNSEEN = "hooks_unseen"
+    TRACES_LOST = "traces_lost"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -358,6 +360,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[TokenStatus, ...]
     #: None: tokens are kept in memory.
     store: StoreStatus | None
+    #: None: there are no traces.
+    tracing: TracingStatus | None
     #: None: no mTLS.
     client_certificate: CertificateStatus | None
     #: As Mangopay's latest response told them; empty before the first.

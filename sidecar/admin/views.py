@@ -79,6 +79,7 @@ def _attempt(attempt: Attempt) -> Attempt:
         round(attempt.upstream, 6),
         attempt.result,
         attempt.purpose,
+        attempt.generation,
     )
 
 

@@ -68,6 +68,13 @@ BASE_URL: Final = Kind(
 )
 
 
+COLLECTOR: Final = Kind(
+    "an http:// or https:// URL that may have a path, but no query, fragment or user information",
+    _parse_base_url,
+    is_string=True,
+)
+
+
 def _parse_alias(value: object) -> str:
     text = checked_text(value)
     if "/" in text or not text.isascii():

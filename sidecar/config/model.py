@@ -19,6 +19,7 @@ from sidecar.config.addresses import (
     ALLOWED_HOST,
     BASE_URL,
     BIND_HOST,
+    COLLECTOR,
     EGRESS_PROXY,
     POLICY_RULE,
     TOKEN_STORE,
@@ -32,6 +33,7 @@ from sidecar.config.values import (
     MODE,
     PATH,
     PORT,
+    SAMPLE,
     SHARE,
     Kind,
     choice,
@@ -333,6 +335,23 @@ class Log(Section, frozen=True, kw_only=True):
     )
 
 
+class Tracing(Section, frozen=True, kw_only=True):
+    """Traces, by OpenTelemetry: docs/observability.md. They need the extra otel, which the image has."""
+
+    otlp_endpoint: Endpoint | None = setting(
+        COLLECTOR,
+        None,
+        "A collector that speaks OTLP over HTTP; `/v1/traces` is added. Plain `http://` is allowed to any host: spans "
+        "hold no secret. Unset: there are no traces.",
+        example="http://127.0.0.1:4318",
+    )
+    sample: float = setting(
+        SAMPLE,
+        "100%",
+        "The share that is recorded of the traces that begin here. A caller's `traceparent` says for itself.",
+    )
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole configuration, validated. Secrets are wrapped, so its repr shows none."""
 
@@ -347,6 +366,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     shutdown: Shutdown
     log: Log
+    tracing: Tracing
     #: Which file each secret came from, by the secret's key (``"mangopay.api_key"``), to be watched.
     secret_files: Mapping[str, Path]
     #: Sentences for the log at start-up: nothing that prevents it.

@@ -38,6 +38,7 @@ class WaitBudget:
         "_connection_seconds",
         "_left",
         "_since",
+        "generation",
         "token_seconds",
     )
 
@@ -49,6 +50,8 @@ class WaitBudget:
         self._since = self._attended_since = 0.0
         # The attempt under way: when it began (``Clock.now``), and how long it waited for its connection.
         self._began = self._connection_seconds = 0.0
+        #: The generation of the token that the attempt under way carries; 0 until its request is about to be written.
+        self.generation = 0
         #: Seconds spent waiting for tokens.
         self.token_seconds = 0.0
 
@@ -93,9 +96,18 @@ class WaitBudget:
         if upstream is None:
             upstream = self._clock.now() - self._began - self._connection_seconds - token
         record.timeline += (
-            Attempt(self._began - record.started, self._connection_seconds, token, upstream, result, purpose),
+            Attempt(
+                self._began - record.started,
+                self._connection_seconds,
+                token,
+                upstream,
+                result,
+                purpose,
+                self.generation,
+            ),
         )
         record.token_wait_seconds = self.token_seconds
+        self.generation = 0
 
 
 class Exchanger:
@@ -151,6 +163,7 @@ class Exchanger:
         except BaseException:
             connection.release()
             raise
+        waiting.generation = token.generation
         if sending is not None:
             sending.begins(connection)
         try:

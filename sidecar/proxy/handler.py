@@ -21,8 +21,10 @@ from sidecar.core.admission.target_verdict import Route
 from sidecar.core.deprecation import DEPRECATED
 from sidecar.core.errors import Outcome, SidecarError
 from sidecar.core.http.framing import check_request
-from sidecar.core.http.header_index import RawHeaders, index_of
+from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of
 from sidecar.core.http.headers import RequestTemplate, filter_request_headers
+from sidecar.core.http.trace_context import without_context
+from sidecar.core.http.traced_request import TracedTemplate
 from sidecar.core.redact import mask_path
 from sidecar.core.stored_response import idempotency_key
 from sidecar.downstream.error_response import error_response
@@ -38,9 +40,12 @@ from sidecar.telemetry.unforeseen import log_unforeseen
 from sidecar.tokens.failures import shutting_down
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.core.admission.target_verdict import Target
     from sidecar.core.clock import Clock
     from sidecar.core.http.messages import BodyFraming
+    from sidecar.core.http.trace_context import CallTrace
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.about import About
     from sidecar.proxy.admission import Admission
@@ -50,6 +55,9 @@ if TYPE_CHECKING:
     from sidecar.telemetry.recorder import CallRecorder
     from sidecar.tokens.credentials import Credentials
 
+    #: From a request's raw headers and their index.
+    BeginTrace = Callable[[RawHeaders, HeaderIndex], CallTrace]
+
 
 _ANSWERED_HERE: Final = (Route.LOCAL_TOKEN, Route.ABOUT)
 
@@ -57,7 +65,7 @@ _ANSWERED_HERE: Final = (Route.LOCAL_TOKEN, Route.ABOUT)
 class ProxyHandler:
     """Serves the calls of the proxy port."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the steps of a call
         self,
         admission: Admission,
         credentials: Credentials,
@@ -67,13 +75,16 @@ class ProxyHandler:
         *,
         recorder: CallRecorder,
         clock: Clock,
+        begin_trace: BeginTrace | None = None,
     ) -> None:
+        """``begin_trace`` says which trace a call belongs to; None: there are no traces."""
         self._admission: Final = admission
         self._credentials: Final = credentials
         self._bodies: Final = bodies
         self._forwarder: Final = forwarder
         self._recorder: Final = recorder
         self._clock: Final = clock
+        self._begin_trace: Final = begin_trace
         self._prefix: Final = admission.endpoint.prefix
         self._host: Final = admission.endpoint.host_header
         self._about: Final = about
@@ -138,6 +149,8 @@ class ProxyHandler:
         raw = request.raw_headers
         header_index = index_of(raw)
         call.record.correlate(raw, header_index)
+        if self._begin_trace is not None:
+            call.record.traced(self._begin_trace(raw, header_index))
         framing = check_request(request.method, request.version, raw, header_index)
         guard = admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard
         try:
@@ -174,7 +187,7 @@ class ProxyHandler:
         try:
             method, content = request.method, body.content
             outgoing = ForwardRequest(
-                Request(self._template(method, target, headers, content), content or None, method == "HEAD"),
+                Request(self._template(call, target, headers, content), content or None, method == "HEAD"),
                 tokens,
                 target.path,
                 # What another account has stored under a key cannot be read back.
@@ -208,13 +221,17 @@ class ProxyHandler:
             return relay_whole(call, response, http10=http10, keep_alive=keep_alive)
         return await relay_stream(call, response, http10=http10, keep_alive=keep_alive)
 
-    def _template(self, method: str, target: Target, headers: RawHeaders, content: Content) -> RequestTemplate:
+    def _template(self, call: Call, target: Target, headers: RawHeaders, content: Content) -> RequestTemplate:
         length: int | None
+        trace = call.record.trace
+        if trace is not None:
+            headers = without_context(headers, continued=trace.parent_id is not None)
         if isinstance(content, StreamingBody):
             length, chunked = content.content_length, content.chunked
         else:
             length, chunked = len(content), False
-        return RequestTemplate.build(method, target.raw, self._prefix, self._host, headers, length, chunked)
+        template = RequestTemplate.build(call.method, target.raw, self._prefix, self._host, headers, length, chunked)
+        return template if trace is None else TracedTemplate(template, trace)
 
     async def _answer_here(self, call: Call, request: CallerRequest, framing: BodyFraming, route: Route) -> RawResponse:
         if route is Route.ABOUT:

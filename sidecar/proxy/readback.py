@@ -12,6 +12,7 @@ from sidecar.core.causes import Cause
 from sidecar.core.errors import SidecarError
 from sidecar.core.http.dates import read_http_date
 from sidecar.core.http.headers import RequestTemplate
+from sidecar.core.http.traced_request import TracedTemplate
 from sidecar.core.stored_response import StoredResponse, read_stored_response
 from sidecar.patience import PatientTimeout
 from sidecar.proxy.outgoing import Request
@@ -76,7 +77,7 @@ class LostResponses:
         request (never somebody else's success), or if the API key may not read it.
         """
         target = f"/v2.01/{self._client_id}/responses/{question.key}"
-        request = self._request(target)
+        request = self._request(target, record)
         for pause in PAUSES:
             await self._clock.sleep_until(self._clock.now() + pause)
             try:
@@ -114,7 +115,7 @@ class LostResponses:
             )
         return self.forbidden
 
-    def _request(self, target: str) -> Request:
+    def _request(self, target: str, record: CallRecord) -> Request:
         template = RequestTemplate.build(
             "GET",
             target.encode("ascii"),
@@ -124,7 +125,7 @@ class LostResponses:
             content_length=None,
             chunked=False,
         )
-        return Request(template)
+        return Request(template if record.trace is None else TracedTemplate(template, record.trace))
 
     async def _ask(
         self, request: Request, path: str, tokens: TokenManager, waiting: WaitBudget, record: CallRecord

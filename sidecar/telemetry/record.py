@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sidecar.core.deprecation import Deprecation
     from sidecar.core.error_report import ErrorReport
     from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+    from sidecar.core.http.trace_context import CallTrace
 
 Source: TypeAlias = Literal["upstream", "sidecar"]
 Recovery: TypeAlias = Literal["token", "connection", "idempotency"]
@@ -47,6 +48,8 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     upstream: float
     result: int | str
     purpose: Purpose = "call"
+    #: That of the token which the request carried; 0: there was none to write it with.
+    generation: int = 0
 
 
 class CallRecord(msgspec.Struct, gc=False):
@@ -100,8 +103,11 @@ class CallRecord(msgspec.Struct, gc=False):
     deprecation: Deprecation | None = None
     #: What upstream's response from 400 on tells for support.
     report: ErrorReport | None = None
+    #: As the caller sent it; with traces, that of the call's own span.
     traceparent: str | None = None
     caller_request_id: str | None = None
+    #: The spans of the call; None without traces.
+    trace: CallTrace | None = None
 
     @property
     def shown_path(self) -> str:
@@ -121,6 +127,10 @@ class CallRecord(msgspec.Struct, gc=False):
         if not self.status:
             self.status = error.status
             self.source = "sidecar"
+
+    def traced(self, trace: CallTrace) -> None:
+        """Note the call's spans; from now on its ``traceparent`` names the call's own."""
+        self.trace, self.traceparent = trace, trace.traceparent
 
     def correlate(self, raw: RawHeaders, header_index: HeaderIndex | None = None) -> None:
         """Keep the caller's ``traceparent`` and ``X-Request-Id``, if they are short printable ASCII.

@@ -42,7 +42,8 @@ def document(tmp_path: Path, once: OncePerRun) -> bytes:
 
 def pinned() -> dict[str, set[str]]:
     """Name and version of each requirement, with its hashes."""
-    text = (PROJECT / "requirements" / "run.txt").read_text().replace("\\\n", " ")
+    layers = ("run", "otel")
+    text = "".join((PROJECT / "requirements" / f"{each}.txt").read_text() for each in layers).replace("\\\n", " ")
     entries = [line.split() for line in text.splitlines() if re.match(r"[a-z]", line)]
     return {
         words[0]: {word.removeprefix("--hash=sha256:") for word in words if word.startswith("--hash=")}

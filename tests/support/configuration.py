@@ -65,6 +65,8 @@ OTHER_VALUES: Final = {
     "log.level": "debug",
     "log.format": "json",
     "log.requests": "errors",
+    "tracing.otlp_endpoint": "http://collector:4318/tenant/",
+    "tracing.sample": "12.5%",
 }
 
 

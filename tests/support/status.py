@@ -71,6 +71,7 @@ _FACTS: Final[dict[str, Any]] = {
     "findings": (),
     "tokens": (token(),),
     "store": None,
+    "tracing": None,
     "client_certificate": None,
     "rate_limits": (),
     "batch_lane": None,

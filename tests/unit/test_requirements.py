@@ -31,7 +31,7 @@ def test_every_package_is_pinned_by_hashes_and_no_address_is_recorded(layer: str
 
 @pytest.mark.parametrize(
     ("smaller", "larger"),
-    [("run", "test"), ("test", "dev"), ("build", "test"), ("build", "compile"), ("compile", "dev")],
+    [("run", "test"), ("otel", "test"), ("test", "dev"), ("build", "test"), ("build", "compile"), ("compile", "dev")],
 )
 def test_a_layer_holds_the_smaller_one_in_the_same_versions(smaller: str, larger: str) -> None:
     inside = pins(smaller)

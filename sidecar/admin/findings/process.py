@@ -1,4 +1,4 @@
-"""The process itself: its phase, its last reload, and the store that it shares tokens through."""
+"""The process itself: its phase, its last reload, the store that it shares tokens through, and its traces."""
 
 from __future__ import annotations
 
@@ -49,4 +49,17 @@ def of_store(facts: Snapshot) -> Iterator[Finding]:
             "The token store does not work; tokens are this sidecar's own for now",
             sentence(f"the store ({facts.store.kind} at {facts.store.place}) {facts.store.last_error}"),
             "No call fails by this. Repair it before many sidecars ask Mangopay for tokens; it is then used again.",
+        )
+
+
+def of_tracing(facts: Snapshot) -> Iterator[Finding]:
+    """Tell that traces are lost for now. No call fails or waits by it."""
+    if facts.tracing is not None and facts.tracing.up is False:
+        yield Finding(
+            FindingKind.TRACES_LOST,
+            Level.WARNING,
+            Area.SIDECAR,
+            "Traces are lost: the collector does not take them",
+            sentence(f"the collector ({facts.tracing.collector}) {facts.tracing.last_error}"),
+            "No call fails or waits by this. Check that the collector runs, and SIDECAR_TRACING_OTLP_ENDPOINT.",
         )

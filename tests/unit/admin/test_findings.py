@@ -31,6 +31,7 @@ from sidecar.core.hooks import Hook, HooksStatus, HookState, hooks_status
 from sidecar.core.rate_windows import RateWindow
 from sidecar.core.resend import FailureKind
 from sidecar.tokens.status import StoreStatus
+from sidecar.tracing.status import TracingStatus
 from sidecar.upstream.expiry import CertificateStatus
 from tests.support.status import NOW, latched, no_token, snapshot, token
 
@@ -115,6 +116,14 @@ ROWS = {
     "a reload that failed": Row(
         {"reload": ReloadStatus(successful=False, error="tls.ca_file: x.pem holds no certificate: name a PEM file")},
         *(K.RELOAD_FAILED, WARNING, A.SIDECAR, None, "x.pem holds no certificate"),
+    ),
+    "a collector that does not take traces": Row(
+        {"tracing": TracingStatus("http://collector:4318", False, NOW - 5, "answered 503", sent=7, lost=3)},
+        *(K.TRACES_LOST, WARNING, A.SIDECAR, None, "The collector (http://collector:4318) answered 503."),
+    ),
+    "a collector that takes them": Row(
+        {"tracing": TracingStatus("http://collector:4318", True, NOW - 5, "answered 503", sent=7, lost=3)},
+        *(K.HEALTHY, OK, A.SIDECAR, NOW + 900),
     ),
     "a store that is down": Row(
         {"store": StoreStatus("redis", "cache.internal:6379/0", False, NOW - 5, "does not answer within 1 s")},

@@ -35,6 +35,7 @@ def test_only_keys_of_strings_have_a_twin() -> None:
         "log.level",
         "log.format",
         "log.requests",
+        "tracing.otlp_endpoint",
     }
 
 

@@ -62,6 +62,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "limits": {"reserve": 0.0, "batch": (), "wait": 0.0},
     "shutdown": {"delay": 0.0, "drain": 25.0},
     "log": {"level": "info", "format": "auto", "requests": "all"},
+    "tracing": {"otlp_endpoint": None, "sample": 1.0},
 }
 
 
@@ -155,6 +156,8 @@ EXPECTED: dict[str, object] = {
     "log.level": "debug",
     "log.format": "json",
     "log.requests": "errors",
+    "tracing.otlp_endpoint": Endpoint("http", "collector", 4318, "/tenant"),
+    "tracing.sample": 0.125,
 }
 
 
