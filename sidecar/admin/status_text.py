@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sidecar.core.hooks import HooksStatus
     from sidecar.core.rate_windows import RateWindow
     from sidecar.tokens.status import StoreStatus, TokenStatus
+    from sidecar.tracing.status import TracingStatus
 
 #: Characters of the column of labels.
 WIDTH: Final = 10
@@ -46,6 +47,8 @@ def _rows(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
         yield Row("token", f"{_credential(token, status)}{_token(token, status.time, verbose=verbose)}")
     if status.store is not None and (verbose or status.store.up is False):
         yield Row("store", _store(status.store, status.time))
+    if status.tracing is not None and (verbose or status.tracing.up is False):
+        yield Row("traces", _tracing(status.tracing, status.time))
     if (certificate := status.client_certificate) is not None:
         expired = certificate.expires_at < status.time
         end = "has expired: renew it" if expired else f"expires {_in(certificate.expires_at, status.time)}"
@@ -106,6 +109,16 @@ def _store(store: StoreStatus, now: float) -> str:
     if store.up:
         return f"{where}: up for {since}"
     return f"{where}: down for {since}, tokens are this sidecar's own; the store {store.last_error}"
+
+
+def _tracing(tracing: TracingStatus, now: float) -> str:
+    if tracing.up is None or tracing.since is None:
+        return f"to {tracing.collector}: none sent yet"
+    since = duration(now - tracing.since)
+    counts = f"{count(tracing.sent, 'call')} sent, {tracing.lost:,} lost"
+    if tracing.up:
+        return f"to {tracing.collector}: arrive for {since}; {counts}"
+    return f"to {tracing.collector}: lost for {since}, the collector {tracing.last_error}; {counts}"
 
 
 def _calls(calls: CallTotals) -> str:

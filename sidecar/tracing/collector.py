@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import requests
 from requests.adapters import HTTPAdapter
 
-from sidecar.network.trust import reason, verifying_context
+from sidecar.network.trust import verifying_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,7 +68,8 @@ def _failure(error: BaseException) -> str:
         return "did not answer in time"
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
-            return f"cannot be trusted or reached by TLS: {reason(cause)}"
+            words = getattr(cause, "reason", None) or "no reason given"
+            return f"cannot be reached by TLS: {words.lower().replace('_', ' ')}"
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
             return f"cannot be reached: {os.strerror(cause.errno).lower()}"
     return f"cannot be reached: {type(error).__name__}"

@@ -74,4 +74,4 @@ class CallExporter(SpanExporter):
 
     def shutdown(self) -> None:
         """Send nothing more, and wait for nothing more."""
-        self._exporter.shutdown()
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]

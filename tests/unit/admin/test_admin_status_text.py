@@ -35,6 +35,7 @@ from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import RequestIds
 from sidecar.telemetry.recorder import CallRecorder
 from sidecar.tokens.status import StoreStatus
+from sidecar.tracing.status import TracingStatus
 from sidecar.upstream.expiry import CertificateStatus
 from tests.support import prometheus
 from tests.support.clock import FakeClock
@@ -246,6 +247,21 @@ DOWN = StoreStatus("redis", "redis.internal:6379/0", up=False, since=NOW - 65, l
 def test_the_store_in_words(store: StoreStatus, words: str) -> None:
     assert f"store      {words}\n" in status_in_words(status(store=store), verbose=True)
     assert ("store  " in status_in_words(status(store=store))) is (store.up is False)
+
+
+@pytest.mark.parametrize(
+    ("up", "words"),
+    [
+        (None, "none sent yet"),
+        (True, "arrive for 1 min 5 s; 1,204 calls sent, 3 lost"),
+        (False, "lost for 1 min 5 s, the collector answered 503; 1,204 calls sent, 3 lost"),
+    ],
+)
+def test_traces_in_words(up: bool | None, words: str) -> None:
+    since = None if up is None else NOW - 65
+    tracing = TracingStatus("http://collector:4318", up, since, "answered 503", sent=1204, lost=3)
+    assert f"traces     to http://collector:4318: {words}\n" in status_in_words(status(tracing=tracing), verbose=True)
+    assert ("traces  " in status_in_words(status(tracing=tracing))) is (up is False)
 
 
 def test_what_is_not_ready_says_why_in_words() -> None:

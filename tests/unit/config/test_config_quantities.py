@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config.errors import InvalidValue
-from sidecar.config.values import SHARE, duration, size
+from sidecar.config.values import SAMPLE, SHARE, duration, size
 
 POSITIVE = duration(0.001)
 ANY_SIZE = size()
@@ -97,6 +97,40 @@ def test_units_are_multiples_of_a_second(count: int, unit: tuple[str, int]) -> N
     else:
         with pytest.raises(InvalidValue, match="out of range"):
             POSITIVE.parse(f"{count}{name}")
+
+
+# --- shares ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "share"), [("0%", 0.0), ("10%", 0.1), ("12.5%", 0.125), ("0.01%", 0.0001), ("100%", 1.0), ("100.0%", 1.0)]
+)
+def test_a_share_is_text_in_percent(value: object, share: float) -> None:
+    assert SAMPLE.parse(value) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (0.2, "is a float"),
+        (20, "is an integer"),
+        ("20", "no share"),
+        ("0.2", "no share"),
+        ("%", "no share"),
+        (".5%", "no share"),
+        ("5.%", "no share"),
+        ("-1%", "no share"),
+        ("1e1%", "no share"),
+        ("5 %", "no share"),
+        ("nan%", "no share"),
+        ("101%", "out of range"),
+        ("100.1%", "out of range"),
+        ("", "empty"),
+    ],
+)
+def test_what_is_no_share_is_refused(value: object, complaint: str) -> None:
+    with pytest.raises(InvalidValue, match=complaint):
+        SAMPLE.parse(value)
 
 
 # --- sizes -------------------------------------------------------------------------------------------------------

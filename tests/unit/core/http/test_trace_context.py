@@ -131,7 +131,7 @@ def test_the_share_decides_as_the_sdk_does() -> None:
         sampler = TraceIdRatioBased(share)
         for _ in range(200):
             trace = context(share=share, chance=chance)
-            decided = sampler.should_sample(None, trace.trace_id, "name").decision.is_sampled()
+            decided = sampler.should_sample(None, trace.trace_id, "name").decision.is_sampled()  # type: ignore[no-untyped-call]
             assert trace.sampled is decided
 
 
