@@ -58,6 +58,7 @@ class CallExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send the spans of some FinishedCalls."""
         self.taken += len(spans)
+        self._session.told = "was sent nothing: the spans could not be encoded"
         try:
             result = self._exporter.export(
                 [

@@ -42,11 +42,16 @@ FLUSH: Final = 0.5
 _TOLD_ONCE_IN: Final = 60.0
 #: OTLP over HTTP, "OTLP/HTTP Request": where a collector takes spans.
 _PATH: Final = "/v1/traces"
-_SDK: Final = "opentelemetry"
+#: The loggers of OpenTelemetry, and of what it sends by.
+_LOGGERS: Final = ("opentelemetry", "urllib3")
 #: Warnings of the SDK that are told at most.
 _MOST_TOLD: Final = 20
 #: What these say of spans that were not sent is told by us, once.
-_TOLD_BY_US: Final = (f"{_SDK}.exporter.", f"{_SDK}.sdk._shared_internal", f"{_SDK}.sdk.trace.export")
+_TOLD_BY_US: Final = (
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.exporter.otlp.common",
+    "opentelemetry.sdk._shared_internal",
+)
 
 _log = structlog.get_logger()
 
@@ -84,7 +89,13 @@ class Traces:
         self._exporter: Final = CallExporter(
             maker, OTLPSpanExporter(collector_url(collector), session=session), session, self._report
         )
-        self._processor: Final = BatchSpanProcessor(self._exporter, max_queue_size=QUEUE, max_export_batch_size=BATCH)
+        try:
+            self._processor: Final = BatchSpanProcessor(
+                self._exporter, max_queue_size=QUEUE, max_export_batch_size=BATCH
+            )
+        except ValueError:
+            self._sdk_log.close()
+            raise
         # Calls that were put in the queue, and those of which the SDK's thread has told what became of them.
         self._given = self._reported = 0
         self._flushing = False
@@ -180,18 +191,19 @@ class Traces:
 
 
 class _SdkLog(logging.Handler):
-    """Takes what OpenTelemetry logs: each thing once, without arguments: they may quote a header."""
+    """Takes what OpenTelemetry and urllib3 log: each thing once, without arguments, which may quote a header."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(logging.WARNING)
         self._loop: Final = loop
         self._told: set[str] = set()
-        self._logger: Final = logging.getLogger(_SDK)
-        self._logger.addHandler(self)
-        self._logger.propagate = False
+        self._loggers: Final = [logging.getLogger(name) for name in _LOGGERS]
+        for logger in self._loggers:
+            logger.addHandler(self)
+            logger.propagate = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell a warning of the SDK's that was not told before."""
+        """Tell a warning that was not told before."""
         message = str(record.msg)
         if record.name.startswith(_TOLD_BY_US) or message in self._told or len(self._told) >= _MOST_TOLD:
             return
@@ -204,7 +216,8 @@ class _SdkLog(logging.Handler):
         _log.warning("tracing.sdk_reported", logger=logger, message=message)
 
     def close(self) -> None:
-        """Leave OpenTelemetry's logger as it was."""
-        self._logger.removeHandler(self)
-        self._logger.propagate = True
+        """Leave their loggers as they were."""
+        for logger in self._loggers:
+            logger.removeHandler(self)
+            logger.propagate = True
         super().close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import random
 import sys
 from types import SimpleNamespace
@@ -96,13 +98,46 @@ def test_a_bug_of_ours_costs_a_batch_and_is_told() -> None:
         def spans(self, *_: object) -> None:
             raise ZeroDivisionError
 
-    nothing = cast("Any", None)
     exporter = CallExporter(
         cast("Any", Broken()),
         cast("Any", SimpleNamespace(export=list)),
-        nothing,
+        cast("Any", SimpleNamespace()),
         lambda calls, lost: told.append((calls, lost)),
     )
     call = FinishedCall(record(sampled()), sampled(), 0.0)
     assert exporter.export([call, call]) is SpanExportResult.FAILURE
     assert (exporter.taken, told) == (2, [(2, "got nothing: ZeroDivisionError")])
+
+
+def test_spans_that_cannot_be_encoded_are_no_fault_of_the_collectors() -> None:
+    told: list[tuple[int, str | None]] = []
+    exporter = CallExporter(
+        cast("Any", SimpleNamespace(spans=lambda *_: [])),
+        cast("Any", SimpleNamespace(export=lambda _: SpanExportResult.FAILURE)),
+        cast("Any", SimpleNamespace(told="answered 200")),
+        lambda calls, lost: told.append((calls, lost)),
+    )
+    exporter.export([FinishedCall(record(sampled()), sampled(), 0.0)])
+    assert told == [(1, "was sent nothing: the spans could not be encoded")]
+
+
+async def test_a_setting_that_the_sdk_cannot_read_is_told_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "secret-of-mine")
+    with capture_logs() as logs:
+        traces = opened(otlp_endpoint="http://127.0.0.1:1")
+        assert traces is not None
+        await asyncio.sleep(0)
+        await traces.close()
+    assert [(line["event"], line["message"]) for line in logs] == [
+        ("tracing.sdk_reported", "Unsupported compression type: %s")
+    ]
+    assert "secret-of-mine" not in str(logs)
+
+
+async def test_settings_that_the_sdk_refuses_leave_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "-1")
+    with pytest.raises(ConfigError, match="look at OTEL_BSP_SCHEDULE_DELAY"):
+        opened(otlp_endpoint="http://127.0.0.1:1")
+    for name in ("opentelemetry", "urllib3"):
+        assert not [each for each in logging.getLogger(name).handlers if type(each).__module__.startswith("sidecar")]
+        assert logging.getLogger(name).propagate
