@@ -86,22 +86,22 @@ def _mark(caller: Caller) -> None:
         caller.call(connection, WORKLOADS[0])
 
 
+def _tell(title: str, cost: float, least: float) -> None:
+    print(f"{title:36} {cost:>9,.0f} instructions a call ({cost / least - 1:+.1%})", flush=True)
+
+
 def main() -> int:
     """Count and print; return the exit status."""
     try:
         with _collector() as url:
             endpoint = {"SIDECAR_TRACING_OTLP_ENDPOINT": url}
-            counted = {
-                "without traces": count({}),
-                "none recorded (tracing.sample 0%)": count({**endpoint, "SIDECAR_TRACING_SAMPLE": "0%"}),
-                "all recorded": count(endpoint),
-            }
+            least = count({})
+            _tell("without traces", least, least)
+            _tell("none recorded (tracing.sample 0%)", count({**endpoint, "SIDECAR_TRACING_SAMPLE": "0%"}), least)
+            _tell("all recorded", count(endpoint), least)
     except (CountingError, CallFailedError, NotStartedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    least = counted["without traces"]
-    for title, cost in counted.items():
-        print(f"{title:36} {cost:>9,.0f} instructions a call ({cost / least - 1:+.1%})")
     return 0
 
 

@@ -46,7 +46,7 @@ from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentCalls
-from sidecar.telemetry.record import RequestIds
+from sidecar.telemetry.record import CallRecord, RequestIds
 from sidecar.telemetry.recorder import CallRecorder
 from sidecar.telemetry.request_log import RequestLog
 from sidecar.terminal import hang_ups
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from sidecar.core.errors import SidecarError
     from sidecar.proxy.hook_watch import HookWatch
     from sidecar.telemetry.log import LogOutput
-    from sidecar.telemetry.record import CallRecord
     from sidecar.tracing.traces import Traces
 
 #: Bodies that may be streamed beyond as many as there are connections to stream them on.
@@ -295,7 +294,7 @@ class Sidecar:
             self._make_about(),
             recorder=self._recorder,
             clock=clock,
-            begin_trace=None if self._traces is None else self._traces.begin,
+            correlate=CallRecord.correlate if self._traces is None else self._traces.correlate,
         )
 
     def _make_batch_lane(self) -> BatchLane | None:

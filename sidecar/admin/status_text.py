@@ -45,10 +45,7 @@ def _rows(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
         yield from _finding(finding, status.time, verbose=verbose)
     for token in status.tokens:
         yield Row("token", f"{_credential(token, status)}{_token(token, status.time, verbose=verbose)}")
-    if status.store is not None and (verbose or status.store.up is False):
-        yield Row("store", _store(status.store, status.time))
-    if status.tracing is not None and (verbose or status.tracing.up is False):
-        yield Row("traces", _tracing(status.tracing, status.time))
+    yield from _parties(status, verbose=verbose)
     if (certificate := status.client_certificate) is not None:
         expired = certificate.expires_at < status.time
         end = "has expired: renew it" if expired else f"expires {_in(certificate.expires_at, status.time)}"
@@ -65,6 +62,14 @@ def _rows(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
     yield from _errors(status, verbose=verbose)
     for warning in status.warnings:
         yield Row("warning", warning, Style.WARNING)
+
+
+def _parties(status: Snapshot, *, verbose: bool) -> Iterator[Row]:
+    """Tell of those besides Mangopay that the sidecar speaks to."""
+    if status.store is not None and (verbose or status.store.up is False):
+        yield Row("store", _store(status.store, status.time))
+    if status.tracing is not None and (verbose or status.tracing.up is False):
+        yield Row("traces", _tracing(status.tracing, status.time))
 
 
 def _finding(finding: Finding, now: float, *, verbose: bool) -> Iterator[Row]:

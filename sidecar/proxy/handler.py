@@ -36,6 +36,7 @@ from sidecar.proxy.call import Call
 from sidecar.proxy.local_token import LocalTokens
 from sidecar.proxy.outgoing import ForwardRequest, Request
 from sidecar.proxy.relay import relay_stream, relay_whole
+from sidecar.telemetry.record import CallRecord
 from sidecar.telemetry.unforeseen import log_unforeseen
 from sidecar.tokens.failures import shutting_down
 
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from sidecar.core.admission.target_verdict import Target
     from sidecar.core.clock import Clock
     from sidecar.core.http.messages import BodyFraming
-    from sidecar.core.http.trace_context import CallTrace
     from sidecar.downstream.request import CallerRequest
     from sidecar.proxy.about import About
     from sidecar.proxy.admission import Admission
@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from sidecar.telemetry.recorder import CallRecorder
     from sidecar.tokens.credentials import Credentials
 
-    #: From a request's raw headers and their index.
-    BeginTrace = Callable[[RawHeaders, HeaderIndex], CallTrace]
+    #: By a request's raw headers and their index.
+    Correlate = Callable[[CallRecord, RawHeaders, HeaderIndex], None]
 
 
 _ANSWERED_HERE: Final = (Route.LOCAL_TOKEN, Route.ABOUT)
@@ -75,16 +75,16 @@ class ProxyHandler:
         *,
         recorder: CallRecorder,
         clock: Clock,
-        begin_trace: BeginTrace | None = None,
+        correlate: Correlate = CallRecord.correlate,
     ) -> None:
-        """``begin_trace`` says which trace a call belongs to; None: there are no traces."""
+        """``correlate`` notes what a call belongs to: its trace, too, where there are traces."""
         self._admission: Final = admission
         self._credentials: Final = credentials
         self._bodies: Final = bodies
         self._forwarder: Final = forwarder
         self._recorder: Final = recorder
         self._clock: Final = clock
-        self._begin_trace: Final = begin_trace
+        self._correlate: Final = correlate
         self._prefix: Final = admission.endpoint.prefix
         self._host: Final = admission.endpoint.host_header
         self._about: Final = about
@@ -148,9 +148,7 @@ class ProxyHandler:
         admission = self._admission
         raw = request.raw_headers
         header_index = index_of(raw)
-        call.record.correlate(raw, header_index)
-        if self._begin_trace is not None:
-            call.record.traced(self._begin_trace(raw, header_index))
+        self._correlate(call.record, raw, header_index)
         framing = check_request(request.method, request.version, raw, header_index)
         guard = admission.unix_guard if call.connection.writer.on_unix_socket else admission.guard
         try:

@@ -25,11 +25,9 @@ _SAMPLED: Final = SpanContext(1, 1, is_remote=False, trace_flags=TraceFlags(Trac
 class FinishedCall(ReadableSpan):
     """A call on its way through the SDK's batch processor, before spans are made of it."""
 
-    def __init__(self, record: CallRecord, trace: CallTrace, offset: float) -> None:
-        """``offset`` is what turns ``Clock.now()`` into Unix time."""
+    def __init__(self, record: CallRecord, trace: CallTrace) -> None:
         self.record: Final = record
         self.trace: Final = trace
-        self.offset: Final = offset
 
     @property
     def context(self) -> SpanContext:
@@ -64,7 +62,7 @@ class CallExporter(SpanExporter):
                 [
                     span
                     for call in cast("Sequence[FinishedCall]", spans)
-                    for span in self._maker.spans(call.record, call.trace, call.offset)
+                    for span in self._maker.spans(call.record, call.trace)
                 ]
             )
             lost = None if result is SpanExportResult.SUCCESS else self._session.told

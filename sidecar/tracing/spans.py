@@ -57,9 +57,9 @@ class SpanMaker:
             "network.protocol.version": "1.1",
         }
 
-    def spans(self, record: CallRecord, trace: CallTrace, offset: float) -> Iterator[ReadableSpan]:
-        """Yield the spans of a call, its own first; ``offset`` is what turns ``Clock.now()`` into Unix time."""
-        began = record.started + offset
+    def spans(self, record: CallRecord, trace: CallTrace) -> Iterator[ReadableSpan]:
+        """Yield the spans of a call that is over, its own first."""
+        began = record.ended_at - record.duration
         own = _context(trace, trace.span_id)
         yield ReadableSpan(
             _name(record.method, record.shown_path),
@@ -70,7 +70,7 @@ class SpanMaker:
             kind=SpanKind.SERVER,
             status=_server_status(record),
             start_time=_nanoseconds(began),
-            end_time=_nanoseconds(began + record.duration),
+            end_time=_nanoseconds(record.ended_at),
             instrumentation_scope=_SCOPE,
         )
         written = iter(trace.attempts)

@@ -17,7 +17,7 @@ import structlog
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from sidecar.core.http.trace_context import CallTrace, begin_trace
+from sidecar.core.http.trace_context import begin_trace
 from sidecar.telemetry.line_format import foreign_text
 from sidecar.threads import DaemonThreads, NoThreadError
 from sidecar.tracing.collector import CollectorSession
@@ -109,9 +109,10 @@ class Traces:
         self._told_at = -_TOLD_ONCE_IN
         self._told = False
 
-    def begin(self, raw: RawHeaders, header_index: HeaderIndex) -> CallTrace:
-        """Say which trace a call belongs to, by its raw headers."""
-        return begin_trace(raw, header_index, share=self._share, chance=self._chance)
+    def correlate(self, record: CallRecord, raw: RawHeaders, header_index: HeaderIndex) -> None:
+        """Note on a call's record what it belongs to by its raw headers: see CallRecord.correlate, and its trace."""
+        record.correlate(raw, header_index)
+        record.traced(begin_trace(raw, header_index, share=self._share, chance=self._chance))
 
     def observe(self, record: CallRecord) -> None:
         """Have the spans of a call that is over sent, if it is sampled; nothing is waited for."""
@@ -122,7 +123,7 @@ class Traces:
             self._drop()
             return
         self._given += 1
-        self._processor.on_end(FinishedCall(record, trace, self._clock.wall() - self._clock.now()))
+        self._processor.on_end(FinishedCall(record, trace))
 
     def status(self) -> TracingStatus:
         """A snapshot."""

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 ENDPOINT: Final = Endpoint.parse("https://api.mangopay.com./prefix")
-#: What turns the records' moments into Unix time.
-OFFSET: Final = 1_700_000_000.0
+#: When the records' calls began (Unix time).
+BEGAN: Final = 1_700_000_010.0
 
 
 def made(record: CallRecord, *, parent: int | None = None, attempts: tuple[int, ...] = ()) -> list[ReadableSpan]:
     trace = CallTrace(0xABC, parent, 0x1, SAMPLED, lambda bits: 0x99, list(attempts))
-    return list(SpanMaker(Resource({"service.name": "test"}), ENDPOINT).spans(record, trace, OFFSET))
+    return list(SpanMaker(Resource({"service.name": "test"}), ENDPOINT).spans(record, trace))
 
 
 def record(**fields: Any) -> CallRecord:
@@ -35,6 +35,7 @@ def record(**fields: Any) -> CallRecord:
         "path": "/v2.01/acme/users/42",
         "status": 200,
         "duration": 2.0,
+        "ended_at": BEGAN + 2.0,
     }
     return CallRecord(**{**defaults, **fields})
 

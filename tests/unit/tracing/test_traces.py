@@ -104,7 +104,7 @@ def test_a_bug_of_ours_costs_a_batch_and_is_told() -> None:
         cast("Any", SimpleNamespace()),
         lambda calls, lost: told.append((calls, lost)),
     )
-    call = FinishedCall(record(sampled()), sampled(), 0.0)
+    call = FinishedCall(record(sampled()), sampled())
     assert exporter.export([call, call]) is SpanExportResult.FAILURE
     assert (exporter.taken, told) == (2, [(2, "got nothing: ZeroDivisionError")])
 
@@ -117,7 +117,7 @@ def test_spans_that_cannot_be_encoded_are_no_fault_of_the_collectors() -> None:
         cast("Any", SimpleNamespace(told="answered 200")),
         lambda calls, lost: told.append((calls, lost)),
     )
-    exporter.export([FinishedCall(record(sampled()), sampled(), 0.0)])
+    exporter.export([FinishedCall(record(sampled()), sampled())])
     assert told == [(1, "was sent nothing: the spans could not be encoded")]
 
 
