@@ -89,6 +89,7 @@ async def test_a_call_is_a_server_span_with_a_client_span_for_its_attempt() -> N
     assert server.began <= client.began <= client.ended <= server.ended
 
 
+@pytest.mark.any_loop
 async def test_a_mended_401_tells_both_attempts_with_their_tokens_and_the_wait_between() -> None:
     async def calls(pair: Pair) -> None:
         await pair.call("GET", USERS)

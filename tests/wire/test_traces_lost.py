@@ -101,6 +101,7 @@ async def test_a_collector_that_is_not_there_costs_nothing_but_traces(
     assert [event for event, _ in events] == ["tracing.failed"]
 
 
+@pytest.mark.any_loop
 async def test_while_the_collector_hangs_calls_are_served_and_the_end_comes_in_time(
     events: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
