@@ -205,19 +205,6 @@ def _parse_mode(value: object) -> int:
     return int(text, 8)
 
 
-def _parse_sample(value: object) -> float:
-    text = checked_text(value)
-    whole, point, fraction = text.removesuffix("%").partition(".")
-    if not text.endswith("%") or not _is_whole_number(whole) or (point and not _is_whole_number(fraction)):
-        raise InvalidValue("is no share in percent")
-    if (percent := float(text.removesuffix("%"))) > 100:
-        raise InvalidValue("is out of range")
-    return percent / 100
-
-
-# Not a number: 20 and 0.2 could both be meant.
-SAMPLE: Final = Kind('a share from 0% to 100%, in quotes, such as "10%"', _parse_sample)
-
 # Not an integer: TOML cannot tell 0o600 from 384, and 600 meant as octal would be taken for 0o1130.
 MODE: Final = Kind('three octal digits in quotes, such as "0600"', _parse_mode)
 
@@ -276,19 +263,31 @@ def _split(text: str) -> tuple[str, str]:
     return text.removesuffix(unit), unit
 
 
-def _parse_share(value: object) -> float:
+def _read_share(value: object) -> float:
+    """Return what text such as ``"12.5%"`` stands for, as a part of 1; it may be more than the whole."""
     text = checked_text(value)
     whole, point, fraction = text.removesuffix("%").partition(".")
     if not text.endswith("%") or not _is_whole_number(whole) or (point and not _is_whole_number(fraction)):
         raise InvalidValue("is no share in percent")
-    share = float(text.removesuffix("%")) / 100
-    if share >= 1.0:
+    return float(text.removesuffix("%")) / 100
+
+
+def _parse_share(value: object) -> float:
+    if (share := _read_share(value)) >= 1.0:
         raise InvalidValue("is out of range")
     return share
 
 
-# Not a number: 20 and 0.2 could both be meant.
+def _parse_sample(value: object) -> float:
+    if (share := _read_share(value)) > 1.0:
+        raise InvalidValue("is out of range")
+    return share
+
+
+# Not numbers: 20 and 0.2 could both be meant.
 SHARE: Final = Kind('a share below 100%, in quotes, such as "20%"', _parse_share)
+#: All may be meant as well.
+SAMPLE: Final = Kind('a share from 0% to 100%, in quotes, such as "10%"', _parse_sample)
 
 
 # --- lists ---------------------------------------------------------------------------------------------

@@ -143,6 +143,8 @@ def _server_attributes(record: CallRecord) -> dict[str, AttributeValue]:
         _OWN + "error": None if record.error is None else record.error.value,
         _OWN + "outcome": None if record.outcome is None else record.outcome.value,
         _OWN + "caller": record.caller,
+        _OWN + "lane": record.lane,
+        _OWN + "held_seconds": record.held_seconds or None,
     }
     if (report := record.report) is not None:
         attributes |= {

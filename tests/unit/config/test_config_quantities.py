@@ -99,40 +99,6 @@ def test_units_are_multiples_of_a_second(count: int, unit: tuple[str, int]) -> N
             POSITIVE.parse(f"{count}{name}")
 
 
-# --- shares ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "share"), [("0%", 0.0), ("10%", 0.1), ("12.5%", 0.125), ("0.01%", 0.0001), ("100%", 1.0), ("100.0%", 1.0)]
-)
-def test_a_share_is_text_in_percent(value: object, share: float) -> None:
-    assert SAMPLE.parse(value) == pytest.approx(share)
-
-
-@pytest.mark.parametrize(
-    ("value", "complaint"),
-    [
-        (0.2, "is a float"),
-        (20, "is an integer"),
-        ("20", "no share"),
-        ("0.2", "no share"),
-        ("%", "no share"),
-        (".5%", "no share"),
-        ("5.%", "no share"),
-        ("-1%", "no share"),
-        ("1e1%", "no share"),
-        ("5 %", "no share"),
-        ("nan%", "no share"),
-        ("101%", "out of range"),
-        ("100.1%", "out of range"),
-        ("", "empty"),
-    ],
-)
-def test_what_is_no_share_is_refused(value: object, complaint: str) -> None:
-    with pytest.raises(InvalidValue, match=complaint):
-        SAMPLE.parse(value)
-
-
 # --- sizes -------------------------------------------------------------------------------------------------------
 
 
@@ -229,3 +195,16 @@ def test_a_share_is_a_percentage(text: str, share: float) -> None:
 def test_anything_else_is_none(value: object) -> None:
     with pytest.raises(InvalidValue):
         SHARE.parse(value)
+
+
+@pytest.mark.parametrize(("text", "share"), [("0%", 0.0), ("0.01%", 0.0001), ("100%", 1.0), ("100.0%", 1.0)])
+def test_what_is_sampled_may_be_all(text: str, share: float) -> None:
+    assert SAMPLE.parse(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"), [("100.1%", "out of range"), ("101%", "out of range"), ("10", "no share"), (0.5, "a float")]
+)
+def test_more_than_all_is_no_share(value: object, complaint: str) -> None:
+    with pytest.raises(InvalidValue, match=complaint):
+        SAMPLE.parse(value)

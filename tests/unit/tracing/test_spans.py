@@ -102,6 +102,8 @@ def test_what_is_known_of_a_failed_call_is_told() -> None:
         attempts=2,
         recovered=("token", "connection"),
         idempotency_key="never-in-a-span-01",
+        lane="batch",
+        held_seconds=0.5,
         caller_request_id="never-in-a-span-02",
     )
     own = {name.partition(".")[2]: value for name, value in attributes.items() if name.startswith("mangopay_sidecar.")}
@@ -112,6 +114,8 @@ def test_what_is_known_of_a_failed_call_is_told() -> None:
         "recovered": ("token", "connection"),
         "error": "upstream_unreachable",
         "outcome": "unknown",
+        "lane": "batch",
+        "held_seconds": 0.5,
     }
     assert description == "connection reset"
     assert "never-in-a-span" not in str(attributes)
