@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +39,8 @@ QUEUE: Final = 2048
 BATCH: Final = 256
 #: Seconds that the spans of the last calls have to get out in, from when the last call is over.
 FLUSH: Final = 0.5
+#: Seconds after which the SDK's thread gives way when the event loop wants to go on; Python's own are five times that.
+_GIVES_WAY: Final = 0.001
 #: Seconds for which a collector that fails now and then is told once.
 _TOLD_ONCE_IN: Final = 60.0
 #: OTLP over HTTP, "OTLP/HTTP Request": where a collector takes spans.
@@ -98,6 +101,9 @@ class Traces:
             raise
         # Calls that were put in the queue, and those of which the SDK's thread has told what became of them.
         self._given = self._reported = 0
+        # To encode a batch takes 30 ms of computing.
+        self._usual_interval: Final = sys.getswitchinterval()
+        sys.setswitchinterval(min(self._usual_interval, _GIVES_WAY))
         self._flushing = False
         self._closing: asyncio.Future[None] | None = None
         self._closes_at = 0.0
@@ -151,6 +157,7 @@ class Traces:
             self._lost += unsent
             _log.warning("tracing.unsent", calls=unsent, collector=self._collector.origin)
         self._sdk_log.close()
+        sys.setswitchinterval(self._usual_interval)
 
     # --- what becomes of the spans -----------------------------------------------------------------------------------
 

@@ -124,6 +124,20 @@ async def test_while_the_collector_hangs_calls_are_served_and_the_end_comes_in_t
     assert events[1][1]["calls"] == 5
 
 
+async def test_at_the_end_no_further_try_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK would try again for ten seconds."""
+    monkeypatch.setattr(traces, "FLUSH", 0.05)
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+    async with running_collector(*[busy] * 20) as collector:
+        async with running_pair(tracing_otlp_endpoint=collector.url) as pair:
+            await pair.call("GET", USERS)
+            await collector.came.wait()
+            assert pair.app.sidecar._traces is not None
+            thread = pair.app.sidecar._traces._processor._batch_processor._worker_thread
+        thread.join(4)
+        assert not thread.is_alive()
+
+
 async def test_a_collector_that_answers_too_late_has_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.1")
     async with running_collector(HANGS, HANGS) as collector, running_pair(tracing_otlp_endpoint=collector.url) as pair:

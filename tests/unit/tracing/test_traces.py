@@ -141,3 +141,27 @@ async def test_settings_that_the_sdk_refuses_leave_nothing_behind(monkeypatch: p
     for name in ("opentelemetry", "urllib3"):
         assert not [each for each in logging.getLogger(name).handlers if type(each).__module__.startswith("sidecar")]
         assert logging.getLogger(name).propagate
+
+
+async def test_the_sdks_thread_gives_way_to_calls_sooner_than_threads_do_as_a_rule() -> None:
+    usual = sys.getswitchinterval()
+    traces = opened(otlp_endpoint="http://127.0.0.1:1")
+    assert traces is not None
+    assert sys.getswitchinterval() == pytest.approx(min(usual, 0.001))
+    await traces.close()
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
+async def test_a_warning_of_the_sdks_is_told_once() -> None:
+    with capture_logs() as logs:
+        traces = opened(otlp_endpoint="http://127.0.0.1:1")
+        assert traces is not None
+        for value in ("secret-1", "secret-2"):
+            logging.getLogger("opentelemetry.somewhere").warning("cannot read %s", value)
+        logging.getLogger("urllib3.connection").warning("odd header: %s", "secret-3")
+        await asyncio.sleep(0)
+        await traces.close()
+    assert [(line["logger"], line["message"]) for line in logs] == [
+        ("opentelemetry.somewhere", "cannot read %s"),
+        ("urllib3.connection", "odd header: %s"),
+    ]
