@@ -53,6 +53,12 @@ UNTRIED: Final = {
     ("docs/testing.md", "mangopay-sidecar wrap --emulator -- npm test"): (
         "tests/deploy/test_example_app.py", "test_in_another_language_it_takes_two_variables",
     ),
+    ("CONTRIBUTING.md", "python3 -m venv build/venv"): (
+        "Makefile", "SIDECAR_COMPILE=1 $(COMPILED)/bin/python -m pip wheel",
+    ),
+    ("docs/observability.md", "SIDECAR_TRACING_OTLP_ENDPOINT=http://127.0.0.1:4318 mangopay-sidecar run"): (
+        "tests/e2e/test_cli_traces.py", "OTLP_ENDPOINT",
+    ),
     ("docs/reconcile.md", "mangopay-sidecar reconcile --log /var/log/mangopay-sidecar.log"): (
         "tests/wire/test_reconcile.py", "what it tells",
     ),

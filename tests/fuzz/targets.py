@@ -26,6 +26,7 @@ from sidecar.core.http.headers import (
     render_response_head,
 )
 from sidecar.core.http.response_head import MAX_HEAD, BadResponseError, HeadReader, check_body_framing
+from sidecar.core.malformed import Malformed
 from sidecar.core.redact import mask_path, scrub
 from tests.support.source import source_of
 from tests.wire.threats.bare import lenient_head
@@ -58,7 +59,7 @@ def _strings(module: ModuleType) -> set[str]:
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-_WORDS: Final = set[str]().union(*map(_strings, (framing, guard, headers, target_verdict)))
+_WORDS: Final = {each.message for each in Malformed}.union(*map(_strings, (framing, guard, headers, target_verdict)))
 
 
 class Broken(Exception):  # noqa: N818 - what broke is a promise

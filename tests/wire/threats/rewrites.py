@@ -186,8 +186,10 @@ REWRITTEN: Final = dict(
         ),
         *_at(
             policy,
-            "_readable",
+            "plain_segments",
             ("path decoded", 'unquote(path, "latin-1")', "path", "allow-encoded"),
+            ("no separator is encoded", 'decoded.count("/") != path.count("/") or ', "", "allow-slash-encoded"),
+            ("path is plain", " or not _plain(decoded)", "", "deny-semicolon"),
         ),
         *_at(
             policy,
