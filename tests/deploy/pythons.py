@@ -2,8 +2,8 @@
 
 Each version of VERSIONS but this one is looked for on the PATH, then among pyenv's. One that is not there comes from
 Debian's packages, in a root file system of its own that debootstrap makes (as root, on Debian or Ubuntu). Run are the
-tests that need no more than the layer of the tests: those of deployment, of the page and of the SDKs look at files and
-at other programs, which no version of Python changes. A version that cannot be had is told; where CI is set, it is an
+tests of rules, flows and the wire. (Those of commands run with other Pythons too, if they are named: tests/e2e.) Those of
+deployment, of the page and of the SDKs look at files and at other programs, which no version of Python changes. A version that cannot be had is told; where CI is set, it is an
 error.
 """
 
@@ -29,7 +29,7 @@ _RELEASES: Final = {"3.11": "bookworm", "3.13": "trixie", "3.14": "sid"}
 #: What the tests start besides Python, where it is there.
 _PACKAGES: Final = "python3,python3-venv,ca-certificates,curl,e2fsprogs,git,openssl,procps,redis-server"
 _LAYER: Final = ("run", "build", "test")
-_TESTS: Final = ("tests/unit", "tests/flow", "tests/wire", "tests/e2e", "tests/fuzz")
+_TESTS: Final = ("tests/unit", "tests/flow", "tests/wire")
 _TRUST: Final = Path("etc/ssl/certs/ca-certificates.crt")
 #: Run in a mount namespace of its own: $1 is the root, $2 this checkout, the rest a command.
 _ENTER: Final = """\

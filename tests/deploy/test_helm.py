@@ -13,7 +13,7 @@ import yaml
 
 from sidecar.config import load
 from sidecar.version import __version__
-from tests.deploy.conftest import helm
+from tests.deploy.conftest import FAST, helm
 from tests.deploy.every_field import pod_spec
 from tests.deploy.kubernetes_tools import HELMS
 from tests.deploy.test_kubernetes import VERSIONS
@@ -58,7 +58,7 @@ def rendered(run: Run, *values: str) -> list[dict[str, Any]]:
     settings = [word for value in values for word in ("--set", f"{SIDECAR}.{value}")]
     done = run("template", "shop", "example", "--kube-version", "1.31.0", *settings)
     assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [each for each in yaml.load_all(done.stdout, FAST) if each]
 
 
 def deployment(objects: list[dict[str, Any]]) -> dict[str, Any]:
