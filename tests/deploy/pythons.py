@@ -2,9 +2,9 @@
 
 Each version of VERSIONS but this one is looked for on the PATH, then among pyenv's. One that is not there comes from
 Debian's packages, in a root file system of its own that debootstrap makes (as root, on Debian or Ubuntu). Run are the
-tests of rules, flows and the wire. (Those of commands run with other Pythons too, if they are named: tests/e2e.) Those of
-deployment, of the page and of the SDKs look at files and at other programs, which no version of Python changes. A version that cannot be had is told; where CI is set, it is an
-error.
+tests of rules, flows and the wire; others, such as tests/e2e, if they are named. Those of deployment, of the page and
+of the SDKs look at files and at other programs, which no version of Python changes. A version that cannot be had is
+told; where CI is set, it is an error.
 """
 
 from __future__ import annotations
