@@ -68,7 +68,8 @@ def command(
     pods; what containers put before each line is taken off. Asks Mangopay for the stored answer to each
     Idempotency-Key, through the running sidecar of the configuration, one after the other.
 
-    Exits with 0 if nothing is uncertain any more, 1 if something is, 2 if it cannot be read or asked for.
+    Exits with 0 if nothing is uncertain any more, 1 if something is, 2 if it cannot be read or asked for, or if no line
+    is a sidecar's.
     """
     forbid_core_dumps()
     names = (*logs, *files)
@@ -99,7 +100,10 @@ def command(
         print_error(note)
     if asker.lasting is not None:
         print_error(f"not all could be asked: {asker.lasting}")
-    return FAILED if document.uncertain else 0
+    if document.uncertain:
+        return FAILED
+    # Of another program's log nothing follows, and least of all that all is certain.
+    return 0 if document.read.ours else BAD_USAGE
 
 
 class _Goal(NamedTuple):

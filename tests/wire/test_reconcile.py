@@ -280,6 +280,14 @@ async def test_a_log_that_is_none_is_mentioned(command: Command, tmp_path: Path)
     assert ran.err[1] == f"2 lines not whole, and not read; 1 may hide an unknown outcome: {path}:3, {path}:1"
 
 
+@pytest.mark.parametrize("content", ["", "GET / 200\n"], ids=["empty", "another program's"])
+async def test_without_a_line_of_ours_nothing_is_certain(command: Command, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "other.log"
+    path.write_text(content)
+    ran = await command("--log", str(path))
+    assert (ran.status, "is a sidecar's" in ran.err[0]) == (2, True)
+
+
 # --- who answers at the port -----------------------------------------------------------------------------------------
 
 FINE: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-RateLimit: 1\r\nX-RateLimit: 2\r\n\r\nhi"
