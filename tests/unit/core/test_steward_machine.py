@@ -65,7 +65,7 @@ class Lane(RuleBasedStateMachine):
             assert self.now >= full.until
         assert self.now >= before.refused_until
         fresh = before.look is not None and not before.full and self.now - before.look.at <= FRESH
-        patient = self.now - before.let_at < PATIENCE
+        patient = self.now < before.let_at + PATIENCE
         if unanswered and patient and not before.silent:
             assert fresh, "only one goes alone"
         if before.look is not None and unanswered and not before.full:
