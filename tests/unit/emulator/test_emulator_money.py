@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.clock import FakeClock
@@ -64,6 +66,79 @@ def test_a_partial_refund_of_a_pay_in(platform: Platform) -> None:
     assert (refund["CreditedFunds"]["Amount"], refund["Status"], refund["Type"]) == (300, "SUCCEEDED", "PAYOUT")
     assert platform.balance(platform.wallet) == 600
     assert read(platform.call("GET", f"refunds/{refund['Id']}")) == refund
+
+
+def refund(platform: Platform, of: str, **fields: Any) -> dict[str, Any]:
+    made: dict[str, Any] = platform.create(f"{of}/refunds", {"AuthorId": platform.user, **fields})
+    return made
+
+
+def kept(platform: Platform) -> int:
+    """What the platform has of fees."""
+    amount: int = read(platform.call("GET", "clients/wallets/FEES/EUR"))["Balance"]["Amount"]
+    return amount
+
+
+def euros(amount: int) -> dict[str, Any]:
+    return {"Currency": "EUR", "Amount": amount}
+
+
+def test_a_whole_refund_gives_the_fees_back_too(platform: Platform) -> None:
+    """Of 10.00 paid, 1.00 went to the platform and 9.00 into the wallet."""
+    fees = kept(platform)
+    pay_in = platform.paid_in
+    assert kept(platform) == fees + 100
+    made = refund(platform, f"payins/{pay_in}")
+    amounts = [made[field]["Amount"] for field in ("DebitedFunds", "Fees", "CreditedFunds")]
+    assert amounts == [900, -100, 1000]
+    assert (platform.balance(platform.wallet), kept(platform)) == (0, fees)
+
+
+def test_a_part_leaves_the_fees_unless_they_are_given(platform: Platform) -> None:
+    pay_in = platform.paid_in
+    part = refund(platform, f"payins/{pay_in}", DebitedFunds=euros(300))
+    rest = refund(platform, f"payins/{pay_in}", DebitedFunds=euros(600), Fees=euros(-100))
+    assert [made["CreditedFunds"]["Amount"] for made in (part, rest)] == [300, 700]
+    assert [made["Status"] for made in (part, rest)] == ["SUCCEEDED", "SUCCEEDED"]
+    assert platform.balance(platform.wallet) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "fields", "code"),
+    [
+        ([{}], {}, "001401"),
+        ([], {"DebitedFunds": euros(1001)}, "005403"),
+        ([{"DebitedFunds": euros(500)}], {"DebitedFunds": euros(501)}, "005403"),
+        ([], {"DebitedFunds": euros(100), "Fees": euros(-101)}, "005404"),
+        ([{"DebitedFunds": euros(1), "Fees": euros(-60)}], {"DebitedFunds": euros(1), "Fees": euros(-41)}, "005404"),
+        ([], {"DebitedFunds": euros(901)}, "001001"),
+    ],
+)
+def test_no_more_is_refunded_than_was_paid_and_is_there(
+    platform: Platform, before: list[dict[str, Any]], fields: dict[str, Any], code: str
+) -> None:
+    pay_in = platform.paid_in
+    for each in before:
+        assert refund(platform, f"payins/{pay_in}", **each)["Status"] == "SUCCEEDED"
+    balance = platform.balance(platform.wallet)
+    failed = refund(platform, f"payins/{pay_in}", **fields)
+    assert (failed["Status"], failed["ResultCode"], failed["ExecutionDate"]) == ("FAILED", code, None)
+    assert platform.balance(platform.wallet) == balance
+    assert platform.events()[-1]["EventType"] == "PAYIN_REFUND_FAILED"
+
+
+def test_what_was_not_paid_cannot_be_refunded(platform: Platform) -> None:
+    failed = refund(platform, f"payins/{platform.pay_in()['Id']}")
+    assert (failed["Status"], failed["ResultCode"]) == ("FAILED", "001404")
+    failed = refund(platform, f"transfers/{platform.transfer()['Id']}")
+    assert (failed["Status"], failed["ResultCode"]) == ("FAILED", "001404")
+    assert platform.events()[-1]["EventType"] == "TRANSFER_REFUND_FAILED"
+
+
+@pytest.mark.parametrize("fees", [{"Currency": "EUR"}, {"Currency": "EUR", "Amount": "1"}, {"Amount": -1}, 5])
+def test_fees_that_are_no_money_are_refused(platform: Platform, fees: object) -> None:
+    response = platform.call("POST", f"payins/{platform.paid_in}/refunds", {"AuthorId": platform.user, "Fees": fees})
+    assert (response.status, list(read(response)["errors"])) == (400, ["Fees"])
 
 
 def test_a_payout_takes_the_money_and_waits_for_the_bank(platform: Platform) -> None:
