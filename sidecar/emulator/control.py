@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from sidecar.emulator import disputing, index, placing, sca
+from sidecar.emulator import disputing, hooks, index, placing, sca
 from sidecar.emulator import faults as faulting
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
@@ -191,8 +191,10 @@ class Control:
         event = _take(body, "event", str)
         identifier = _take(body, "id", str)
         _nothing_else(body)
-        self._state.client(client_id).tell(event, identifier, int(self._clock.wall()))
-        return json_response(200, {"event": event, "id": identifier})
+        client = self._state.client(client_id)
+        called = len(hooks.called_for(client, event))
+        client.tell(event, identifier, int(self._clock.wall()))
+        return json_response(200, {"event": event, "id": identifier, "hooks": called})
 
     def _list_deliveries(self, body: Body) -> EmulatedResponse:
         _nothing_else(body)

@@ -91,9 +91,8 @@ class Outbox:
 
     def tell(self, client: ClientState, event: Mapping[str, Any]) -> None:
         """Call every hook that asked for an event."""
-        for hook in client.collection("Hook").values():
-            if (hook["EventType"], hook["Status"], hook["Validity"]) == (event["EventType"], "ENABLED", "VALID"):
-                self._plan(client, hook, event)
+        for hook in called_for(client, event["EventType"]):
+            self._plan(client, hook, event)
 
     def take(self) -> Delivery | None:
         """Return the delivery whose time has come, or None."""
@@ -202,6 +201,13 @@ class Outbox:
     def _hook(self, delivery: Delivery) -> Resource | None:
         client = self._state.clients.get(delivery.client_id)
         return None if client is None else client.find("Hook", delivery.hook_id)
+
+
+def called_for(client: ClientState, event: str) -> list[Resource]:
+    """Return the hooks that asked for events of this type, and are trusted."""
+    wanted = (event, "ENABLED", "VALID")
+    hooks = client.collection("Hook").values()
+    return [hook for hook in hooks if (hook["EventType"], hook["Status"], hook["Validity"]) == wanted]
 
 
 def host_to_call(url: str) -> str | None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from sidecar.emulator.messages import EmulatedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _HTML: Final = b"text/html; charset=utf-8"
 #: Nothing but the page itself and its forms; never kept.
@@ -84,6 +84,12 @@ def redirect(url: str) -> EmulatedResponse:
 def not_found() -> EmulatedResponse:
     """Return the page for a URL that stands for nothing."""
     return page("Not found", "The emulator has no such page, or forgot what it was about.", status=404)
+
+
+def unclear(choices: Iterable[str]) -> EmulatedResponse:
+    """Return the page for a form that presses none of the buttons ``choices``, as those who write it by hand send."""
+    wanted = ", ".join(f"outcome={choice}" for choice in choices)
+    return page("No such button", f"The form has to say which button was pressed, as one of: {wanted}.", status=400)
 
 
 def outcome(body: bytes) -> str | None:

@@ -35,8 +35,11 @@ def choose(call: Call) -> EmulatedResponse:
     """Do what the button says; then go back to where the app said."""
     resource = _waiting(call)
     chosen = pages.outcome(call.request.body)
-    if resource is None or chosen is None:
+    if resource is None:
         return pages.not_found()
+    buttons = [each.name for each in kind_of(resource).transitions if each.label is not None]
+    if chosen not in buttons:
+        return pages.unclear(buttons)
     label = _choices(resource).get(chosen)
     if label is None:
         return pages.page("Too late", f"{_describe(resource)} This is no longer possible.", status=409)

@@ -29,8 +29,10 @@ def choose(call: Call) -> EmulatedResponse:
     """Let a person have authenticated, or refused to; then go back to where the app said (``returnUrl``)."""
     ticket = call.client.tickets.get(call.parameters["Ticket"])
     chosen = pages.outcome(call.request.body)
-    if ticket is None or chosen not in {sca.AUTHENTICATE, sca.REFUSE}:
+    if ticket is None:
         return pages.not_found()
+    if chosen not in {sca.AUTHENTICATE, sca.REFUSE}:
+        return pages.unclear((sca.AUTHENTICATE, sca.REFUSE))
     authenticated = chosen == sca.AUTHENTICATE
     sca.settle(call.client, ticket, call.state.clock.wall(), authenticated=authenticated)
     back = call.query.get("returnurl", "")

@@ -313,7 +313,7 @@ def test_a_mandate_is_signed_or_not(platform: Platform, outcome: str) -> None:
 @pytest.mark.parametrize("outcome", ["", "send", "authenticate"])
 def test_a_page_does_only_what_it_has_a_button_for(platform: Platform, outcome: str) -> None:
     waiting = platform.pay_in()
-    assert platform.visit(waiting["RedirectURL"], {"outcome": outcome}).status in {404, 409}
+    assert platform.visit(waiting["RedirectURL"], {"outcome": outcome}).status == 400
     assert read(platform.call("GET", f"payins/{waiting['Id']}"))["Status"] == "CREATED"
 
 
@@ -321,5 +321,11 @@ def test_what_no_person_decides_on_has_no_page(platform: Platform) -> None:
     assert platform.visit(f"http://localhost/pages/acme/actions/{platform.user}").status == 404
     assert platform.visit("http://localhost/pages/acme/actions/nothing").status == 404
     assert platform.visit("http://localhost/pages/acme/actions/nothing", {"outcome": "pay"}).status == 404
-    assert platform.visit(platform.pay_in()["RedirectURL"], {}).status == 404
     assert platform.visit("http://localhost/pages/nobody/actions/nothing").status == 404
+
+
+def test_a_form_that_presses_no_button_is_told_which_there_are(platform: Platform) -> None:
+    """As from a test that was written by hand."""
+    answer = platform.visit(platform.pay_in()["RedirectURL"], {"button": "pay"})
+    assert answer.status == 400
+    assert b"outcome=pay, outcome=fail, outcome=cancel" in answer.body

@@ -56,6 +56,14 @@ def outcomes(platform: Platform) -> list[str]:
     return [each["outcome"] for each in read(platform.control("GET", "hooks"))]
 
 
+def test_a_trigger_says_how_many_hooks_it_calls(platform: Platform) -> None:
+    """A typo in the event's name calls none."""
+    register(platform)
+    for event, called in ((EVENT, 1), (f"{EVENT}X", 0)):
+        body = {"client_id": "acme", "event": event, "id": "1"}
+        assert read(platform.control("POST", "trigger", body)) == {"event": event, "id": "1", "hooks": called}
+
+
 def test_a_hook_is_called_with_what_happened(platform: Platform) -> None:
     register(platform)
     paid = platform.pay_in("direct")["Id"]

@@ -201,8 +201,8 @@ def test_what_there_is_not_is_a_page_as_well(mangopay: Direct, path: str, method
 
 def test_a_choice_that_there_is_not_changes_nothing(mangopay: Direct) -> None:
     owner = mangopay.create("sca/users/natural", OWNER)
-    assert visit(mangopay, url_in(owner), "POST", b"outcome=maybe").status == 404
-    assert visit(mangopay, url_in(owner), "POST").status == 404
+    assert visit(mangopay, url_in(owner), "POST", b"outcome=maybe").status == 400
+    assert b"outcome=authenticate, outcome=refuse" in visit(mangopay, url_in(owner), "POST").body
     assert read(mangopay.call("GET", f"sca/users/{owner['Id']}"))["UserStatus"] == WAITING
 
 
