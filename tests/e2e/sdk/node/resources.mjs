@@ -101,4 +101,8 @@ export const resources = (api) => ({
     }, seen),
   read_intent: ({ intent }, seen) => api.PayIns.getPayInIntent(intent, seen),
   read_platform: (_, seen) => api.Clients.get(seen),
+  read_country: ({ country }, seen) => api.Regulatory.getCountryAuthorizations(country, seen),
+  list_banks: (_, seen) => api.PayIns.getPayByBankSupportedBanks(seen),
+  tell_paypal: ({ details }, seen) => api.PayIns.createPayPalDataCollection(details, seen),
+  read_block_status: ({ user }, seen) => api.Users.getBlockStatus(user, seen),
 });

@@ -264,3 +264,23 @@ def read_intent(intent: str) -> Any:
 @thing_to_do
 def read_platform() -> Any:
     return mp.Client.get()
+
+
+@thing_to_do
+def read_country(country: str) -> Any:
+    return mp.CountryAuthorization.get_country_authorizations(country)
+
+
+@thing_to_do
+def list_banks() -> Any:
+    return mp.PayByBankSupportedBank.get()
+
+
+@thing_to_do
+def tell_paypal(details: dict[str, Any]) -> Any:
+    return mp.PayPalDataCollection.create(**details)
+
+
+@thing_to_do
+def read_block_status(user: str) -> Any:
+    return mp.User(id=user).get_block_status()
