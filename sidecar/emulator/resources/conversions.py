@@ -31,16 +31,32 @@ def _check_side(value: Any) -> str | None:
     return f"The value must have an Amount, or none yet, and a Currency: one of {', '.join(_EURO)}."
 
 
+def _check_fees(value: Any) -> str | None:
+    if is_money(value):
+        return None
+    wanted = value.get("Value") if isinstance(value, dict) and value.get("Type") in _FEES else None
+    if isinstance(wanted, int | float) and wanted >= 0 and (value["Type"] == "FIXED" or wanted < 100):
+        return None
+    return f"Fees have a Value, and a Type: one of {', '.join(_FEES)}; or, as before, an Amount and a Currency."
+
+
+#: What a Value of Fees can mean: a share of the debited funds in percent, or an amount.
+_FEES: Final = ("PERCENTAGE", "FIXED")
 _SIDES: Final = ("DebitedFunds", "CreditedFunds")
+_CHECKS: Final = {**dict.fromkeys(_SIDES, _check_side), "Fees": _check_fees}
 
 QUOTE: Final = Kind(
     name="Quote",
     collection="Quote",
     prefix="quote_m_",
-    template=fields(*_SIDES, "Fees", "ExpirationDate", "ConversionRateResponse", Duration=_QUOTED_FOR, Status="ACTIVE"),
-    read_only=frozenset({"ExpirationDate", "ConversionRateResponse", "Status"}),
+    template=fields(
+        *(*_SIDES, "Fees", "RequestedFees", "ExpirationDate", "ConversionRateResponse"),
+        Duration=_QUOTED_FOR,
+        Status="ACTIVE",
+    ),
+    read_only=frozenset({"RequestedFees", "ExpirationDate", "ConversionRateResponse", "Status"}),
     required=_SIDES,
-    checks=dict.fromkeys(_SIDES, _check_side),
+    checks=_CHECKS,
     transitions=(Transition(name="expire", source=frozenset({"ACTIVE"}), target="EXPIRED"),),
 )
 
@@ -48,17 +64,18 @@ INSTANT: Final = Kind(
     name="Conversion",
     collection="Conversion",
     prefix="conversion_m_",
-    template=fields("QuoteId", "ConversionRateResponse", **money.TRANSACTION, Type="CONVERSION"),
-    read_only=(money.READ_ONLY - {"CreditedFunds"}) | {"QuoteId", "ConversionRateResponse", "CreditedUserId"},
+    template=fields("QuoteId", "ConversionRateResponse", "RequestedFees", **money.TRANSACTION, Type="CONVERSION"),
+    read_only=(money.READ_ONLY - {"CreditedFunds"})
+    | {"QuoteId", "ConversionRateResponse", "RequestedFees", "CreditedUserId"},
     required=("AuthorId", "DebitedWalletId", "CreditedWalletId", *_SIDES),
     links={"AuthorId": "User", "DebitedWalletId": "Wallet", "CreditedWalletId": "Wallet"},
-    checks=dict.fromkeys(_SIDES, _check_side),
+    checks=_CHECKS,
     transaction=True,
 )
 QUOTED: Final = msgspec.structs.replace(
     INSTANT,
     name="QuotedConversion",
-    read_only=money.READ_ONLY | {"ConversionRateResponse", "CreditedUserId", *_SIDES, "Fees"},
+    read_only=money.READ_ONLY | {"ConversionRateResponse", "RequestedFees", "CreditedUserId", *_SIDES, "Fees"},
     required=("AuthorId", "DebitedWalletId", "CreditedWalletId", "QuoteId"),
     links={**INSTANT.links, "QuoteId": "Quote"},
     checks={},
@@ -112,14 +129,29 @@ def convert(call: Call, resource: Resource) -> None:
     debited, credited = (dict(resource[side]) for side in _SIDES)
     told = _rate(debited["Currency"], credited["Currency"], call.at)
     worth = float(told["ClientRate"])
-    fees = resource["Fees"]["Amount"] if is_money(resource["Fees"]) else 0
+    requested = resource["Fees"]
+    share, fixed = _terms(requested)
     if debited.get("Amount"):
+        fees = fixed + round(debited["Amount"] * share)
         credited["Amount"] = round(max(0, debited["Amount"] - fees) * worth)
     elif credited.get("Amount"):
-        debited["Amount"] = round(credited["Amount"] / worth) + fees
+        converted = round(credited["Amount"] / worth)
+        debited["Amount"] = round((converted + fixed) / (1 - share))
+        fees = debited["Amount"] - converted
     else:
         raise call.incorrect("DebitedFunds", "One of the two sides must have an Amount.")
+    if requested is not None:
+        resource.update(RequestedFees=requested, Fees={"Currency": debited["Currency"], "Amount": fees})
     resource.update(DebitedFunds=debited, CreditedFunds=credited, ConversionRateResponse=told)
+
+
+def _terms(requested: dict[str, Any] | None) -> tuple[float, int]:
+    """Return what part of the debited funds is taken as fees, and what amount besides."""
+    if requested is None:
+        return 0.0, 0
+    if requested.get("Type") == "PERCENTAGE":
+        return requested["Value"] / 100, 0
+    return 0.0, requested["Amount"] if is_money(requested) else round(requested["Value"])
 
 
 def complete_quote(call: Call, resource: Resource) -> None:
@@ -144,8 +176,8 @@ def _current(call: Call, identifier: str) -> Resource:
 
 def complete_instant(call: Call, resource: Resource) -> None:
     """Convert at today's rate."""
-    resource["Fees"] = resource["Fees"] or {"Currency": resource["DebitedFunds"]["Currency"], "Amount": 0}
     convert(call, resource)
+    resource["Fees"] = resource["Fees"] or {"Currency": resource["DebitedFunds"]["Currency"], "Amount": 0}
     _move(call, resource)
 
 
@@ -156,6 +188,7 @@ def complete_quoted(call: Call, resource: Resource) -> None:
         raise call.incorrect("QuoteId", "The quote has expired.")
     for field in (*_SIDES, "ConversionRateResponse"):
         resource[field] = dict(quote[field])
+    resource["RequestedFees"] = quote["RequestedFees"]
     resource["Fees"] = quote["Fees"] or {"Currency": quote["DebitedFunds"]["Currency"], "Amount": 0}
     _move(call, resource)
 

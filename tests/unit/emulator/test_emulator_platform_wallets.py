@@ -84,6 +84,48 @@ def test_the_side_without_an_amount_is_worked_out(platform: Platform) -> None:
         assert platform.call("POST", "conversions/quote", {**sides, "DebitedFunds": wrong}).status == 400
 
 
+@pytest.mark.parametrize(
+    ("fees", "taken"),
+    [
+        ({"Currency": "EUR", "Type": "PERCENTAGE", "Value": 10}, 100),
+        ({"Currency": "EUR", "Type": "FIXED", "Value": 25}, 25),
+        ({"Currency": "EUR", "Amount": 25}, 25),
+    ],
+)
+def test_fees_are_a_share_or_an_amount(platform: Platform, fees: dict[str, Any], taken: int) -> None:
+    body = {"DebitedFunds": EUR, "CreditedFunds": {"Currency": "GBP"}, "Fees": fees}
+    quote = platform.create("conversions/quote", body)
+    assert quote["Fees"] == {"Currency": "EUR", "Amount": taken}
+    assert quote["RequestedFees"] == fees
+    wallets = {"AuthorId": platform.user, "DebitedWalletId": platform.wallet, "CreditedWalletId": platform.pounds}
+    platform.fund()
+    before = balance(platform, "fees/eur")
+    made = platform.create("conversions/quoted-conversion", {**wallets, "QuoteId": quote["Id"]})
+    assert [made[field] for field in ("Status", "Fees", "RequestedFees")] == ["SUCCEEDED", quote["Fees"], fees]
+    assert balance(platform, "fees/eur") == before + taken
+    platform.fund()
+    assert instant(platform, Fees=fees)["CreditedFunds"] == quote["CreditedFunds"]
+
+
+def test_a_share_of_a_side_that_is_worked_out(platform: Platform) -> None:
+    body = {"DebitedFunds": {"Currency": "EUR"}, "CreditedFunds": {"Currency": "GBP", "Amount": 761}}
+    quote = platform.create("conversions/quote", {**body, "Fees": {"Type": "PERCENTAGE", "Value": 10}})
+    assert (quote["DebitedFunds"], quote["Fees"]) == (EUR, {"Currency": "EUR", "Amount": 100})
+
+
+@pytest.mark.parametrize(
+    "fees",
+    [
+        *({"Currency": "EUR"}, {"Type": "PERCENTAGE"}, {"Type": "PERCENTAGE", "Value": 100}, 5),
+        *({"Type": "SHARE", "Value": 1}, {"Type": "FIXED", "Value": -1}, {"Type": "FIXED", "Value": "1"}),
+    ],
+)
+def test_fees_of_no_kind_are_refused(platform: Platform, fees: object) -> None:
+    body = {"DebitedFunds": EUR, "CreditedFunds": {"Currency": "GBP"}, "Fees": fees}
+    response = platform.call("POST", "conversions/quote", body)
+    assert (response.status, list(read(response)["errors"])) == (400, ["Fees"])
+
+
 def test_a_quote_expires(platform: Platform, clock: FakeClock) -> None:
     body = {"DebitedFunds": EUR, "CreditedFunds": {"Currency": "GBP"}, "Duration": 60}
     quote = platform.create("conversions/quote", body)["Id"]
