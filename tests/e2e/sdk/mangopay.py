@@ -26,10 +26,11 @@ FRESH_CLIENT_ID: Final = "acme-two"
 class Mangopay:
     """An emulator that the SDKs, which block, can be tested against from synchronous code."""
 
-    def __init__(self) -> None:
-        keys = {CLIENT_ID: [canary.CANARY_API_KEY], FRESH_CLIENT_ID: [canary.CANARY_API_KEY]}
+    def __init__(self, *client_ids: str, **settings: Any) -> None:
+        """Start; without ``client_ids`` there are the two above, and ``settings`` are the emulator's."""
+        keys = {client_id: [canary.CANARY_API_KEY] for client_id in client_ids or (CLIENT_ID, FRESH_CLIENT_ID)}
         credentials = Credentials(keys, [canary.CANARY_EMBEDDED_KEY], any_client=False)
-        self._emulator: Final = new_emulator(credentials=credentials)
+        self._emulator: Final = new_emulator(credentials=credentials, **settings)
         self._loop: Final = asyncio.new_event_loop()
         self._thread: Final = threading.Thread(target=self._loop.run_forever, name="emulated Mangopay")
         self._thread.start()
