@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 import uvloop
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.support import canary
 from tests.support.build import EXPECT_COMPILED, why_not_compiled
@@ -27,6 +27,8 @@ _GRACE = 1.0
 
 # How long an input takes is no property of it: workers share the cores, and coverage makes each line slower.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# For tests.mutation: that an example fails is enough to know, and the smallest one takes seconds to find.
+settings.register_profile("mutation", settings.get_profile("suite"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("suite")
 
 _CHILDREN_LEFT = pytest.StashKey[list[str]]()
