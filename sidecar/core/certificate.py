@@ -123,10 +123,10 @@ def _read_validity(der: bytes) -> Validity:
 
 def _time(der: bytes, at: int, end: int) -> tuple[int, int]:
     """Return the Unix time that stands at ``at``, and where it ends."""
-    tag = der[at] if at < end else 0
+    start, stop = element(der, at, end)
+    tag = der[at]
     if tag not in (_UTC_TIME, _GENERALIZED_TIME):
         raise ValueError("the certificate has no dates")
-    start, stop = element(der, at, end, tag)
     form = _UTC_FORM if tag == _UTC_TIME else _GENERALIZED_FORM
     match = form.fullmatch(der, start, stop)
     if match is None:

@@ -43,7 +43,7 @@ def issuer_field(der: bytes) -> tuple[int, int]:
     start, end = element(der, 0, len(der), SEQUENCE)
     at, end = element(der, start, end, SEQUENCE)
     if der[at : at + 1] == bytes((_VERSION,)):
-        at = element(der, at, end, _VERSION)[1]
+        at = element(der, at, end)[1]
     for tag in (INTEGER, SEQUENCE):
         at = element(der, at, end, tag)[1]
     return at, end

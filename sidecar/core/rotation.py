@@ -31,18 +31,18 @@ class ChangeWatch:
     """
 
     def __init__(self) -> None:
-        self._seen: Hashable = None
+        self._changed(None, 0.0)
+
+    def _changed(self, signature: Hashable, now: float) -> None:
+        self._seen = signature
         self._settled = False
         self._tries = 0
-        self._retry_at = 0.0
+        self._retry_at = now
 
     def due(self, signature: Hashable, now: float) -> bool:
         """Note what the files look like at ``now`` (seconds); return whether to read them."""
         if signature != self._seen:
-            self._seen = signature
-            self._settled = False
-            self._tries = 0
-            self._retry_at = now
+            self._changed(signature, now)
             return False
         return not self._settled and now >= self._retry_at
 

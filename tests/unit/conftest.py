@@ -7,8 +7,23 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.core.admission.guard import _host_allowed
+from sidecar.core.http import response_head
+from sidecar.core.http.header_index import INDEXES
+from sidecar.core.redact import mask_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """Each test works out by itself what others have kept: else the tables hide that a rule is broken."""
+    response_head._STATUS_LINES.clear()
+    response_head._FIELD_LINES.clear()
+    INDEXES.clear()
+    _host_allowed.cache_clear()
+    mask_path.cache_clear()
 
 
 @pytest.fixture

@@ -116,10 +116,12 @@ def claim(
     A lease lasts ``lease`` seconds; ``epoch`` is a random name for a new part.
     """
     part = document.parts.get(request.part) or CredentialEntry(epoch, touched_at=now)
-    if _lags(part, request.known):
-        part = _raised(part, request.known)
+    known = request.known
+    if known is not None and _lags(part, known):
+        part = _raised(part, known)
     token = part.token
-    if token is not None and not _knows(request.known, part) and token.sent_at <= now < token.expires_at:
+    is_news = known is None or not _knows(known, part)
+    if token is not None and is_news and token.sent_at <= now < token.expires_at:
         return document, Take(token, TokenVersion(part.epoch, part.generation))
     if (pause := _pause(document, part, request.certificate_fingerprint, now)) is not None:
         return document, pause
@@ -172,7 +174,6 @@ def conclude(
         generation=part.generation,
         fetch=Fetch(part.lease.begun_at, key=0, probe=part.lease.probe),
         failures=part.failures,
-        retry_at=now if part.retry_at is None else part.retry_at,
         lockout=document.lockout,
         refusal=part.refusals.get(certificate_fingerprint),
     )
@@ -194,7 +195,7 @@ def conclude(
     document = msgspec.structs.replace(_with(document, grant, part), lockout=after.lockout)
     if fetched is not None and token is not None:
         return document, Take(token, TokenVersion(part.epoch, part.generation))
-    return document, _pause(document, part, certificate_fingerprint, now) or Paused(None, now, now, part.failures)
+    return document, _pause(document, part, certificate_fingerprint, now)
 
 
 def as_fetch_result(paused: Paused, pause: Pause) -> FetchResult:
@@ -216,20 +217,19 @@ def burn(document: SharedDocument, name: str, known: TokenVersion) -> SharedDocu
     return msgspec.structs.replace(document, parts={**document.parts, name: _raised(part, known)})
 
 
-def _raised(part: CredentialEntry, known: TokenVersion | None) -> CredentialEntry:
+def _raised(part: CredentialEntry, known: TokenVersion) -> CredentialEntry:
     """Return the part without its token, and not behind ``known``."""
-    generation = part.generation if known is None else max(part.generation, known.generation)
-    return msgspec.structs.replace(part, generation=generation, token=None)
+    return msgspec.structs.replace(part, generation=max(part.generation, known.generation), token=None)
 
 
-def _knows(known: TokenVersion | None, part: CredentialEntry) -> bool:
+def _knows(known: TokenVersion, part: CredentialEntry) -> bool:
     """Whether the part's newest token is known already."""
-    return known is not None and known.epoch == part.epoch and known.generation >= part.generation
+    return known.epoch == part.epoch and known.generation >= part.generation
 
 
-def _lags(part: CredentialEntry, known: TokenVersion | None) -> bool:
+def _lags(part: CredentialEntry, known: TokenVersion) -> bool:
     """Whether the document is older than what is known: its store came back with the state of an earlier day."""
-    return known is not None and known.epoch == part.epoch and known.generation > part.generation
+    return known.epoch == part.epoch and known.generation > part.generation
 
 
 def _pause(document: SharedDocument, part: CredentialEntry, certificate_fingerprint: str, now: float) -> Paused | None:

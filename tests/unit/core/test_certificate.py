@@ -83,6 +83,7 @@ def test_line_ends_of_windows_and_the_old_label_are_read() -> None:
         (LEAF[:200], "there is no PEM certificate"),
         (LEAF.replace(b"END CERT", b"END X509 CERT"), "there is no PEM certificate"),
         (b"-----BEGIN CERTIFICATE-----\nA=A\n-----END CERTIFICATE-----\n", "no base64"),
+        (LEAF.replace(b"-----\nMI", b"-----\n=MI", 1), "no base64"),
         (pem(b"\x30\x00"), "not built as RFC 5280 says"),
         (pem(DER[:100]), "cut short"),
         (pem(b"\x30\x80" + DER[4:]), "not DER"),
@@ -99,11 +100,38 @@ def test_what_is_no_certificate_is_refused(content: bytes, words: str) -> None:
         validity(content)
 
 
-def test_a_certificate_of_version_1_has_no_version() -> None:
-    def sequence(*parts: bytes) -> bytes:
-        content = b"".join(parts)
-        return b"\x30" + bytes([len(content)]) + content
+def sequence(*parts: bytes, tag: int = 0x30) -> bytes:
+    content = b"".join(parts)
+    return bytes((tag, len(content))) + content
 
+
+@pytest.mark.parametrize(
+    ("issuer", "dates", "words"),
+    [
+        pytest.param(0x31, 0x30, "not built as RFC 5280 says", id="an issuer that is no sequence"),
+        pytest.param(0x30, 0x31, "not built as RFC 5280 says", id="dates that are no sequence"),
+        pytest.param(0x30, 0x30, "", id="both as they should be"),
+    ],
+)
+def test_each_field_has_to_be_what_rfc_5280_says(issuer: int, dates: int, words: str) -> None:
+    times = (b"\x17\x0d260102030405Z", b"\x17\x0d270102030405Z")
+    fields = (b"\x02\x01\x01", sequence(), sequence(tag=issuer), sequence(*times, tag=dates))
+    content = pem(sequence(sequence(*fields)))
+    if not words:
+        assert validity(content) == validity(LEAF)
+        return
+    with pytest.raises(ValueError, match=words):
+        validity(content)
+
+
+@pytest.mark.parametrize("dates", [(), (b"\x17\x0d260102030405Z",)], ids=["none", "one"])
+def test_a_certificate_without_both_dates_is_refused_whatever_follows(dates: tuple[bytes, ...]) -> None:
+    behind = b"\x17\x0d270102030405Z" * 2
+    with pytest.raises(ValueError, match="RFC 5280"):
+        validity(pem(sequence(sequence(b"\x02\x01\x01", sequence(), sequence(), sequence(*dates), behind))))
+
+
+def test_a_certificate_of_version_1_has_no_version() -> None:
     dates = sequence(b"\x17\x0d260102030405Z", b"\x17\x0d270102030405Z")
     fields = (b"\x02\x01\x01", sequence(), sequence(), dates)
     version_3 = b"\xa0\x03\x02\x01\x02"
@@ -169,6 +197,19 @@ def test_until_the_next_warning_nothing_changes_and_then_it_does(wall: float) ->
         assert DATES.warning(following) != DATES.warning(wall)
     else:
         assert DATES.warning(wall) == 0
+
+
+@pytest.mark.parametrize(("days", "following"), [(30, 7), (7, 1)])
+def test_a_warning_that_is_due_now_is_not_the_next(days: int, following: int) -> None:
+    assert DATES.next_warning(END - days * DAY) == END - following * DAY
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_dates_are_utc_wherever_they_are_read() -> None:
+    assert validity(LEAF) == Validity(
+        int(utc(2026, 1, 2, 3, 4, 5).timestamp()), int(utc(2027, 1, 2, 3, 4, 5).timestamp())
+    )
+    assert moment(0) == "1970-01-01T00:00:00Z"
 
 
 def test_dates_are_written_as_rfc_3339_says() -> None:

@@ -228,3 +228,29 @@ def test_versions(segment: str) -> None:
 )
 def test_other_words_are_no_versions(segment: str) -> None:
     assert not is_version(segment)
+
+
+@pytest.mark.parametrize("client_id", ["X", "a.b", ".X."])
+def test_a_client_id_that_is_more_than_dots_can_be_one(client_id: str) -> None:
+    assert ClientIdRules(client_id, ()).segment == client_id
+
+
+@pytest.mark.parametrize("client_id", ["", ".", "..", "a\n"])
+def test_a_client_id_that_cannot_be_a_segment_is_refused(client_id: str) -> None:
+    with pytest.raises(ValueError, match="the ClientId is empty"):
+        ClientIdRules(client_id, ())
+
+
+def test_whether_any_client_id_is_replaced_is_said() -> None:
+    assert ClientIdRules("acme", ("_", "*")).any is True
+    assert ClientIdRules("acme", ("_",)).any is False
+
+
+def test_a_version_alone_names_no_client_id_however_it_is_written() -> None:
+    assert ClientIdRules("acme", ()).place("/v2%2e01") == ("/v2%2e01", False)
+
+
+def test_the_token_path_behind_a_doubtful_version_is_no_client_id() -> None:
+    rules = ClientIdRules("acme", ())
+    assert rules.place("/v2.01;x/oauth/token") == ("/v2.01;x/oauth/token", False)
+    assert rules.place("/v2.01;x/oauth/revoke") == ("/v2.01;x/oauth/revoke", True)

@@ -61,7 +61,7 @@ def test_four_bytes_of_length_are_read_and_are_more_than_there_is() -> None:
 
 @pytest.mark.parametrize("version", [b"", tlv(0xA0, tlv(INTEGER, b"\x02"))])
 def test_the_issuer_stands_behind_the_algorithm_with_a_version_or_without(version: bytes) -> None:
-    issuer = tlv(SEQUENCE, b"issuer")
+    issuer = tlv(SEQUENCE, b"issuer" * 40)
     fields = version + tlv(INTEGER, b"\x01") + tlv(SEQUENCE, b"algorithm") + issuer + b"more"
     der = tlv(SEQUENCE, tlv(SEQUENCE, fields) + b"signature")
     at, end = issuer_field(der)
@@ -73,3 +73,11 @@ def test_a_field_that_is_another_than_expected_is_refused(tags: tuple[int, int])
     fields = b"".join(tlv(tag, b"\x01") for tag in tags)
     with pytest.raises(ValueError, match="RFC 5280"):
         issuer_field(tlv(SEQUENCE, tlv(SEQUENCE, fields)))
+
+
+@pytest.mark.parametrize("tags", [(SET, SEQUENCE), (SEQUENCE, SET)])
+def test_what_holds_the_fields_has_to_be_two_sequences(tags: tuple[int, int]) -> None:
+    outer, inner = tags
+    fields = tlv(INTEGER, b"\x01") + tlv(SEQUENCE, b"algorithm")
+    with pytest.raises(ValueError, match="RFC 5280"):
+        issuer_field(tlv(outer, tlv(inner, fields)))

@@ -18,6 +18,14 @@ def test_with_few_descriptors_fewer_connections_are_taken(allowed: int, connecti
     assert share_out(allowed, 1000, 100).connections == connections
 
 
+@pytest.mark.parametrize(
+    ("allowed", "shares"),
+    [(550, Descriptors(313, 34, 17)), (20, Descriptors(8, 1, 1)), (3, Descriptors(8, 1, 1))],
+)
+def test_of_few_descriptors_a_quarter_is_spared_and_shared_out_in_whole_ones(allowed: int, shares: Descriptors) -> None:
+    assert share_out(allowed, 1000, 100) == shares
+
+
 @pytest.mark.parametrize("allowed", [200, 256, 512, 1024, 1300])
 def test_all_together_fit(allowed: int) -> None:
     shared = share_out(allowed, 1000, 100)

@@ -49,6 +49,26 @@ def test_the_body_may_be_compressed_and_have_a_bom() -> None:
     assert read_error_report(((b"Content-Encoding", b"br"),), body()) == ErrorReport()
 
 
+@pytest.mark.parametrize(("name", "is_page"), [(b"Content-Type", True), (b"X-Type", False)])
+def test_a_body_that_is_labelled_as_html_and_is_no_json_is_a_page(name: bytes, is_page: bool) -> None:
+    assert read_error_report(((name, b"text/html; charset=utf-8"),), b"Bad gateway").is_page is is_page
+
+
+def test_a_body_that_is_not_at_hand_is_not_decoded() -> None:
+    assert read_error_report(((b"Content-Encoding", b"gzip"),), None) == ErrorReport()
+
+
+def test_a_report_of_the_longest_length_is_looked_into() -> None:
+    longest = body(Message="x" * (BODY_LIMIT - len(body(Message=""))))
+    assert len(longest) == BODY_LIMIT
+    assert read_error_report((), longest).id == ID
+    assert read_error_report((), longest + b" ") == ErrorReport()
+
+
+def test_the_longest_type_that_is_told_has_64_letters() -> None:
+    assert read_error_report((), body(Type="x" * 64)).type == "x" * 64
+
+
 @pytest.mark.parametrize("padding", [BODY_LIMIT, 10 * 1024 * 1024])
 def test_a_long_body_is_not_looked_into(padding: int) -> None:
     long = body(Message="x" * padding)

@@ -30,6 +30,8 @@ CASES = [
     (b"GET /a\tb HTTP/1.1\r\n\r\n", M.CONTROL),
     (b"GET / HTTP/1.1\r\nX: a\x01b\r\n\r\n", M.CONTROL),
     (b"GET / HTTP/1.1\r\nX: a\x7fb\r\n\r\n", M.CONTROL),
+    (b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x0b", M.CONTROL),
+    (b"GET / HTTP/1.1\r\nX", M.FIELD),
     (b"GET / HTTP/2.0\r\n\r\n", M.VERSION),
     (b"POST /x RTSP/1.0\r\n\r\n", M.VERSION),
     (b"GET /\r\n\r\n", M.VERSION),
@@ -59,6 +61,7 @@ CASES = [
     (b"*1\r\n$4\r\nPING\r\n", M.NOT_HTTP),
     (b"SSH-2.0-OpenSSH_9.2\r\n", M.NOT_HTTP),
     (b"GET / HTTP/1.1\r\n" + HOST + b"\r\n", M.OTHER),  # nothing is wrong with it
+    (b"POST / HTTP/1.1\r\nHost: localhost:80\r\nContent-Length: 2\r\nContent-Type: a\r\n\r\n", M.OTHER),
     (b"GET / HTTP/1.0\r\n" + HOST + b"\r\nbody\nwith LF \xff\x01", M.OTHER),  # what follows does not matter
 ]
 

@@ -127,6 +127,17 @@ def test_a_window_has_not_the_name_of_a_limit_that_it_happens_to_exceed(learned:
     assert names(hour, half, learned={1: "1h", **learned}) == [None, "30m"]
 
 
+def test_a_window_that_is_used_up_exactly_does_not_exceed_its_limit() -> None:
+    """Two claim the name of 15 minutes: by the limit that was learned, and by the one that is documented."""
+    used_up, other = window(2_000, 0), window(1, 2_299)
+    assert names(used_up, other, date=None, learned={2_000: "15m"}) == [None, None]
+
+
+def test_a_smaller_limit_is_looked_at_when_the_larger_one_is_told() -> None:
+    learned = {5_000: "1h", 2_000: "15m"}
+    assert names(window(1, 4_999), window(2_100, 0), date=None, learned=learned) == ["1h", "15m"]
+
+
 def test_a_window_that_is_missing_leaves_its_name_to_nobody() -> None:
     learned = {1: "1h", 2_300: "15m"}
     assert names(window(2_798, 0, 60), learned=learned) == [None]

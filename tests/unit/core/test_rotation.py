@@ -65,6 +65,7 @@ def test_a_failure_is_told_only_when_the_next_look_fails_too(files: Files) -> No
     assert files.told == 0
     assert files.look("new", good=False)
     assert files.told == 1
+    assert not files.look("new", good=False), "the next try is a minute later"
 
 
 def test_a_failure_that_is_over_at_the_next_look_is_never_told(files: Files) -> None:

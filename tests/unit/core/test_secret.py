@@ -35,9 +35,14 @@ def test_no_formatting_shows_it(shown: str) -> None:
     assert "canary" not in shown
 
 
+def test_every_formatting_gives_the_same_three_asterisks() -> None:
+    secret = Secret("canary")
+    assert [str(secret), repr(secret), f"{secret}", f"{secret:>20}"] == ["***"] * 4
+
+
 def test_it_cannot_be_pickled_or_copied() -> None:
     for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError) as caught:
+        with pytest.raises(TypeError, match="a Secret cannot be pickled or copied") as caught:
             attempt(SECRET)
         assert "canary" not in "".join(traceback.format_exception(caught.value))
 
@@ -55,6 +60,7 @@ def test_it_has_no_dictionary_to_dump() -> None:
 def test_equal_values_are_equal_secrets() -> None:
     assert Secret("é") == Secret("é")
     assert hash(Secret("a")) == hash(Secret("a"))
+    assert hash(Secret("a")) != hash(Secret("b"))
     assert Secret("a") != Secret("b")
     assert Secret("a") != Secret("")
 

@@ -24,6 +24,8 @@ def test_who_has_not_proven_itself_goes_first_whatever_its_age() -> None:
     assert memory.victim() == "unproven"
     memory.hold("unproven", 60, proven=True)
     assert (memory.victim(), memory.used) == ("proven", 120)
+    memory.release("proven")
+    assert (memory.victim(), memory.used, len(memory)) == (None, 60, 1)
 
 
 def test_one_alone_is_not_closed() -> None:

@@ -49,20 +49,21 @@ def test_durations_have_two_units_at_most(seconds: float, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("number", "noun", "said"),
     [
-        (count(1, "call"), "1 call"),
-        (count(0, "call"), "0 calls"),
-        (count(1, "try", "tries"), "1 try"),
-        (count(2, "try", "tries"), "2 tries"),
+        (1, ("call",), "1 call"),
+        (0, ("call",), "0 calls"),
+        (1, ("try", "tries"), "1 try"),
+        (2, ("try", "tries"), "2 tries"),
     ],
 )
-def test_a_noun_agrees_with_its_number(words: str, said: str) -> None:
-    assert words == said
+def test_a_noun_agrees_with_its_number(number: int, noun: tuple[str, ...], said: str) -> None:
+    assert count(number, *noun) == said
 
 
 def test_words_become_sentences() -> None:
     assert capital("the host") == "The host"
+    assert sentence("the name is X") == "The name is X."
     assert sentence("the host is gone") == sentence("The host is gone.") == "The host is gone."
 
 

@@ -57,8 +57,8 @@ def test_without_a_key_a_bearer_is_a_placeholder() -> None:
 
 
 def test_whether_a_key_is_needed_is_said() -> None:
-    assert CALLERS.needs_key
-    assert not ANYBODY.needs_key
+    assert Callers(Secret(KEY)).needs_key
+    assert not Callers(None).needs_key
 
 
 def test_an_empty_key_is_no_key_and_no_mistake_passes_for_one() -> None:
@@ -88,6 +88,7 @@ BAD_BASICS = [
     authorization("Basic"),
     authorization("Basic "),
     authorization("Basic ***"),
+    authorization("Basic \t" + b64encode(f"u:{KEY}".encode()).decode()),
     authorization("Basic " + b64encode(f"u:{KEY}".encode()).decode() + "!"),
     authorization("Basic " + b64encode(f"uu:{KEY}".encode()).decode().rstrip("=") + "===="),
     authorization("Basic=" + b64encode(f"u:{KEY}".encode()).decode()),
@@ -141,6 +142,12 @@ def test_a_bearer_of_ours_is_let_in(scheme: str) -> None:
 
 def test_basic_with_the_key_is_let_in() -> None:
     CALLERS.check_call(basic(KEY), NOW)
+
+
+def test_there_may_be_more_than_one_space_behind_the_scheme() -> None:
+    """RFC 9110 section 11.4."""
+    CALLERS.check_call(authorization(f"Basic  {b64encode(f'u:{KEY}'.encode()).decode()} "), NOW)
+    CALLERS.check_call(authorization(f"Bearer   {CALLERS.issue(NOW, 'n')}"), NOW)
 
 
 def test_a_bearer_says_how_long_it_is_good() -> None:
@@ -223,7 +230,7 @@ def test_remembering_good_bearers_is_bounded() -> None:
     bearers = [callers.issue(NOW, str(number)) for number in range(600)]
     for bearer in bearers:
         callers.check_call(authorization(f"Bearer {bearer}"), NOW)
-    assert len(callers._verified) <= 256
+        assert len(callers._verified) <= 256
     callers.check_call(authorization(f"Bearer {bearers[0]}"), NOW)
 
 
@@ -231,7 +238,17 @@ def test_bad_bearers_are_not_remembered() -> None:
     callers = Callers(Secret(KEY))
     turned_away(authorization("Bearer x"), callers)
     turned_away(authorization("Bearer " + callers.issue(NOW - 7200, "n")), callers)
+    turned_away(authorization("Bearer " + callers.issue(NOW - LIFETIME, "n")), callers)
     assert not callers._verified
+
+
+def test_a_bearer_that_has_passed_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    callers = Callers(Secret(KEY))
+    raw = authorization("Bearer " + callers.issue(NOW, "n"))
+    callers.check_call(raw, NOW)
+    monkeypatch.delattr("sidecar.core.admission.caller._signature")
+    callers.check_call(raw, NOW + 3599)
+    turned_away(raw, callers, NOW + 3600)
 
 
 # --- nothing is given away

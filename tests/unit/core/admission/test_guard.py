@@ -192,6 +192,11 @@ def test_a_host_that_no_name_could_be_is_not_remembered() -> None:
     assert _host_allowed.cache_info().misses == before
 
 
+@pytest.mark.parametrize("listed", ["fd00::8", "[fd00::8]", "[FD00::8]"])
+def test_an_ipv6_address_is_listed_with_brackets_or_without(listed: str) -> None:
+    check_guard(((b"Host", b"[fd00::8]:8080"),), GuardRules(frozenset({listed})))
+
+
 def test_nothing_but_the_local_names_is_allowed_by_default() -> None:
     assert refusal(((b"Host", b"sidecar"),), GuardRules(frozenset())).code is ErrorCode.HOST_NOT_ALLOWED
 

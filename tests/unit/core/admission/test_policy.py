@@ -157,6 +157,8 @@ GLOBS = [
     ("/a*a", "/aa", True),
     ("/*ab*ab*", "/xabyabz", True),
     ("/*ab*ab*", "/xaby", False),
+    ("/*ab*", "/ab", True),
+    ("/*b*b*", "/xxb", False),
     ("/a*b", "/a/b", False),
     ("/v2.01/x", "/V2_01/x", True),
     ("/V2_01/x", "/v2.01/x", True),
@@ -211,6 +213,19 @@ def test_a_rule_that_could_never_match_is_a_mistake_and_says_so(text: str) -> No
     with pytest.raises(ValueError) as caught:
         policy(deny=(text,))
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/v2.01", 'is not "METHOD /path"'),
+        ("GET /a%2fb", "write it decoded"),
+        ("GET /a**", "it stands for whole segments only"),
+    ],
+)
+def test_a_mistake_is_told_with_its_kind(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        policy(deny=(text,))
 
 
 # --- not to be bypassed

@@ -51,7 +51,9 @@ def test_a_bomb_is_decoded_no_further_than_one_byte_past_the_limit() -> None:
 
 
 def test_a_body_of_exactly_the_limit_is_whole() -> None:
-    assert decode_content(gzip.compress(b"x" * LIMIT), "gzip", limit=LIMIT) == b"x" * LIMIT
+    whole = gzip.compress(b"x" * LIMIT)
+    assert decode_content(whole, "gzip", limit=LIMIT) == b"x" * LIMIT
+    assert decode_content(whole[:-1], "gzip", limit=LIMIT) is None
 
 
 @given(st.binary(max_size=2000))

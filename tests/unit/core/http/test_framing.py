@@ -72,6 +72,10 @@ def test_lengths_that_every_reader_reads_alike(value: bytes) -> None:
     assert check((b"Content-Length", value)).content_length == 7
 
 
+def test_the_longest_length_has_eighteen_digits() -> None:
+    assert check((b"Content-Length", b"9" * 18)).content_length == 10**18 - 1
+
+
 def test_values_may_hold_tabs_and_obs_text() -> None:
     assert check((b"X", b"a\tb \xe9\xff")).keep_alive
 
@@ -227,7 +231,9 @@ def test_without_a_body_there_is_nothing_to_expect(headers: RawHeaders) -> None:
     "value", [b"", b"200-ok", b"100-continue, x", b"100-continue;x", b"100 continue", b"100-continue,"]
 )
 def test_other_expectations_fail(value: bytes) -> None:
-    assert refusal((HOST, (b"Expect", value), (b"Content-Length", b"5"))).code is ErrorCode.EXPECTATION_FAILED
+    error = refusal((HOST, (b"Expect", value), (b"Content-Length", b"5")))
+    assert error.code is ErrorCode.EXPECTATION_FAILED
+    assert "leave out the Expect header" in error.message
 
 
 def test_an_expectation_counts_once() -> None:
@@ -260,6 +266,7 @@ def test_http_1_0_cannot_expect(value: bytes) -> None:
         (HTTP_1_0, b"Keep-Alive", True),
         (HTTP_1_0, b"close", False),
         (HTTP_1_0, b"keep-alive, close", False),
+        (HTTP_1_0, b"TE, Keep-Alive", True),
         (HTTP_1_0, b"x", False),
     ],
 )

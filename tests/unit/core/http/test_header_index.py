@@ -83,10 +83,16 @@ def test_all_values_are_joined_in_order() -> None:
 def test_the_memory_is_bounded_whatever_names_are_sent() -> None:
     for number in range(2000):
         index_of(((b"X-%d" % number, b""),))
-    assert len(INDEXES) <= 256
+        assert len(INDEXES) <= 256
 
 
 def test_long_names_are_not_remembered() -> None:
     raw = ((b"y" * 8000, b""),)
     assert isinstance(index_of(raw), HeaderIndex)
     assert not INDEXES
+
+
+@pytest.mark.parametrize(("length", "kept"), [(2048, True), (2049, False)])
+def test_names_of_2_kib_together_are_remembered(length: int, kept: bool) -> None:
+    index_of(((b"y" * 1000, b""), (b"z" * (length - 1000), b"")))
+    assert bool(INDEXES) is kept

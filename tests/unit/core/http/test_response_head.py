@@ -439,3 +439,34 @@ def test_what_else_is_read_here_changes_no_framing(lines: tuple[bytes, ...]) -> 
     framed = framing_of(length, *lines)
     assert (*framed[:3], framed[4]) == (*chunked[:3], chunked[4])
     assert framed[3] == (5 if b"timeout=5" in lines[0] else None)
+
+
+@pytest.mark.parametrize("line", [b"Keep-Alive: x-a", b"Date: x-a", b"X-Any: x-a"])
+def test_only_connection_nominates_fields(line: bytes) -> None:
+    parsed = parse_head(head(line, b"X-A: 1"))
+    assert parsed.lines_down[-1:] == [b"X-A: 1"]
+
+
+def test_what_was_read_of_a_line_is_known_when_it_comes_again() -> None:
+    whole = head(b"Server: one", status=b"HTTP/1.1 201 Created")
+    first, again = parse_head(whole), parse_head(whole)
+    assert again.fields[0] is first.fields[0]
+    assert response_head._STATUS_LINES == {b"HTTP/1.1 201 Created": (1, 201, b"Created")}
+    response_head._STATUS_LINES[b"HTTP/1.1 201 Created"] = (1, 202, b"as it was read")
+    assert parse_head(whole).reason == b"as it was read"
+
+
+@pytest.mark.parametrize(("length", "kept"), [(256, True), (257, False)])
+def test_long_lines_are_not_kept(length: int, kept: bool) -> None:
+    line = b"X-Long: ".ljust(length, b"x")
+    parse_head(head(line))
+    assert (line in response_head._FIELD_LINES) is kept
+
+
+def test_a_head_that_fills_the_limit_without_an_end_is_too_long() -> None:
+    whole = head(b"X: " + b"x" * (MAX_HEAD - len(head(b"X: "))))
+    assert len(whole) == MAX_HEAD
+    assert HeadReader().feed(whole) is not None
+    with pytest.raises(BadResponseError, match="longer than"):
+        HeadReader().feed(whole[:-2] + b"xx")
+    assert HeadReader().feed(whole[:-1]) is None

@@ -131,3 +131,17 @@ def test_a_proxy_that_wants_more_than_a_password_is_told_as_such(
 )
 def test_what_is_no_response_of_a_proxy_is_refused(pieces: tuple[bytes, ...], words: str) -> None:
     assert refusal(*pieces).startswith(words)
+
+
+def test_what_refuses_says_whether_it_is_a_proxy_at_all() -> None:
+    for response, is_http in ((b"SSH-2.0-x", False), (b"HTTP/1.1 300 Many\r\n\r\n", True)):
+        with pytest.raises(TunnelRefusedError) as caught:
+            TunnelResponse().feed(response)
+        assert caught.value.is_http is is_http
+
+
+@pytest.mark.parametrize(("status", "schemes"), [(401, "NTLM"), (407, "NTLM"), (403, "")])
+def test_other_ways_to_authenticate_matter_where_they_are_asked_for(status: int, schemes: str) -> None:
+    with pytest.raises(TunnelRefusedError) as caught:
+        TunnelResponse().feed(b"HTTP/1.1 %d -\r\nProxy-Authenticate: NTLM\r\n\r\n" % status)
+    assert caught.value.schemes == schemes

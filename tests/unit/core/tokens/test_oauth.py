@@ -54,7 +54,12 @@ def token(**fields: Any) -> dict[str, Any]:
 def test_the_credentials_are_basic_with_id_and_key_as_they_are() -> None:
     headers = dict(request_headers("acme", Secret("kéy:+/%")))
     assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")) == "acme:kéy:+/%".encode()
-    assert headers["Content-Type"] == "application/x-www-form-urlencoded"
+    del headers["Authorization"]
+    assert headers == {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+    }
 
 
 def test_a_token_comes_with_its_life_and_the_moment_it_was_asked_for() -> None:
@@ -123,6 +128,8 @@ def test_a_response_that_is_no_token_is_transient(body: bytes | dict[str, Any]) 
     [
         (3600, 3600.0, False),
         (1199.5, 1199.5, False),
+        (1, 1.0, False),
+        (0.5, 0.5, False),
         ("1200", 1200.0, False),
         (" 1200 ", 1200.0, False),
         ("12e2", 1200.0, False),
@@ -151,6 +158,11 @@ def test_expires_in(value: object, seconds: float, odd: bool) -> None:
     life, warning = read_expires_in(value)
     assert life == seconds
     assert (warning is not None) is odd
+
+
+def test_a_token_in_a_coding_that_cannot_be_undone_is_none() -> None:
+    detail = "the response's content coding cannot be undone"
+    assert read(200, token(), 7.0, headers={"content-encoding": "br"}) == Transient(detail, 7.0)
 
 
 def test_an_odd_expires_in_is_warned_of_and_the_token_used() -> None:

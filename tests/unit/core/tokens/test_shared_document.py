@@ -51,6 +51,11 @@ def test_what_is_written_is_read_again(document: SharedDocument) -> None:
     assert read_document(write_document(document)) == document
 
 
+def test_a_document_of_the_longest_length_is_read() -> None:
+    content = write_document(FULL)
+    assert read_document(content + b" " * (LONGEST - len(content))) == FULL
+
+
 def test_where_nothing_is_there_is_an_empty_document() -> None:
     assert read_document(None) == SharedDocument()
 

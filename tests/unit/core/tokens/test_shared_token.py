@@ -131,6 +131,19 @@ def test_a_lease_is_kept_by_renewing_it() -> None:
     assert held, "it was over, and nobody wanted it"
 
 
+def test_a_lease_that_is_renewed_in_time_may_last_for_longer_than_any_alone() -> None:
+    document, grant = granted(SharedDocument())
+    for moment in range(1, int(LONGEST_LEASE) * 2):
+        document, held = renew(document, grant, NOW + moment, LEASE)
+        assert held
+        assert ask(document, request("you"), NOW + moment)[1] == Await()
+
+
+def test_a_lease_is_believed_for_as_long_as_the_longest() -> None:
+    document, _ = claim(SharedDocument(), request(), NOW, LONGEST_LEASE, "epoch")
+    assert ask(document, request("you"))[1] == Await()
+
+
 def test_a_lease_that_claims_to_last_for_ever_keeps_nobody_waiting() -> None:
     """Nobody who follows the rules writes one."""
     document, _ = granted(SharedDocument())
@@ -240,7 +253,7 @@ def test_pauses_double_for_all(result: FetchResult, cause: str | None) -> None:
         document, grant = granted(document, request(holder), now)
         document, said = conclude(document, grant, result, now, 0.5, plain)
         assert isinstance(said, Paused)
-        assert said.cause == cause
+        assert (said.cause, said.since) == (cause, now if cause is None else NOW)
         assert ask(document, request("me"), now)[1] == said
         untils.append(now)
         now = said.until
@@ -306,7 +319,7 @@ def test_only_so_many_refusals_are_remembered_and_the_last_always_is() -> None:
     document, now = SharedDocument(), NOW
     for number in range(20):
         document = after(REFUSED, document=document, asked=request(shown=str(number)), now=now + number)
-    assert len(document.parts[API].refusals) == 8
+    assert set(document.parts[API].refusals) == {str(number) for number in range(12, 20)}, "those that end last"
     assert isinstance(ask(document, request(shown="19"), now + 19)[1], Paused)
 
 
@@ -326,6 +339,13 @@ def test_a_part_that_nobody_has_touched_for_days_is_forgotten() -> None:
     document = after(fetched(), document=document)
     assert set(document.parts) == {API, "api:old"}
     assert set(granted(document, request(known=TokenVersion("epoch", 1)), NOW + KEPT)[0].parts) == {API}
+
+
+def test_a_part_that_is_asked_for_again_is_remembered_from_then_on() -> None:
+    document = after(fetched())
+    document, _ = granted(document, request(known=TokenVersion("epoch", 1)), NOW + KEPT - 1)
+    document, _ = granted(document, request("you", EMBEDDED), NOW + KEPT + 1)
+    assert set(document.parts) == {API, EMBEDDED}
 
 
 def test_the_rest_of_a_document_is_left_alone() -> None:

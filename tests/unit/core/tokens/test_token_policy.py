@@ -63,6 +63,11 @@ UNAVAILABLE, LOCKED, REFUSED = (
             id="refused, the probe failed",
         ),
         pytest.param({"lockout": latch(1500)}, (USE, USE, USE, Fail(LOCKED, 500)), id="locked out"),
+        pytest.param({"refusal": latch(1000)}, (USE, USE, USE, WAIT), id="refused, the latch ends now"),
+        pytest.param({"lockout": latch(1000)}, (USE, USE, USE, WAIT), id="locked out, the latch ends now"),
+        pytest.param(
+            {"lockout": latch(1000.5)}, (USE, USE, USE, Fail(LOCKED, 0.5)), id="locked out for half a second more"
+        ),
         pytest.param({"lockout": latch(0)}, (USE, REFRESH, REFRESH, WAIT), id="locked out, the latch is over"),
         pytest.param(
             {"lockout": latch(0, probing=True), "fetch": FETCHING}, (USE, USE, USE, WAIT), id="locked out, probing"
@@ -95,6 +100,16 @@ def test_an_expired_token_is_never_handed_out_and_no_valid_one_withheld_after_th
 @pytest.mark.parametrize(("newer_than", "decision"), [(0, USE), (2, USE), (3, WAIT)])
 def test_a_resend_takes_only_a_newer_generation(newer_than: int, decision: Decision) -> None:
     assert policy.decide(HELD, FRESH, newer_than) == decision
+
+
+def test_a_first_attempt_takes_any_generation() -> None:
+    first = replace(TOKEN, generation=1)
+    assert policy.decide(replace(HELD, generation=1, token=first), FRESH) == Use(first)
+
+
+@pytest.mark.parametrize(("now", "may"), [(6.9, False), (7.0, True)])
+def test_a_token_may_be_asked_for_from_the_moment_on_at_which_a_pause_ends(now: float, may: bool) -> None:
+    assert policy.may_fetch(replace(EMPTY, failures=1, retry_at=7.0), now) is may
 
 
 @pytest.mark.parametrize(
