@@ -17,7 +17,7 @@ from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
 from sidecar.core.system_errors import mend, reason
 from sidecar.downstream import holder
-from sidecar.emulator import faults, serving, settings
+from sidecar.emulator import fault_rules, serving, settings
 from sidecar.emulator.loopback import Trusted
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_writer import LineWriter
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 _DEFAULT_PORT: Final = 18090
 
 
-def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[faults.Rule]:
+def _parse(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> list[fault_rules.Rule]:
     try:
-        return [faults.parse(text) for text in texts]
+        return [fault_rules.parse(text) for text in texts]
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -122,7 +122,7 @@ def _refused(error: OSError, host: str, port: int, authority: str) -> str:
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print a line for each request.")
 def command(
-    host: str, port: int, rules: list[faults.Rule], changed: settings.Settings, trusted: Trusted, verbose: bool
+    host: str, port: int, rules: list[fault_rules.Rule], changed: settings.Settings, trusted: Trusted, verbose: bool
 ) -> int:
     """Serve the Mangopay emulator alone, for an app's own tests and CI, until SIGTERM or SIGINT.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.emulator.faults import NO_BODY, Rule
+from sidecar.emulator.fault_rules import NO_BODY, Rule
 from sidecar.emulator.messages import EmulatedResponse, json_response
 from sidecar.emulator.phrases import BODILESS, phrase
 from sidecar.emulator.reports import Reports, invalid_client, locked_out, oauth_error

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from sidecar.emulator import disputing, hooks, index, placing, sca
-from sidecar.emulator import faults as faulting
+from sidecar.emulator import disputing, fault_rules, hooks, index, placing, sca
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
 from sidecar.emulator.loopback import Trusted, is_loopback
@@ -219,7 +218,7 @@ class Control:
 
     def _add_fault(self, body: Body) -> EmulatedResponse:
         text = _take(body, "rule", str, None)
-        rule = faulting.parse(text) if text is not None and not body else faulting.from_mapping(body)
+        rule = fault_rules.parse(text) if text is not None and not body else fault_rules.from_mapping(body)
         return json_response(200, {"id": self._faults.add(rule)})
 
     def _list_faults(self, body: Body) -> EmulatedResponse:
@@ -250,7 +249,7 @@ class Control:
             200,
             {
                 "control": sorted(f"{method} /__emulator__/{name}" for method, name in self.routes),
-                "faults": sorted(faulting.ACTIONS),
+                "faults": sorted(fault_rules.ACTIONS),
                 "routes": index.list_routes(CATALOGUE),
             },
         )

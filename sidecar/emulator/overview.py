@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sidecar.emulator import pages
 from sidecar.emulator.control import is_local
 from sidecar.emulator.engine.kinds import TRANSACTIONS, kind_of
-from sidecar.emulator.faults import ACTIONS
+from sidecar.emulator.fault_rules import ACTIONS
 from sidecar.emulator.loopback import is_loopback_name
 from sidecar.emulator.messages import EmulatedResponse, Request
 

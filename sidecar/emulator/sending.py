@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from sidecar.core.clock import Clock
-    from sidecar.emulator.faults import Rule
+    from sidecar.emulator.fault_rules import Rule
     from sidecar.emulator.ledger import Entry
 
 _PIECE: Final = 64 * 1024

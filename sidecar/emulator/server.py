@@ -18,7 +18,8 @@ from sidecar.emulator.api import CONTROL, Api, is_token_endpoint
 from sidecar.emulator.connection import Connection, Finished, Listener
 from sidecar.emulator.control import Control
 from sidecar.emulator.courier import Courier
-from sidecar.emulator.faults import Family, Faults, Rule, Stage
+from sidecar.emulator.fault_rules import Family, Rule, Stage
+from sidecar.emulator.faults import Faults
 from sidecar.emulator.hooks import Outbox
 from sidecar.emulator.loopback import is_loopback_name
 from sidecar.emulator.messages import Headers, Request, split_path

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from sidecar.core.clock import Clock
-    from sidecar.emulator.faults import Rule
+    from sidecar.emulator.fault_rules import Rule
 
 
 async def serve(

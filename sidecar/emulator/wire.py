@@ -2,7 +2,7 @@
 
 A :class:`Plan` is what the server writes: the pieces, the pause between them, and
 what becomes of the connection. :data:`DAMAGES` has one function for each action of
-:attr:`~sidecar.emulator.faults.Family.BYTES`.
+:attr:`~sidecar.emulator.fault_rules.Family.BYTES`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sidecar.emulator.phrases import BODILESS, phrase
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.emulator.faults import Rule
+    from sidecar.emulator.fault_rules import Rule
     from sidecar.emulator.messages import EmulatedResponse, Headers
 
 _TRICKLES: Final = 10

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.emulator.engine.routes import Catalogue
-from sidecar.emulator.faults import ACTIONS, Rule, Stage, parse
+from sidecar.emulator.fault_rules import ACTIONS, Rule, Stage, parse
 from sidecar.emulator.resources import CATALOGUE, FILES
 from sidecar.emulator.settings import Settings
 from tests.support.clock import FakeClock

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.emulator import canned
-from sidecar.emulator.faults import ACTIONS, Family, Faults, Rule, Stage, from_mapping, parse
+from sidecar.emulator.fault_rules import ACTIONS, Family, Rule, Stage, from_mapping, parse
+from sidecar.emulator.faults import Faults
 from sidecar.emulator.messages import split_path
 from sidecar.emulator.reports import Reports
 from sidecar.emulator.wire import form, whole

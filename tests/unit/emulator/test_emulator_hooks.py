@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from sidecar.emulator.faults import parse
+from sidecar.emulator.fault_rules import parse
 from sidecar.emulator.loopback import Trusted
 from tests.support.clock import FakeClock
 from tests.support.emulator import Platform, read

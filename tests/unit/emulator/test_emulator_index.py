@@ -9,7 +9,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sidecar.emulator import index, openapi
 from sidecar.emulator.engine.routes import PAGES
-from sidecar.emulator.faults import ACTIONS, parse
+from sidecar.emulator.fault_rules import ACTIONS, parse
 from sidecar.emulator.messages import split_path
 from sidecar.emulator.resources import CATALOGUE
 from tests.support.clock import FakeClock

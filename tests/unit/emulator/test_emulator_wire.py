@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.emulator import wire
-from sidecar.emulator.faults import ACTIONS, Family, Rule
+from sidecar.emulator.fault_rules import ACTIONS, Family, Rule
 from sidecar.emulator.messages import EmulatedResponse
 from sidecar.emulator.wire import End, Form, Plan
 
