@@ -382,6 +382,8 @@ def _check_deliveries(case: Case, proxy: MemoryProxy) -> None:
     if len(deliveries) == 2:
         newer = next(each for each in case.met if not each.before_a_byte).unauthorized == "token"
         assert (deliveries[0].token != deliveries[1].token) is newer
+    # Another key's response would be somebody else's.
+    assert set(proxy.mangopay.read_backs) <= {f"/v2.01/acme/responses/{KEY}"}
 
 
 def cases(asked: Asked, first: Met) -> Iterator[Case]:
