@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 
-from tests.support.in_memory import CLIENT_ID, Fate, MemoryCaller, MemoryProxy, in_memory, respond
+from tests.support.in_memory import CLIENT_ID, RESPONSE_TIMEOUT, Fate, MemoryCaller, MemoryProxy, in_memory, respond
 from tests.support.tokens import LOCKED_OUT
 
 if TYPE_CHECKING:
@@ -263,3 +263,21 @@ async def test_one_that_is_too_large_to_wait_for_is_passed_on_as_it_comes() -> N
         proxy.mangopay.deliveries[0].respond(bytes(100_000))
         await proxy.clock.settle()
         assert (len(caller.body), proxy.record.error) == (size, None)
+
+
+async def test_one_that_drips_in_is_waited_for_once_and_then_passed_on_as_it_comes() -> None:
+    async with in_memory() as proxy:
+        caller = proxy.begin(REQUEST, Fate(response=respond(201, b"0", length=5)))
+        await proxy.clock.settle()
+        (delivery,) = proxy.mangopay.deliveries
+        await proxy.clock.advance(RESPONSE_TIMEOUT / 2)
+        delivery.respond(b"1")
+        await proxy.clock.settle()
+        assert caller.received == b"", "nothing is passed on while it may still be read back"
+        await proxy.clock.advance(RESPONSE_TIMEOUT / 2)
+        delivery.respond(b"2")
+        await proxy.clock.settle()
+        assert (caller.status, caller.body) == (201, b"012")
+        delivery.respond(b"34")
+        await proxy.over()
+        assert (caller.body, proxy.mangopay.read_backs, proxy.record.error) == (b"01234", [], None)
