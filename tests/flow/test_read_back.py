@@ -281,3 +281,10 @@ async def test_one_that_drips_in_is_waited_for_once_and_then_passed_on_as_it_com
         delivery.respond(b"34")
         await proxy.over()
         assert (caller.body, proxy.mangopay.read_backs, proxy.record.error) == (b"01234", [], None)
+
+
+async def test_one_that_breaks_off_when_a_part_has_been_passed_on_leaves_its_key_in_the_log() -> None:
+    async with in_memory() as proxy:
+        caller = await proxy.call(REQUEST, Fate(response=respond(200, bytes(100_000), length=200_000), breaks=True))
+        assert (caller.status, caller.transport.cut) == (200, True)
+        assert (proxy.record.outcome, proxy.record.idempotency_key) == ("unknown", KEY)

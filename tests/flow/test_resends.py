@@ -499,6 +499,17 @@ async def test_a_401_that_no_resend_could_judge_is_judged_by_the_next_call() -> 
         assert len(proxy.mangopay.deliveries) == 2
 
 
+async def test_a_refresh_that_no_resend_could_judge_has_helped_if_the_next_call_says_so() -> None:
+    unauthorized, fine = Fate(response=respond(401, b"{}")), Fate(response=respond(200))
+    async with in_memory() as proxy:
+        await proxy.call(Asked("POST", STREAMED).bytes(), unauthorized)
+        caller = await proxy.call(Asked("GET").bytes(), fine)
+        assert caller.status == 200
+        caller = await proxy.call(Asked("GET").bytes(), unauthorized, fine)
+        assert (caller.status, caller.header("X-Sidecar-Recovered")) == (200, "token")
+        assert proxy.unauthorized() == {"token": 2}
+
+
 async def test_an_sca_challenge_ends_a_pause_as_any_other_response_does() -> None:
     unauthorized = Fate(response=respond(401, b"{}"))
     challenge = Fate(response=respond(401, b"{}", "WWW-Authenticate: PendingUserAction RedirectUrl=x"))

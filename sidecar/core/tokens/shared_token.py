@@ -218,8 +218,8 @@ def burn(document: SharedDocument, name: str, known: TokenVersion) -> SharedDocu
 
 
 def _raised(part: CredentialEntry, known: TokenVersion) -> CredentialEntry:
-    """Return the part without its token, and not behind ``known``."""
-    return msgspec.structs.replace(part, generation=max(part.generation, known.generation), token=None)
+    """Return the part without its token, as far on as ``known``, which is not behind it."""
+    return msgspec.structs.replace(part, generation=known.generation, token=None)
 
 
 def _knows(known: TokenVersion, part: CredentialEntry) -> bool:
