@@ -106,6 +106,11 @@ def test_what_was_told_is_remembered_for_its_limit() -> None:
     assert names(window(1, 999, 20), window(1, 8_999, 30), learned=learned) == ["1h", "24h"]
 
 
+def test_a_window_without_a_name_keeps_none_behind_it_from_being_remembered() -> None:
+    _, learned = name_windows([window(1, 6), window(1, 8_999, 80_000)], date=NOW, learned={})
+    assert learned == {9_000: "24h"}
+
+
 def test_a_limit_that_was_raised_takes_the_place_of_the_old_one() -> None:
     _, learned = name_windows([window(1, 8_999, 80_000)], date=NOW, learned={5_000: "24h", 1_000: "1h"})
     assert learned == {1_000: "1h", 9_000: "24h"}
