@@ -299,5 +299,6 @@ async def test_a_chunked_upload_ends_at_the_largest_body(over: int) -> None:
         await proxy.over()
         assert caller.status == (413 if over else 201)
         assert caller.header("X-Sidecar-Outcome") == ("unknown" if over else None)
+        assert (b"before you repeat a write, find out" in caller.body) is bool(over)
         assert delivery.whole is not bool(over)
         assert delivery.transport.cut is bool(over)
