@@ -1,4 +1,4 @@
-"""How an error of the sidecar's own is told once a delivery has been answered with 401, or once a part of one is out."""
+"""How a call is told that it got no response: before a byte, after a 401, and once a part of it is out."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from typing import Final
 
 import pytest
 
+from sidecar.advice.texts.calls import FAILURES
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.proxy.attempts import _delivered, _rejected
+from sidecar.core.resend import FailureKind, Verdict
+from sidecar.proxy.attempts import NoResponse, _delivered, _rejected, broken_response
+from sidecar.upstream.errors import UpstreamError, before_a_byte
 
 LOCKED_OUT: Final = SidecarError(
     ErrorCode.TOKEN_LOCKED_OUT, "There is no token.", retry_after=30.0, detail="for the log", close=True
 )
 TOO_LARGE: Final = SidecarError(ErrorCode.BODY_TOO_LARGE, "The body is too large.")
+EXECUTED_NOTHING: Final = "Mangopay answered the request with 401 and executed nothing: it may be sent again as it is."
 
 
 @pytest.mark.parametrize("error", [LOCKED_OUT, TOO_LARGE], ids=["with everything", "with a message alone"])
 def test_after_a_401_an_error_says_that_nothing_was_executed_and_when_to_come_again(error: SidecarError) -> None:
     told = _rejected(error)
-    assert told.message == (
-        f"{error.message} Mangopay answered the request with 401 and executed nothing: it may be sent again as it is."
-    )
+    assert told.message == (f"{error.message} {EXECUTED_NOTHING}")
     assert (told.code, told.outcome, told.detail) == (error.code, Outcome.REJECTED, error.detail)
     assert (told.retry_after, told.close) == (error.retry_after, error.close)
 
@@ -33,3 +35,41 @@ def test_once_a_part_is_out_an_error_warns_of_repeating_a_write_and_invites_nobo
     )
     assert (told.code, told.outcome, told.detail) == (error.code, Outcome.UNKNOWN, error.detail)
     assert (told.retry_after, told.close) == (None, error.close)
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "outcome", "advice", "added", "retry_after"),
+    [
+        (FailureKind.CONNECT, ErrorCode.UPSTREAM_UNREACHABLE, Outcome.NOT_SENT, "", "", None),
+        (FailureKind.NO_SLOT, ErrorCode.OVERLOADED, Outcome.NOT_SENT, "", "", 1.0),
+        (FailureKind.LOST, ErrorCode.UPSTREAM_UNREACHABLE, Outcome.UNKNOWN, "Do this.", " Do this.", None),
+        (FailureKind.CONNECT, ErrorCode.UPSTREAM_UNREACHABLE, Outcome.REJECTED, "", f" {EXECUTED_NOTHING}", None),
+    ],
+)
+def test_without_a_response_the_cause_is_told_with_what_is_known_and_advised(
+    kind: FailureKind, code: ErrorCode, outcome: Outcome, advice: str, added: str, retry_after: float | None
+) -> None:
+    lost = NoResponse(before_a_byte(kind, "for the log"), Verdict(False, code, outcome))
+    with pytest.raises(SidecarError) as caught:
+        lost.raise_for_caller(advice) if advice else lost.raise_for_caller()
+    error = caught.value
+    assert error.message == f"{FAILURES[kind].told}{added}"
+    assert (error.code, error.outcome, error.detail, error.retry_after) == (code, outcome, "for the log", retry_after)
+    assert error.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (FailureKind.TIMEOUT, ErrorCode.UPSTREAM_TIMEOUT),
+        (FailureKind.LOST, ErrorCode.UPSTREAM_UNREACHABLE),
+        (FailureKind.BROKEN, ErrorCode.UPSTREAM_UNREACHABLE),
+    ],
+)
+def test_a_response_that_broke_off_leaves_the_outcome_unknown_and_is_not_asked_for_again(
+    kind: FailureKind, code: ErrorCode
+) -> None:
+    failure: UpstreamError = before_a_byte(kind, "for the log")
+    lost = broken_response(failure)
+    assert (lost.failure, lost.verdict) == (failure, Verdict(False, code, Outcome.UNKNOWN))
+    assert str(lost) == "for the log"
