@@ -499,6 +499,21 @@ async def test_a_401_that_no_resend_could_judge_is_judged_by_the_next_call() -> 
         assert len(proxy.mangopay.deliveries) == 2
 
 
+async def test_a_read_that_broke_on_a_reused_connection_goes_out_again_on_a_new_one() -> None:
+    """Another idle one may be as dead."""
+    read, fine = Asked("GET").bytes(), respond(200)
+    async with in_memory() as proxy:
+        for _ in range(2):
+            proxy.begin(read, Fate())
+        await proxy.clock.settle()
+        for delivery in proxy.mangopay.deliveries:
+            delivery.respond(fine)
+        await proxy.clock.settle()
+        assert (proxy.mangopay.dials, len(proxy.records)) == (2, 2)
+        caller = await proxy.call(read, Fate(breaks=True), Fate(response=fine))
+        assert (caller.status, caller.header("X-Sidecar-Recovered"), proxy.mangopay.dials) == (200, "connection", 3)
+
+
 async def test_a_refresh_that_no_resend_could_judge_has_helped_if_the_next_call_says_so() -> None:
     unauthorized, fine = Fate(response=respond(401, b"{}")), Fate(response=respond(200))
     async with in_memory() as proxy:
