@@ -135,6 +135,7 @@ async def test_a_read_whose_caller_leaves_is_cancelled(asked: Asked) -> None:
         await leave(proxy, caller)
         await is_over(proxy, End(0, UNKNOWN, 1))
         assert delivery.transport.cut
+        assert [each.result for each in proxy.record.timeline] == ["cut"]
 
 
 @pytest.mark.parametrize("asked", [DELETE, POST, PUT, LARGE_POST, STREAMED_POST, Asked("OPTIONS")], ids=str)
