@@ -138,6 +138,17 @@ async def test_a_read_whose_caller_leaves_is_cancelled(asked: Asked) -> None:
         assert [each.result for each in proxy.record.timeline] == ["cut"]
 
 
+async def test_a_401_that_is_not_whole_when_its_caller_leaves_ends_with_its_connection() -> None:
+    async with in_memory() as proxy:
+        caller = proxy.begin(GET.bytes(), Fate(response=respond(401, b"{", length=9)))
+        await proxy.clock.settle()
+        assert proxy.pool.open == 1
+        await leave(proxy, caller)
+        await is_over(proxy, End(401, None, 1))
+        assert proxy.mangopay.deliveries[0].transport.cut
+        assert proxy.pool.open == 0
+
+
 @pytest.mark.parametrize("asked", [DELETE, POST, PUT, LARGE_POST, STREAMED_POST, Asked("OPTIONS")], ids=str)
 @pytest.mark.parametrize("status", [201, 403, 409, 500])
 async def test_a_write_whose_caller_leaves_is_read_to_its_head(asked: Asked, status: int) -> None:
