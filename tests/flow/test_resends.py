@@ -613,13 +613,15 @@ async def test_a_call_that_gets_no_connection_in_twelve_seconds_is_overloaded() 
 async def test_each_attempt_is_on_the_calls_timeline() -> None:
     async with in_memory() as proxy:
         proxy.source.delay = 0.5
-        proxy.begin(Asked("POST", b"{}").bytes(), Fate(response=respond(401, b"{}")), Fate())
+        proxy.begin(Asked("POST", b"{}").bytes(), Fate(), Fate())
+        await proxy.clock.advance(1.0)
+        proxy.mangopay.deliveries[0].respond(respond(401, b"{}"))
         await proxy.clock.advance(2.0)
         proxy.mangopay.deliveries[1].respond(respond(201))
         await proxy.clock.settle()
         first, second = proxy.record.timeline
-        assert (first.at, first.connection, first.token, first.upstream, first.result) == (0.0, 0.0, 0.0, 0.0, 401)
-        assert (second.at, second.connection, second.token, second.result) == (0.0, 0.0, 0.5, 201)
+        assert (first.at, first.connection, first.token, first.upstream, first.result) == (0.0, 0.0, 0.0, 1.0, 401)
+        assert (second.at, second.connection, second.token, second.result) == (1.0, 0.0, 0.5, 201)
         assert second.upstream == 1.5
         assert {first.purpose, second.purpose} == {"call"}
-        assert (proxy.record.upstream_seconds, proxy.record.token_wait_seconds) == (1.5, 0.5)
+        assert (proxy.record.upstream_seconds, proxy.record.token_wait_seconds) == (2.5, 0.5)
