@@ -198,7 +198,7 @@ def _from_ecs(entry: dict[str, Any]) -> dict[str, Any]:
     named["event"] = entry.get("event.action")
     duration = entry.get("event.duration")
     # A number that no float holds cannot be divided.
-    if isinstance(duration, (int, float)) and duration <= _LONGEST_CALL * _NANOSECONDS:
+    if isinstance(duration, (int, float)) and 0 <= duration <= _LONGEST_CALL * _NANOSECONDS:
         named["duration_ms"] = duration / _NANOSECONDS
     return named
 

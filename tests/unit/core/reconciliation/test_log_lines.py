@@ -277,7 +277,7 @@ def test_without_a_duration_a_call_began_when_it_was_over(duration: object) -> N
         assert call.started == call.ended
 
 
-@pytest.mark.parametrize("duration", ["long", -1, 10**400, -(10**300), 1e300])
+@pytest.mark.parametrize("duration", ["long", -1, 10**400, -(10**300), -(10**400), 1e300])
 def test_a_duration_that_is_none_in_ecs_is_no_matter(duration: object) -> None:
     entry = json.loads(logged(record(), FORMATS["ecs"]))
     entry["event.duration"] = duration
