@@ -57,9 +57,10 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 await asyncio.sleep(3600)
             elif what == b"endless":
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n")
-                while not writer.is_closing():
+                while not reader.at_eof():
                     writer.write(_PIECE)
                     await writer.drain()
+                    await asyncio.sleep(0)  # else nobody is told that the connection is lost
             else:
                 writer.write(_whole(b"{}"))
             await writer.drain()
