@@ -110,7 +110,8 @@ async def test_the_user_needs_what_the_page_says_and_no_more(store: RedisBackend
         stats: dict[str, Any] = admin.info("commandstats")
     used = {name.removeprefix("cmdstat_") for name in stats if not name.startswith("cmdstat_acl")}
     allowed = {word[1:] for word in PERMISSIONS if word.startswith("+")}
-    assert used - {"auth", "config|resetstat", "info"} == allowed
+    # From 7.2 on the test's own client says what it is; ours does not, or the log of refusals would tell.
+    assert used - {"auth", "config|resetstat", "info", "client|setinfo"} == allowed
     page = (Path(__file__).parents[2] / "docs" / "scale.md").read_text(encoding="utf-8")
     assert " ".join(PERMISSIONS) in page
 

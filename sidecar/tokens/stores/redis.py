@@ -52,6 +52,8 @@ _DATABASE: Final = re.compile(r"/?|/[0-9]{1,5}")
 
 _SLOW: Final = f"does not answer within {TIMEOUT:g} s"
 _NEEDED: Final = "GETRANGE, SET, TIME, EVALSHA and SCRIPT LOAD (SELECT too, for a database other than 0)"
+#: How Redis 7.0, and 7.2 and later, begin to say in a script's error that the user lacks a permission.
+_REFUSED_IN_A_SCRIPT: Final = ("can't run this command", "ACL failure in script")
 _TOO_LITTLE: Final = (f"does not let this user run {_NEEDED} on keys mangopay-sidecar:*", Cause.STORE_REFUSED)
 _USER: Final = ("wants a user and a password, or others than these", Cause.STORE_REFUSED)
 _CLUSTER: Final = ("is a cluster: a single server, or a proxy before it, is needed", Cause.STORE_NOT_WRITABLE)
@@ -172,7 +174,7 @@ class RedisBackend:
         # A script's error may have the word in the middle.
         if (found := _CODE.search(str(error))) is not None:
             return StoreError(*_RESPONSES[found[1]])
-        if "can't run this command" in str(error):
+        if any(words in str(error) for words in _REFUSED_IN_A_SCRIPT):
             return StoreError(*_RESPONSES["NOPERM"])
         return StoreError(f"failed: {type(error).__name__}")
 
