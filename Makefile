@@ -102,7 +102,7 @@ compiled: $(COMPILED)/.packages ## compile the hot modules (SIDECAR_COMPILE=1), 
 	  --wheel-dir $(COMPILED)/dist .
 	@test -z "$$(find sidecar compiling -name '*.so')" || { echo 'native code lies beside its source' >&2; exit 1; }
 	$(COMPILED)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(COMPILED)/dist/*.whl
-	env -u CI PYTHONSAFEPATH=1 SIDECAR_EXPECT_COMPILED=1 $(COMPILED)/bin/python -m $(SUITE) --import-mode=append $(COMPILED_TESTS)
+	env -u CI PYTHONSAFEPATH=1 EXPECT_COMPILED=1 $(COMPILED)/bin/python -m $(SUITE) --import-mode=append $(COMPILED_TESTS)
 
 schema: setup ## write docs/status.schema.json anew
 	$(BIN)/python -m tests.support.status_schema

@@ -11,7 +11,7 @@ from compiling.modules import compiled_modules
 from sidecar.native import is_native
 
 #: Set by ``make compiled``.
-_VARIABLE: Final = "SIDECAR_EXPECT_COMPILED"
+_VARIABLE: Final = "EXPECT_COMPILED"
 EXPECT_COMPILED: Final = os.environ.get(_VARIABLE) == "1"
 
 
