@@ -16,11 +16,10 @@ from sidecar.advice.texts.calls import READ_BACK_SCOPE
 from sidecar.advice.texts.hooks import MEND
 from sidecar.core.errors import SidecarError
 from sidecar.core.hooks import MOST_HOOKS, PAGE_SIZE, Hook, HooksStatus, HookState, has_more, hooks_status, read_hooks
-from sidecar.core.http.headers import RequestTemplate
-from sidecar.patience import PatientTimeout
 from sidecar.proxy.attempts import WAITING_BUDGET
 from sidecar.proxy.outgoing import Request
-from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
+from sidecar.proxy.own_get import is_whole, own_get, read_in_time
+from sidecar.proxy.token_retry import TokenRetry
 from sidecar.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -139,15 +138,7 @@ class HookWatch:
     async def _page(self, page: int, waiting: WaitBudget) -> UpstreamResponse:
         """Return the response to the question for one page, whole. Raises _LookFailed."""
         target = f"{self._path}?page={page}&per_page={PAGE_SIZE}"
-        template = RequestTemplate.build(
-            "GET",
-            target.encode("ascii"),
-            prefix=self._endpoint.prefix,
-            host=self._endpoint.host_header,
-            headers=((b"Accept", b"application/json"),),
-            content_length=None,
-            chunked=False,
-        )
+        template = own_get(self._endpoint, target)
 
         async def send(newer_than: int = 0) -> tuple[UpstreamResponse, int]:
             return await self._exchange(Request(template), waiting, newer_than)
@@ -160,7 +151,7 @@ class HookWatch:
                 self._tokens.accepted(generation, self._path)
                 return response
             settled = await self._token_retry.settle(
-                response, generation, self._tokens, self._path, send=send, may_resend=_is_whole
+                response, generation, self._tokens, self._path, send=send, may_resend=is_whole
             )
         except UpstreamError as error:
             raise _LookFailed(f"{error.failure.kind.value}: {error.detail}") from None
@@ -177,21 +168,13 @@ class HookWatch:
         response, generation = await self._exchanger.exchange(
             request, self._tokens, waiting, timeout=TIMEOUT, newer_than=newer_than
         )
-        try:
-            async with PatientTimeout(TIMEOUT):
-                await response.read_whole(_PAGE_LIMIT)
-        finally:
-            response.discard()
+        await read_in_time(response, _PAGE_LIMIT, TIMEOUT)
         return response, generation
 
     def _samples(self) -> Iterator[Sample]:
         for state in HookState:
             if self._status.looked_at is not None:
                 yield (state.value,), self._status.states[state]
-
-
-async def _is_whole(response: UpstreamResponse) -> bool:
-    return await response.read_whole(BODY_LIMIT)
 
 
 def _told(response: UpstreamResponse) -> str:

@@ -11,11 +11,10 @@ from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
 from sidecar.core.causes import Cause
 from sidecar.core.errors import SidecarError
 from sidecar.core.http.dates import read_http_date
-from sidecar.core.http.headers import RequestTemplate
 from sidecar.core.http.traced_request import TracedTemplate
 from sidecar.core.stored_response import StoredResponse, read_stored_response
-from sidecar.patience import PatientTimeout
 from sidecar.proxy.outgoing import Request
+from sidecar.proxy.own_get import is_whole, own_get, read_in_time
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.upstream.errors import UpstreamError
 
@@ -116,15 +115,7 @@ class LostResponses:
         return self.forbidden
 
     def _request(self, target: str, record: CallRecord) -> Request:
-        template = RequestTemplate.build(
-            "GET",
-            target.encode("ascii"),
-            prefix=self._endpoint.prefix,
-            host=self._endpoint.host_header,
-            headers=((b"Accept", b"application/json"),),
-            content_length=None,
-            chunked=False,
-        )
+        template = own_get(self._endpoint, target)
         return Request(template if record.trace is None else TracedTemplate(template, record.trace))
 
     async def _ask(
@@ -141,7 +132,7 @@ class LostResponses:
             response, generation, at = await self._exchange(request, tokens, waiting, record, newer_than)
             return response, generation
 
-        settled = await self._token_retry.settle(response, generation, tokens, path, send=send, may_resend=_is_whole)
+        settled = await self._token_retry.settle(response, generation, tokens, path, send=send, may_resend=is_whole)
         return settled.response, at
 
     async def _exchange(
@@ -162,16 +153,8 @@ class LostResponses:
         finally:
             waiting.record_attempt(record, result, purpose="read_back")
         at = self._clock.now()
-        try:
-            async with PatientTimeout(TRY_TIMEOUT):
-                await response.read_whole(DOCUMENT_LIMIT)
-        finally:
-            response.discard()
+        await read_in_time(response, DOCUMENT_LIMIT, TRY_TIMEOUT)
         return response, generation, at
-
-
-async def _is_whole(response: UpstreamResponse) -> bool:
-    return await response.read_whole(BODY_LIMIT)
 
 
 def _match(response: UpstreamResponse, question: Question, *, elapsed: float) -> StoredResponse | None:

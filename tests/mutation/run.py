@@ -30,7 +30,8 @@ ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / "build" / "mutation"
 EXPLAINED: Final = Path(__file__).with_name("survivors.toml")
 CORE: Final = "sidecar/core"
-_WALKED: Final = ("call", "attempts", "exchange", "forward", "token_retry", "relay", "readback", "upstream_response")
+_SENDING: Final = ("call", "attempts", "exchange", "forward", "token_retry")
+_WALKED: Final = (*_SENDING, "relay", "readback", "own_get", "upstream_response")
 PROXY: Final = tuple(f"sidecar/proxy/{name}.py" for name in _WALKED)
 #: What mutmut says of a fault that went unnoticed.
 _UNNOTICED: Final = ("survived", "no tests")
