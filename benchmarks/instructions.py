@@ -94,12 +94,7 @@ def _count_calls(directory: Path, checkout: Path, environ: dict[str, str]) -> di
     ):
 
         def stretch(what: Callable[[], None]) -> tuple[int, float]:
-            _mark(caller)
-            callgrind.since_last()
-            begun = time.perf_counter()
-            what()
-            _mark(caller)
-            return callgrind.since_last(), time.perf_counter() - begun
+            return callgrind.stretch(lambda: _mark(caller), what)
 
         for each in WORKLOADS:
             caller.make(each, _WARM_UP)

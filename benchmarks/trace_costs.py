@@ -68,12 +68,7 @@ def count(environ: dict[str, str]) -> float:
         ):
 
             def stretch(what: Callable[[], None]) -> tuple[int, float]:
-                _mark(caller)
-                callgrind.since_last()
-                begun = time.perf_counter()
-                what()
-                _mark(caller)
-                return callgrind.since_last(), time.perf_counter() - begun
+                return callgrind.stretch(lambda: _mark(caller), what)
 
             caller.make(WORKLOADS[0], _WARM_UP)
             counted, seconds = stretch(lambda: caller.make(WORKLOADS[0], _CALLS))

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import shutil
 import statistics
+import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _TOTAL: Final = re.compile(r"^(?:summary|totals): (\d+)$", re.MULTILINE)
@@ -56,6 +58,18 @@ class Callgrind:
             raise CountingError(f"the program has not called {self._mark}: {self.last_words()}")
         self._seen |= new
         return sum(map(_total, new))
+
+    def stretch(self, mark: Callable[[], None], what: Callable[[], None]) -> tuple[int, float]:
+        """Return the instructions and the seconds of ``what``; ``mark`` has the program come to the mark.
+
+        Raises CountingError, as :meth:`since_last` does.
+        """
+        mark()
+        self.since_last()
+        begun = time.perf_counter()
+        what()
+        mark()
+        return self.since_last(), time.perf_counter() - begun
 
     def median_of_last(self, stretches: int) -> float:
         """Return the median of the last stretches between marks, once the run is over."""
