@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 APP: Final = Path(__file__).parents[2] / "deploy" / "example-app" / "app.py"
 #: Told to stop, it makes one more call, as apps do that finish what they are at; its status tells how that went.
 #: The call is not made in the handler: told twice, that would begin it again within itself.
+#: Told again while it ends, Python would die of it: its end puts back the default of every signal but an ignored one.
 LAST_CALL: Final = """
 import os, signal, sys, time, urllib.request
 
@@ -32,7 +33,9 @@ print("serving", flush=True)
 while not told:
     time.sleep(0.05)  # a signal just before a longer pause would be noticed at its end only
 with urllib.request.urlopen(os.environ["MANGOPAY_BASE_URL"] + "/v2.01/_/users?per_page=1") as answer:
-    sys.exit(0 if answer.status == 200 else 1)
+    status = 0 if answer.status == 200 else 1
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sys.exit(status)
 """
 
 
