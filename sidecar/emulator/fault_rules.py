@@ -95,7 +95,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """One fault.
 
     ``method``: one or several, comma-separated; ``path``: a prefix in which ``*`` stands
-    for one segment, or ``token`` or ``api``. ``times``: how often (None: always), after
+    for one segment, or ``token``, or ``api`` (the rest but for pages). ``times``: how often (None: always), after
     letting ``skip`` matches go; ``probability``: of each match. ``delay`` and
     ``answer_delay``: seconds before executing and before answering. ``event``: the type
     of event that a hook is called for.

@@ -101,6 +101,7 @@ WRITTEN_DOWN: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 )
 
 
+@pytest.mark.timeout(300)  # npm may have to bring some hundred packages first
 @pytest.mark.usefixtures("installed")
 def test_the_suite_passes_while_tokens_are_revoked(mangopay: Mangopay) -> None:
     for calls in REFUSED:

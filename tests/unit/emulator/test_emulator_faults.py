@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 TOKEN = ("v2.01", "oauth", "token")
 USERS = ("v2.01", "acme", "users")
+#: Where a card is tokenized: by whoever has the URL, without a token.
+CARD_PAGE = ("pages", "acme", "cards", "cardreg_m_1")
 
 
 def faults(*rules: str, chance: Callable[[], float] = lambda: 0.0) -> Faults:
@@ -102,6 +104,10 @@ def test_a_rule_from_json_may_have_numbers_as_they_are() -> None:
         ("token", "POST", (*TOKEN, "embedded", "recipient"), False),
         ("api", "POST", TOKEN, False),
         ("api", "POST", USERS, True),
+        ("api", "POST", CARD_PAGE, False),
+        ("token", "POST", CARD_PAGE, False),
+        ("", "POST", CARD_PAGE, True),
+        ("/pages/*/cards", "POST", CARD_PAGE, True),
         ("/v2.01/acme", "GET", USERS, True),
         ("/V2_01/ACME/Users/", "GET", USERS, True),
         ("/v2.01/*/users", "GET", USERS, True),
