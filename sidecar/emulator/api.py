@@ -21,7 +21,7 @@ from sidecar.emulator.index import nearest_route
 from sidecar.emulator.ledger import WRITES, Entry
 from sidecar.emulator.messages import EmulatedResponse, Headers, Request
 from sidecar.emulator.probes import PROBES
-from sidecar.emulator.resources import CATALOGUE
+from sidecar.emulator.resources import catalogue
 from sidecar.emulator.state import Ticket
 from sidecar.emulator.token_endpoint import TokenEndpoint
 from sidecar.emulator.tokens import Token, TokenStanding
@@ -152,7 +152,7 @@ class Api:
         if not isinstance(match, Match):
             if not match:
                 return self._reports.not_emulated(
-                    request.method, nearest_route(CATALOGUE, request.method, request.segments)
+                    request.method, nearest_route(catalogue(), request.method, request.segments)
                 )
             allow = ", ".join(sorted(match)).encode()
             message = "The method is not allowed on this path"
@@ -170,18 +170,18 @@ class Api:
         segments = request.segments
         if segments[:1] == (CONTROL,):
             return PROBES.get("/".join(segments[1:]), frozenset())
-        return CATALOGUE.find(request.method, segments)
+        return catalogue().find(request.method, segments)
 
     def _call(self, request: Request, client: ClientState, match: Match) -> Call:
         at = int(self._state.clock.wall())
         state, reports = self._state, self._reports
         return Call(
-            request, client, match.route, match.parameters, at, state, reports, CATALOGUE.parents, self._token_hex
+            request, client, match.route, match.parameters, at, state, reports, catalogue().parents, self._token_hex
         )
 
     def _open(self, request: Request) -> EmulatedResponse:
         """Show a page to a person, who has no token."""
-        match = CATALOGUE.find(request.method, request.segments)
+        match = catalogue().find(request.method, request.segments)
         client = self._state.clients.get(request.segments[1]) if len(request.segments) > 1 else None
         if client is None or not isinstance(match, Match):
             return pages.not_found()
@@ -214,7 +214,7 @@ _TRIGGER_LIMIT: Final = 16_384
 
 def _is_unscoped(segments: tuple[str, ...]) -> bool:
     """Tell whether a path has no ClientId."""
-    return len(segments) > 1 and segments[1].lower() in CATALOGUE.unscoped
+    return len(segments) > 1 and segments[1].lower() in catalogue().unscoped
 
 
 def _is_page(segments: tuple[str, ...]) -> bool:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
-from sidecar.emulator import disputing, fault_rules, hooks, index, placing, sca
+from sidecar.emulator import fault_rules, hooks, index, placing, sca
 from sidecar.emulator.engine import transitions
 from sidecar.emulator.engine.bodies import parse_object
 from sidecar.emulator.loopback import Trusted, is_loopback
 from sidecar.emulator.messages import EmulatedResponse, Request, json_response
-from sidecar.emulator.resources import CATALOGUE
+from sidecar.emulator.resources import catalogue
 from sidecar.emulator.settings import Credentials
 
 if TYPE_CHECKING:
@@ -170,6 +170,8 @@ class Control:
         return json_response(200, resource)
 
     def _disputes(self, body: Body) -> EmulatedResponse:
+        from sidecar.emulator import disputing  # which needs the resources
+
         client_id = _take(body, "client_id", str)
         rounds = _take(body, "rounds", Annotated[int, msgspec.Meta(ge=1, le=100)], 1)
         _nothing_else(body)
@@ -250,7 +252,7 @@ class Control:
             {
                 "control": sorted(f"{method} /__emulator__/{name}" for method, name in self.routes),
                 "faults": sorted(fault_rules.ACTIONS),
-                "routes": index.list_routes(CATALOGUE),
+                "routes": index.list_routes(catalogue()),
             },
         )
 
@@ -258,7 +260,7 @@ class Control:
         from sidecar.emulator import openapi
 
         _nothing_else(body)
-        return json_response(200, openapi.build(CATALOGUE))
+        return json_response(200, openapi.build(catalogue()))
 
 
 def is_local(peer: str | None) -> bool:

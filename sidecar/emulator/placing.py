@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sidecar.emulator.engine import acts
-from sidecar.emulator.resources import CATALOGUE
+from sidecar.emulator.resources import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ def place(client: ClientState, collection: str, identifier: str, fields: Mapping
     with ``fields`` (``PaymentType``, ``PersonType`` …). ``at`` is Unix seconds. Raises
     ValueError if there is no such collection, or another resource with this Id.
     """
-    kinds = {id(route.kind): route.kind for route in CATALOGUE.routes if route.kind is not None}.values()
+    kinds = {id(route.kind): route.kind for route in catalogue().routes if route.kind is not None}.values()
     fitting = [kind for kind in kinds if kind.collection == collection]
     if not fitting:
         message = f"no collection {collection!r}; there are: {', '.join(sorted({kind.collection for kind in kinds}))}"

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.emulator.engine.routes import Match
 from sidecar.emulator.messages import split_path
-from sidecar.emulator.resources import CATALOGUE, FILES
+from sidecar.emulator.resources import catalogue, files
 from sidecar.testing import MangopayEmulator
 from tests.e2e.sdk.test_resources import reference
 
@@ -74,7 +74,7 @@ KEY: Final = "every-resource-has-a-key"
 
 def test_each_emulated_resource_has_a_flow() -> None:
     """Whoever adds a file adds a row, or says why no SDK uses it."""
-    assert FLOWS.keys() | NOT_FOR_SDKS.keys() == FILES.keys()
+    assert FLOWS.keys() | NOT_FOR_SDKS.keys() == files().keys()
     assert not FLOWS.keys() & NOT_FOR_SDKS.keys()
 
 
@@ -106,7 +106,7 @@ def known(app: SdkApp, mangopay_server: Mangopay) -> Mapping[str, str]:
 
 def row(request: Received) -> tuple[str, str, str] | None:
     """Return which row of the emulator's tables a request met."""
-    match = CATALOGUE.find(request.method, split_path(urlsplit(request.target).path))
+    match = catalogue().find(request.method, split_path(urlsplit(request.target).path))
     return (match.route.version, match.route.method, match.route.pattern) if isinstance(match, Match) else None
 
 
@@ -121,5 +121,5 @@ def test_an_sdk_uses_it(file: str, app: SdkApp, known: Mapping[str, str], mangop
     what, arguments = FLOWS[file]
     told = app.do(what, **{name: with_id(value, known) for name, value in arguments.items()})
     assert (told.error, told.status) == (None, 200)
-    rows = {(route.version, route.method, route.pattern) for route in FILES[file].routes}
+    rows = {(route.version, route.method, route.pattern) for route in files()[file].routes}
     assert rows & {row(request) for request in mangopay.calls}, [request.target for request in mangopay.calls]

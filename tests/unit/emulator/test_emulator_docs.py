@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.emulator.engine.routes import Catalogue
 from sidecar.emulator.fault_rules import ACTIONS, Rule, Stage, parse
-from sidecar.emulator.resources import CATALOGUE, FILES
+from sidecar.emulator.resources import catalogue, files
 from sidecar.emulator.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.emulator import EUR, Platform, new_emulator, read
@@ -54,7 +54,7 @@ def test_the_rules_in_the_manual_are_rules() -> None:
 
 
 def test_the_manual_names_every_transition() -> None:
-    kinds = {route.kind for route in CATALOGUE.routes if route.kind is not None}
+    kinds = {route.kind for route in catalogue().routes if route.kind is not None}
     names = {each.name for kind in kinds for each in kind.transitions}
     assert [name for name in sorted(names) if f"`{name}`" not in MANUAL] == []
 
@@ -64,7 +64,8 @@ def test_the_resource_in_the_manual_works(monkeypatch: pytest.MonkeyPatch) -> No
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL) if "EMULATED" in block)
     names: dict[str, Any] = {}
     exec(compile(code, "docs/emulator.md", "exec"), names)
-    monkeypatch.setattr("sidecar.emulator.api.CATALOGUE", Catalogue([*FILES.values(), names["EMULATED"]]))
+    extended = Catalogue([*files().values(), names["EMULATED"]])
+    monkeypatch.setattr("sidecar.emulator.api.catalogue", lambda: extended)
     platform = Platform(FakeClock())
     path = f"users/{platform.user}/vouchers"
     assert platform.call("POST", path, {"Value": EUR, "Reason": "BRIBE"}).status == 400

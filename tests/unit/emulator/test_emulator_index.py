@@ -11,7 +11,7 @@ from sidecar.emulator import index, openapi
 from sidecar.emulator.engine.routes import PAGES
 from sidecar.emulator.fault_rules import ACTIONS, parse
 from sidecar.emulator.messages import split_path
-from sidecar.emulator.resources import CATALOGUE
+from sidecar.emulator.resources import catalogue
 from tests.support.clock import FakeClock
 from tests.support.emulator import Platform, read
 
@@ -29,7 +29,7 @@ def test_the_index_names_everything(platform: Platform) -> None:
     assert "POST /v2.01/{ClientId}/payins/card/web" in names["routes"]
     assert "GET /V3.0/{ClientId}/payins/intents/settlements" in names["routes"]
     assert "GET /v2.01/countries/authorizations" in names["routes"]
-    assert len(names["routes"]) == len([route for route in CATALOGUE.routes if route.version != PAGES])
+    assert len(names["routes"]) == len([route for route in catalogue().routes if route.version != PAGES])
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_index_names_everything(platform: Platform) -> None:
     ],
 )
 def test_a_path_that_is_none_is_told_the_nearest(platform: Platform, method: str, path: str, meant: str | None) -> None:
-    assert index.nearest_route(CATALOGUE, method, split_path(path)) == meant
+    assert index.nearest_route(catalogue(), method, split_path(path)) == meant
     response = platform.call(method, path)
     assert response.status == 501
     assert read(response)["Message"].endswith(f"did you mean {meant}?" if meant else "see docs/emulator.md")
@@ -70,7 +70,7 @@ def test_a_fault_that_is_none_is_told_the_nearest() -> None:
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
-    return openapi.build(CATALOGUE)
+    return openapi.build(catalogue())
 
 
 def test_the_document_is_openapi(document: dict[str, Any], platform: Platform) -> None:
@@ -80,7 +80,7 @@ def test_the_document_is_openapi(document: dict[str, Any], platform: Platform) -
 
 def test_every_route_is_an_operation(document: dict[str, Any]) -> None:
     operations = sum(len(path) for path in document["paths"].values())
-    assert operations == 1 + len(index.list_routes(CATALOGUE))
+    assert operations == 1 + len(index.list_routes(catalogue()))
     identifiers = [each["operationId"] for path in document["paths"].values() for each in path.values()]
     assert len(set(identifiers)) == operations
 

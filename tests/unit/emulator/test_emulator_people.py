@@ -9,7 +9,7 @@ import re
 import pytest
 
 from sidecar.core.deprecation import DEPRECATIONS
-from sidecar.emulator.resources import CATALOGUE
+from sidecar.emulator.resources import catalogue
 from tests.support.clock import FakeClock
 from tests.support.emulator import EUR, NO_FEES, Platform, header, read
 from tests.unit.emulator.test_emulator_table import RECIPIENT, UBO
@@ -153,9 +153,9 @@ def test_legacy_users_are_told_to_be_deprecated(platform: Platform) -> None:
 
 def test_every_deprecated_endpoint_is_emulated_and_so_is_what_takes_its_place() -> None:
     """The table is the sidecar's own: what it calls deprecated, the emulator marks."""
-    marked = {route.deprecation for route in CATALOGUE.routes}
+    marked = {route.deprecation for route in catalogue().routes}
     assert marked == {None, *DEPRECATIONS}
-    endpoints = {(route.method, re.sub(r"{\w+}", "{}", route.pattern)) for route in CATALOGUE.routes}
+    endpoints = {(route.method, re.sub(r"{\w+}", "{}", route.pattern)) for route in catalogue().routes}
     for row in DEPRECATIONS:
         if row.successor:
             method, path = row.successor.split(" ")
