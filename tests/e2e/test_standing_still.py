@@ -25,8 +25,10 @@ _HEAD: Final = (
     b"POST /v2.01/acme/users/natural HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n" % len(_BODY)
 )
-#: Seconds; each deadline of the sidecar is a second.
-_STOPPED: Final = 2.2
+#: Of the sidecar, in seconds: each of them.
+_DEADLINE: Final = 2.0
+#: Seconds.
+_STOPPED: Final = _DEADLINE + 1.2
 
 
 class _Sidecar:
@@ -61,10 +63,10 @@ def sidecar(request: pytest.FixtureRequest) -> Iterator[_Sidecar]:
             "SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY,
             "SIDECAR_LISTEN_PORT": "0",
             "SIDECAR_ADMIN_PORT": "off",
-            "SIDECAR_UPSTREAM_RESPONSE_TIMEOUT": "1s",
-            "SIDECAR_LISTEN_KEEPALIVE_TIMEOUT": "1s",
-            "SIDECAR_LISTEN_HEADER_TIMEOUT": "1s",
-            "SIDECAR_LISTEN_BODY_TIMEOUT": "1s",
+            "SIDECAR_UPSTREAM_RESPONSE_TIMEOUT": f"{_DEADLINE}s",
+            "SIDECAR_LISTEN_KEEPALIVE_TIMEOUT": f"{_DEADLINE}s",
+            "SIDECAR_LISTEN_HEADER_TIMEOUT": f"{_DEADLINE}s",
+            "SIDECAR_LISTEN_BODY_TIMEOUT": f"{_DEADLINE}s",
         }
         with Command("run", environ=environ, loop=request.param) as command:
             port = int(command.wait_for(r"^ready proxy=http://[^:]+:(\d+)")[1])

@@ -216,7 +216,7 @@ async def test_a_short_soak_keeps_within_the_bounds_of_the_long_one() -> None:
 
 
 @pytest.fixture
-def slowest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], tuple[float, str]]]:
+def slowest(monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[float, str]]:
     """Measure every callback of the loop, as asyncio's debug mode does, but in CPU time: the machine may be busy."""
     worst: tuple[float, str] = (0.0, "")
     run = asyncio.Handle._run
@@ -229,12 +229,9 @@ def slowest(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], tuple[floa
         if took > worst[0]:
             worst = (took, repr(self))
 
-    # A collection of all that pytest holds would be counted as ours.
-    gc.collect()
-    gc.freeze()
+    gc.collect()  # what others left would be counted as ours
     monkeypatch.setattr(asyncio.Handle, "_run", measured)
-    yield lambda: worst
-    gc.unfreeze()
+    return lambda: worst
 
 
 def upload(port: int, *, chunked: bool = False) -> int:
