@@ -1,7 +1,7 @@
 """The sidecar beside the proxies that one would pick instead: ``make bench``, or ``python -m benchmarks.compare``.
 
 Installs the peers into ``.bench/``, and the sidecar once more on another Python of the
-machine, if it has one. Runs everything side by side in shuffled rounds, and writes
+machine, if it has one, and compiled on both. Runs everything side by side in shuffled rounds, and writes
 ``results.json``, ``report.md`` and charts into ``.bench/results`` (``--output``).
 Linux, two cores; nginx and wrk are needed, and installed by apt-get if root.
 """
@@ -26,7 +26,7 @@ from benchmarks.measure.cores import Cores
 from benchmarks.measure.results import Results
 from benchmarks.peers.all import others
 from benchmarks.peers.debian import program, version
-from benchmarks.peers.sidecar import SidecarOnAnotherPython, SidecarPeer
+from benchmarks.peers.sidecar import InstalledSidecar, SidecarPeer
 from benchmarks.peers.site import NotInstallableError
 from benchmarks.report import document
 from benchmarks.rounds import Plan, Rounds
@@ -106,6 +106,8 @@ def _install(wanted: list[Peer], results: Results) -> list[Peer]:
             peers.append(peer)
             if isinstance(peer, SidecarPeer):
                 results.ours.append(peer.name)
+                if peer.build is not None:
+                    results.builds[peer.name] = peer.build
     return peers
 
 
@@ -121,17 +123,19 @@ def _wanted(given: argparse.Namespace) -> list[Peer]:
     picked = None if given.peers is None else {name.strip().lower() for name in given.peers.split(",")}
     rivals = [peer for peer in others() if picked is None or peer.name.lower() in picked]
     if not given.sidecar:
-        return [SidecarPeer("sidecar", Path(sys.executable).with_name("mangopay-sidecar")), *_on(given.python), *rivals]
+        first = SidecarPeer("sidecar", Path(sys.executable).with_name("mangopay-sidecar"))
+        return [first, *_in_other_builds(given.python, compiled=given.compiled), *rivals]
     pairs = [each.partition("=") for each in given.sidecar]
     return [*(SidecarPeer(name, Path(path).absolute()) for name, _, path in pairs), *rivals]
 
 
-def _on(python: str | None) -> list[SidecarOnAnotherPython]:
-    """Return the sidecar on another Python: the one that is given, or one that the machine has."""
-    if python == "none":
-        return []
-    base = interpreters.another() if python is None else Path(python)
-    return [] if base is None else [SidecarOnAnotherPython(base)]
+def _in_other_builds(python: str | None, *, compiled: bool) -> list[InstalledSidecar]:
+    """Return the sidecar on another Python, the one that is given or one that the machine has, and compiled on both."""
+    base = None if python == "none" else interpreters.another() if python is None else Path(python)
+    others = [] if base is None else [InstalledSidecar(base)]
+    if not compiled:
+        return others
+    return [InstalledSidecar(None, compiled=True), *others, *(InstalledSidecar(base, compiled=True) for _ in others)]
 
 
 def _plan(given: argparse.Namespace) -> Plan:
@@ -183,11 +187,17 @@ def _arguments() -> argparse.Namespace:
         help="measure this checkout on another Python too; none: on its own alone (default: /usr/bin/python3 or the "
         "PATH's, if it is of another version or build)",
     )
+    parser.add_argument(
+        "--compiled",
+        action=argparse.BooleanOptionalAction,
+        help="measure this checkout compiled too (default: yes, but with --quick; compiling takes a minute a Python)",
+    )
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     parser.add_argument("--output", type=Path, default=CACHE / "results")
     given = parser.parse_args()
     given.rounds = given.rounds or (2 if given.quick else 7)
     given.seconds = given.seconds or (1.0 if given.quick else 2.5)
+    given.compiled = not given.quick if given.compiled is None else given.compiled
     given.tries = given.tries or (1 if given.quick else 3)
     unknown = set((given.scenarios or "").split(",")) - {*SCENARIOS, ""}
     if unknown:

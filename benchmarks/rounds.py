@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from benchmarks.children import ChildError
 from benchmarks.load.errors import LoadError
 from benchmarks.measure.results import Results, Sample
-from benchmarks.peers.sidecar import SidecarOnAnotherPython, SidecarPeer
+from benchmarks.peers.sidecar import InstalledSidecar, SidecarPeer
 from benchmarks.scenarios import curve, gain, life, start
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ class Rounds:
                     self._note(number, gain.name(round_trip), peer.name, gain.through, self.bench, peer, port, calls)
 
     def _curves(self, number: int) -> None:
-        # How a cost grows is the code's doing, and takes longest to see: so on one Python only.
-        ours = [peer for peer in self._sidecars if not isinstance(peer, SidecarOnAnotherPython)]
+        # How a cost grows is the code's doing, and takes longest to see: so in one build and on one Python only.
+        ours = [peer for peer in self._sidecars if not isinstance(peer, InstalledSidecar)]
         peers = [peer for peer in self.peers if peer in ours or peer.name in self.plan.curves_of]
         for point in self._shuffled(curve.POINTS):
             for peer in self._shuffled(peers):

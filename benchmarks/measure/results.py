@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Self
 
 
@@ -20,6 +21,20 @@ class Sample:
     failure: str | None = None
 
 
+class Build(StrEnum):
+    """How a sidecar and its Python were built, on which what a call costs depends most."""
+
+    PURE = "Python, without PGO"
+    PURE_PGO = "Python, with PGO"
+    COMPILED = "compiled, without PGO"
+    COMPILED_PGO = "compiled, with PGO"
+
+    @classmethod
+    def of(cls, *, compiled: bool, pgo: bool) -> Self:
+        """Return the one that is both."""
+        return cls(f"{'compiled' if compiled else 'Python'}, {'with' if pgo else 'without'} PGO")
+
+
 @dataclass
 class Results:
     """A whole run."""
@@ -30,6 +45,8 @@ class Results:
     versions: dict[str, str] = field(default_factory=dict)
     #: Those of them that are sidecars.
     ours: list[str] = field(default_factory=list)
+    #: How each of these was built.
+    builds: dict[str, Build] = field(default_factory=dict)
     #: Why a peer did not.
     missing: dict[str, str] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
@@ -39,7 +56,7 @@ class Results:
         lines = ",\n  ".join(json.dumps(asdict(sample)) for sample in self.samples)
         parts = (
             f'"{name}": {json.dumps(getattr(self, name), indent=1)}'
-            for name in ("about", "versions", "ours", "missing")
+            for name in ("about", "versions", "ours", "builds", "missing")
         )
         return "{" + ",\n".join([*parts, f'"samples": [\n  {lines}\n]']) + "}\n"
 
@@ -47,6 +64,7 @@ class Results:
     def from_json(cls, text: str) -> Self:
         """Read what :meth:`to_json` wrote."""
         values = json.loads(text)
+        values["builds"] = {name: Build(build) for name, build in values.get("builds", {}).items()}
         samples = [Sample(**each) for each in values.pop("samples")]
         return cls(**values, samples=samples)
 

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.peers.site import NotInstallableError
+from compiling.modules import VARIABLE
 
-_REQUIREMENTS: Final = Path(__file__).parents[2] / "requirements"
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_CHECKOUT: Final = Path(__file__).parents[2]
+_REQUIREMENTS: Final = _CHECKOUT / "requirements"
+
+
+class Ours(Enum):
+    """How this checkout's sidecar gets into an environment."""
+
+    AS_IT_IS = "its source is used where it lies"
+    COMPILED = "its hot modules are compiled, anew whenever the source has changed"
 
 
 def environment(name: str, cache: Path) -> Path:
@@ -22,13 +37,15 @@ def environment(name: str, cache: Path) -> Path:
     return installed(cache / name, [f"bench-{name}"])
 
 
-def installed(place: Path, names: list[str], base: Path = Path(sys.executable), *, ours: bool = False) -> Path:
+def installed(place: Path, names: list[str], base: Path = Path(sys.executable), *, ours: Ours | None = None) -> Path:
     """Return the Python of the virtual environment at ``place``, made of the Python ``base`` if it is not there.
 
-    It has what ``requirements/NAME.txt`` pins for each of ``names``; with ``ours`` this checkout's sidecar besides.
+    It has what ``requirements/NAME.txt`` pins for each of ``names``, and this checkout's sidecar as ``ours`` says.
     Raises NotInstallableError.
     """
     files = [_REQUIREMENTS / f"{name}.txt" for name in names]
+    if ours is Ours.COMPILED:
+        files += sorted(path for top in ("sidecar", "compiling") for path in (_CHECKOUT / top).rglob("*.py"))
     version = _run([base, "-VV"])
     wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files) + version.encode()).hexdigest()
     stamp = place / ".installed"
@@ -48,15 +65,18 @@ def installed(place: Path, names: list[str], base: Path = Path(sys.executable), 
         "--quiet",
         "--disable-pip-version-check",
     ]
-    _run([*pip, "--require-hashes", *(argument for file in files for argument in ("-r", file))])
-    if ours:
-        _run([*pip, "--no-deps", "--no-build-isolation", "--editable", _REQUIREMENTS.parent])
+    pinned = [word for name in names for word in ("-r", _REQUIREMENTS / f"{name}.txt")]
+    _run([*pip, "--require-hashes", *pinned])
+    if ours is not None:
+        of_source = ["--editable"] if ours is Ours.AS_IT_IS else []
+        environ = {VARIABLE: "1"} if ours is Ours.COMPILED else {}
+        _run([*pip, "--no-deps", "--no-build-isolation", *of_source, _CHECKOUT], environ)
     stamp.write_text(wanted)
     return python
 
 
-def _run(command: list[str | Path]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _run(command: list[str | Path], environ: Mapping[str, str] = MappingProxyType({})) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
         raise NotInstallableError(f"{' '.join(map(str, command[1:4]))} failed: {' '.join(errors[-2:])}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.children import Launch
 from benchmarks.measure import interpreters
 from benchmarks.measure.machine import checkout
+from benchmarks.measure.results import Build
 from benchmarks.peers import pypi
 from benchmarks.peers.debian import version
 from benchmarks.peers.site import NotInstallableError
@@ -27,6 +29,8 @@ class SidecarPeer:
     def __init__(self, name: str, command: Path) -> None:
         self.name = name
         self.command = command
+        #: Known once it is installed.
+        self.build: Build | None = None
 
     @property
     def _checkout(self) -> Path:
@@ -41,8 +45,11 @@ class SidecarPeer:
             python = interpreters.ask(self.command.with_name("python"))
         except interpreters.NoInterpreterError as error:
             raise NotInstallableError(str(error)) from None
-        ours = version([self.command, "--version"], r"([0-9][0-9.a-z]*)")
-        return f"mangopay-sidecar {ours} ({checkout(self._checkout)}) on Python {python}"
+        ours = version([self.command, "--version"], r"([0-9][0-9.a-z]*(?: \(compiled)?)")
+        number, _, compiled = ours.partition(" ")
+        self.build = Build.of(compiled=bool(compiled), pgo=python.pgo)
+        how = ", compiled," if compiled else ""
+        return f"mangopay-sidecar {number}{how} ({checkout(self._checkout)}) on Python {python}"
 
     def launch(self, site: Site) -> Launch:
         """Configure it."""
@@ -58,16 +65,18 @@ class SidecarPeer:
         return Launch((self.command, "run"), environ)
 
 
-class SidecarOnAnotherPython(SidecarPeer):
-    """This checkout's sidecar in an environment of its own, made of another Python of this machine."""
+class InstalledSidecar(SidecarPeer):
+    """This checkout's sidecar in an environment of its own: on another Python of this machine, compiled, or both."""
 
-    def __init__(self, base: Path) -> None:
-        """``base`` is that Python. Raises NoInterpreterError if it does not run."""
-        found = interpreters.ask(base)
+    def __init__(self, base: Path | None, *, compiled: bool = False) -> None:
+        """``base`` is that Python; None: this one. Raises NoInterpreterError if it does not run."""
+        found = interpreters.this() if base is None else interpreters.ask(base)
+        kind = "sidecar compiled" if compiled else "sidecar"
         # Until it is installed there is no command; the name of its environment comes from the cache.
-        super().__init__(f"sidecar on {found.short}", base)
-        self._base = base
-        self._place = f"sidecar-{found.short.replace(' ', '-').lower()}"
+        super().__init__(kind if base is None else f"{kind} on {found.short}", found.program)
+        self._base = Path(sys.executable) if base is None else base
+        self._compiled = compiled
+        self._place = f"{kind} {found.short}".replace(" ", "-").lower()
 
     @property
     def _checkout(self) -> Path:
@@ -75,6 +84,8 @@ class SidecarOnAnotherPython(SidecarPeer):
 
     def install(self, cache: Path) -> str:
         """Make the environment. Raises NotInstallableError."""
-        python = pypi.installed(cache / self._place, ["run", "build"], self._base, ours=True)
+        names = ["run", "build", *(["compile"] if self._compiled else [])]
+        ours = pypi.Ours.COMPILED if self._compiled else pypi.Ours.AS_IT_IS
+        python = pypi.installed(cache / self._place, names, self._base, ours=ours)
         self.command = python.with_name("mangopay-sidecar")
         return super().install(cache)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -16,14 +18,14 @@ from benchmarks.measure import interpreters, machine
 from benchmarks.measure.interpreters import Interpreter, NoInterpreterError
 from benchmarks.measure.results import Results, Sample
 from benchmarks.peers import pypi
-from benchmarks.peers.sidecar import SidecarOnAnotherPython, SidecarPeer
+from benchmarks.peers.sidecar import InstalledSidecar, SidecarPeer
 from benchmarks.peers.site import NotInstallableError
 from benchmarks.report import document, targets
 from benchmarks.rounds import Plan, Rounds
 from benchmarks.scenarios import calls, curve, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from benchmarks.bench import Bench
 
@@ -114,12 +116,18 @@ def test_it_is_measured_besides_unless_nobody_wants_that(
     monkeypatch.setattr(interpreters, "another", lambda: there)
 
     def names(**given: Any) -> list[str]:
-        peers = compare._wanted(argparse.Namespace(**{"peers": "none", "sidecar": [], "python": None, **given}))
+        peers = compare._wanted(
+            argparse.Namespace(**{"peers": "none", "sidecar": [], "python": None, "compiled": False, **given})
+        )
         return [peer.name for peer in peers]
 
     assert names() == ["sidecar", "sidecar on 3.13.5 PGO"]
     assert names(python=str(python("3.12.1"))) == ["sidecar", "sidecar on 3.12.1"]
     assert names(python="none") == ["sidecar"]
+    own, other = "sidecar", "sidecar on 3.13.5 PGO"
+    compiled = ["sidecar compiled", "sidecar compiled on 3.13.5 PGO"]
+    assert names(compiled=True) == [own, compiled[0], other, compiled[1]]
+    assert names(compiled=True, python="none") == [own, compiled[0]]
     assert names(sidecar=["new=/a", "old=/b"]) == ["new", "old"], "who compares checkouts says on what"
     monkeypatch.setattr(interpreters, "another", lambda: None)
     assert names() == ["sidecar"]
@@ -130,7 +138,8 @@ def test_its_environment_is_made_once_of_what_is_pinned_and_of_this_checkout(
 ) -> None:
     base, ran = python("3.13.5"), []
 
-    def run(command: list[str | Path]) -> str:
+    def run(command: list[str | Path], environ: Mapping[str, str] = MappingProxyType({})) -> str:
+        assert not environ
         ran.append([str(each) for each in command])
         if "venv" in command:
             (Path(command[-1]) / "bin").mkdir(parents=True)
@@ -138,7 +147,7 @@ def test_its_environment_is_made_once_of_what_is_pinned_and_of_this_checkout(
 
     monkeypatch.setattr(pypi, "_run", run)
     for _ in range(2):
-        peer = SidecarOnAnotherPython(base)
+        peer = InstalledSidecar(base)
         with pytest.raises(NotInstallableError, match="there is no"):  # nothing was installed in earnest
             peer.install(tmp_path)
         assert peer.command == tmp_path / "sidecar-3.13.5" / "bin" / "mangopay-sidecar"
@@ -150,6 +159,32 @@ def test_its_environment_is_made_once_of_what_is_pinned_and_of_this_checkout(
     assert [Path(each).name for each in pinned if each.endswith(".txt")] == ["run.txt", "build.txt"]
     assert "--require-hashes" in pinned
     assert ours[-2:] == ["--editable", str(compare.ROOT)]
+
+
+def test_a_compiled_one_is_compiled_anew_when_the_source_has_changed(
+    python: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[list[str | Path]] = []
+
+    def run(command: list[str | Path], environ: Mapping[str, str] = MappingProxyType({})) -> str:
+        if "venv" in command:
+            (Path(command[-1]) / "bin").mkdir(parents=True)
+        if environ == {"SIDECAR_COMPILE": "1"}:
+            compiled.append(command)
+        return "Python 3.13.5 (a build)"
+
+    checkout = tmp_path / "checkout"
+    (checkout / "sidecar").mkdir(parents=True)
+    shutil.copytree(compare.ROOT / "requirements", checkout / "requirements")
+    monkeypatch.setattr(pypi, "_run", run)
+    monkeypatch.setattr(pypi, "_CHECKOUT", checkout)
+    source = checkout / "sidecar" / "hot.py"
+    for text in ("a = 1", "a = 1", "a = 2"):
+        source.write_text(text)
+        with pytest.raises(NotInstallableError, match="there is no"):  # nothing was installed in earnest
+            InstalledSidecar(python("3.13.5"), compiled=True).install(tmp_path)
+    assert len(compiled) == 2
+    assert all(command[-2:] == ["--no-build-isolation", checkout] for command in compiled), "not editable"
 
 
 # --- in the report ---------------------------------------------------------------------------------------------------
@@ -186,7 +221,7 @@ def test_every_sidecar_starts_beside_its_own_python_and_curves_are_drawn_on_one(
     monkeypatch.setattr(start, "start", lambda *_: {"ready_ms": 2.0})
     monkeypatch.setattr(curve, "measure", lambda *_: {"grown_mib": 1.0})
     monkeypatch.setattr(curve, "POINTS", curve.POINTS[:2])
-    other = SidecarOnAnotherPython(python("3.13.5"))
+    other = InstalledSidecar(python("3.13.5"))
     other.command = Path("/other/bin/mangopay-sidecar")
     peers = [SidecarPeer("sidecar", Path("/first/bin/mangopay-sidecar")), other]
     plan = Plan(2, 1.0, 0.0, calls.ALL[:0], life=False, gains=(), curves=1)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import publish
-from benchmarks.measure.results import Results, Sample
+from benchmarks.measure.results import Build, Results, Sample
 from benchmarks.measure.statistics import Spread
 from benchmarks.report import charts, document, growth, summary, svg, tables, targets
 from benchmarks.report.targets import TARGETS, Target, Verdict
@@ -52,6 +52,7 @@ def whole_run() -> Results:
 def test_results_survive_being_written() -> None:
     results = whole_run()
     results.missing["nginx"] = "no package"
+    results.builds["sidecar"] = Build.COMPILED_PGO
     results.samples.append(Sample(3, "get-1", "Envoy", failure="status 503"))
     assert Results.from_json(results.to_json()) == results
 
@@ -76,33 +77,53 @@ def test_a_peer_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize(
     ("measured", "at_least", "word"),
     [
-        (1.2, False, "stretch met"),
-        (1.204, False, "stretch met"),
-        (1.21, False, "met"),
+        (1.2, False, "met"),
         (1.6, False, "met"),
+        (1.604, False, "met"),
         (1.61, False, "**missed**"),
-        (2.0, True, "stretch met"),
+        (2.0, True, "met"),
         (1.6, True, "met"),
+        (1.596, True, "met"),
         (1.59, True, "**missed**"),
     ],
 )
 def test_a_verdict_is_as_precise_as_what_is_printed(measured: float, at_least: bool, word: str) -> None:
-    stretch = 2.0 if at_least else 1.2
-    target = Target("", "", "", "", 1.6, stretch, at_least=at_least)
-    assert Verdict(target, Spread.of([measured])).word == word
+    target = Target("", "", "", "", {}, at_least=at_least)
+    assert Verdict(target, 1.6, Spread.of([measured])).word == word
 
 
 def test_every_target_is_judged_by_ratios_within_a_round() -> None:
-    found = {verdict.target.title: verdict.measured for verdict in targets.verdicts(whole_run(), "sidecar")}
+    results = whole_run()
+    results.builds["sidecar"] = Build.PURE_PGO
+    found = {verdict.target.title: verdict.measured for verdict in targets.verdicts(results, "sidecar")}
     medians = [None if spread is None else pytest.approx(spread.median) for spread in found.values()]
-    assert medians == [1.25, 0.025, 0.625, 1.25, 24.0, 1.25, 1.25, 1.5, 3.0]
-    assert len(found) == len(TARGETS) == 9
+    assert medians == [1.25, 1.25, 1.25, 1.25, 1.25, 1.5, 0.025, 0.625, 24.0, 3.0]
+    assert len(found) == len(TARGETS) == 10
+
+
+@pytest.mark.parametrize("build", Build)
+def test_a_build_is_judged_by_its_own_bars(build: Build) -> None:
+    results = Results(builds={"sidecar": build})
+    found = targets.verdicts(results, "sidecar")
+    assert [verdict.bar for verdict in found] == [each.bars[build] for each in TARGETS if build in each.bars]
+    (cpu, *_) = found
+    assert (
+        cpu.bar
+        == {"Python": {True: 1.22, False: 1.42}, "compiled": {True: 0.92, False: 1.08}}[build.split(",")[0]][
+            "with PGO" in build
+        ]
+    )
+
+
+def test_a_build_is_told_by_what_it_is() -> None:
+    assert {Build.of(compiled=compiled, pgo=pgo) for compiled, pgo in product((True, False), repeat=2)} == set(Build)
+    assert Build.of(compiled=True, pgo=False) is Build.COMPILED
 
 
 def test_what_a_run_lacks_is_not_measured() -> None:
-    words = {verdict.word for verdict in targets.verdicts(Results(), "sidecar")}
-    assert words == {"not measured"}
-    assert len(targets.table(targets.verdicts(Results(), "sidecar"))) == 2 + len(TARGETS)
+    found = targets.verdicts(Results(builds={"sidecar": Build.COMPILED_PGO}), "sidecar")
+    assert {verdict.word for verdict in found} == {"not measured"}
+    assert len(targets.table(found)) == 2 + len(TARGETS)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
