@@ -7,7 +7,6 @@ import os
 import random
 import signal
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -26,13 +25,13 @@ from sidecar.core.admission.lane import LaneRules
 from sidecar.core.admission.policy import Policy
 from sidecar.core.client_id import ANY, ClientIdRules
 from sidecar.core.steward import Answer
-from sidecar.downstream.addresses import Bound, ListenError
+from sidecar.downstream.addresses import ListenError
 from sidecar.downstream.inherited import Inherited
 from sidecar.downstream.limits import ConnectionLimits
-from sidecar.downstream.listener import Listeners
 from sidecar.downstream.server import ProxyServer
 from sidecar.lifecycle import EXIT_BAD_CONFIG, Lifecycle, StartError
 from sidecar.patience import AttendedClock
+from sidecar.ports import Ports
 from sidecar.proxy.about import About
 from sidecar.proxy.admission import Admission
 from sidecar.proxy.batch_lane import BatchLane, LaneLimits
@@ -53,13 +52,14 @@ from sidecar.terminal import hang_ups
 from sidecar.tracing.opening import open_traces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from collections.abc import Set as AbstractSet
 
     from sidecar.admin.status import Readiness
     from sidecar.config import Config
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
+    from sidecar.ports import Ready
     from sidecar.proxy.hook_watch import HookWatch
     from sidecar.telemetry.log import LogOutput
     from sidecar.tracing.traces import Traces
@@ -67,21 +67,7 @@ if TYPE_CHECKING:
 #: Bodies that may be streamed beyond as many as there are connections to stream them on.
 SPARE_STREAMS: Final = 28
 
-_OFF: Final = Bound("off", is_loopback=True, local_url="off")
-
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Where the sidecar listens: URLs, ``unix:PATH`` or ``off``."""
-
-    proxy: str
-    #: The same as a process of this machine reaches it.
-    local_proxy: str
-    admin: str
-    environment: str
-    client_id: str
 
 
 class Sidecar:
@@ -101,9 +87,8 @@ class Sidecar:
     ) -> None:
         """Wire the parts. With ``read_config`` keys and certificates can change. Raises StartError.
 
-        ``inherited`` are sockets to be used instead of new ones. ``unset_ports`` are the keys of ports that nobody has
-        set (``listen.port``, ``admin.port``): where such a port is in use, a free one is taken. ``own_emulator``:
-        upstream is an emulator in this process, so there is nothing to warn of.
+        ``inherited`` and ``unset_ports``: see Ports. ``own_emulator``: upstream is an emulator in this process, so
+        there is nothing to warn of.
         """
         self._config: Final = config
         self._clock: Final = clock
@@ -149,6 +134,7 @@ class Sidecar:
         self._wanted_descriptors: Final = descriptors.wanted(listen.max_connections, pool_size)
         self._allowed_descriptors: Final = allow_descriptors(self._wanted_descriptors)
         self._descriptors: Final = descriptors.share_out(self._allowed_descriptors, listen.max_connections, pool_size)
+        self._ports: Final = Ports(config, inherited or Inherited(), unset_ports)
         self._batch: Final = self._make_batch_lane()
         self._handler: Final = self._make_handler()
         self._server: Final = self._make_server()
@@ -160,11 +146,7 @@ class Sidecar:
             most_connections=self._descriptors.admin,
         )
         self._hook_watch: Final = self._make_hook_watch() if config.admin.watch_hooks else None
-        self._unset_ports: Final = unset_ports
         self._own_emulator: Final = own_emulator
-        self._inherited: Final = inherited or Inherited()
-        self._listeners: Final = Listeners("LISTEN", self._inherited)
-        self._admin_listeners: Final = Listeners("ADMIN", self._inherited)
 
     # --- life --------------------------------------------------------------------------------------------------------
 
@@ -187,18 +169,9 @@ class Sidecar:
         if self._hook_watch is not None:
             self._tasks.spawn(self._hook_watch.run(), name="hooks.watch")
         try:
-            await self._open_listeners()
-            self._inherited.refuse_rest()
+            ready = await self._ports.open(self._server, self._admin_server)
         except ListenError as error:
             raise StartError(str(error)) from None
-        proxy = _first(self._listeners)
-        ready = Ready(
-            proxy=proxy.url,
-            local_proxy=proxy.local_url,
-            admin=_first(self._admin_listeners).url,
-            environment=config.mangopay.environment,
-            client_id=config.mangopay.client_id,
-        )
         _log.info("listener.ready", proxy=ready.proxy, admin=ready.admin)
         return ready
 
@@ -224,11 +197,10 @@ class Sidecar:
             stack.push_async_callback(self._upstream.close_store)
             for manager in self._upstream.managers:
                 stack.push_async_callback(manager.close)
-            stack.callback(self._inherited.close)
-            stack.callback(self._admin_listeners.close)
+            stack.callback(self._ports.close)
             stack.push_async_callback(self._admin_server.close)
             stack.callback(self._recorder.flush)  # first of all: what hangs below must not cost a line
-            self._listeners.close()
+            self._ports.close_to_callers()
             self._handler.cut_short()
             await self._server.close()
             if self._traces is not None:
@@ -332,7 +304,7 @@ class Sidecar:
         return About(
             environment=self._config.mangopay.environment,
             client_segment=self._client_segment(or_else="YOUR-CLIENT-ID"),
-            admin=lambda: self._admin_listeners.bound[0].local_url + "/" if self._admin_listeners.bound else None,
+            admin=lambda: self._ports.admin_url,
             needs_caller_key=self._config.listen.caller_key is not None,
         )
 
@@ -426,52 +398,14 @@ class Sidecar:
 
     def _proxy_status(self) -> ProxyStatus:
         return ProxyStatus(
-            # TCP first, as in the ready line.
-            addresses=tuple(bound.local_url for bound in sorted(self._listeners.bound, key=lambda it: it.port is None)),
+            addresses=self._ports.addresses,
             needs_caller_key=self._config.listen.caller_key is not None,
             client_segment=self._client_segment(or_else=self._config.mangopay.client_id),
         )
 
-    async def _open_listeners(self) -> None:
-        config = self._config
-        if config.admin.port is not None:
-            await self._open_tcp("admin", self._admin_listeners, config.admin.host, config.admin.port)
-        if config.listen.unix_socket is not None:
-            uids = config.listen.allowed_uids
-            await self._listeners.open_unix(
-                config.listen.unix_socket,
-                config.listen.unix_socket_mode,
-                self._server.unix_factory(None if uids is None else frozenset(uids)),
-            )
-        if config.listen.port is not None:
-            await self._open_tcp("listen", self._listeners, config.listen.host, config.listen.port)
-        for listeners in (self._listeners, self._admin_listeners):
-            for bound in listeners.of_one_family:
-                _log.info("listener.one_family", address=bound.url, message=f"serves {bound.one_family}")
-        if config.listen.caller_key is None:
-            for bound in self._listeners.bound:
-                if not bound.is_loopback:
-                    _log.warning(
-                        "listener.exposed",
-                        address=bound.url,
-                        message="whoever reaches this address can move money with your key: "
-                        "set SIDECAR_LISTEN_CALLER_KEY, or listen on loopback only",
-                    )
-
-    async def _open_tcp(self, section: str, listeners: Listeners, hosts: Sequence[str], port: int) -> None:
-        factory: Callable[[], asyncio.BaseProtocol] = self._admin_server if section == "admin" else self._server
-        else_any = f"{section}.port" in self._unset_ports
-        if (in_use := await listeners.open_tcp(hosts, port, factory, else_any=else_any)) is not None:
-            _log.warning("listener.moved", message=f"{in_use}: a free one is taken in its place")
-
 
 def _call_later(seconds: float, function: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(seconds, function)
-
-
-def _first(listeners: Listeners) -> Bound:
-    """Return the listener that the ready line shows: TCP before the Unix socket."""
-    return min(listeners.bound, key=lambda bound: bound.port is None, default=_OFF)
 
 
 async def serve(  # noqa: PLR0913 - what differs between run and demo

@@ -12,7 +12,7 @@ from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
 
 if TYPE_CHECKING:
-    from sidecar.app import Ready
+    from sidecar.ports import Ready
     from sidecar.telemetry.log import LogOutput
 
 #: The base URL comes in between: the SDK reads it when the resources are imported.

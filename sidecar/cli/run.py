@@ -14,7 +14,7 @@ from sidecar.cli.serving import notify_ready, ready_line, serve_until_signal, te
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sidecar.app import Ready
+    from sidecar.ports import Ready
     from sidecar.telemetry.log import LogOutput
 
 

@@ -19,7 +19,7 @@ from sidecar.telemetry.log import configure_logging, descriptor_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from sidecar.app import Ready
+    from sidecar.ports import Ready
     from sidecar.telemetry.log import LogOutput
 
 
