@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.telemetry import line_writer
+from sidecar.telemetry import carriers, line_writer
 from sidecar.telemetry.line_format import json_line
 from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import LogOutput
@@ -340,7 +340,7 @@ async def test_a_pipe_that_another_program_fills_meanwhile_is_not_waited_for(
 ) -> None:
     """Between poll() and write() the pipe gets full."""
     filling = pipe.fill()
-    monkeypatch.setattr(line_writer, "_writable", lambda fd, timeout: True)
+    monkeypatch.setattr(carriers, "_writable", lambda fd, timeout: True)
     writer = attached(pipe.writer)
     writer.write(b"one\n", urgent=True)
     assert pipe.read() == b"#" * filling
@@ -374,7 +374,7 @@ async def test_a_pipe_gets_whole_lines_so_that_those_of_two_programs_do_not_mix(
         pieces.append(bytes(data))
         return len(data)
 
-    monkeypatch.setattr(line_writer.DirectCarrier, "_send", send)
+    monkeypatch.setattr(carriers.DirectCarrier, "_send", send)
     writer = attached(pipe.writer)
     for length in (1500, 1500, 1500, 200, 4096, 1):
         writer.write(b"x" * (length - 1) + b"\n")
