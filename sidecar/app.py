@@ -21,10 +21,8 @@ from sidecar.config import ConfigError, MangopayEnvironment
 from sidecar.core import descriptors
 from sidecar.core.admission.caller import Callers
 from sidecar.core.admission.guard import GuardRules
-from sidecar.core.admission.lane import LaneRules
 from sidecar.core.admission.policy import Policy
 from sidecar.core.client_id import ANY, ClientIdRules
-from sidecar.core.steward import Answer
 from sidecar.downstream.addresses import ListenError
 from sidecar.downstream.inherited import Inherited
 from sidecar.downstream.limits import ConnectionLimits
@@ -34,7 +32,6 @@ from sidecar.patience import AttendedClock
 from sidecar.ports import Ports
 from sidecar.proxy.about import About
 from sidecar.proxy.admission import Admission
-from sidecar.proxy.batch_lane import BatchLane, LaneLimits
 from sidecar.proxy.body import BodyLimits, BodyReader
 from sidecar.proxy.budget import ReplayBudget
 from sidecar.proxy.exchange import Exchanger
@@ -60,6 +57,7 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.errors import SidecarError
     from sidecar.ports import Ready
+    from sidecar.proxy.batch_lane import BatchLane
     from sidecar.proxy.hook_watch import HookWatch
     from sidecar.telemetry.log import LogOutput
     from sidecar.tracing.traces import Traces
@@ -274,6 +272,9 @@ class Sidecar:
         limits = self._config.limits
         if not limits.reserve:
             return None
+        from sidecar.core.admission.lane import LaneRules
+        from sidecar.proxy.batch_lane import BatchLane, LaneLimits
+
         return BatchLane(
             LaneRules(limits.batch),
             LaneLimits(limits.reserve, limits.wait, max(1, self._descriptors.connections // 2)),
@@ -387,6 +388,8 @@ class Sidecar:
         lane = self._batch
         if lane is None:
             return None
+        from sidecar.core.steward import Answer
+
         ruling = lane.ruling()
         return BatchLaneStatus(
             reserve=lane.limits.reserve,

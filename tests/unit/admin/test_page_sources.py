@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from importlib.resources import files
 
 import pytest
@@ -75,13 +73,3 @@ def test_the_script_knows_every_word_of_the_document() -> None:
 
 def test_the_page_is_small_enough_to_open_at_once() -> None:
     assert len(page().html) < 80_000
-
-
-def test_page_and_findings_are_not_imported_before_somebody_looks() -> None:
-    """They cost time and memory that most processes never need."""
-    code = (
-        "import sys, sidecar.app;"
-        "print([n for n in sys.modules if n.startswith(('sidecar.admin.page', 'sidecar.admin.findings'))])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

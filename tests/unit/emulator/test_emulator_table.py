@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -665,16 +663,6 @@ def kinds() -> list[Kind]:
 
 def described(route: Route) -> str:
     return f"{route.method} {route.version} {route.pattern}"
-
-
-def test_the_resources_are_imported_by_the_first_call_and_not_by_a_start() -> None:
-    """``demo`` is up a good deal sooner without them."""
-    code = (
-        "import sys, sidecar.emulator.server;"
-        "print([name for name in sys.modules if name.startswith('sidecar.emulator.resources.')])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_every_file_that_makes_something_has_a_row() -> None:
