@@ -224,8 +224,8 @@ def test_the_summary_has_a_row_a_peer_the_cheapest_first() -> None:
 def test_the_summary_says_what_an_app_gains_at_each_distance() -> None:
     lines = summary.chapters(whole_run())["What an app gains"].splitlines()
     assert lines[2:] == [
-        "| on the same machine | 0.2 | 0.1 | 3.0 | sidecar |",
-        "| 50 ms away | 0.2 | 0.1 | 3.0 | sidecar |",
+        "| on the same machine | 0.2 | 0.1 | 3.0 |",
+        "| 50 ms away | 0.2 | 0.1 | 3.0 |",
     ]
 
 
