@@ -33,16 +33,16 @@ _TESTS: Final = ("tests/unit", "tests/flow", "tests/wire")
 #: With a version for which two neighbours speak as well: what differs by version is seen by rules, if by anything.
 _TESTS_BETWEEN: Final = {"3.12": ("tests/unit", "tests/flow")}
 _TRUST: Final = Path("etc/ssl/certs/ca-certificates.crt")
-#: Run in a mount namespace of its own: $1 is the root, $2 this checkout, the rest a command.
+#: Run in a mount namespace of its own: $1 is the root, $2 this checkout, which may lie in /tmp, the rest a command.
 _ENTER: Final = """\
 set -e
 root=$1 checkout=$2; shift 2
+mount -t tmpfs tmpfs "$root/tmp"
 mkdir -p "$root$checkout"
 mount --bind "$checkout" "$root$checkout"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount --rbind /sys "$root/sys"
-mount -t tmpfs tmpfs "$root/tmp"
 for file in /etc/resolv.conf /etc/hosts /etc/pip.conf; do
   if [ -e "$file" ]; then touch "$root$file"; mount --bind "$file" "$root$file"; fi
 done
