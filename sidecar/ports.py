@@ -64,8 +64,8 @@ class Ports:
             await self._callers.open_unix(listen.unix_socket, listen.unix_socket_mode, callers.unix_factory(uids))
         if listen.port is not None:
             await self._open_tcp("listen.port", self._callers, listen.host, listen.port, callers)
-        self._inherited.refuse_rest()
         self._tell()
+        self._inherited.refuse_rest()
         proxy = _first(self._callers)
         mangopay = self._config.mangopay
         return Ready(
