@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.emulator import pages
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.calls import PAGES, Call
+from sidecar.emulator.engine.calls import PAGES, Call, is_page, is_token_endpoint
 from sidecar.emulator.engine.routes import Match
 from sidecar.emulator.idempotency import well_formed
 from sidecar.emulator.index import nearest_route
@@ -39,11 +39,6 @@ CONTROL: Final = "__emulator__"
 _NOBODY: Final = "_"
 
 
-def is_token_endpoint(segments: tuple[str, ...]) -> bool:
-    """Tell whether a path is the token endpoint's."""
-    return len(segments) == 3 and segments[1].lower() == "oauth" and segments[2].lower() == "token"
-
-
 class Granted(msgspec.Struct, frozen=True):
     """A request whose token and ClientId are in order; ``entry`` is a write's in the ledger."""
 
@@ -64,7 +59,7 @@ class Api:
 
     def deliver(self, request: Request) -> Entry | None:
         """Enter a write that has arrived whole into the ledger; None for anything else."""
-        if request.method not in WRITES or is_token_endpoint(request.segments) or _is_page(request.segments):
+        if request.method not in WRITES or is_token_endpoint(request.segments) or is_page(request.segments):
             return None
         return self._state.ledger.deliver(request)
 
@@ -72,7 +67,7 @@ class Api:
         """Return Mangopay's response to ``request``, whose ledger entry is ``entry``."""
         if is_token_endpoint(request.segments):
             return self.token_endpoint.response(request)
-        if _is_page(request.segments):
+        if is_page(request.segments):
             return self._open(request)
         granted = self._authorize(request)
         if isinstance(granted, EmulatedResponse):
@@ -215,11 +210,6 @@ _TRIGGER_LIMIT: Final = 16_384
 def _is_unscoped(segments: tuple[str, ...]) -> bool:
     """Tell whether a path has no ClientId."""
     return len(segments) > 1 and segments[1].lower() in catalogue().unscoped
-
-
-def _is_page(segments: tuple[str, ...]) -> bool:
-    """Tell whether a path is that of a page, or of anything else that needs no token."""
-    return segments[:1] == (PAGES,)
 
 
 def _is_embedded(segments: tuple[str, ...]) -> bool:

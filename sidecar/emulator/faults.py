@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sidecar.emulator.engine.calls import PAGES
+from sidecar.emulator.engine.calls import is_page, is_token_endpoint
 from sidecar.emulator.fault_rules import API, TOKEN, Family, Rule, Stage, parse
 from sidecar.emulator.messages import split_path
 
@@ -45,10 +45,9 @@ class _Armed:
             )
         if self.rule.path is None:
             return True
-        token = len(segments) == 3 and _lowered(segments[1:]) == ("oauth", "token")
         if self.rule.path == TOKEN:
-            return token
-        return not token and segments[:1] != (PAGES,)
+            return is_token_endpoint(segments)
+        return not is_token_endpoint(segments) and not is_page(segments)
 
 
 class Faults:

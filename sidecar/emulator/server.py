@@ -14,10 +14,11 @@ import structlog
 from aiohttp import web
 
 from sidecar.emulator import canned, wire
-from sidecar.emulator.api import CONTROL, Api, is_token_endpoint
+from sidecar.emulator.api import CONTROL, Api
 from sidecar.emulator.connection import Connection, Finished, Listener
 from sidecar.emulator.control import Control
 from sidecar.emulator.courier import Courier
+from sidecar.emulator.engine.calls import is_token_endpoint
 from sidecar.emulator.fault_rules import Family, Rule, Stage
 from sidecar.emulator.faults import Faults
 from sidecar.emulator.hooks import Outbox

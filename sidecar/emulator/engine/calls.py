@@ -25,6 +25,16 @@ V3: Final = "v3.0"
 PAGES: Final = "pages"
 
 
+def is_page(segments: tuple[str, ...]) -> bool:
+    """Tell whether a path is that of a page, or of anything else that needs no token."""
+    return segments[:1] == (PAGES,)
+
+
+def is_token_endpoint(segments: tuple[str, ...]) -> bool:
+    """Tell whether a path is the token endpoint's."""
+    return len(segments) == 3 and segments[1].lower() == "oauth" and segments[2].lower() == "token"
+
+
 #: Answers a call.
 Act = Callable[["Call"], EmulatedResponse]
 #: Completes a resource that was just made or changed, before it is shown.
