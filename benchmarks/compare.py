@@ -132,10 +132,13 @@ def _wanted(given: argparse.Namespace) -> list[Peer]:
 def _in_other_builds(python: str | None, *, compiled: bool) -> list[InstalledSidecar]:
     """Return the sidecar on another Python, the one that is given or one that the machine has, and compiled on both."""
     base = None if python == "none" else interpreters.another() if python is None else Path(python)
-    others = [] if base is None else [InstalledSidecar(base)]
+    other = [] if base is None else [base]
     if not compiled:
-        return others
-    return [InstalledSidecar(None, compiled=True), *others, *(InstalledSidecar(base, compiled=True) for _ in others)]
+        return [InstalledSidecar(each) for each in other]
+    return [
+        InstalledSidecar(None, compiled=True),
+        *(InstalledSidecar(each, compiled=kind) for each in other for kind in (False, True)),
+    ]
 
 
 def _plan(given: argparse.Namespace) -> Plan:

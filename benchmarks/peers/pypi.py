@@ -45,6 +45,8 @@ def installed(place: Path, names: list[str], base: Path = Path(sys.executable), 
     """
     files = [_REQUIREMENTS / f"{name}.txt" for name in names]
     if ours is Ours.COMPILED:
+        # pyproject.toml has the table of what is compiled.
+        files += [_CHECKOUT / "pyproject.toml", _CHECKOUT / "setup.py"]
         files += sorted(path for top in ("sidecar", "compiling") for path in (_CHECKOUT / top).rglob("*.py"))
     version = _run([base, "-VV"])
     wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files) + version.encode()).hexdigest()

@@ -30,7 +30,7 @@ _RELEASES: Final = {"3.11": "bookworm", "3.13": "trixie", "3.14": "sid"}
 _PACKAGES: Final = "python3,python3-venv,ca-certificates,curl,e2fsprogs,git,openssl,procps,redis-server"
 _LAYER: Final = ("run", "build", "test")
 _TESTS: Final = ("tests/unit", "tests/flow", "tests/wire")
-#: With a version for which two neighbours speak as well: what differs by version is seen by rules, if by anything.
+#: With a version between two that run them all.
 _TESTS_BETWEEN: Final = {"3.12": ("tests/unit", "tests/flow")}
 _TRUST: Final = Path("etc/ssl/certs/ca-certificates.crt")
 #: Run in a mount namespace of its own: $1 is the root, $2 this checkout, which may lie in /tmp, the rest a command.

@@ -25,7 +25,7 @@ _HEAD: Final = (
     b"POST /v2.01/acme/users/natural HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n" % len(_BODY)
 )
-#: Of the sidecar, in seconds: each of them.
+#: Each deadline of the sidecar, in seconds.
 _DEADLINE: Final = 2.0
 #: Seconds.
 _STOPPED: Final = _DEADLINE + 1.2

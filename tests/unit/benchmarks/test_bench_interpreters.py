@@ -178,12 +178,14 @@ def test_a_compiled_one_is_compiled_anew_when_the_source_has_changed(
     shutil.copytree(compare.ROOT / "requirements", checkout / "requirements")
     monkeypatch.setattr(pypi, "_run", run)
     monkeypatch.setattr(pypi, "_CHECKOUT", checkout)
-    source = checkout / "sidecar" / "hot.py"
-    for text in ("a = 1", "a = 1", "a = 2"):
+    source, table = checkout / "sidecar" / "hot.py", checkout / "pyproject.toml"
+    (checkout / "setup.py").touch()
+    for text, modules in (("a = 1", ""), ("a = 1", ""), ("a = 2", ""), ("a = 2", "hot"), ("a = 2", "hot")):
         source.write_text(text)
+        table.write_text(modules)
         with pytest.raises(NotInstallableError, match="there is no"):  # nothing was installed in earnest
             InstalledSidecar(python("3.13.5"), compiled=True).install(tmp_path)
-    assert len(compiled) == 2
+    assert len(compiled) == 3
     assert all(command[-2:] == ["--no-build-isolation", checkout] for command in compiled), "not editable"
 
 
