@@ -64,10 +64,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if EXPECT_COMPILED and (why := why_not_compiled()) is not None:
         raise pytest.UsageError(why)
     config.stash[_CHILDREN_LEFT] = []
-    # A shell has what it runs in the background ignore both, and whatever the tests start would inherit that.
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    # A shell has what it runs in the background ignore the first two, and nohup the third: what the tests start would
+    # inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, usual)
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
     config.addinivalue_line("markers", "any_loop: run this async test on asyncio's own event loop and on uvloop")
 
 

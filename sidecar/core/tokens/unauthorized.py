@@ -37,13 +37,17 @@ the response tells which, so the sidecar learns it from what happens next:
 *   A path is **proven** by any other response than 401, until a refresh is futile for
     it. Its verdicts may be slow to come only because the API is slower at work than
     at saying 401. So while it awaits a verdict, a proven path may start one more
-    refresh for each 0.4 s of silence, up to twelve undecided ones. And a
-    refresh that is undecided after 0.4 s excuses it for one other that is futile: the
-    resend may have met the next revocation. Both end when a resend that judges
-    nothing gets 401 meanwhile: from then on the path waits for the verdict, too.
-*   A path that a useful refresh has helped is **trusted** for 10 s, and three futile refreshes
-    are not held against it. Where tokens are revoked again and again, that is no
-    fault of the path. The first refresh of all has no such excuse.
+    refresh for each 0.4 s of silence, up to twelve undecided ones. That ends when a
+    resend that judges nothing gets 401 meanwhile: from then on the path waits for
+    the verdict, too.
+*   A path that a useful refresh has helped is **trusted** for 10 s: three futile refreshes
+    are not held against it, and while it awaits a verdict it may start one refresh
+    at once. Where tokens are revoked again and again, that is no fault of the path.
+*   A proven path has **one more chance**, because the first refresh of all may have met the next
+    revocation, too: the first futile refresh since the last useful one is not held
+    against it. It pays for that: until a refresh is useful, another response does not
+    end its pauses before their time. So the path costs no more token requests than one
+    whose pauses are ended by other responses.
 *   A token that another sidecar had asked for before the 401 came, and that a
     shared store gave out, may have been revoked with the old one: a 401 on it does not judge the refresh.
 
@@ -153,8 +157,6 @@ class Trial:
     stage: Stage = Stage.ASKED
     #: The judges' paths that it was futile for, masked.
     failed: tuple[str, ...] = ()
-    #: The judges' paths, masked, that its silence has excused from the failure of a later trial.
-    excused: tuple[str, ...] = ()
     #: The judges' paths, masked, on which a resend that judges nothing has got 401 meanwhile.
     doubted: tuple[str, ...] = ()
 
@@ -194,6 +196,8 @@ class Burns:
     trusted_until: float = _NEVER
     #: Paths that have given another response than 401 since a refresh was futile for them, masked, the oldest first.
     proven: Mapping[str, None] = field(default_factory=lambda: MappingProxyType({}))
+    #: The proven path, masked, that has had its one more chance since the last useful refresh.
+    chance_of: str | None = None
     #: When the latest refresh was started in spite of the brake: the latest of the 401 and its token requests.
     braked_at: float = _NEVER
 
@@ -348,7 +352,7 @@ def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
         return burns
     faults = {other: each for other, each in burns.faults.items() if other != path}
     if now < fault.until:
-        if fault.ended:
+        if fault.ended or path == burns.chance_of:
             return burns
         faults = {**burns.faults, path: replace(fault, ended=True)}
     return replace(burns, faults=MappingProxyType(faults))
@@ -369,12 +373,11 @@ def _failed(burns: Burns, trial: Trial, path: str, now: float) -> Burns:
     if trial.stage is Stage.USEFUL or path in trial.failed:
         return _updated(burns, trial)
     burns = _updated(burns, replace(trial, stage=Stage.FUTILE, failed=_with(trial.failed, path)))
-    excuses = burns.trusted.get(path, 0) if now < burns.trusted_until else 0
+    excuses = burns.trusted[path] if _is_trusted(burns, path, now) else 0
     if excuses:
         return replace(burns, trusted=MappingProxyType({**burns.trusted, path: excuses - 1}))
-    silent = _silent(burns, path, now)
-    if silent is not None:
-        return _updated(burns, replace(silent, excused=_with(silent.excused, path)))
+    if burns.chance_of is None and path in burns.proven:
+        return replace(burns, chance_of=path)
     fault = burns.faults.get(path)
     count = 1 if fault is None else fault.count + 1
     since = fault.since if fault is not None and now < fault.until else now
@@ -407,7 +410,8 @@ def _may_go_unjudged(burns: Burns, path: str, now: float) -> bool:
         return False
     if any(path in each.doubted for each in awaited):
         return False
-    return now >= awaited[0].begun_at + AWAITED_INTERVAL * len(awaited)
+    intervals = len(awaited) - _is_trusted(burns, path, now)
+    return now >= awaited[0].begun_at + AWAITED_INTERVAL * intervals
 
 
 def _awaited(burns: Burns, path: str) -> list[Trial]:
@@ -415,12 +419,8 @@ def _awaited(burns: Burns, path: str) -> list[Trial]:
     return [each for each in _trials(burns) if each.stage is Stage.TRIED and each.judges and path in each.paths]
 
 
-def _silent(burns: Burns, path: str, now: float) -> Trial | None:
-    """Return the undecided trial whose silence speaks for ``path``, if none has spoken for it yet."""
-    awaited = _awaited(burns, path)
-    if path not in burns.proven or any(path in (*each.excused, *each.doubted) for each in awaited):
-        return None
-    return next((each for each in awaited[:1] if now >= each.begun_at + AWAITED_INTERVAL), None)
+def _is_trusted(burns: Burns, path: str, now: float) -> bool:
+    return now < burns.trusted_until and path in burns.trusted
 
 
 def _braked(burns: Burns, moment: float) -> bool:

@@ -193,7 +193,7 @@ def test_who_is_no_judge_decides_nothing(story: Story) -> None:
         assert story.burns.trial == Trial(1, 100.0, ("/a",), judges=1, stage=Stage.TRIED, doubted=("/a",))
     story.resent(first, ok=False)
     story.resent(late, ok=False)
-    assert story.burns.faults["/a"].count == 1
+    assert story.burns.trial == Trial(1, 100.0, ("/a",), judges=0, stage=Stage.FUTILE, failed=("/a",), doubted=("/a",))
 
 
 def test_a_judge_of_an_earlier_refresh_that_was_useful_ends_all_pauses_once(story: Story) -> None:
@@ -221,9 +221,9 @@ def test_the_judges_of_an_earlier_refresh_may_all_withdraw(story: Story) -> None
     assert not story.burns.earlier
     story.resent(first, ok=False)
     story.withdrawn(first)
-    assert not story.burns.faults, "its trial is forgotten"
+    assert story.burns.chance_of is None, "its trial is forgotten"
     story.resent(second, ok=False)
-    assert list(story.burns.faults) == ["/a"]
+    assert story.burns.chance_of == "/a"
 
 
 def test_a_refresh_that_no_401_caused_is_no_trial(story: Story) -> None:
@@ -309,7 +309,8 @@ def test_the_pause_doubles_up_to_a_minute_and_a_useful_refresh_resets_it(story: 
     assert pauses == [10, 20, 40, 60, 60]
     story.mended()
     story.now += rules.TRUST
-    story.futile()
+    for _ in range(2):
+        story.futile()
     assert story.burns.faults["/a"].count == 1
 
 
@@ -353,13 +354,17 @@ def test_another_response_after_the_pause_forgets_the_fault(story: Story) -> Non
     story.now += 10
     story.accepted()
     assert not story.burns.faults
-    story.futile()
+    for _ in range(2):
+        story.futile()
     assert story.burns.faults["/a"].count == 1
 
 
-def test_an_id_that_is_always_refused_among_others_that_are_not_makes_no_storm(story: Story) -> None:
+@pytest.mark.parametrize("proven", [False, True])
+def test_an_id_that_is_always_refused_among_others_that_are_not_makes_no_storm(story: Story, proven: bool) -> None:
     """They share a masked path, so that the pause is ended again and again: then the brake is left."""
     burnt_at = []
+    if proven:
+        story.accepted("/v2.01/acme/users/2")
     for _ in range(1000):
         ruling, permit = story.refused("/v2.01/acme/users/1")
         if ruling is BURN and permit is not None:
@@ -370,6 +375,33 @@ def test_an_id_that_is_always_refused_among_others_that_are_not_makes_no_storm(s
         story.now += 0.1
     assert len([moment for moment in burnt_at if moment < 20]) == 3
     assert len(burnt_at) <= 12
+
+
+def test_a_proven_path_has_one_more_chance_until_a_refresh_is_useful(story: Story) -> None:
+    """The first refresh may have met the next revocation."""
+    for path in ("/a", "/b"):
+        story.accepted(path)
+    story.futile()
+    assert not story.burns.faults
+    story.mended()
+    story.now += rules.TRUST
+    story.futile()
+    assert not story.burns.faults
+    story.futile("/b")
+    assert story.pause("/b") == 10, "one chance for all paths together"
+
+
+def test_another_response_does_not_end_the_pause_of_a_path_that_had_its_chance(story: Story) -> None:
+    for path in ("/a", "/b"):
+        story.accepted(path)
+    for path in ("/a", "/a", "/b"):
+        story.futile(path)
+    for path in ("/a", "/b"):
+        story.accepted(path)
+    assert (story.pause(), story.pause("/b")) == (10, 0)
+    story.now += 10
+    story.accepted()
+    assert list(story.burns.faults) == ["/b"]
 
 
 # --- the brake -------------------------------------------------------------------------------------------------------
@@ -530,11 +562,11 @@ def test_a_verdict_that_comes_after_the_next_refresh_counts(story: Story) -> Non
     story.refresh()
     assert story.ruling() is PASS
     story.resent(first, ok=False)
-    assert story.burns.faults["/a"].count == 1
+    assert story.burns.chance_of == "/a"
     story.resent(second, ok=False)
-    assert story.pause() == 20
+    assert story.pause() == 10
     story.resent(first, ok=False)
-    assert story.pause() == 20
+    assert story.pause() == 10
 
 
 def test_after_its_pause_a_path_waits_for_the_verdict_of_its_next_refresh(story: Story) -> None:
@@ -561,36 +593,16 @@ def test_a_proven_path_whose_judges_stay_silent_starts_twelve_refreshes_and_then
     assert started == [0, 4, 7, 10, 13, 16, 20, 23, 26, 29, 32, 36, 116, 196]
 
 
-@pytest.mark.parametrize("proven", [False, True])
-def test_a_refresh_that_stays_undecided_excuses_a_proven_path_for_one_futile_refresh(
-    story: Story, proven: bool
-) -> None:
-    """Its resend met the next revocation, before the slow API's first response."""
-    story.accepted("/a" if proven else "/other")
-    first = story.leave()
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_trusted_path_that_awaits_a_verdict_may_start_one_refresh_at_once(story: Story, trusted: bool) -> None:
+    story.mended()
+    story.now += 0 if trusted else rules.TRUST
+    story.leave()
     story.refresh()
-    story.now += 0.4 if proven else 10
-    story.futile()
-    assert story.pause() == (0 if proven else 10)
-    if proven:
-        story.futile()
-        assert story.pause() == 10, "only once"
-    story.resent(first, ok=True)
-    assert not story.burns.faults
-
-
-def test_what_has_raised_doubts_meanwhile_is_excused_by_no_silence(story: Story) -> None:
-    story.accepted()
-    story.refused()
-    story.requested()
-    late = story.leave()
-    story.renewed()
-    story.now += 0.4
-    second = story.leave()
+    assert story.ruling() is (BURN if trusted else PASS)
+    story.now += rules.AWAITED_INTERVAL
     story.refresh()
-    story.resent(late, ok=False)
-    story.resent(second, ok=False)
-    assert story.pause() == 10
+    assert story.ruling() is BURN
 
 
 @pytest.mark.parametrize("proven", [False, True])
@@ -628,8 +640,9 @@ def test_a_path_whose_pause_was_ended_by_another_response_need_not_await_the_ver
     slow = story.leave()
     story.refresh()
     story.now += 0.4
-    for _ in range(2):  # the first of them is excused
-        story.futile()
+    story.accepted("/b")
+    story.futile("/b")
+    story.futile()
     assert story.ruling() is PASS
     story.accepted()
     assert story.ruling() is BURN
@@ -643,6 +656,8 @@ def test_a_futile_refresh_ends_the_proof(story: Story) -> None:
     story.accepted()
     story.accepted("/b")
     story.futile()
+    assert list(story.burns.proven) == ["/a", "/b"], "its one more chance"
+    story.futile()
     assert list(story.burns.proven) == ["/b"]
     story.accepted()
     assert list(story.burns.proven) == ["/b", "/a"]
@@ -652,16 +667,16 @@ def test_three_futile_refreshes_are_not_held_against_a_path_that_was_just_helped
     story.mended()
     for _ in range(rules.EXCUSES):
         story.futile()
-        assert not story.burns.faults
+        assert story.burns.chance_of is None
     story.futile()
-    assert story.pause() == 10
+    assert story.burns.chance_of == "/a"
 
 
 def test_trust_ends_after_ten_seconds(story: Story) -> None:
     story.mended()
     story.now += rules.TRUST
     story.futile()
-    assert story.burns.faults["/a"].count == 1
+    assert story.burns.chance_of == "/a"
     story.mended("/b")
     assert dict(story.burns.trusted) == {"/b": rules.EXCUSES}
 
