@@ -162,7 +162,9 @@ class TokenManager:
     def accepted(self, generation: int, path: str) -> None:
         """Note a response other than a token 401 to a call with a token of ``generation`` to ``path`` (no query)."""
         if is_news(self._state.burns, path):
-            self._state = states.accepted(self._state, generation, path, self._clock.now())
+            before = self._state
+            self._state = states.accepted(before, generation, path, self._clock.now())
+            self._tell_futile(before)
 
     def unauthorized(self, generation: int, path: str) -> ResendPermit | None:
         """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` (no query) got.

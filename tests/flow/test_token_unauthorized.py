@@ -330,6 +330,19 @@ async def test_a_futile_refresh_is_logged_once_however_many_calls_it_failed(
     assert (logs[-1]["path"], logs[-1]["pause"]) == ("/bad", 10)
 
 
+async def test_of_a_path_that_has_worked_it_is_logged_once_another_response_closes_the_verdict(
+    clock: FakeClock, api: Api
+) -> None:
+    await responses(clock, asyncio.create_task(api.call("/bad")))
+    api.forbidden.add("/bad")
+    with capture_logs() as logs:
+        await responses(clock, asyncio.create_task(api.call("/bad")))
+        assert [entry["event"] for entry in logs] == ["token.burnt", "token.refreshed"]
+        await responses(clock, *[asyncio.create_task(api.call("/good")) for _ in range(3)])
+    assert [entry["event"] for entry in logs] == ["token.burnt", "token.refreshed", "token.futile"]
+    assert (logs[-1]["path"], logs[-1]["pause"]) == ("/bad", 10)
+
+
 async def test_status_shows_the_pause(clock: FakeClock, api: Api) -> None:
     api.forbidden.add("/bad")
     called_at = clock.wall()

@@ -43,11 +43,11 @@ the response tells which, so the sidecar learns it from what happens next:
 *   A path that a useful refresh has helped is **trusted** for 10 s: three futile refreshes
     are not held against it, and while it awaits a verdict it may start one refresh
     at once. Where tokens are revoked again and again, that is no fault of the path.
-*   A proven path has **one more chance**, because the first refresh of all may have met the next
-    revocation, too: the first futile refresh since the last useful one is not held
-    against it. It pays for that: until a refresh is useful, another response does not
-    end its pauses before their time. So the path costs no more token requests than one
-    whose pauses are ended by other responses.
+*   A futile refresh may have met the next revocation, too. So the verdict on a proven path
+    is **open** for once: any other response than 401 to a newer token shows that such
+    tokens are good, and then the path is at fault. A useful refresh forgets an open
+    verdict, too. Until then the path may start one more refresh, and what is futile
+    for it meanwhile is its fault.
 *   A token that another sidecar had asked for before the 401 came, and that a
     shared store gave out, may have been revoked with the old one: a 401 on it does not judge the refresh.
 
@@ -181,6 +181,16 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenVerdict:
+    """A futile refresh that nothing is held for yet."""
+
+    #: Its trial's.
+    generation: int
+    #: Masked.
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Burns:
     """What 401s have done so far."""
 
@@ -196,8 +206,8 @@ class Burns:
     trusted_until: float = _NEVER
     #: Paths that have given another response than 401 since a refresh was futile for them, masked, the oldest first.
     proven: Mapping[str, None] = field(default_factory=lambda: MappingProxyType({}))
-    #: The proven path, masked, that has had its one more chance since the last useful refresh.
-    chance_of: str | None = None
+    #: The futile refresh whose verdict is open, with the one path, masked, that it failed.
+    open_verdict: OpenVerdict | None = None
     #: When the latest refresh was started in spite of the brake: the latest of the 401 and its token requests.
     braked_at: float = _NEVER
 
@@ -257,7 +267,8 @@ def token_renewed(burns: Burns, sent_at: float, *, burnt: bool, shared: bool) ->
 
 def is_news(burns: Burns, path: str) -> bool:
     """Whether a response other than a token 401 from ``path`` (not masked) may change anything; mostly not."""
-    return bool(burns.faults) or _awaits_first_response(burns.trial) or mask_path(path) not in burns.proven
+    pending = burns.faults or burns.open_verdict or _awaits_first_response(burns.trial)
+    return bool(pending) or mask_path(path) not in burns.proven
 
 
 def accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
@@ -344,6 +355,9 @@ def _first_response(burns: Burns, generation: int, path: str, now: float, *, una
 
 def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
     burns = _first_response(burns, generation, path, now, unauthorized=False)
+    verdict = burns.open_verdict
+    if verdict is not None and generation > verdict.generation:
+        burns = _at_fault(burns, verdict.generation, verdict.path, now)
     if path not in burns.proven:
         proven = dict.fromkeys([*burns.proven, path][-MOST_PROVEN:])
         burns = replace(burns, proven=MappingProxyType(proven))
@@ -352,7 +366,7 @@ def _accepted(burns: Burns, generation: int, path: str, now: float) -> Burns:
         return burns
     faults = {other: each for other, each in burns.faults.items() if other != path}
     if now < fault.until:
-        if fault.ended or path == burns.chance_of:
+        if fault.ended:
             return burns
         faults = {**burns.faults, path: replace(fault, ended=True)}
     return replace(burns, faults=MappingProxyType(faults))
@@ -376,14 +390,21 @@ def _failed(burns: Burns, trial: Trial, path: str, now: float) -> Burns:
     excuses = burns.trusted[path] if _is_trusted(burns, path, now) else 0
     if excuses:
         return replace(burns, trusted=MappingProxyType({**burns.trusted, path: excuses - 1}))
-    if burns.chance_of is None and path in burns.proven:
-        return replace(burns, chance_of=path)
+    if burns.open_verdict is None and path in burns.proven:
+        return replace(burns, open_verdict=OpenVerdict(trial.generation, path))
+    return _at_fault(burns, trial.generation, path, now)
+
+
+def _at_fault(burns: Burns, generation: int, path: str, now: float) -> Burns:
+    """Hold against ``path`` that the trial of ``generation`` was futile; an open verdict on the path is closed."""
+    if burns.open_verdict is not None and burns.open_verdict.path == path:
+        burns = replace(burns, open_verdict=None)
     fault = burns.faults.get(path)
     count = 1 if fault is None else fault.count + 1
     since = fault.since if fault is not None and now < fault.until else now
     until = now + PAUSE.delay(count, 0.5)
     faults = {other: each for other, each in burns.faults.items() if other != path}
-    faults[path] = Fault(trial.generation, count, since, until, ended=False)
+    faults[path] = Fault(generation, count, since, until, ended=False)
     proven = dict.fromkeys(each for each in burns.proven if each != path)
     return replace(burns, faults=MappingProxyType(_kept(faults)), proven=MappingProxyType(proven))
 

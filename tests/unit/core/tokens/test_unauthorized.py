@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from sidecar.core.tokens import unauthorized as rules
-from sidecar.core.tokens.unauthorized import MOST_PATHS, Burns, ResendPermit, Ruling, Stage, TokenFacts, Trial
+from sidecar.core.tokens.unauthorized import (
+    MOST_PATHS,
+    Burns,
+    OpenVerdict,
+    ResendPermit,
+    Ruling,
+    Stage,
+    TokenFacts,
+    Trial,
+)
 
 HELD = TokenFacts(generation=1, burnt=False, expired=False, fetching=False)
 PASS, RESEND, BURN = Ruling.PASS, Ruling.RESEND, Ruling.BURN
@@ -221,9 +230,9 @@ def test_the_judges_of_an_earlier_refresh_may_all_withdraw(story: Story) -> None
     assert not story.burns.earlier
     story.resent(first, ok=False)
     story.withdrawn(first)
-    assert story.burns.chance_of is None, "its trial is forgotten"
+    assert story.burns.open_verdict is None, "its trial is forgotten"
     story.resent(second, ok=False)
-    assert story.burns.chance_of == "/a"
+    assert story.burns.open_verdict == OpenVerdict(2, "/a")
 
 
 def test_a_refresh_that_no_401_caused_is_no_trial(story: Story) -> None:
@@ -377,31 +386,51 @@ def test_an_id_that_is_always_refused_among_others_that_are_not_makes_no_storm(s
     assert len(burnt_at) <= 12
 
 
-def test_a_proven_path_has_one_more_chance_until_a_refresh_is_useful(story: Story) -> None:
-    """The first refresh may have met the next revocation."""
+def test_the_verdict_on_a_proven_path_is_open_for_once(story: Story) -> None:
+    """The first refresh may have met the next revocation, too."""
     for path in ("/a", "/b"):
         story.accepted(path)
-    story.futile()
-    assert not story.burns.faults
-    story.mended()
-    story.now += rules.TRUST
     story.futile()
     assert not story.burns.faults
     story.futile("/b")
-    assert story.pause("/b") == 10, "one chance for all paths together"
+    assert story.pause("/b") == 10, "one open verdict for all paths together"
+    story.futile()
+    assert story.pause() == 10
+    assert story.burns.open_verdict is None
 
 
-def test_another_response_does_not_end_the_pause_of_a_path_that_had_its_chance(story: Story) -> None:
-    for path in ("/a", "/b"):
-        story.accepted(path)
-    for path in ("/a", "/a", "/b"):
-        story.futile(path)
-    for path in ("/a", "/b"):
-        story.accepted(path)
-    assert (story.pause(), story.pause("/b")) == (10, 0)
-    story.now += 10
+def test_a_useful_refresh_forgets_an_open_verdict(story: Story) -> None:
     story.accepted()
-    assert list(story.burns.faults) == ["/b"]
+    story.futile()
+    story.mended()
+    assert story.burns.open_verdict is None
+    story.accepted("/b")
+    assert not story.burns.faults
+
+
+@pytest.mark.parametrize(("path", "pause"), [("/a", 0), ("/b", 10)])
+def test_a_response_to_a_newer_token_closes_an_open_verdict(story: Story, path: str, pause: float) -> None:
+    """Tokens are good, so it was the path's fault; the response may be one of its own, and end the pause."""
+    story.accepted()
+    story.accepted("/b")
+    story.futile()
+    story.accepted(path, generation=1)
+    assert not story.burns.faults, "it tells nothing of newer tokens"
+    story.accepted(path)
+    assert story.burns.faults["/a"].count == 1
+    assert story.burns.open_verdict is None
+    assert story.pause() == pause
+
+
+def test_two_stray_401s_of_an_id_under_a_shared_mask_hold_up_no_revocation(story: Story) -> None:
+    good, bad = "/v2.01/acme/users/1", "/v2.01/acme/users/2"
+    story.accepted(good)
+    for _ in range(2):
+        story.futile(bad)
+        story.accepted(good)
+        story.now += 3600
+    story.now += 2 - 3600
+    story.mended(good)
 
 
 # --- the brake -------------------------------------------------------------------------------------------------------
@@ -562,7 +591,7 @@ def test_a_verdict_that_comes_after_the_next_refresh_counts(story: Story) -> Non
     story.refresh()
     assert story.ruling() is PASS
     story.resent(first, ok=False)
-    assert story.burns.chance_of == "/a"
+    assert story.burns.open_verdict == OpenVerdict(1, "/a")
     story.resent(second, ok=False)
     assert story.pause() == 10
     story.resent(first, ok=False)
@@ -656,7 +685,7 @@ def test_a_futile_refresh_ends_the_proof(story: Story) -> None:
     story.accepted()
     story.accepted("/b")
     story.futile()
-    assert list(story.burns.proven) == ["/a", "/b"], "its one more chance"
+    assert list(story.burns.proven) == ["/a", "/b"], "the verdict is open"
     story.futile()
     assert list(story.burns.proven) == ["/b"]
     story.accepted()
@@ -667,16 +696,16 @@ def test_three_futile_refreshes_are_not_held_against_a_path_that_was_just_helped
     story.mended()
     for _ in range(rules.EXCUSES):
         story.futile()
-        assert story.burns.chance_of is None
+        assert story.burns.open_verdict is None
     story.futile()
-    assert story.burns.chance_of == "/a"
+    assert story.burns.open_verdict is not None
 
 
 def test_trust_ends_after_ten_seconds(story: Story) -> None:
     story.mended()
     story.now += rules.TRUST
     story.futile()
-    assert story.burns.chance_of == "/a"
+    assert story.burns.open_verdict is not None
     story.mended("/b")
     assert dict(story.burns.trusted) == {"/b": rules.EXCUSES}
 

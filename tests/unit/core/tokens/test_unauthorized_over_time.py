@@ -91,7 +91,7 @@ def test_twenty_callers_of_a_resource_that_always_says_401_cost_three_too(jump: 
 @pytest.mark.parametrize(("slowest", "most"), [(0.01, 4), (1.0, 8), (5.0, 14)])
 @pytest.mark.parametrize("jump", JUMPS)
 def test_a_resource_that_says_401_from_some_moment_on_costs_little_more(jump: str, slowest: float, most: int) -> None:
-    """It has said something else before, so the first 401s may well be a revocation."""
+    """It has said something else before, so the first 401s may well be a revocation. The first token counts, too."""
     for seed in SEEDS:
         world, rng = a_world(seed, jump, slowest)
         poll(world, rng, BAD, begin=1.0)
@@ -156,6 +156,20 @@ def test_twenty_healthy_callers_on_one_path_get_no_401_after_one_delivery(jitter
         assert {each[1:] for each in world.told} <= {(200, 1), (200, 2), (401, 2)}, seed
         assert not world.passed_in_pause, seed
         assert len(world.token_requests) <= 50
+
+
+def test_a_stray_401_long_ago_takes_nothing_from_healthy_callers() -> None:
+    """Of a resource that is fine again: hours later the first refresh of a storm meets the next revocation."""
+    for seed in range(20):
+        world, _ = a_stormy_world(seed, work=3.0, jitter=0.0)
+        for moment in (1.0, 1.5, 3.0):
+            world.at(moment, partial(world.call, BAD))
+        world.at(1.2, partial(world.forbidden.add, BAD))
+        world.at(2.9, partial(world.forbidden.discard, BAD))
+        callers(world, 2.0, until=20.0)
+        world.run(until=60.0)
+        assert {each[1:] for each in world.told} <= {(200, 1), (200, 2), (401, 2)}, seed
+        assert not world.passed_in_pause, seed
 
 
 @pytest.mark.parametrize("work", WORK)
