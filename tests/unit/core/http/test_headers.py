@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, SidecarError
@@ -175,7 +175,12 @@ HEADERS = st.lists(st.tuples(NAMES | HOSTILE, VALUES), max_size=12).map(tuple)
 
 
 @given(HEADERS)
+@example(((b"Connection", b"ContenT-type"),))
 def test_filtering_never_adds_or_reorders_and_never_lets_a_removed_name_pass(raw: RawHeaders) -> None:
+    if any(name.lower() == b"connection" and folded(value) == b"content-type" for name, value in raw):
+        with pytest.raises(SidecarError):  # the generator knows the constants of the source, and tries them
+            filter_request_headers(raw)
+        return
     kept = filter_request_headers(raw)
     left = iter(raw)
     assert all(header in left for header in kept)  # a subsequence
