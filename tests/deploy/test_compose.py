@@ -18,8 +18,8 @@ from tests.deploy import example_app
 from tests.deploy.example_app import until, works
 from tests.deploy.mangopay import Mangopay
 from tests.support.canary import CANARY_API_KEY
+from tests.support.ports import free_port
 from tests.support.sidecar import Command
-from tests.support.wrapping import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

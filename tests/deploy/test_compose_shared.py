@@ -15,8 +15,8 @@ from sidecar.config.model import Shutdown
 from tests.deploy import example_app
 from tests.deploy.example_app import ask, until, works
 from tests.deploy.test_compose import PROJECT, read, seconds, validated
+from tests.support.ports import free_port
 from tests.support.sidecar import Command
-from tests.support.wrapping import free_port
 
 FILE: Final = PROJECT / "deploy" / "compose.shared.yaml"
 CALLERS: Final = ("web", "worker", "cron")

@@ -23,8 +23,8 @@ from tests.deploy.conftest import not_to_be_had
 from tests.deploy.mangopay import Mangopay
 from tests.support import canary
 from tests.support.canary import CANARY_API_KEY
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND
-from tests.support.wrapping import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

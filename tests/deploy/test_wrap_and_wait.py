@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.deploy.example_app import works
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND, Command
-from tests.support.wrapping import free_port, settings, wrap
+from tests.support.wrapping import settings, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

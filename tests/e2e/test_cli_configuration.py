@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.canary import CANARY_API_KEY
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND, Command
-from tests.support.wrapping import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

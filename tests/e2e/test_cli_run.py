@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import random
 import re
 import signal
 import socket
 import subprocess
 import urllib.request
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.canary import CANARY_API_KEY
 from tests.support.port_holder import in_use
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND, Command, Sidecar
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def _wait_for_call(sidecar: Sidecar) -> None:
 
 def _serves(upstream: str, redirection: str, tmp_path: Path) -> int:
     """Run with the shell's ``redirection``, make one call, stop it; return the status."""
-    port = _free_port()
+    port = free_port()
     environ = settings(upstream, SIDECAR_LISTEN_PORT=str(port), SIDECAR_LISTEN_HOST="127.0.0.1", PATH="/usr/bin:/bin")
     process = subprocess.Popen(
         f"exec '{COMMAND}' run {redirection}", shell=True, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL
@@ -138,14 +137,6 @@ def _serves(upstream: str, redirection: str, tmp_path: Path) -> int:
     finally:
         process.kill()
         process.wait()
-
-
-def _free_port() -> int:
-    """Return a free port below those that the system gives out by itself, so that nobody gets it meanwhile."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])

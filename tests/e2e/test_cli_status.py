@@ -17,8 +17,8 @@ import pytest
 from sidecar.admin.server import AdminServer
 from sidecar.core.admission.guard import GuardRules
 from sidecar.runtime import SystemClock
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND, Command
-from tests.support.wrapping import free_port
 from tests.wire.test_admin_server import STATUS, State
 
 if TYPE_CHECKING:

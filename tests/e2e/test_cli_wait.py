@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import http.server
-import socket
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.canary import CANARY_API_KEY
+from tests.support.ports import free_port
 from tests.support.sidecar import Command, Sidecar
 
 if TYPE_CHECKING:
@@ -67,12 +67,6 @@ def hostile_server() -> Iterator[int]:
         yield server.server_port
         server.shutdown()
         thread.join()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def admin_port(sidecar: Sidecar) -> str:

@@ -15,8 +15,9 @@ import pytest
 from sidecar.cli.child import child_environment
 from tests.support.canary import CANARY_API_KEY
 from tests.support.port_holder import in_use
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND, Command
-from tests.support.wrapping import ended, free_port, settings, taken, wrap
+from tests.support.wrapping import ended, settings, taken, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

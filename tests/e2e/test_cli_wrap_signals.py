@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND, Command
-from tests.support.wrapping import ended, free_port, settings, wrap
+from tests.support.wrapping import ended, settings, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

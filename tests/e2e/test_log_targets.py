@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.e2e.test_cli_run import settings
+from tests.support.ports import free_port
 from tests.support.sidecar import ABSENT, COMMAND, Command, command_on
 
 if TYPE_CHECKING:
@@ -90,12 +91,6 @@ def fill(fd: int) -> None:
         while True:
             os.write(fd, b"#" * 4096)
     os.set_blocking(fd, True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def connected(port: int, process: subprocess.Popen[bytes]) -> socket.socket:

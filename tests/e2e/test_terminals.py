@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.test_cli_run import settings
+from tests.support.ports import free_port
 from tests.support.sidecar import COMMAND, Command, command_on
 
 if TYPE_CHECKING:
@@ -61,12 +62,6 @@ def healthy(admin: int) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs a bash")

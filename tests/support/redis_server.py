@@ -18,7 +18,7 @@ import trustme
 from sidecar.core.secret import Secret
 from tests.support import canary
 from tests.support.certificates import ADDRESS, leaf_pem
-from tests.support.wrapping import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

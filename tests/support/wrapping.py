@@ -37,12 +37,6 @@ def ended(*arguments: str | Path, environ: Mapping[str, str]) -> tuple[int, str,
         return command.wait(), command.stdout, command.stderr
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def taken(port: int) -> Iterator[None]:
     """Have a port in use on 127.0.0.1: by this process, unless another one has it already."""

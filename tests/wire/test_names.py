@@ -20,6 +20,7 @@ from sidecar.upstream.byte_protocol import ByteProtocol
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.errors import UpstreamError
 from tests.support.clock import FakeClock
+from tests.support.ports import free_port
 from tests.support.upstreams import OK, ScriptedNames, answering, hang, serve
 
 if TYPE_CHECKING:
@@ -222,8 +223,7 @@ async def test_numeric_addresses_need_no_thread(host: str, monkeypatch: pytest.M
 
 async def test_the_race_of_families_asks_the_event_loop_for_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """aiohappyeyeballs connects by what it is given for an event loop, and by nothing else of it."""
-    with socket.create_server(("127.0.0.1", 0)) as refusing:
-        closed = refusing.getsockname()[1]
+    closed = free_port()
     with socket.create_server(("127.0.0.1", 0)) as listener, no_lookup(monkeypatch):
         raw = await connect([*at(closed, "::1"), *at(closed), *at(listener.getsockname()[1])])
         raw.close()
@@ -272,8 +272,7 @@ async def test_a_lookup_later_than_the_connect_timeout_serves_the_next_dial(look
 
 async def test_a_response_that_leads_nowhere_is_asked_for_again(lookups: Lookups) -> None:
     """Mangopay moved to another address a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        closed = listener.getsockname()[1]
+    closed = free_port()
     async with serve(hang) as upstream:
         upstream.address = NAME
         dialer = Dialer(upstream.endpoint, connect_timeout=5, ssl_context=None, names=lookups.resolver())

@@ -11,6 +11,7 @@ import pytest
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent
 from sidecar.upstream.errors import UpstreamError
 from sidecar.upstream.pool import IDLE_TIMEOUT
+from tests.support.ports import free_port
 from tests.support.upstreams import OK, Client, Peer, answering, client_of, hang, serve
 
 if TYPE_CHECKING:
@@ -418,8 +419,7 @@ async def test_an_address_that_does_not_answer_does_not_hold_up_the_next() -> No
 
 
 async def test_an_address_that_refuses_does_not_hold_up_the_next() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        refusing = closed.getsockname()
+    refusing = ("127.0.0.1", free_port())
     async with serve(answering(OK)) as upstream:
 
         async def resolve(host: str, port: int) -> Sequence[AddressInfo]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-
 import pytest
 
 from tests.e2e.sdk.app import SdkApp
 from tests.e2e.sdk.mangopay import CLIENT_ID, Mangopay
 from tests.support import canary
+from tests.support.ports import free_port
 from tests.support.sidecar import Sidecar
 
 pytestmark = pytest.mark.sdk
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.sdk
 @pytest.fixture
 def closed_port() -> int:
     """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 def test_a_validation_error_names_the_fields(app: SdkApp, mangopay: Mangopay) -> None:
