@@ -16,6 +16,7 @@ _CONNECTIONS: Final = 4
 #: Seconds that a response may take; callgrind makes a program some fifty times slower.
 _PATIENCE: Final = 60.0
 _USER: Final = "user_m_01HQK25M6KVHKDV0S36JY9NRKR"
+_WALLET: Final = "wlt_m_01HQK25M6KVHKDV0S36JY9NRKR"
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Workload:
 
 
 WORKLOADS: Final = (
-    Workload("get", "small GET", "GET", f"/v2.01/_/users/{_USER}"),
+    Workload("get", "small GET", "GET", f"/v2.01/_/wallets/{_WALLET}"),
     Workload(
         "post",
         "1 KB POST with Idempotency-Key",

@@ -17,8 +17,8 @@ import msgspec
 from sidecar.core.client_id import is_version
 
 
-class Deprecation(msgspec.Struct, frozen=True):
-    """One row: an endpoint that Mangopay calls deprecated."""
+class Deprecation(msgspec.Struct, frozen=True, eq=False):
+    """One row: an endpoint that Mangopay calls deprecated. There is one object a row: it is equal to itself only."""
 
     #: The word by which the metric and the log name it; several rows may share one.
     what: str

@@ -7,6 +7,7 @@ more work, and everything else is worked out when somebody asks.
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.core.errors import ErrorCode, Outcome
@@ -56,7 +57,8 @@ class ForeignCalls(NamedTuple):
     newest: CallRecord
 
 
-class DeprecatedCalls(NamedTuple):
+@dataclass(slots=True)
+class DeprecatedCalls:
     """Calls to one endpoint that Mangopay calls deprecated, since the start."""
 
     calls: int
@@ -113,7 +115,10 @@ class RecentCalls:
             self._count_foreign(record)
         if (row := record.deprecation) is not None:
             known = self.deprecated.get(row)
-            self.deprecated[row] = DeprecatedCalls(1 if known is None else known.calls + 1, _ended(record))
+            if known is None:
+                known = self.deprecated[row] = DeprecatedCalls(0, 0.0)
+            known.calls += 1
+            known.at = _ended(record)
         self._calls.append(record)
 
     def newest_first(self, most: int | None = None) -> list[CallRecord]:
