@@ -27,6 +27,7 @@ _TOKEN_ROOT: Final = "oauth"  # noqa: S105 - a path segment, not a password
 #: The alias that stands for every segment but those roots, and those that some server may read as several.
 ANY: Final = "*"
 
+_VERSION: Final = re.compile("[vV][0-9]+(?:[._][0-9]+)*")
 #: What makes a first segment doubtful once it is decoded: it may be or become a version, or no segment at all, for a
 #: server that decodes again, drops parameters or blanks, or maps what is beyond ASCII to what is similar.
 _DOUBTFUL: Final = re.compile(r"[vV][0-9]|[%/\\]|[^\x00-\x7f]|\A[\x00-\x20;]")
@@ -76,8 +77,9 @@ class ClientIdRules:
         if segment == self.segment and "%" not in path:
             return path, False
         first = path[1 : start - 1]
-        name = unquote(segment)
-        if not is_version(unquote(first)):
+        decoded = unquote if "%" in path else str  # hardly any path has percent-encoding
+        name = decoded(segment)
+        if not is_version(decoded(first)):
             doubtful = may_hide_version(first)
             return path, doubtful and (_hides_separator(first) or not self._stays(name, path[end:]))
         if not segment and end == len(path):
@@ -117,9 +119,7 @@ class ClientIdRules:
 
 def is_version(segment: str) -> bool:
     """Say whether a path segment is an API version, such as ``v2.01``, ``V2_01`` or ``V3.0``."""
-    if segment[:1] not in {"v", "V"} or not segment.isascii():
-        return False
-    return all(part.isdigit() for part in segment[1:].replace("_", ".").split("."))
+    return _VERSION.fullmatch(segment) is not None
 
 
 def may_hide_version(segment: str) -> bool:

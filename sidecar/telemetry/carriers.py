@@ -79,6 +79,11 @@ class Backlog:
         with self._lock:
             self.dropped += lines
 
+    @property
+    def has_room(self) -> bool:
+        """Whether less than half of it is in use."""
+        return self.size < MOST_KEPT // 2
+
     def take_dropped(self) -> int:
         """Return how many lines were dropped since the last call."""
         with self._lock:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from sidecar.telemetry.carriers import MOST_KEPT, Backlog, carrier_to
+from sidecar.telemetry.carriers import Backlog, carrier_to
 
 #: Seconds that a line may wait for others.
 _INTERVAL: Final = 0.1
@@ -33,11 +33,12 @@ _CONFIRMATION: Final = 0.25
 class LineWriter:
     """Writes lines to ``fd``; to nowhere if that is None. Its methods are called on one thread."""
 
-    __slots__ = ("_backlog", "_carrier", "_loop", "_retrying", "_stuck", "_timer")
+    __slots__ = ("_carrier", "_loop", "_retrying", "_stuck", "_timer", "backlog")
 
     def __init__(self, fd: int | None) -> None:
-        self._backlog: Final = Backlog()
-        self._carrier: Final = carrier_to(fd, self._backlog)
+        #: What has not been written, and how much had to be dropped.
+        self.backlog: Final = Backlog()
+        self._carrier: Final = carrier_to(fd, self.backlog)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         #: The descriptor did not take all of the last try: only the timer tries again.
@@ -54,27 +55,13 @@ class LineWriter:
         carrier = self._carrier
         if carrier is None:
             return
-        self._backlog.put(line)
+        self.backlog.put(line)
         if self._loop is None:
             carrier.finish(_PATIENCE)
-        elif (urgent or self._backlog.size >= _BATCH) and not self._retrying:
+        elif (urgent or self.backlog.size >= _BATCH) and not self._retrying:
             self.flush()
         elif self._timer is None:
             self._schedule()
-
-    @property
-    def dropped(self) -> int:
-        """Lines dropped since :meth:`take_dropped` was last called."""
-        return self._backlog.dropped
-
-    def take_dropped(self) -> int:
-        """Return :attr:`dropped`, and count from 0 again."""
-        return self._backlog.take_dropped()
-
-    @property
-    def has_room(self) -> bool:
-        """Whether less than half of the backlog is in use."""
-        return self._backlog.size < MOST_KEPT // 2
 
     def flush(self) -> None:
         """Write what the descriptor takes without waiting; the rest is tried again later."""

@@ -47,6 +47,7 @@ class LogOutput:
 
     def __init__(self, writer: LineWriter, render: Callable[[Entry | Line], bytes], clock: Clock, level: str) -> None:
         self._writer = writer
+        self._backlog = writer.backlog
         self._render = render
         self._wall = clock.wall
         self._second = -1
@@ -84,20 +85,23 @@ class LogOutput:
 
     def emit(self, entry: Entry) -> None:
         """Write an entry, which has ``timestamp``, ``level`` and ``event`` already. Never raises."""
-        self._write(entry, entry["timestamp"], entry["level"])
+        if self._backlog.dropped:
+            self._tell_dropped(entry["timestamp"])
+        self._writer.write(self._render(entry), urgent=entry["level"] not in _PATIENT)
 
     def emit_line(self, line: Line) -> None:
         """Write a line. Never raises."""
-        self._write(line, line.timestamp, line.level)
+        if self._backlog.dropped:
+            self._tell_dropped(line.timestamp)
+        self._writer.write(self._render(line), urgent=line.level not in _PATIENT)
 
-    def _write(self, entry: Entry | Line, timestamp: str, level: str) -> None:
-        writer = self._writer
-        if writer.dropped and writer.has_room:
-            lost = writer.take_dropped()
-            writer.write(
+    def _tell_dropped(self, timestamp: str) -> None:
+        """Write how many lines were dropped before this moment, once there is room for that."""
+        if self._backlog.has_room:
+            lost = self._backlog.take_dropped()
+            self._writer.write(
                 self._render({"timestamp": timestamp, "level": "warning", "event": "log.dropped", "lines": lost})
             )
-        writer.write(self._render(entry), urgent=level not in _PATIENT)
 
     def event(self, level: str, fields: Entry) -> None:
         """Write an event as structlog hands it over: its name under ``event``, perhaps an ``exc_info``."""

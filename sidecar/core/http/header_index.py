@@ -13,7 +13,7 @@ message. A :class:`HeaderIndex` keeps those verdicts::
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from sidecar.core.http.header_table import INDEXES, HeaderIndex, Names, Selector
 
@@ -42,15 +42,18 @@ RawHeaders: TypeAlias = tuple[RawHeader, ...]
 #: A rule's verdict on a line's name, and the line's number. Lines without a verdict are left out.
 Selected: TypeAlias = tuple[tuple[T, int], ...]
 
+_NAME: Final = itemgetter(0)
+_VALUE: Final = itemgetter(1)
+
 
 def index_of(raw: RawHeaders) -> HeaderIndex:
     """Return the index of a head's lines."""
-    return INDEXES[tuple([name for name, _ in raw])]
+    return INDEXES[tuple(map(_NAME, raw))]
 
 
 def joined_values(raw: RawHeaders) -> bytes:
     """Return all values as one piece, to be searched at once."""
-    return b"".join([value for _, value in raw])
+    return b"".join(map(_VALUE, raw))
 
 
 def select(rule: Callable[[bytes], T]) -> Selector[Selected[T]]:

@@ -45,7 +45,8 @@ _VERSION: Final = b"HTTP/1."
 _TEXT: Final = rb"[\t\x20-\x7e\x80-\xff]*+"
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: (" + _TEXT + rb"))?")
 _FIELD_LINE: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+(" + _TEXT + rb")")
-_DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+#: As many as :data:`MAX_LENGTH` has.
+_MOST_DIGITS: Final = 19
 _KEEP_ALIVE_TIMEOUT: Final = re.compile(rb"(?:^|[,;])[ \t]*timeout[ \t]*=[ \t]*([0-9]{1,9})", re.IGNORECASE)
 
 
@@ -140,8 +141,9 @@ class HeadReader:
         Raises BadResponseError, at the first byte that cannot belong to a head or
         when one of the limits is passed.
         """
-        searched = max(0, len(self._held) - 3)
+        searched = 0
         if self._held:
+            searched = max(0, len(self._held) - 3)
             data = self._held + data
         while True:
             if not data.startswith(_VERSION) and not _VERSION.startswith(data):
@@ -226,7 +228,7 @@ def _read_framing(head: ResponseHead) -> tuple[int | None, bool, bool, int | Non
 
 
 def _content_length(value: bytes) -> int:
-    if _DIGITS.fullmatch(value) is None or (length := int(value)) > MAX_LENGTH:
+    if not value.isdigit() or len(value) > _MOST_DIGITS or (length := int(value)) > MAX_LENGTH:
         raise BadResponseError("Content-Length is not a number of bytes")
     return length
 

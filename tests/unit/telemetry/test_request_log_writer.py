@@ -140,9 +140,9 @@ async def test_beyond_the_backlog_the_oldest_lines_are_dropped_whole_and_counted
     for number in range(1100):
         writer.write(b"%04d" % number + b"x" * 1019 + b"\n")
     # What had been taken out to be written is neither dropped nor counted.
-    dropped = writer.dropped
+    dropped = writer.backlog.dropped
     assert 1100 - 1024 - 4 <= dropped <= 1100 - 1024
-    assert not writer.has_room
+    assert not writer.backlog.has_room
     text = b""
     while text.count(b"\n") < 1100 - dropped:
         text += pipe.read()
@@ -159,8 +159,8 @@ async def test_what_was_dropped_is_told_once_there_is_room_again(pipe: Pipe) -> 
     output = LogOutput(writer, json_line, FakeClock(), "info")
     for _ in range(1100):
         writer.write(b"x" * 1023 + b"\n")
-    lost = writer.dropped
-    while not writer.has_room:
+    lost = writer.backlog.dropped
+    while not writer.backlog.has_room:
         pipe.read()
         writer.flush()
     output.event("info", {"event": "some.event"})
@@ -169,7 +169,7 @@ async def test_what_was_dropped_is_told_once_there_is_room_again(pipe: Pipe) -> 
         text += pipe.read()
         writer.flush()
     assert b'"event":"log.dropped","lines":%d' % lost in text
-    assert writer.dropped == 0
+    assert writer.backlog.dropped == 0
     writer.close()
 
 
@@ -194,7 +194,7 @@ def test_no_descriptor_is_no_error() -> None:
     writer = LineWriter(None)
     writer.write(b"one\n", urgent=True)
     writer.close()
-    assert writer.dropped == 0
+    assert writer.backlog.dropped == 0
 
 
 def test_a_descriptor_that_somebody_made_non_blocking_is_no_error(pipe: Pipe) -> None:
@@ -212,7 +212,7 @@ def test_a_full_disk_loses_lines_counts_them_and_is_tried_again() -> None:
         writer.write(b"one\n")
         writer.write(b"two\n")
         writer.close()
-        assert writer.dropped == 2
+        assert writer.backlog.dropped == 2
     finally:
         os.close(fd)
 
@@ -224,7 +224,7 @@ async def test_a_regular_file_gets_everything(tmp_path: Path) -> None:
             writer.write(b"%06d\n" % number)
         writer.close()
         assert (tmp_path / "log").read_bytes() == b"".join(b"%06d\n" % number for number in range(10_000))
-        assert writer.dropped == 0
+        assert writer.backlog.dropped == 0
 
 
 def test_a_regular_file_gets_each_line_at_once_before_there_is_a_loop_and_after_it(tmp_path: Path) -> None:
@@ -257,7 +257,7 @@ async def test_a_file_system_that_hangs_is_waited_for_by_nobody(
         await asyncio.get_running_loop().run_in_executor(None, entered.wait)
         for number in range(3000):
             writer.write(b"%04d" % number + b"x" * 1019 + b"\n", urgent=True)
-        assert writer.dropped == 3000 - 1024
+        assert writer.backlog.dropped == 3000 - 1024
         gate.set()
         writer.close()
         lines = (tmp_path / "log").read_bytes().splitlines()
@@ -297,7 +297,7 @@ async def test_a_terminal_that_nobody_reads_is_waited_for_by_nobody() -> None:
         writer = attached(fd)
         for _ in range(3000):
             writer.write(b"x" * 1022 + b"\n", urgent=True)
-        assert writer.dropped > 1000
+        assert writer.backlog.dropped > 1000
         # Now somebody reads: the writer's thread goes on by itself.
         await asyncio.to_thread(_read_lines, reader, 1024)
         writer.close()
@@ -319,8 +319,8 @@ async def test_a_socket_that_nobody_reads_is_not_waited_for() -> None:
         writer = attached(ours.fileno())
         for number in range(3000):
             writer.write(b"%04d" % number + b"x" * 1019 + b"\n", urgent=True)
-        assert 0 < writer.dropped < 3000
-        lines, data = 3000 - writer.dropped, b""
+        assert 0 < writer.backlog.dropped < 3000
+        lines, data = 3000 - writer.backlog.dropped, b""
         while data.count(b"\n") < lines:
             data += theirs.recv(65536)
             writer.flush()
@@ -481,7 +481,7 @@ async def test_lines_that_are_lost_are_confirmed_too(pipe: Pipe, monkeypatch: py
     pipe.close(pipe.reader)
     writer.write(b"line\n", urgent=True)
     await writer.confirm()
-    assert writer.dropped == 1
+    assert writer.backlog.dropped == 1
 
 
 async def test_without_a_descriptor_or_a_loop_there_is_nothing_to_wait_for(pipe: Pipe) -> None:

@@ -110,16 +110,16 @@ REWRITTEN: Final = dict(
         *_at(
             client_id,
             "ClientIdRules.place",
-            ("alias decoded", "unquote(segment)", "segment", "alias-braces-encoded"),
+            ("alias decoded", "decoded(segment)", "segment", "alias-braces-encoded"),
             (
                 "alias behind a version",
-                "not is_version(unquote(first))",
+                "not is_version(decoded(first))",
                 "False",
                 "alias-without-version",
             ),
             (
                 "version decoded",
-                "is_version(unquote(first))",
+                "is_version(decoded(first))",
                 "is_version(first)",
                 "alias-version-encoded",
             ),

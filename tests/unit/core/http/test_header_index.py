@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.http.header_index import INDEXES, HeaderIndex, index_of, joined_values, reject, select
+from sidecar.core.http.header_index import index_of, joined_values, reject, select
+from sidecar.core.http.header_table import INDEXES, HeaderIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -137,6 +137,7 @@ LENGTHS: Final = group(
             "answer-length-underscore": _OK + b"Content-Length: 3_0\r\n\r\nabc",
             "answer-length-letter": _OK + b"Content-Length: 3a\r\n\r\nabc",
             "answer-length-empty": _OK + b"Content-Length:\r\n\r\nabc",
+            "answer-length-in-20-digits": _OK + b"Content-Length: 00000000000000000003\r\n\r\nabc",
             "answer-length-2-to-the-63": _OK + b"Content-Length: 9223372036854775808\r\n\r\nabc",
             "answer-length-huge": _OK + b"Content-Length: " + b"9" * 40 + b"\r\n\r\nabc",
             "answer-length-fullwidth": _OK + "Content-Length: ３\r\n\r\nabc".encode(),
