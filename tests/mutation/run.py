@@ -33,12 +33,15 @@ CORE: Final = "sidecar/core"
 _SENDING: Final = ("call", "attempts", "exchange", "forward", "token_retry")
 _WALKED: Final = (*_SENDING, "relay", "readback", "own_get", "upstream_response")
 PROXY: Final = tuple(f"sidecar/proxy/{name}.py" for name in _WALKED)
-#: What mutmut says of a fault that went unnoticed.
-_UNNOTICED: Final = ("survived", "no tests")
-#: What it says of one that was noticed by a test, or by the time that the tests took.
+#: What mutmut says of a fault that was noticed by a test, or by the time that the tests took.
 _NOTICED: Final = ("killed", "timeout", "caught by type check")
-#: What it says if the process of the tests died, which mutmut forks: no test has judged the fault.
-_DIED: Final = ("segfault", "suspicious")
+#: What it says of one that may be noticed in a process of its own. mutmut forks one that has imported everything: a
+#: fault in what runs at import, or in what was kept since, is never met there, and a fork may die of itself.
+_OPEN: Final = ("survived", "no tests", "not checked", "segfault", "suspicious")
+#: What it says, and ends with, where every fault is of that kind.
+_NOTHING_MET: Final = "could not find any test case for any mutant"
+#: How pytest ends if a test fails, if one cannot be imported, and if conftest.py cannot.
+_FAILED: Final = (1, 2, 4)
 #: A profile of tests/conftest.py.
 _QUICK: Final = ("--hypothesis-profile=mutation",)
 #: A literal of words for people; how they are spelled is held where it matters.
@@ -74,6 +77,11 @@ class Survivor(NamedTuple):
         return self.is_spelling or self.is_case_of_name
 
 
+def _explained() -> set[Survivor]:
+    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))["survivor"]
+    return {Survivor(entry["module"], entry["before"], entry["after"]) for entry in entries}
+
+
 def _folded(found: re.Match[str]) -> str:
     return found[0].lower()
 
@@ -105,8 +113,7 @@ def main() -> int:
 
 def _judge(survivors: list[Survivor], modules: tuple[str, ...]) -> int:
     """Write and tell what survived; return the exit status."""
-    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8"))["survivor"]
-    explained = {Survivor(entry["module"], entry["before"], entry["after"]) for entry in entries}
+    explained = _explained()
     words = [each for each in survivors if each.is_of_no_account]
     fresh = [each for each in survivors if each not in explained and not each.is_of_no_account]
     stale = [each for each in explained if each.module in modules and each not in survivors]
@@ -157,16 +164,22 @@ def _plant(modules: list[str], places: list[str], jobs: int) -> list[Survivor]:
 
 def _survivors(tree: Path, arguments: list[str]) -> list[Survivor]:
     """Return what mutmut's run in ``tree`` left; raises SystemExit if the run did not come to its end."""
-    found = []
+    found, explained = [], _explained()
     for line in _mutmut(tree, "results", "--all", "true").splitlines():
         name, _, status = line.strip().rpartition(": ")
-        if status in _UNNOTICED or (status in _DIED and not _is_noticed_alone(tree, name, arguments)):
-            changed = [text for text in _mutmut(tree, "show", name).splitlines() if text[:3] not in ("---", "+++")]
-            before, after = (" ".join(text[1:].strip() for text in changed if text[:1] == sign) for sign in "-+")
-            found.append(Survivor(name.rpartition(".")[0].replace(".", "/") + ".py", before, after))
-        elif status not in (*_NOTICED, *_DIED):
+        if status in _OPEN:
+            survivor = _fault(tree, name)
+            if survivor in explained or survivor.is_of_no_account or not _is_noticed_alone(tree, name, arguments):
+                found.append(survivor)
+        elif status not in _NOTICED:
             raise SystemExit(f"mutmut did not come to its end: {line.strip()}")
     return found
+
+
+def _fault(tree: Path, name: str) -> Survivor:
+    changed = [text for text in _mutmut(tree, "show", name).splitlines() if text[:3] not in ("---", "+++")]
+    before, after = (" ".join(text[1:].strip() for text in changed if text[:1] == sign) for sign in "-+")
+    return Survivor(name.rpartition(".")[0].replace(".", "/") + ".py", before, after)
 
 
 def _is_noticed_alone(tree: Path, name: str, arguments: list[str]) -> bool:
@@ -179,16 +192,16 @@ def _is_noticed_alone(tree: Path, name: str, arguments: list[str]) -> bool:
         text=True,
         check=False,
     )
-    if run.returncode not in (0, 1):
+    if run.returncode not in (0, *_FAILED):
         raise SystemExit(f"the tests did not come to their end with {name}\n{run.stdout[-5000:]}{run.stderr[-2000:]}")
-    return run.returncode == 1
+    return run.returncode in _FAILED
 
 
 def _mutmut(tree: Path, *arguments: str) -> str:
     run = subprocess.run(
         [sys.executable, "-m", "mutmut", *arguments], cwd=tree, capture_output=True, text=True, check=False
     )
-    if run.returncode:
+    if run.returncode and _NOTHING_MET not in run.stdout:
         raise SystemExit(f"mutmut {arguments[0]} failed\n{run.stdout[-5000:]}{run.stderr[-2000:]}")
     return run.stdout
 
@@ -224,8 +237,10 @@ def _names(test: str, module: str) -> bool:
 
 
 def _has_functions(module: str) -> bool:
+    """Whether a module has a function without a decorator, in which mutmut plants."""
     tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
-    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) for node in ast.walk(tree))
+    functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return not all(function.decorator_list for function in functions)
 
 
 if __name__ == "__main__":
