@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sidecar.core.causes import Cause, StepFinding
+from sidecar.core.causes import Cause, StepFinding, StepStatus
 from sidecar.core.resend import FailureKind
+from sidecar.core.stored_response import UNKNOWN_KEY
 from sidecar.core.tls_alerts import is_about_our_certificate
 from sidecar.core.tokens.oauth import EDGE_PAGE, Fetched, LockedOut, Refusal, Refused
 from sidecar.core.tokens.state import LOCKOUT
@@ -165,18 +166,32 @@ def call_finding(reply: Reply, *, source_address: str) -> StepFinding:
     return StepFinding.failed(_of_status(status, Cause.CALL_REFUSED), said)
 
 
-def read_back_finding(reply: Reply) -> StepFinding:
-    """Judge the response to reading back by a key that nobody used; 400 ``correlationid_not_found`` is right.
+def call_beside_read_back(call: StepFinding, read_back: StepFinding) -> StepFinding:
+    """Judge the call once more, beside what reading back found with the same key from the same address.
 
-    Only a 403 of Mangopay's own says that the API key may not read responses. It stops no call, so it is a warning.
+    If that was answered as it should be, a forbidden call is no matter of the address: the key lacks a scope that its
+    calls may never need.
+    """
+    if call.cause is not Cause.CALL_FORBIDDEN or read_back.status is not StepStatus.OK:
+        return call
+    return StepFinding.warning(Cause.CALL_FORBIDDEN, f"{call.detail}; another GET was answered, so it is a scope")
+
+
+def read_back_finding(reply: Reply) -> StepFinding:
+    """Judge the response to reading back by a key that nobody used: 400 ``correlationid_not_found`` is right.
+
+    Only a 403 of Mangopay's own says that the API key may not read responses. Neither that nor a response which is not
+    known stops a call, so both are warnings.
     """
     status, said = reply.status, _said(reply)
     if reply.report.is_page and status >= 400:
         return StepFinding.failed(Cause.EDGE_PAGE, said)
     if status == 403:
         return StepFinding.warning(Cause.READ_BACK_FORBIDDEN, said)
-    if 200 <= status < 300 or status in (400, 404):
+    if status == 400 and reply.report.type == UNKNOWN_KEY:
         return StepFinding.ok(said)
+    if 200 <= status < 300 or status in (400, 404):
+        return StepFinding.warning(Cause.READ_BACK_UNKNOWN, said)
     return StepFinding.failed(_of_status(status, Cause.CALL_REFUSED), said)
 
 

@@ -6,12 +6,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from sidecar.advice.classify import call_beside_read_back
 from sidecar.check.calls import Calls
 from sidecar.check.connecting import ConnectionProbe
 from sidecar.check.local import LocalSteps
 from sidecar.check.report import Report, StepName
 from sidecar.check.running import latch_finding
 from sidecar.check.store import LATCHED, is_shared, store_finding
+from sidecar.core.causes import Cause, StepStatus
 from sidecar.runtime import Tasks
 
 if TYPE_CHECKING:
@@ -94,7 +96,14 @@ async def _examine_calls(
         stack.push_async_callback(calls.close)
         await report.take_async(StepName.TOKEN, calls.fetch_token())
         await report.take_async(StepName.CLOCK, calls.compare_clocks())
-        if await report.take_async(StepName.CALL, calls.view_client()):
-            await report.take_async(StepName.READ_BACK, calls.read_back())
-        else:
+        began = clock.now()
+        call = await calls.view_client()
+        called = clock.now()
+        if call.status is StepStatus.FAILED and call.cause is not Cause.CALL_FORBIDDEN:
+            report.add(StepName.CALL, call, called - began)
             report.skip("the call before it failed", StepName.READ_BACK)
+            return
+        # A key with few scopes may read nothing of the platform's, and still read back: both tell what a 403 means.
+        read_back = await calls.read_back()
+        report.add(StepName.CALL, call_beside_read_back(call, read_back), called - began)
+        report.add(StepName.READ_BACK, read_back, clock.now() - called)

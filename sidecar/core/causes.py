@@ -95,6 +95,7 @@ class Cause(StrEnum):
     CALL_NOT_FOUND = "call_not_found"
     CALL_REFUSED = "call_refused"
     READ_BACK_FORBIDDEN = "read_back_forbidden"
+    READ_BACK_UNKNOWN = "read_back_unknown"
 
 
 @dataclass(frozen=True, slots=True)

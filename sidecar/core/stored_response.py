@@ -35,6 +35,8 @@ _UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionE
 #: Seconds by which the clocks of Mangopay's machines may differ.
 SKEW: Final = 300.0
 _CONFLICT: Final = "idempotent_creation_conflict"
+#: What Mangopay calls it, with status 400, if it knows no response to an ``Idempotency-Key``.
+UNKNOWN_KEY: Final = "correlationid_not_found"
 #: Bytes: reports have some hundred. It is kept while the stored response is asked for, by every call that does so.
 _LONGEST_REPORT: Final = 4096
 

@@ -291,8 +291,10 @@ class ProxyHandler:
         """Note the end of a call whose caller left before its response."""
         record = call.record
         record.caller = "gone"
-        if not record.status:
-            record.outcome = call.outcome()
+        outcome = call.outcome()
+        # A 401 that was to be mended has a status, too: nobody got it, and nothing was executed.
+        if not record.status or outcome is Outcome.REJECTED:
+            record.outcome = outcome
 
 
 def _answered_here(call: Call, response: RawResponse) -> RawResponse:

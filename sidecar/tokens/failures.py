@@ -24,6 +24,6 @@ def token_failure(fail: Fail, latch: Latch | None, credential: str, detail: str 
     return SidecarError(fail.code, message, retry_after=max(1, math.ceil(fail.retry_after)), detail=detail)
 
 
-def shutting_down(message: str = "The sidecar is shutting down; nothing was sent, try again.") -> SidecarError:
+def shutting_down(message: str = "The sidecar is shutting down: try again.") -> SidecarError:
     """Return the error of a call that came while the sidecar drains, or still waited for a token when it closed."""
     return SidecarError(ErrorCode.SHUTTING_DOWN, message, retry_after=1, close=True)

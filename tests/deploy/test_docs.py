@@ -83,7 +83,7 @@ def test_the_kustomization_for_an_app_of_one_s_own_can_be_built(builder: Builder
     assert sidecar["image"] == f"registry.example.com/mangopay-sidecar:{__version__}"
     assert sidecar["envFrom"] == [{"configMapRef": {"name": documents["ConfigMap"]["metadata"]["name"]}}]
     config = load(None, {**documents["ConfigMap"]["data"], "SIDECAR_MANGOPAY_API_KEY": "dummy"})
-    assert (config.mangopay.client_id, config.mangopay.environment) == ("yours", "production")
+    assert (config.mangopay.client_id, config.mangopay.environment) == ("acme", "production")
 
 
 def told(program: str, *beginning: str) -> list[list[str]]:
@@ -135,7 +135,7 @@ def test_helm_does_what_it_is_told_as_far_as_that_needs_no_cluster(version: str,
         done = subprocess.run(words, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (arguments, done.stderr)
         output = done.stdout
-    assert 'SIDECAR_MANGOPAY_CLIENT_ID: "yours"' in output
+    assert 'SIDECAR_MANGOPAY_CLIENT_ID: "acme"' in output
 
 
 def test_the_lines_for_a_chart_of_one_s_own_are_those_of_the_example() -> None:

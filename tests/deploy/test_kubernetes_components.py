@@ -47,7 +47,7 @@ def kustomization(
         "kind": "Kustomization",
         "resources": ["objects.yaml"],
         "components": [f"components/{name}" for name in components],
-        "configMapGenerator": [{"name": SIDECAR, "literals": ["SIDECAR_MANGOPAY_CLIENT_ID=yours"]}],
+        "configMapGenerator": [{"name": SIDECAR, "literals": ["SIDECAR_MANGOPAY_CLIENT_ID=acme"]}],
     }
     if own_image:
         content["images"] = [{"name": SIDECAR, "newName": "registry.example.com/mangopay-sidecar", "newTag": "9.9.9"}]

@@ -27,7 +27,7 @@ class End:
     deliveries: int
 
 
-NOT_SENT, UNKNOWN = Outcome.NOT_SENT, Outcome.UNKNOWN
+NOT_SENT, REJECTED, UNKNOWN = Outcome.NOT_SENT, Outcome.REJECTED, Outcome.UNKNOWN
 
 
 async def leave(proxy: MemoryProxy, caller: MemoryCaller) -> None:
@@ -202,7 +202,7 @@ async def test_who_leaves_while_the_401_of_its_write_is_mended_gets_it_sent_no_s
         await proxy.clock.settle()
         assert proxy.source.in_flight == 1  # a new token is waited for
         await leave(proxy, caller)
-        await is_over(proxy, End(401, None, 1))
+        await is_over(proxy, End(401, REJECTED, 1))
         proxy.source.let_go()
         await proxy.clock.settle()
         assert len(proxy.mangopay.deliveries) == 1

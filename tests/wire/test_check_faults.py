@@ -169,11 +169,36 @@ async def test_a_key_that_may_not_read_back_is_found_before_a_response_is_lost(
         assert emulator.ledger.entries() == []
 
 
-async def test_reading_back_is_not_tried_when_the_call_before_it_failed() -> None:
+async def test_a_key_that_may_read_nothing_at_all_fails_and_is_asked_for_reading_back_too() -> None:
     async with running_emulator() as emulator:
         emulator.faults.add("forbidden GET api")
         checked = await examined(emulator.url)
         assert checked.failures == [("call", "call_forbidden")]
+        assert (checked.marks["read_back"], checked.step("read_back")["code"]) == ("warning", "read_back_forbidden")
+
+
+async def test_a_key_with_few_scopes_that_may_read_back_passes() -> None:
+    credentials = Credentials(permissions={CANARY_API_KEY: ["Payins:WRITE", "Client.Developers:READ"]})
+    async with running_emulator(credentials=credentials) as emulator:
+        checked = await examined(emulator.url)
+        assert checked.status == 0
+        assert (checked.marks["call"], checked.step("call")["code"]) == ("warning", "call_forbidden")
+        assert "so it is a scope" in checked.step("call")["detail"]
+        assert checked.marks["read_back"] == "ok"
+
+
+async def test_a_key_with_few_scopes_is_told_that_it_may_not_read_back() -> None:
+    credentials = Credentials(permissions={CANARY_API_KEY: ["Payins:WRITE"]})
+    async with running_emulator(credentials=credentials) as emulator:
+        checked = await examined(emulator.url)
+        assert (checked.marks["read_back"], checked.step("read_back")["code"]) == ("warning", "read_back_forbidden")
+
+
+async def test_reading_back_is_not_tried_when_the_call_before_it_failed() -> None:
+    async with running_emulator() as emulator:
+        emulator.faults.add("status=500 GET api")
+        checked = await examined(emulator.url)
+        assert checked.failures == [("call", "server_error")]
         assert checked.marks["read_back"] == "skipped"
 
 

@@ -95,7 +95,7 @@ def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
             _failing(token),
             Area.TOKEN,
             _of(token, "There is no token"),
-            f"{times} Calls are answered 503 token_unavailable, and were not sent.",
+            f"{times} Calls are answered 503 token_unavailable, and none is executed.",
             "The sidecar tries again by itself.",
             token.next_attempt_at,
             "next try",

@@ -66,6 +66,11 @@ DIAGNOSES: Final = {
         "and end as unknown",
         f"make a new key with {READ_BACK_SCOPE} in Mangopay's Dashboard: the scopes of a key cannot be changed",
     ),
+    Cause.READ_BACK_UNKNOWN: Diagnosis(
+        "Mangopay says of an Idempotency-Key that nobody has used something else than 400 correlationid_not_found: "
+        "whether lost answers to keyed POSTs can be read back is not known",
+        "look the status up in Mangopay's documentation, and tell this project's maintainers",
+    ),
 }
 
 

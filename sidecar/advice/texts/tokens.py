@@ -33,7 +33,7 @@ DIAGNOSES: Final = {
         "stop whatever uses a wrong key, wait some minutes, and check again once only",
     ),
     Cause.ADDRESS_NOT_ALLOWED: Diagnosis(
-        "the address that calls come from is not on Mangopay's IP allow-list for this ClientId",
+        "the address that calls come from may not be on Mangopay's IP allow-list for this ClientId",
         "add it in Mangopay's Dashboard, or leave by a listed address: SIDECAR_UPSTREAM_EGRESS_PROXY",
     ),
     Cause.TOKEN_REQUEST_REFUSED: Diagnosis(

@@ -40,7 +40,7 @@ import msgspec
 
 from sidecar.core.error_report import read_error_report
 from sidecar.core.redact import mask_path
-from sidecar.core.stored_response import comparable, is_older, is_to_come, read_document
+from sidecar.core.stored_response import UNKNOWN_KEY, comparable, is_older, is_to_come, read_document
 from sidecar.core.text import printable
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ MARGIN: Final = 300.0
 CLOCKS: Final = 1.0
 #: Seconds after the last try from which on a response is that to a later one: longer than any call is waited for.
 LATER: Final = 120.0
-#: What an unknown key is answered with, by status; a 404 of any type says so too.
-_UNKNOWN_KEY: Final = "correlationid_not_found"
 _LONGEST_ID: Final = 64
 
 
@@ -154,7 +152,8 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, ahead: 
             ahead,
         )
     report = read_error_report([(name.encode(), value.encode()) for name, value in headers.items()], body)
-    if report.type is not None and (status == 404 or (status == 400 and report.type == _UNKNOWN_KEY)):
+    # A 404 of any type says so, too.
+    if report.type is not None and (status == 404 or (status == 400 and report.type == UNKNOWN_KEY)):
         return NothingStored()
     return None
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.advice.classify import (
     Reply,
+    call_beside_read_back,
     call_finding,
     certificate_fits,
     classify_connect_error,
@@ -24,6 +25,7 @@ from sidecar.advice.classify import (
 )
 from sidecar.advice.diagnoses import DIAGNOSES
 from sidecar.advice.tunnel import explain_tunnel
+from sidecar.check.report import StepName
 from sidecar.core.causes import OF_DEFECT, Cause, StepFinding, StepStatus
 from sidecar.core.certificate import Defect
 from sidecar.core.endpoint import Endpoint
@@ -67,6 +69,13 @@ def test_the_table_of_the_troubleshooting_page_has_each_error_code_with_its_stat
         for code, status in zip(re.findall(r"\(#(\w+)\)", first), statuses.split(", ") * 2, strict=False)
     }
     assert shown == {code: str(STATUS[code]) for code in ErrorCode}
+
+
+def test_the_table_of_steps_has_each_of_them_in_their_order() -> None:
+    _, _, below = PAGE.read_text(encoding="utf-8").partition("| step | what is looked at |")
+    table, _, _ = below.lstrip("\n").partition("\n\n")
+    first_cells = [row.split("|")[1] for row in table.splitlines()[1:]]
+    assert [name for cell in first_cells for name in re.findall("`([a-z_]+)`", cell)] == list(StepName)
 
 
 def test_no_entry_of_the_troubleshooting_page_is_empty() -> None:
@@ -286,9 +295,9 @@ def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
 @pytest.mark.parametrize(
     ("status", "step", "cause"),
     [
-        (400, StepStatus.OK, None),
-        (404, StepStatus.OK, None),
-        (200, StepStatus.OK, None),
+        (400, StepStatus.WARNING, Cause.READ_BACK_UNKNOWN),
+        (404, StepStatus.WARNING, Cause.READ_BACK_UNKNOWN),
+        (200, StepStatus.WARNING, Cause.READ_BACK_UNKNOWN),
         (403, StepStatus.WARNING, Cause.READ_BACK_FORBIDDEN),
         (401, StepStatus.FAILED, Cause.CALL_REFUSED),
         (429, StepStatus.FAILED, Cause.RATE_LIMITED),
@@ -298,6 +307,39 @@ def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
 def test_only_a_403_says_that_the_key_may_not_read_back(status: int, step: StepStatus, cause: Cause | None) -> None:
     finding = read_back_finding(Reply(status, ErrorReport()))
     assert (finding.status, finding.cause) == (step, cause)
+
+
+def test_another_error_than_an_unknown_key_tells_nothing_of_reading_back() -> None:
+    assert read_back_finding(Reply(400, ErrorReport(type="param_error"))) == StepFinding.warning(
+        Cause.READ_BACK_UNKNOWN, "status 400, param_error"
+    )
+    assert read_back_finding(Reply(404, ErrorReport(type="correlationid_not_found"))).cause is Cause.READ_BACK_UNKNOWN
+
+
+FORBIDDEN: Final = StepFinding.failed(Cause.CALL_FORBIDDEN, "status 403; 192.0.2.1")
+READ_BACK: Final = StepFinding.ok("status 400, correlationid_not_found")
+
+
+@pytest.mark.parametrize(
+    ("call", "read_back", "judged_together"),
+    [
+        (
+            FORBIDDEN,
+            READ_BACK,
+            StepFinding.warning(
+                Cause.CALL_FORBIDDEN, "status 403; 192.0.2.1; another GET was answered, so it is a scope"
+            ),
+        ),
+        (FORBIDDEN, StepFinding.warning(Cause.READ_BACK_FORBIDDEN, "status 403"), FORBIDDEN),
+        (FORBIDDEN, StepFinding.warning(Cause.READ_BACK_UNKNOWN, "status 404"), FORBIDDEN),
+        (FORBIDDEN, StepFinding.failed(Cause.NO_ANSWER, "timeout"), FORBIDDEN),
+        (StepFinding.ok("status 200"), READ_BACK, StepFinding.ok("status 200")),
+    ],
+)
+def test_a_forbidden_call_is_a_matter_of_scopes_if_reading_back_is_answered(
+    call: StepFinding, read_back: StepFinding, judged_together: StepFinding
+) -> None:
+    assert call_beside_read_back(call, read_back) == judged_together
 
 
 def test_what_mangopay_calls_the_error_is_told() -> None:

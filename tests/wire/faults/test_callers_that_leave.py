@@ -244,7 +244,7 @@ async def test_who_leaves_while_a_401_is_mended_had_a_401(method: str) -> None:
         caller = await Caller.begin(pair, method)
         await until(lambda: pair.emulator.stats.requests == requests + 2)  # the call, and the token request after it
         await caller.leave()
-        assert said(await caller.line()) == ("gone", 401, None)
+        assert said(await caller.line()) == ("gone", 401, "rejected")
         assert len(caller.arrivals) == 1
 
 

@@ -42,8 +42,11 @@ class Calls(RuleBasedStateMachine):
         self.generation = 1
         self.burnt = self.fetching = False
         self.calls: list[Delivery] = []
-        #: When token requests were sent because of 401s since some path has been pausing without interruption.
+        #: When tokens that came were asked for because of 401s, since some path has been pausing without interruption.
+        #: A request that failed is asked again when contract 5.7 says so: that is the same refresh.
         self.asked: list[float] = []
+        #: When 401s began a refresh, since then; whatever came of it.
+        self.begun: list[float] = []
         #: When the token request on its way was sent, and whether it is one of those.
         self.sent_at = 0.0
         self.counts = False
@@ -91,6 +94,8 @@ class Calls(RuleBasedStateMachine):
             assert not was_burnt
             assert call.generation == self.generation
             self.burnt = True
+            if self.pausing():
+                self.begun.append(self.now)
 
     @precondition(lambda self: not self.fetching)
     @rule(whatever=st.booleans())
@@ -166,7 +171,9 @@ class Calls(RuleBasedStateMachine):
     def one_token_in_ten_seconds_as_long_as_a_path_pauses(self) -> None:
         if not self.pausing():
             self.asked.clear()
-        assert all(later - earlier >= rules.BRAKE for earlier, later in pairwise(self.asked))
+            self.begun.clear()
+        for moments in (self.asked, self.begun):
+            assert all(later - earlier >= rules.BRAKE for earlier, later in pairwise(moments))
 
     @invariant()
     def memory_is_bounded(self) -> None:
