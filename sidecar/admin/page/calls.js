@@ -109,6 +109,7 @@ function tags(call) {
   if (call.error) words.push(["own", call.error]);
   if (call.outcome) words.push([call.outcome === "unknown" ? "unknown" : "sure", OUTCOMES[call.outcome] ?? call.outcome]);
   if (call.futile) words.push(["own", "401 stays"]);
+  if (call.foreign && !call.error) words.push(["own", "another ClientId"]);
   if (call.deprecated) words.push(["sure", "deprecated"]);
   if (call.caller_gone) words.push(["sure", "caller left"]);
   return words.map(([name, text]) => make("span", { class: `tag ${name}`, text }));
