@@ -45,7 +45,7 @@ from sidecar.telemetry.recent import RecentCalls
 from sidecar.telemetry.record import CallRecord, RequestIds
 from sidecar.telemetry.recorder import CallRecorder
 from sidecar.telemetry.request_log import RequestLog
-from sidecar.terminal import hang_ups
+from sidecar.terminal import on_sighup
 from sidecar.tracing.opening import open_traces
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ class Sidecar:
         )
 
     def _make_batch_lane(self) -> BatchLane | None:
-        """Return who holds batch calls; None: nothing is reserved, so nobody does."""
+        """Return the lane that holds batch calls; None if ``limits.reserve`` is 0%."""
         limits = self._config.limits
         if not limits.reserve:
             return None
@@ -388,13 +388,13 @@ class Sidecar:
         lane = self._batch
         if lane is None:
             return None
-        from sidecar.core.steward import Answer
+        from sidecar.core.steward import Permission
 
         ruling = lane.ruling()
         return BatchLaneStatus(
             reserve=lane.limits.reserve,
             waiting=lane.waiting,
-            room_at=ruling.until + offset if ruling.answer is Answer.ROOM else None,
+            room_at=ruling.until + offset if ruling.permission is Permission.ROOM else None,
             window=ruling.window,
             refused_at=None if lane.refused_at is None else lane.refused_at + offset,
         )
@@ -447,7 +447,7 @@ async def serve(  # noqa: PLR0913 - what differs between run and demo
             own_emulator=own_emulator,
         )
         if read_config is not None:
-            stack.enter_context(hang_ups(sidecar.reload, partial(lifecycle.receive, signal.SIGHUP)))
+            stack.enter_context(on_sighup(sidecar.reload, partial(lifecycle.receive, signal.SIGHUP)))
         try:
             ready = await sidecar.start()
             lifecycle.started()

@@ -91,16 +91,6 @@ class Lifecycle:
         return self._phase
 
     @property
-    def draining(self) -> bool:
-        """Whether new requests are refused."""
-        return self._phase in (Phase.DRAINING, Phase.STOPPED)
-
-    @property
-    def ready_blocked(self) -> bool:
-        """Whether ``/readyz`` must say 503, whatever the token's state."""
-        return self._phase is not Phase.SERVING
-
-    @property
     def forced(self) -> bool:
         """Whether a second signal asked to exit at once: waiting is over."""
         return self._forced.is_set()
@@ -111,7 +101,10 @@ class Lifecycle:
             self._phase = Phase.SERVING
 
     def receive(self, number: signal.Signals) -> None:
-        """Take SIGTERM or SIGINT: the first one starts the shutdown, a second one ends it at once."""
+        """Take a signal that ends the process: the first one starts the shutdown, a second one ends it at once.
+
+        Besides SIGTERM and SIGINT these are SIGHUP of a terminal that was closed, and SIGCHLD under ``wrap``.
+        """
         if self._stopping.is_set():
             self._phase = Phase.STOPPED
             if not self._forced.is_set():

@@ -40,7 +40,7 @@ async def look_at_sockets() -> None:
 
 
 class AttendedClock:
-    """A clock that stands still while this process does: for waits that must not end by time in which nobody looked.
+    """A clock that stands still while this process does: time in which nobody could look ends no wait.
 
     It notices a standstill by looks that come too late, so somebody has to look regularly: :meth:`watch` does.
     """

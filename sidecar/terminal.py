@@ -33,7 +33,7 @@ def has_terminal() -> bool:
 
 
 @contextmanager
-def hang_ups(reload: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
+def on_sighup(reload: Callable[[], None], end: Callable[[], None]) -> Iterator[None]:
     """Have the running loop call ``reload`` for each SIGHUP, and ``end`` if the terminal was closed."""
     loop = asyncio.get_running_loop()
     ends_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and has_terminal()
@@ -54,9 +54,9 @@ def hang_ups(reload: Callable[[], None], end: Callable[[], None]) -> Iterator[No
             return
         reload()
         if ends_with_terminal and second_look is None:
-            second_look = loop.call_later(_SECOND_LOOK, ensure_alive)
+            second_look = loop.call_later(_SECOND_LOOK, look_again)
 
-    def ensure_alive() -> None:
+    def look_again() -> None:
         nonlocal second_look
         second_look = None
         look()

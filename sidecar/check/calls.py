@@ -102,7 +102,7 @@ class Calls:
         return reply if isinstance(reply, StepFinding) else read_back_finding(reply)
 
     async def _get(self, resource: str) -> Reply | StepFinding:
-        """Read one of the account's resources; a Finding says why there is no response."""
+        """Read one of the account's resources; a StepFinding says why there is no response."""
         if self._token is None:
             return StepFinding.skipped("there is no token")
         try:

@@ -79,7 +79,7 @@ def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironme
 
 
 def limits_warnings(limits: Limits) -> list[str]:
-    """Return a sentence for settings of the batch lane that mean nothing, since nothing is reserved."""
+    """Return a sentence for settings of the batch lane that have no effect, because ``limits.reserve`` is 0%."""
     if limits.reserve or not (limits.batch or limits.wait):
         return []
     name = "limits.batch" if limits.batch else "limits.wait"

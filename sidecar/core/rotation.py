@@ -53,7 +53,7 @@ class ChangeWatch:
     def failed(self, now: float, *, asked: bool = False) -> bool:
         """Note that the files are no good; return whether to say so.
 
-        ``asked``: somebody waits for the response, so it is told at once.
+        ``asked``: a person asked for it by SIGHUP, so it is told at once.
         """
         told = self._tries >= TRIES
         self._settled = False

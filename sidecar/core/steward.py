@@ -1,8 +1,8 @@
 """The rate steward: when a call of the batch lane may go, so that a share of Mangopay's windows is left to all others.
 
 Mangopay counts the calls of the whole account in several windows, and tells in every
-answer what remains of each. So an answer to any call is a **look** at them, and every sidecar of
-a fleet learns from its own answers what all of them have used. Nothing else is
+response what remains of each. So a response to any call is a **look** at them, and every sidecar of
+a fleet learns from its own responses what all of them have used. Nothing else is
 known: not how many sidecars there are, nor what they are about to send.
 
 *   The **reserve** is a share of each window. A window's **room** is what remains of
@@ -13,14 +13,14 @@ known: not how many sidecars there are, nor what they are about to send.
     What remains may drop between two looks by what all others have under way, and that is bounded
     in the same way: four sidecars at full speed have together no more under way than there is
     room. Near the reserve each of them sends one call at a time, and sees the window anew with its
-    answer.
+    response.
 *   A look grows **stale** within a moment (:data:`FRESH`): meanwhile others may have
-    used the room. Then one batch call goes alone, and its answer is the next look. So it is at the start, too.
+    used the room. Then one batch call goes alone, and its response is the next look. So it is at the start, too.
 *   **Without room** batch calls are held until the reset of each window that has none.
-    Mangopay's windows slide: a reset is a whole window away from the answer that tells it, so
-    it moves on with each answer. But when a reset has come that was told
-    *earlier*, all calls from before that answer have left the window. So some resets are remembered
-    (a sixteenth of the window apart, :data:`PARTS`), and the next of them counts. Any answer before that tells if
+    Mangopay's windows slide: a reset is a whole window away from the response that tells it, so
+    it moves on with each response. But when a reset has come that was told
+    *earlier*, all calls from before that response have left the window. So some resets are remembered
+    (a sixteenth of the window apart, :data:`PARTS`), and the next of them counts. Any response before that tells if
     there is room again.
 *   After the reset one batch call may go at a time, to see anew: a **probe**. One that finds
     no room takes from the reserve, so the next may go only after a pause: a sixteenth of the time
@@ -28,10 +28,10 @@ known: not how many sidecars there are, nor what they are about to send.
     are cut to minutes, so a probe may come too early by that much.)
 *   A **429** says that there is no room, whatever the numbers say: batch calls are held
     for its ``Retry-After``, or else for :data:`REFUSED`.
-*   A call that gets no answer, or none for long, does not stop the lane: after
-    :data:`PATIENCE` the next may go where only the answer to an earlier one was waited for.
+*   A call that gets no response, or none for long, does not stop the lane: after
+    :data:`PATIENCE` the next may go where only the response to an earlier one was waited for.
 
-Looks are told in the order in which their calls were *sent*: an answer that was
+Looks are told in the order in which their calls were *sent*: a response that was
 overtaken is no news. Responses without windows change nothing; a server that never tells
 any has no windows to keep, and holds nobody.
 
@@ -91,11 +91,11 @@ class Look:
         return self.status == 429
 
 
-class Answer(Enum):
+class Permission(Enum):
     """What a batch call may do now."""
 
     GO = "be sent"
-    #: There is room, or may be: the answer to an earlier call will tell.
+    #: There is room, or may be: the response to an earlier call will tell.
     TURN = "wait for its turn"
     ROOM = "wait for room"
 
@@ -104,13 +104,13 @@ class Answer(Enum):
 class Ruling:
     """What a batch call may do now, and until when it has to wait if nothing is heard before (``Clock.now``)."""
 
-    answer: Answer
+    permission: Permission
     until: float = _NEVER
     #: Of the windows without room, the name of the one whose reset is the last; None: it has none, or it is a 429's.
     window: str | None = None
 
 
-_GO: Final = Ruling(Answer.GO)
+_GO: Final = Ruling(Permission.GO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +140,11 @@ class Steward:
     vain: int = 0
     #: Until when a 429 holds the lane.
     refused_until: float = _NEVER
-    #: Mangopay has answered, and told no windows.
+    #: A response has come, and told no windows.
     silent: bool = False
     #: How many looks there were since a batch call last went alone.
     looks: int = 0
-    #: Batch calls that were let through, and have no answer.
+    #: Batch calls that were let through, and have no response.
     under_way: int = 0
     #: When the last one was let through, and when the last probe was.
     let_at: float = _NEVER
@@ -154,13 +154,13 @@ class Steward:
 def ruling(steward: Steward, now: float) -> Ruling:
     """Say what the next batch call may do."""
     if now < steward.refused_until:
-        return Ruling(Answer.ROOM, steward.refused_until)
+        return Ruling(Permission.ROOM, steward.refused_until)
     if steward.look is None:
         return _GO if steward.silent else _alone(steward, now)
     if steward.full:
         latest = max(steward.full.values(), key=lambda each: each.until)
         if now < latest.until:
-            return Ruling(Answer.ROOM, latest.until, latest.name)
+            return Ruling(Permission.ROOM, latest.until, latest.name)
         return _alone(steward, now)
     if now - steward.look.at > FRESH:
         return _alone(steward, now)
@@ -175,12 +175,12 @@ def _alone(steward: Steward, now: float) -> Ruling:
 
 
 def _unless_unanswered(steward: Steward, now: float) -> Ruling:
-    """Wait for an answer; but not for one that does not come, as long as there is a place for one call more."""
+    """Wait for a response; after :data:`PATIENCE` without one let a call go, if there is room for one more."""
     until = steward.let_at + PATIENCE
     if now < until:
-        return Ruling(Answer.TURN, until)
+        return Ruling(Permission.TURN, until)
     counted = steward.look is not None and not steward.full and steward.under_way >= steward.room
-    return Ruling(Answer.TURN, now + PATIENCE) if counted else _GO
+    return Ruling(Permission.TURN, now + PATIENCE) if counted else _GO
 
 
 def let_through(steward: Steward, now: float) -> Steward:
@@ -196,7 +196,7 @@ def let_through(steward: Steward, now: float) -> Steward:
 
 
 def ended(steward: Steward) -> Steward:
-    """Note that a batch call that was let through has its answer, or will get none."""
+    """Note that a batch call that was let through has its response, or will get none."""
     return replace(steward, under_way=steward.under_way - 1)
 
 

@@ -135,10 +135,10 @@ class Listeners:
         found: dict[tuple[int, str], None] = {}
         for host in hosts:
             try:
-                responses = await Resolver(f"{self._variable}HOST").resolve(host, 0)
+                infos = await Resolver(f"{self._variable}HOST").resolve(host, 0)
             except (OSError, UnicodeError):
                 raise ListenError("host " + host, "cannot be resolved", self._mend("HOST")) from None
-            for family, _, _, _, address in responses:
+            for family, _, _, _, address in infos:
                 found[family, str(address[0])] = None
         return list(found)
 

@@ -1,4 +1,14 @@
-"""Bytes to a caller: exact ones, at its pace, and never a clean end for what is not whole."""
+"""Bytes to a caller: exact ones, at its pace, and never a clean end for what is not whole.
+
+**One response after another**::
+
+    begin ──► send_continue, at most once ──► write: started ──► whole
+                                                └─ a stream: unfinished ──► finished, or cut
+
+**Pace.** While the transport holds enough, the writer is ``paused``, and :meth:`ResponseWriter.drain` waits. Only then
+its ``deadline`` runs. Once that has passed, the server's sweeper calls :meth:`ResponseWriter.overdue`: whoever took
+something gets time again (:mod:`sidecar.core.pace`), all others are cut off.
+"""
 
 from __future__ import annotations
 

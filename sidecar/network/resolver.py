@@ -77,8 +77,8 @@ class Resolver:
             return look_up(host, port, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
         name = self._names[host, port]
         step = name.record.next_step(self._clock.now())
-        if step is Step.USE and name.record.response is not None:
-            return name.record.response
+        if step is Step.USE and name.record.result is not None:
+            return name.record.result
         if step is Step.ASK:
             self._begin(name, partial(self._ask, host, port))
         if name.outcome is None:
@@ -100,7 +100,7 @@ class Resolver:
         lookup.add_done_callback(partial(self._came_back, name, begun))
 
     def _came_back(self, name: _Name, begun: float, lookup: asyncio.Future[Addresses]) -> None:
-        """Keep the response, if it is one, and give it to all who wait."""
+        """Keep the addresses, if it found any, and give them to all who wait."""
         error = lookup.exception()
         name.record.came_back(begun, self._clock.now(), None if error is not None else lookup.result())
         outcome, name.outcome = name.outcome, None

@@ -7,8 +7,8 @@ Mangopay, no token. And only so many may wait: the other half of the connections
 that cannot.
 
 First come, first served. Whoever leaves (its caller hung up, the sidecar drains, the time is over) leaves nothing
-behind. As everywhere, time in which the process stood still counts for nobody, and before a call's time is called
-over the sockets are looked at once: the answer that makes room may lie there.
+behind. As everywhere, time in which the process stood still counts for nobody, and before a waiting call is refused the
+sockets are looked at once: the response that makes room may lie there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http.dates import read_http_date
 from sidecar.core.rate_windows import used_up_for
 from sidecar.core.standstill import Standstill
-from sidecar.core.steward import Answer, Look, Ruling, Steward
+from sidecar.core.steward import Look, Permission, Ruling, Steward
 from sidecar.patience import look_at_sockets
 from sidecar.tokens.failures import shutting_down
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sidecar.telemetry.metrics import Metrics, RateHeld
     from sidecar.telemetry.record import CallRecord
 
-#: Seconds for which a call waits for the answers of those before it, however short ``limits.wait`` is.
+#: Seconds for which a call waits for the responses of those before it, however short ``limits.wait`` is.
 TURN_WAIT: Final = 1.0
 #: Seconds between two looks at the line while somebody waits in it.
 _TICK: Final = 0.5
@@ -65,7 +65,7 @@ class Turn:
         self._lane: BatchLane | None = lane
 
     def end(self) -> None:
-        """Note that its answer has begun, or will never come. May be repeated."""
+        """Note that its response has begun, or will never come. May be repeated."""
         lane, self._lane = self._lane, None
         if lane is not None:
             lane.ended()
@@ -133,7 +133,7 @@ class BatchLane:
             raise shutting_down()
         now = self._clock.now()
         self._read()
-        if not self._waiters and steward.ruling(self._steward, now).answer is Answer.GO:
+        if not self._waiters and steward.ruling(self._steward, now).permission is Permission.GO:
             return self._let_through(now)
         waiter = _Waiter(now)
         self._waiters[waiter] = None
@@ -225,7 +225,7 @@ class BatchLane:
     def _serve(self) -> Ruling:
         """Let through those at the head of the line who may go; return what holds the next one."""
         ruling = self.ruling()
-        while self._waiters and ruling.answer is Answer.GO:
+        while self._waiters and ruling.permission is Permission.GO:
             waiter = next(iter(self._waiters))
             del self._waiters[waiter]
             if not waiter.granted.done():
@@ -237,7 +237,7 @@ class BatchLane:
     def _patience(self, ruling: Ruling) -> float:
         """Return for how long (seconds) a call waits for what it waits for now."""
         wait = self.limits.wait
-        return max(wait, TURN_WAIT) if ruling.answer is Answer.TURN else wait
+        return max(wait, TURN_WAIT) if ruling.permission is Permission.TURN else wait
 
     def _late(self, ruling: Ruling, now: float) -> list[_Waiter]:
         patience = self._patience(ruling)
@@ -274,7 +274,7 @@ class BatchLane:
 
 def _reserved(ruling: Ruling, seconds: float) -> SidecarError:
     """Return the error of a batch call for which there was no room in time."""
-    if ruling.answer is Answer.ROOM:
+    if ruling.permission is Permission.ROOM:
         window = "" if ruling.window is None else f" of {ruling.window}"
         why = f"what remains of Mangopay's rate window{window} is reserved for other calls"
         when = "retry after the time in Retry-After"

@@ -1,4 +1,17 @@
-"""The state of one call: its caller, its record, how often it was delivered, and what may still stop it."""
+"""The state of one call: its caller, its record, how often it was delivered, and what may still stop it.
+
+**Attempts.** One that had no connection only ends, and counts nothing::
+
+    begins ──► no byte was written ─────────────────► ended: no delivery
+       └─────► a byte was written, or a head came ──► ended: deliveries + 1 ──complete token 401──► rejected
+
+**What is known of it** (:meth:`Call.outcome`). UNKNOWN while an attempt has written a byte, and if one delivery was
+not rejected. Else REJECTED if there was a delivery, and NOT_SENT if there was none.
+
+**What stops it.** A caller that hangs up and a drain that ends come from outside the call's task, and cancel it once.
+A write that is wholly sent runs on to its response's head after its caller left: only then the log can say what became
+of it.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +36,16 @@ class UpstreamConnection(Protocol):
 
 
 class Call:
-    """The state of one call that outlives a single step of its way.
-
-    A caller that hangs up and a drain that ends both come from outside the
-    call's own task; both end here, and this class decides what they may stop.
-    """
+    """The state of one call that outlives a single step of its way."""
 
     __slots__ = (
-        "_answered",
         "_cancelled",
         "_clock",
         "_head_arrived",
+        "_last_status",
         "_rejected",
         "_upstream",
-        "answered_at",
+        "attempt_ended_at",
         "connection",
         "deliveries",
         "first_sent_at",
@@ -62,11 +71,11 @@ class Call:
         #: When the first delivery and the last one began (``Clock.now``); 0 before there is one.
         self.first_sent_at = self.sent_at = 0.0
         #: When the last attempt that wrote something ended: with its response's head, or without one.
-        self.answered_at = 0.0
+        self.attempt_ended_at = 0.0
         # How many of them were answered with a complete token 401.
         self._rejected = 0
         # The status that upstream answered the last delivery with; 0 if it did not.
-        self._answered = 0
+        self._last_status = 0
         self._cancelled = False
         # The attempt under way has its response's head. Its connection may have gone to another call since.
         self._head_arrived = False
@@ -86,7 +95,7 @@ class Call:
         if not self.deliveries:
             self.first_sent_at = self.sent_at
 
-    def answered(self) -> None:
+    def head_arrived(self) -> None:
         """The response to the attempt under way has begun: whatever happens now, the request was delivered."""
         self._head_arrived = True
 
@@ -95,11 +104,11 @@ class Call:
         connection, self._upstream = self._upstream, None
         if connection is None:
             return
-        self.answered_at = now = self._clock.now()
+        self.attempt_ended_at = now = self._clock.now()
         self.record.upstream_seconds += now - self.sent_at
         # With its response whole the connection is ready for another request, and knows nothing of this one any more.
         if self._head_arrived or connection.sent is not Sent.NOTHING:
-            self._answered = status
+            self._last_status = status
             self.deliveries += 1
             self.record.attempts = self.deliveries
 
@@ -155,5 +164,5 @@ class Call:
             self.task.uncancel()
             if self.gone and not self.record.status:
                 # Nobody gets this response, but it is what became of the call.
-                self.record.status = self._answered
+                self.record.status = self._last_status
         return self._cancelled

@@ -172,7 +172,7 @@ class Exchanger:
             connection.abort()
             raise
         if sending is not None:
-            sending.answered()
+            sending.head_arrived()
         try:
             received = UpstreamResponse.of(response)
             if received.rest is not None and connection.phase is ExchangePhase.CLOSED:
@@ -188,7 +188,7 @@ class Exchanger:
         """Wait for a token without a connection, then get one; return both.
 
         If the token was lost while the call waited for its connection, it begins anew for as long as there is time.
-        Raises SidecarError if there is no token, and UpstreamFailure.
+        Raises SidecarError if there is no token, and UpstreamError.
         """
         while True:
             try:
@@ -202,7 +202,7 @@ class Exchanger:
             try:
                 token = tokens.take_nowait(newer_than=newer_than)
                 if token is None and waiting.is_over:
-                    # One that is about to expire, or the error that tells why there is none: nothing is waited for.
+                    # Without waiting: a token that is about to expire, or the error that says why there is none.
                     token = await tokens.take(waiting.start(), newer_than=newer_than)
             except BaseException:
                 connection.release()

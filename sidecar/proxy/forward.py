@@ -71,7 +71,7 @@ class Forwarder:
                 return response
             self._metrics.rate_limits.observe(response.head.read_here)
             if self._batch is not None:
-                self._batch.look(response.head, call.sent_at, call.answered_at)
+                self._batch.look(response.head, call.sent_at, call.attempt_ended_at)
                 if response.status == 429:
                     _tell_when(self._batch, response)
             if response.status == 401:
@@ -113,7 +113,7 @@ class Forwarder:
         if settled.futile:
             call.record.futile = True
         if settled.resent and self._batch is not None:
-            self._batch.look(settled.response.head, call.sent_at, call.answered_at)
+            self._batch.look(settled.response.head, call.sent_at, call.attempt_ended_at)
             _tell_when(self._batch, settled.response)
         if settled.resent and not settled.futile:
             response = await self._resolve_conflict(attempts, call, outgoing, settled.response, first)

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     Correlate = Callable[[CallRecord, RawHeaders, HeaderIndex], None]
 
 
-_ANSWERED_HERE: Final = (Route.LOCAL_TOKEN, Route.ABOUT)
+_OWN_ROUTES: Final = (Route.LOCAL_TOKEN, Route.ABOUT)
 
 
 class ProxyHandler:
@@ -162,8 +162,8 @@ class ProxyHandler:
         call.record.path = target.path
         if self.draining:
             raise shutting_down("The sidecar is shutting down: retry in a moment.")
-        if target.route in _ANSWERED_HERE:
-            return await self._answer_here(call, request, framing, target.route)
+        if target.route in _OWN_ROUTES:
+            return await self._respond_here(call, request, framing, target.route)
         admission.callers.check_call(raw, self._clock.wall())
         if self._proves:
             call.connection.writer.proven = True
@@ -231,7 +231,9 @@ class ProxyHandler:
         template = RequestTemplate.build(call.method, target.raw, self._prefix, self._host, headers, length, chunked)
         return template if trace is None else TracedTemplate(template, trace)
 
-    async def _answer_here(self, call: Call, request: CallerRequest, framing: BodyFraming, route: Route) -> RawResponse:
+    async def _respond_here(
+        self, call: Call, request: CallerRequest, framing: BodyFraming, route: Route
+    ) -> RawResponse:
         if route is Route.ABOUT:
             return self._about_this_port(call, request, framing)
         return await self._local_token(call, request, framing)
@@ -240,12 +242,12 @@ class ProxyHandler:
         self._admission.callers.check_token_call(request.raw_headers)
         (await self._bodies.read(request, framing)).release()
         keep_alive = self._keep_alive(call, request, framing) and request.version >= (1, 1)
-        return _answered_here(call, self._local_tokens.response(wall=self._clock.wall(), keep_alive=keep_alive))
+        return _recorded(call, self._local_tokens.response(wall=self._clock.wall(), keep_alive=keep_alive))
 
     def _about_this_port(self, call: Call, request: CallerRequest, framing: BodyFraming) -> RawResponse:
         """Say what this port is. A body is not read, for anybody may ask: it would take from the budget of all."""
         keep_alive = not framing.has_body and self._keep_alive(call, request, framing) and request.version >= (1, 1)
-        return _answered_here(call, self._about.response(head_only=request.method == "HEAD", keep_alive=keep_alive))
+        return _recorded(call, self._about.response(head_only=request.method == "HEAD", keep_alive=keep_alive))
 
     def _keep_alive(self, call: Call, request: CallerRequest, framing: BodyFraming) -> bool:
         """Whether another request may follow: only if the body was read to its end (RFC 9112, 9.6)."""
@@ -297,7 +299,7 @@ class ProxyHandler:
             record.outcome = outcome
 
 
-def _answered_here(call: Call, response: RawResponse) -> RawResponse:
+def _recorded(call: Call, response: RawResponse) -> RawResponse:
     record = call.record
     record.status, record.source, record.bytes_out = 200, "sidecar", len(response.body)
     return response

@@ -1,4 +1,4 @@
-"""Ways to a file descriptor for log lines, and the backlog in which lines wait for one.
+"""Ways to a file descriptor for log lines, which wait in a :mod:`sidecar.telemetry.line_backlog` for one.
 
 Which write may block depends on what the descriptor is::
 
@@ -26,11 +26,13 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from sidecar.telemetry.line_backlog import MOST_KEPT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Bytes that are kept for a reader that does not read.
-MOST_KEPT: Final = 1024 * 1024
+    from sidecar.telemetry.line_backlog import LineBacklog
+
 #: Bytes in one write to anything but a pipe.
 _PIECE: Final = 64 * 1024
 #: Seconds in which a thread waits for a descriptor that somebody made non-blocking, before it tries again.
@@ -39,56 +41,6 @@ _PAUSE: Final = 1.0
 _PASSING: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 #: What kernels before 5.6, and such as are no real Linux, say of a flag or an offset that they do not know.
 _NOT_SUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE))
-
-
-class Backlog:
-    """The lines that wait for one descriptor; any thread may use it."""
-
-    __slots__ = ("_lines", "_lock", "dropped", "size")
-
-    def __init__(self) -> None:
-        self._lock: Final = threading.Lock()
-        self._lines: Final[deque[bytes]] = deque()
-        #: Bytes.
-        self.size = 0
-        #: Lines dropped since :meth:`take_dropped` was last called.
-        self.dropped = 0
-
-    def put(self, line: bytes) -> None:
-        """Add a line, and drop the oldest ones if there are too many."""
-        with self._lock:
-            self._lines.append(line)
-            self.size += len(line)
-            while self.size > MOST_KEPT:
-                self.size -= len(self._lines.popleft())
-                self.dropped += 1
-
-    def take(self, limit: int) -> bytes:
-        """Remove and return the oldest lines, whole: up to ``limit`` bytes of them, but at least one if any."""
-        with self._lock:
-            lines, total = self._lines, 0
-            taken: list[bytes] = []
-            while lines and (not taken or total + len(lines[0]) <= limit):
-                taken.append(lines.popleft())
-                total += len(taken[-1])
-            self.size -= total
-        return b"".join(taken)
-
-    def count_dropped(self, lines: int) -> None:
-        """Count lines that were taken and could not be written."""
-        with self._lock:
-            self.dropped += lines
-
-    @property
-    def has_room(self) -> bool:
-        """Whether less than half of it is in use."""
-        return self.size < MOST_KEPT // 2
-
-    def take_dropped(self) -> int:
-        """Return how many lines were dropped since the last call."""
-        with self._lock:
-            dropped, self.dropped = self.dropped, 0
-        return dropped
 
 
 class Carrier(Protocol):
@@ -110,7 +62,7 @@ class Carrier(Protocol):
 class DirectCarrier:
     """Writes to a pipe or a socket, from the thread that asks for it, without waiting."""
 
-    def __init__(self, fd: int, backlog: Backlog, *, is_socket: bool) -> None:
+    def __init__(self, fd: int, backlog: LineBacklog, *, is_socket: bool) -> None:
         self._fd: int | None = fd
         self._backlog: Final = backlog
         self._limit: Final = _PIECE if is_socket else select.PIPE_BUF
@@ -193,7 +145,7 @@ class DirectCarrier:
 class ThreadCarrier:
     """Writes to anything, in a thread that may wait for as long as the descriptor pleases."""
 
-    def __init__(self, fd: int, backlog: Backlog) -> None:
+    def __init__(self, fd: int, backlog: LineBacklog) -> None:
         self._fd: Final = fd
         self._backlog: Final = backlog
         #: Guards what follows.
@@ -280,7 +232,7 @@ class ThreadCarrier:
                 return
 
 
-def carrier_to(fd: int | None, backlog: Backlog) -> Carrier | None:
+def carrier_to(fd: int | None, backlog: LineBacklog) -> Carrier | None:
     """Return the way to ``fd``; None if there is no such descriptor."""
     if fd is None:
         return None

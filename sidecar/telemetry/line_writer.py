@@ -18,7 +18,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from sidecar.telemetry.carriers import Backlog, carrier_to
+from sidecar.telemetry.carriers import carrier_to
+from sidecar.telemetry.line_backlog import LineBacklog
 
 #: Seconds that a line may wait for others.
 _INTERVAL: Final = 0.1
@@ -37,7 +38,7 @@ class LineWriter:
 
     def __init__(self, fd: int | None) -> None:
         #: What has not been written, and how much had to be dropped.
-        self.backlog: Final = Backlog()
+        self.backlog: Final = LineBacklog()
         self._carrier: Final = carrier_to(fd, self.backlog)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -56,3 +56,15 @@ def tell(credential: str, before: State, after: State, result: FetchResult, now:
             failures=after.failures,
             pause=pause,
         )
+
+
+def tell_futile(credential: str, before: State, after: State, now: float) -> None:
+    """Log that a refresh turned out futile at ``now`` (``Clock.now``), once for each; the path is masked."""
+    faults = after.burns.faults
+    if not faults:
+        return
+    path, fault = list(faults.items())[-1]
+    if any(fault.trial == each.trial for each in before.burns.faults.values()):
+        return
+    pause = round(fault.until - now) if fault.pauses(now) else 0
+    _log.warning("token.futile", credential=credential, generation=after.generation, path=path, pause=pause)

@@ -20,7 +20,7 @@ from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Latch, State, Token
 from sidecar.core.tokens.unauthorized import is_news
 from sidecar.patience import look_at_sockets
-from sidecar.tokens.events import describe_result, tell
+from sidecar.tokens.events import describe_result, tell, tell_futile
 from sidecar.tokens.failures import shutting_down, token_failure
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.notifier import Notifier
@@ -193,17 +193,8 @@ class TokenManager:
         self._state = states.withdrawn(self._state, permit)
 
     def _tell_futile(self, before: State) -> None:
-        """Log that a refresh turned out futile, once for each; the path is masked."""
-        faults, known, now = self._state.burns.faults, before.burns.faults, self._clock.now()
-        if faults is known or not faults:
-            return
-        path, fault = list(faults.items())[-1]
-        if any(fault.trial == each.trial for each in known.values()):
-            return
-        pause = round(fault.until - now) if fault.pauses(now) else 0
-        _log.warning(
-            "token.futile", credential=self.credential, generation=self._state.generation, path=path, pause=pause
-        )
+        if self._state.burns.faults is not before.burns.faults:
+            tell_futile(self.credential, before, self._state, self._clock.now())
 
     # What the rest of the sidecar uses.
 

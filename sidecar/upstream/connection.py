@@ -21,8 +21,8 @@ both sides keep it open. A response that comes before the request is sent ends t
 waited for (:meth:`Connection.start_timer`), and stands while the caller is: a caller that sends or reads slowly does
 not use up upstream's time.
 
-**Cancelling.** A call that is cancelled within an exchange or a read closes its connection: what comes on it later
-has nobody to belong to.
+**Cancelling.** A call that is cancelled within an exchange or a read closes its connection: bytes that come later
+would belong to no request.
 """
 
 from __future__ import annotations

@@ -36,9 +36,9 @@ class Dialer:
         resolve ─► connect ─► tunnel ─► shake_hands
                               nothing without an egress proxy
 
-    The name's response is kept for some seconds; one that led to no connection is
-    not used again, so a change of DNS is followed. Proxies of the environment are
-    not looked at.
+    The name's addresses are kept for some seconds; those that led to no connection
+    are not used again, so a change of DNS is followed. Proxies of the environment
+    are not looked at.
     """
 
     def __init__(

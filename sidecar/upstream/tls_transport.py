@@ -1,7 +1,7 @@
 """TLS between a plain transport and a protocol, on the standard library's memory BIOs (RFC 8446, RFC 5246).
 
 The event loops' own TLS transports would do, and cost more: each copies what
-comes and goes once more, and holds some 300 KiB for each connection. What the
+comes and goes once more, and holds 256 KiB for each connection. What the
 connections of this package need of TLS is little::
 
     socket ──► plain transport ──► incoming BIO ─► SSLObject ─► protocol above

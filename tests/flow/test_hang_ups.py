@@ -45,7 +45,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 async def test_while_the_terminal_is_there_keys_are_read_again(world: World) -> None:
-    with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
+    with terminal.on_sighup(lambda: world.note("reload"), lambda: world.note("end")):
         await world.reload_now()
         await world.reload_now()
     assert world.calls == ["reload", "reload"]
@@ -53,7 +53,7 @@ async def test_while_the_terminal_is_there_keys_are_read_again(world: World) -> 
 
 async def test_a_terminal_that_is_gone_is_the_end_once(world: World) -> None:
     """A shell and the kernel each tell: a second signal would end the drain."""
-    with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
+    with terminal.on_sighup(lambda: world.note("reload"), lambda: world.note("end")):
         world.terminal = False
         await world.reload_now()
         os.kill(os.getpid(), signal.SIGHUP)
@@ -69,7 +69,7 @@ async def test_a_terminal_that_goes_just_after_the_signal_is_noticed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(terminal, "_SECOND_LOOK", 0.0)
-    with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
+    with terminal.on_sighup(lambda: world.note("reload"), lambda: world.note("end")):
         await world.reload_now()
         world.called.clear()
         world.terminal = False
@@ -79,14 +79,14 @@ async def test_a_terminal_that_goes_just_after_the_signal_is_noticed(
 
 async def test_without_a_terminal_at_the_start_sighup_never_ends(world: World) -> None:
     world.terminal = False
-    with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
+    with terminal.on_sighup(lambda: world.note("reload"), lambda: world.note("end")):
         await world.reload_now()
     assert world.calls == ["reload"]
 
 
 async def test_under_nohup_a_closed_terminal_is_no_end(world: World) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with terminal.hang_ups(lambda: world.note("reload"), lambda: world.note("end")):
+    with terminal.on_sighup(lambda: world.note("reload"), lambda: world.note("end")):
         world.terminal = False
         await world.reload_now()
     assert world.calls == ["reload"]

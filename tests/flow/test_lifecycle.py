@@ -82,11 +82,9 @@ async def running() -> AsyncIterator[list[Running]]:
 
 def test_readiness_is_blocked_until_the_listeners_are_bound() -> None:
     lifecycle = Lifecycle(FakeClock(), delay=0, drain=25)
-    assert lifecycle.ready_blocked
-    assert not lifecycle.draining
+    phases = [lifecycle.phase]
     lifecycle.started()
-    assert lifecycle.phase is Phase.SERVING
-    assert not lifecycle.ready_blocked
+    assert [*phases, lifecycle.phase] == [Phase.STARTING, Phase.SERVING]
 
 
 @pytest.mark.parametrize("number", [TERM, INT])
@@ -97,7 +95,6 @@ async def test_without_a_delay_a_signal_starts_the_drain_at_once(
     running.append(run)
     await run.receive(number)
     assert run.lifecycle.phase is Phase.DRAINING
-    assert run.lifecycle.ready_blocked
     assert run.server.draining
 
 
@@ -105,11 +102,11 @@ async def test_sigterm_blocks_readiness_at_once_but_requests_are_served_for_the_
     run = Running(delay=5)
     running.append(run)
     run.lifecycle.receive(TERM)
-    assert run.lifecycle.ready_blocked
-    await run.clock.advance(4.99)
-    assert (run.lifecycle.draining, run.server.draining) == (False, False)
-    await run.clock.advance(0.02)
-    assert (run.lifecycle.draining, run.server.draining) == (True, True)
+    seen = [(run.lifecycle.phase, run.server.draining)]
+    for seconds in (4.99, 0.02):
+        await run.clock.advance(seconds)
+        seen.append((run.lifecycle.phase, run.server.draining))
+    assert seen == [(Phase.DELAYING, False), (Phase.DELAYING, False), (Phase.DRAINING, True)]
 
 
 async def test_sigint_skips_the_delay(running: list[Running]) -> None:
@@ -167,7 +164,7 @@ async def test_a_second_signal_during_the_delay_ends_that_too(running: list[Runn
     await run.receive(TERM)
     await run.receive(INT)
     assert await run.exit_status() == 1
-    assert run.lifecycle.draining
+    assert run.lifecycle.phase is Phase.STOPPED
 
 
 async def test_two_signals_before_the_loop_gets_to_run_end_at_once(running: list[Running]) -> None:

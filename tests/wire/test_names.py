@@ -119,7 +119,7 @@ async def test_a_response_that_comes_after_all_have_given_up_is_kept(lookups: Lo
     await asyncio.sleep(0)
     joined.cancel()
     lookups.let_go(at(1))
-    while names._names[NAME, 1].record.response is None:
+    while names._names[NAME, 1].record.result is None:
         await asyncio.sleep(0.001)
     assert await names.resolve(NAME, 1) == at(1)
     assert lookups.hosts == [NAME]
@@ -261,7 +261,7 @@ async def test_a_lookup_later_than_the_connect_timeout_serves_the_next_dial(look
         assert caught.value.failure.kind is FailureKind.RESOLVE
         await lookups.begun()
         lookups.let_go(at(upstream.port))
-        while names._names[NAME, upstream.port].record.response is None:
+        while names._names[NAME, upstream.port].record.result is None:
             await asyncio.sleep(0.001)
         link, _ = await Dialer(upstream.endpoint, connect_timeout=5, ssl_context=None, names=names).dial(
             ByteProtocol, 60

@@ -59,19 +59,19 @@ def joined_values(raw: RawHeaders) -> bytes:
 def select(rule: Callable[[bytes], T]) -> Selector[Selected[T]]:
     """Return the selector of the lines on which ``rule`` has a verdict: anything true."""
 
-    def read(names: Names) -> Selected[T]:
+    def selector(names: Names) -> Selected[T]:
         return tuple((verdict, index) for index, name in enumerate(names) if (verdict := rule(name)))
 
-    return read
+    return selector
 
 
 def reject(rule: Callable[[bytes], object]) -> Selector[Callable[[tuple[T, ...]], tuple[T, ...]]]:
     """Return the selector that gives the lines without a verdict: a function from a head's lines to those."""
 
-    def read(names: Names) -> Callable[[tuple[T, ...]], tuple[T, ...]]:
+    def selector(names: Names) -> Callable[[tuple[T, ...]], tuple[T, ...]]:
         return _picker([index for index, name in enumerate(names) if not rule(name)], len(names))
 
-    return read
+    return selector
 
 
 def _picker(indices: list[int], count: int) -> Callable[[tuple[T, ...]], tuple[T, ...]]:

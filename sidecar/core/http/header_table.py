@@ -29,10 +29,10 @@ class HeaderIndex(dict["Selector[Any]", Any]):
 
     if TYPE_CHECKING:
 
-        def __getitem__(self, reader: Selector[T]) -> T: ...
+        def __getitem__(self, selector: Selector[T]) -> T: ...
 
-    def __missing__(self, reader: Selector[T]) -> T:
-        found = self[reader] = reader(self.names)
+    def __missing__(self, selector: Selector[T]) -> T:
+        found = self[selector] = selector(self.names)
         return found
 
 

@@ -56,7 +56,7 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CredentialEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One credential with one key."""
+    """One credential with one key: what the functions here and the stored JSON call a *part*."""
 
     #: A random name: of another part, or of one that was lost with its store, generations mean nothing.
     epoch: str
@@ -97,7 +97,7 @@ class StoreTime:
 
     #: What the store said.
     now: float
-    #: ``Clock.now`` when it was asked, and when the response was there.
+    #: ``Clock.now`` when it was asked, and when its reply was there.
     before: float
     after: float
 

@@ -59,7 +59,7 @@ _USER: Final = ("wants a user and a password, or others than these", Cause.STORE
 _CLUSTER: Final = ("is a cluster: a single server, or a proxy before it, is needed", Cause.STORE_NOT_WRITABLE)
 
 #: What a server says, by the word that its error begins with, and the class that redis-py makes of some of them.
-_RESPONSES: Final = {
+_ERROR_REPLIES: Final = {
     "OOM": ("is full: it has reached its maxmemory", Cause.STORE_NOT_WRITABLE),
     "READONLY": ("is a replica that cannot be written", Cause.STORE_NOT_WRITABLE),
     "NOPERM": _TOO_LITTLE,
@@ -86,7 +86,7 @@ _CLASSES: Final = {
     "MovedError": "MOVED",
     "ClusterCrossSlotError": "CROSSSLOT",
 }
-_CODE: Final = re.compile(rf"\b({'|'.join(_RESPONSES)})\b")
+_CODE: Final = re.compile(rf"\b({'|'.join(_ERROR_REPLIES)})\b")
 
 
 class RedisBackend:
@@ -160,7 +160,7 @@ class RedisBackend:
     def _explain(self, error: Exception) -> StoreError:
         """Say what went wrong, without the error's own text: that may quote what was sent."""
         if (code := _CLASSES.get(type(error).__name__)) is not None:
-            return StoreError(*_RESPONSES[code])
+            return StoreError(*_ERROR_REPLIES[code])
         if isinstance(error, self._exceptions.TimeoutError):
             return StoreError(_SLOW)
         if isinstance(error, self._exceptions.ConnectionError):
@@ -173,9 +173,9 @@ class RedisBackend:
             return StoreError("has no connection left (maxclients)" if is_full else "closed the connection")
         # A script's error may have the word in the middle.
         if (found := _CODE.search(str(error))) is not None:
-            return StoreError(*_RESPONSES[found[1]])
+            return StoreError(*_ERROR_REPLIES[found[1]])
         if any(words in str(error) for words in _REFUSED_IN_A_SCRIPT):
-            return StoreError(*_RESPONSES["NOPERM"])
+            return StoreError(*_ERROR_REPLIES["NOPERM"])
         return StoreError(f"failed: {type(error).__name__}")
 
 

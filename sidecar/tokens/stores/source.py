@@ -21,7 +21,7 @@ since: a refusal stands, and a second lost lease means that the store forgets, s
 **Without the store.** A call never waits for it: it uses the token in the manager's memory. A refresh does, for a
 random part of the time that the token in use still has (:meth:`SharedSource._patience`), so that a fleet whose store is
 gone for some seconds does not ask Mangopay all at once. Then, or at once if there is no token in use, it asks Mangopay
-alone: such a token is not the store's, and is ``_current`` to nobody.
+alone: such a token is not in the store, so ``_current`` is None.
 
 **Burnt tokens.** A token that met a 401 is remembered in ``_burnt`` until the store was told. Each claim tells it, and
 if none comes a task does after ``_TELLING`` seconds, or once the store is back. Until then others may get the token
@@ -256,7 +256,7 @@ class SharedSource:
         return (result, False) if concluded is None else (concluded, True)
 
     def _alone(self, result: FetchResult) -> FetchResult:
-        """Return ``result``, which the store does not know, and nobody else is to hear of if it is burnt."""
+        """Return ``result``, which the store does not know: if it is burnt, no other sidecar is told."""
         self._current = None
         return result
 

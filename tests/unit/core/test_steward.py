@@ -9,9 +9,9 @@ import pytest
 
 from sidecar.core import steward as rules
 from sidecar.core.rate_windows import RateWindow
-from sidecar.core.steward import FRESH, PATIENCE, REFUSED, Answer, Look, Ruling, Steward
+from sidecar.core.steward import FRESH, PATIENCE, REFUSED, Look, Permission, Ruling, Steward
 
-GO, TURN, ROOM = Answer.GO, Answer.TURN, Answer.ROOM
+GO, TURN, ROOM = Permission.GO, Permission.TURN, Permission.ROOM
 #: The upstream's clock is far from ours: only distances count.
 DATE = 1_733_404_277.0
 
@@ -36,19 +36,19 @@ class Story:
         return rules.ruling(self.steward, self.now)
 
     @property
-    def answer(self) -> Answer:
-        return self.ruling.answer
+    def permission(self) -> Permission:
+        return self.ruling.permission
 
     def go(self) -> float:
         """Let a batch call through, which has to be allowed; return when it was sent."""
-        assert self.answer is GO
+        assert self.permission is GO
         self.steward = rules.let_through(self.steward, self.now)
         return self.now
 
     def go_on(self) -> int:
         """Let as many through as may go; return how many."""
         count = 0
-        while self.answer is GO:
+        while self.permission is GO:
             self.go()
             count += 1
             assert count < 1000
@@ -111,16 +111,16 @@ def test_calls_under_way_are_not_forgotten_at_the_next_look() -> None:
     story.warm_up(100)
     assert story.go_on() == 10
     story.see(window(60))
-    assert story.answer is TURN
+    assert story.permission is TURN
     story.end(5)
-    assert story.answer is TURN
+    assert story.permission is TURN
     story.end(1)
     assert story.go_on() == 1
 
 
 def test_after_a_start_each_look_allows_one_more() -> None:
     story = Story()
-    assert [story.go_on(), story.answer] == [1, TURN]
+    assert [story.go_on(), story.permission] == [1, TURN]
     seen = []
     for _ in range(5):
         story.end()
@@ -138,9 +138,9 @@ def test_a_look_grows_stale_and_then_one_goes_alone() -> None:
     story.warm_up()
     story.later(FRESH)
     story.go()
-    assert story.answer is GO
+    assert story.permission is GO
     story.later(0.01)
-    assert story.answer is TURN
+    assert story.permission is TURN
     story.end()
     assert story.go_on() == 1
     story.end()
@@ -154,7 +154,7 @@ def test_a_call_that_is_not_answered_does_not_stop_the_lane() -> None:
     assert story.ruling == Ruling(TURN, sent + PATIENCE)
     story.later(PATIENCE)
     story.go()
-    assert story.answer is TURN
+    assert story.permission is TURN
 
 
 def test_nor_does_it_take_a_place_that_is_reserved() -> None:
@@ -172,7 +172,7 @@ def test_a_server_that_tells_no_windows_has_none_to_keep() -> None:
     story = Story()
     story.go()
     story.see(status=502)
-    assert story.answer is TURN, "that was no answer of Mangopay's"
+    assert story.permission is TURN, "that was no answer of Mangopay's"
     story.see(status=200)
     for _ in range(50):
         story.go()
@@ -183,9 +183,9 @@ def test_until_it_tells_some() -> None:
     story.see()
     story.go()
     story.see(window(10))
-    assert story.answer is ROOM
+    assert story.permission is ROOM
     story.see()
-    assert story.answer is ROOM, "a response without windows changes nothing"
+    assert story.permission is ROOM, "a response without windows changes nothing"
 
 
 def test_a_response_that_was_overtaken_is_no_news_unless_it_tells_of_less() -> None:
@@ -209,10 +209,10 @@ def test_without_room_calls_are_held_until_the_reset() -> None:
     story.see(window(20, reset=7))
     assert story.ruling == Ruling(ROOM, story.now + 7, "15m")
     story.later(6.9)
-    assert story.answer is ROOM
+    assert story.permission is ROOM
     story.later(0.1)
     story.go()
-    assert story.answer is TURN, "one at a time, to see anew"
+    assert story.permission is TURN, "one at a time, to see anew"
 
 
 def test_the_last_reset_of_the_full_windows_counts() -> None:
@@ -224,7 +224,7 @@ def test_the_last_reset_of_the_full_windows_counts() -> None:
 def test_an_answer_to_any_call_tells_of_room() -> None:
     story = Story()
     story.see(window(20))
-    assert story.answer is ROOM
+    assert story.permission is ROOM
     story.later(2)
     story.see(window(60))
     assert story.go_on() == 2
@@ -331,9 +331,9 @@ def test_a_probe_is_judged_by_responses_to_calls_that_were_sent_after_it() -> No
     before = story.now - 0.1
     story.go()
     story.see(window(19), sent_at=before)
-    assert (story.steward.vain, story.answer) == (0, TURN)
+    assert (story.steward.vain, story.permission) == (0, TURN)
     story.see(window(19))
-    assert (story.steward.vain, story.answer) == (1, ROOM)
+    assert (story.steward.vain, story.permission) == (1, ROOM)
     story.see(window(18))
     assert story.steward.vain == 1, "once"
 
@@ -343,9 +343,9 @@ def test_a_probe_that_gets_no_answer_makes_way_for_the_next() -> None:
     story.see(window(20))
     story.later(10)
     story.go()
-    assert story.answer is TURN
+    assert story.permission is TURN
     story.end()
-    assert story.answer is GO
+    assert story.permission is GO
 
 
 # --- 429 -------------------------------------------------------------------------------------------------------------
@@ -374,7 +374,7 @@ def test_and_for_its_retry_after() -> None:
     story.see(window(0), status=429, retry_after=30.0)
     assert story.ruling == Ruling(ROOM, story.now + 30)
     story.later(30)
-    assert story.answer is GO
+    assert story.permission is GO
 
 
 def test_a_better_answer_ends_what_a_429_began() -> None:
@@ -382,6 +382,6 @@ def test_a_better_answer_ends_what_a_429_began() -> None:
     story.see(window(90), status=429)
     story.later(1)
     story.see()
-    assert story.answer is ROOM, "that tells nothing"
+    assert story.permission is ROOM, "that tells nothing"
     story.see(window(90))
-    assert story.answer is GO
+    assert story.permission is GO

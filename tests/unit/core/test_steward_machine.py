@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from sidecar.core import steward as rules
 from sidecar.core.rate_windows import RateWindow
-from sidecar.core.steward import FRESH, LONGEST, PATIENCE, Answer, Look, Steward
+from sidecar.core.steward import FRESH, LONGEST, PATIENCE, Look, Permission, Steward
 
 if TYPE_CHECKING:
     from sidecar.core.steward import Ruling
@@ -57,7 +57,7 @@ class Lane(RuleBasedStateMachine):
     def time_goes_on_nearly_so_far(self) -> None:
         self.now = max(self.now, self.ruling.until - 0.5)
 
-    @precondition(lambda self: self.ruling.answer is Answer.GO)
+    @precondition(lambda self: self.ruling.permission is Permission.GO)
     @rule()
     def a_batch_call_goes(self) -> None:
         before, unanswered = self.steward, bool(self.under_way)
@@ -97,7 +97,7 @@ class Lane(RuleBasedStateMachine):
     @invariant()
     def whoever_waits_knows_until_when(self) -> None:
         ruling = self.ruling
-        if ruling.answer is not Answer.GO:
+        if ruling.permission is not Permission.GO:
             assert self.now < ruling.until <= self.now + LONGEST
 
     @invariant()

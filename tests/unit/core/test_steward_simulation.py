@@ -16,7 +16,7 @@ import pytest
 
 from sidecar.core import steward as rules
 from sidecar.core.rate_windows import RateWindow
-from sidecar.core.steward import Answer, Look, Steward
+from sidecar.core.steward import Look, Permission, Steward
 from sidecar.emulator.rates import Rates, Window
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Simulation:
         while member.waiting:
             if member.steward is not None:
                 ruling = rules.ruling(member.steward, self.now)
-                if ruling.answer is not Answer.GO:
+                if ruling.permission is not Permission.GO:
                     until = max(ruling.until, self.now + 0.001)
                     if until < member.wakes_at or member.wakes_at <= self.now:
                         member.wakes_at = until

@@ -75,7 +75,7 @@ def rejected(call: Call) -> None:
 
 def answered(call: Call) -> None:
     call.begins(connection(Sent.NOTHING))  # with its response whole, it is ready for another request
-    call.answered()
+    call.head_arrived()
     call.ended(200)
 
 
