@@ -39,6 +39,8 @@ class AnsweringMangopay:
 
     token: bytes = field(default_factory=lambda: response(200, TOKEN))
     api: bytes = field(default_factory=lambda: response(200))
+    #: To reading back, by whatever key.
+    stored: bytes = field(default_factory=lambda: response(400, '{"Type": "correlationid_not_found"}'))
     #: Accept connections, and then say nothing.
     silent: bool = False
     #: Token requests are answered once this is set; None: at once.
@@ -76,7 +78,7 @@ class AnsweringMangopay:
         is_for_token = b"/oauth/token " in head
         if is_for_token and self.gate is not None:
             await self.gate.wait()
-        said = self.token if is_for_token else self.api
+        said = self.token if is_for_token else self.stored if b"/responses/" in head else self.api
         if not said:
             raise ConnectionAbortedError
         writer.write(_dated(said))

@@ -117,7 +117,8 @@ ANSWERED: Final = {
 async def test_what_mangopay_answers_is_explained(case: Answered) -> None:
     mangopay = AnsweringMangopay()
     mangopay.token = mangopay.token if case.token is None else case.token
-    mangopay.api = mangopay.api if case.api is None else case.api
+    if case.api is not None:
+        mangopay.api = mangopay.stored = case.api
     async with answering(mangopay) as base_url:
         checked = await examined(base_url, **case.settings)
     assert (checked.status, checked.failures) == (1, case.failures)
