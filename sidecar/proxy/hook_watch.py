@@ -147,9 +147,6 @@ class HookWatch:
         try:
             turn = None if self._turn is None else await self._turn()
             response, generation = await send()
-            if response.status != 401:
-                self._tokens.accepted(generation, self._path)
-                return response
             settled = await self._token_retry.settle(
                 response, generation, self._tokens, self._path, send=send, may_resend=is_whole
             )

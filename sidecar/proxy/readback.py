@@ -123,9 +123,6 @@ class LostResponses:
     ) -> tuple[UpstreamResponse, float]:
         """Make one try, resent after a token 401; return the response and when its head was there."""
         response, generation, at = await self._exchange(request, tokens, waiting, record)
-        if response.status != 401:
-            tokens.accepted(generation, path)
-            return response, at
 
         async def send(newer_than: int) -> tuple[UpstreamResponse, int]:
             nonlocal at
