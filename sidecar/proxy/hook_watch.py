@@ -132,7 +132,7 @@ class HookWatch:
             if found is None:
                 raise _LookFailed(_told(response))
             hooks += found[: MOST_HOOKS - len(hooks)]
-            more = has_more(len(found), page, _header(response, _PAGES))
+            more = has_more(len(found), page, response.head.first(_PAGES))
         return hooks
 
     async def _page(self, page: int, waiting: WaitBudget) -> UpstreamResponse:
@@ -182,10 +182,3 @@ def _told(response: UpstreamResponse) -> str:
     if response.status == 403:
         return f"403: the API key lacks the scope {READ_BACK_SCOPE}"
     return f"{response.status}" if response.status != 200 else "200, and no list of hooks"
-
-
-def _header(response: UpstreamResponse, name: bytes) -> str | None:
-    for key, value in response.head.raw_headers:
-        if key.lower() == name:
-            return value.decode("latin-1").strip()
-    return None

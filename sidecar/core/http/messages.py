@@ -50,6 +50,13 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
         """Names and values, bytes as upstream sent them."""
         return tuple([(field.name, field.value) for field in self.fields])
 
+    def first(self, name: bytes) -> str | None:
+        """Return the value of the first field called ``name`` (in lower case), as Latin-1; None: there is none."""
+        for field in self.fields:
+            if field.name.lower() == name:
+                return field.value.decode("latin-1")
+        return None
+
 
 class ResponseFraming(msgspec.Struct, frozen=True, gc=False):
     """What a head says about the bytes after it, and about the connection.
