@@ -17,6 +17,7 @@ from sidecar.config import ConfigError
 from sidecar.core.causes import Cause, StepFinding
 from sidecar.core.certificate import moment
 from sidecar.core.http.tunnel import TunnelRefusedError, authority
+from sidecar.core.tls_alerts import reason_in_words
 from sidecar.patience import PatientTimeout
 from sidecar.upstream.dialing import dialer_for
 from sidecar.upstream.errors import os_detail
@@ -170,7 +171,7 @@ class ConnectionProbe:
             shown = await self._look_again(cause) if cause in _SHOWN_BY_PEER else ""
             return StepFinding.failed(cause, f"the server's certificate: {what}{f'; {shown}' if shown else ''}")
         if isinstance(error, ssl.SSLError):
-            reason = (error.reason or "").lower().replace("_", " ")
+            reason = reason_in_words(error.reason)
             cause = classify_tls_reason(reason, client_certificate=self._has_certificate) or Cause.TLS_REFUSED
             return StepFinding.failed(cause, f"TLS failed: {reason or 'no reason given'}")
         return StepFinding.failed(Cause.TLS_CUT, "the connection was closed during the TLS handshake")
