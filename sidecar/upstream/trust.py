@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sidecar.config import Tls
 
-#: The keys that name files, in the order in which they are read.
-_FILES: Final = (*AUTHORITIES, "client_cert_file", "client_key_file")
+#: The keys of section [tls] that name files, in the order in which they are read.
+TLS_FILES: Final = (*AUTHORITIES, "client_cert_file", "client_key_file")
 
 #: OpenSSL's words where certificate and key do not belong together; the last where one is RSA and the other EC.
 _MISMATCHES: Final = frozenset({"key values mismatch", "key type mismatch", "no certificate assigned"})
@@ -66,7 +66,7 @@ def read_files(tls: Tls) -> TlsFiles:
     """Read every file that ``tls`` names, without a look at what is in it. Raises TlsFileError."""
     contents: dict[str, bytes] = {}
     warnings = []
-    for setting in _FILES:
+    for setting in TLS_FILES:
         path: Path | None = getattr(tls, setting)
         if path is None:
             continue

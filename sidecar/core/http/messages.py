@@ -5,13 +5,16 @@ Who reads the heads are :mod:`sidecar.core.http.framing` for requests, and :mod:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from sidecar.core.http.field import Field
     from sidecar.core.http.header_index import RawHeaders
+
+#: The methods that HTTP knows (RFC 9110 section 9, RFC 5789), but for CONNECT and TRACE.
+KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class BodyFraming(msgspec.Struct, frozen=True, gc=False):
