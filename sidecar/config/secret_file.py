@@ -91,6 +91,11 @@ def _decode(content: bytes) -> tuple[str, str]:
         return str(unfit), ""
 
 
+def world_readable_warning(path: Path, what: str) -> str:
+    """Return the sentence for the log about a file that all may read; ``what``: "holds mangopay.api_key"."""
+    return f"{printable(path)} {what} and every user of this machine may read it: chmod o-r it"
+
+
 def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
     """Read ``path`` to its end, or one byte more than ``limit``; tell too whether every user may read it.
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sidecar.config.errors import printable
+from sidecar.config.secret_file import world_readable_warning
 from sidecar.core.certificate import Defect, Validity, ValidityStanding, moment, validity
 from sidecar.network.trust import AUTHORITIES, TlsFileError, load_authorities, read_file, reason, verifying_context
 
@@ -72,11 +73,7 @@ def read_files(tls: Tls) -> TlsFiles:
             continue
         contents[setting], world_readable = read_file(setting, path)
         if setting == "client_key_file" and world_readable:
-            warnings.append(
-                f"{printable(path)} is the client certificate's private key and every user of this machine may read it"
-                ": "
-                "chmod o-r it"
-            )
+            warnings.append(world_readable_warning(path, "is the client certificate's private key"))
     digests = {setting: hashlib.sha256(content).digest() for setting, content in contents.items()}
     if tls.client_key_password is not None:
         digests["client_key_password"] = hashlib.sha256(tls.client_key_password.reveal().encode()).digest()
