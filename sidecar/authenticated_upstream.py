@@ -9,15 +9,13 @@ import structlog
 
 from sidecar.config import ConfigError
 from sidecar.lifecycle import EXIT_BAD_CONFIG, StartError
-from sidecar.network.resolver import Resolver
 from sidecar.reload import Reloader, RotatingKey, Swappable
 from sidecar.tokens.credentials import Credentials
 from sidecar.tokens.events import OUTCOMES
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.manager import TokenManager
-from sidecar.upstream.dialing import Dialer
-from sidecar.upstream.egress import Egress
+from sidecar.upstream.dialing import dialer_for
 from sidecar.upstream.expiry import CertificateExpiry
 from sidecar.upstream.pool import Pool
 from sidecar.upstream.trust import load_trust
@@ -63,7 +61,7 @@ class AuthenticatedUpstream:
         self._metrics: Final = metrics
         self._trust: Final = _trust_of(config, clock)
         self._expiry: Final = CertificateExpiry(clock)
-        self._dialer: Final = self._make_dialer()
+        self._dialer: Final = dialer_for(config, self._trust, clock)
         self._opened: Final = _store_of(config, clock)
         self._keys: Final[dict[str, RotatingKey]] = self._make_keys()
         self.pool: Final = Pool(self._dialer, size=config.upstream.pool_size, clock=clock, tasks=tasks)
@@ -120,17 +118,6 @@ class AuthenticatedUpstream:
             self._reloader.reload_now()
 
     # --- wiring ------------------------------------------------------------------------------------------------------
-
-    def _make_dialer(self) -> Dialer:
-        upstream = self._config.upstream
-        party = "Mangopay" if upstream.egress_proxy is None else "the egress proxy"
-        return Dialer(
-            self._config.mangopay.endpoint,
-            connect_timeout=upstream.connect_timeout,
-            ssl_context=None if self._trust is None else self._trust.context,
-            egress=None if upstream.egress_proxy is None else Egress(upstream.egress_proxy),
-            names=Resolver(party, self._clock),
-        )
 
     def _make_keys(self) -> dict[str, RotatingKey]:
         """Make a fetcher and a manager for each API key, by the key's setting."""

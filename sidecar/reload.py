@@ -27,7 +27,7 @@ from sidecar.config.model import SETTINGS
 from sidecar.core.rotation import ChangeWatch
 from sidecar.telemetry.line_format import exception_fields
 from sidecar.threads import DaemonThreads
-from sidecar.upstream.trust import make_trust, read_files
+from sidecar.upstream.trust import TLS_FILES, make_trust, read_files
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -51,7 +51,6 @@ INTERVAL: Final = 1.0
 
 #: The settings whose value may change; those that name the files of [tls] stay, their contents may change.
 _ROTATING: Final = ("mangopay.api_key", "mangopay.embedded_api_key", "tls.client_key_password")
-_TLS_FILES: Final = ("ca_file", "extra_ca_file", "client_cert_file", "client_key_file")
 #: What is shown to upstream, as opposed to what is trusted there.
 _CREDENTIALS: Final = frozenset({"client_cert_file", "client_key_file"})
 
@@ -236,7 +235,7 @@ class Reloader:
     def _swap_trust(self, trust: Trust) -> list[str]:
         parts, old = self._parts, {} if self._trust is None else self._trust.digests
         new = trust.digests
-        names = [name for name in (*_TLS_FILES, "client_key_password") if old.get(name) != new.get(name)]
+        names = [name for name in (*TLS_FILES, "client_key_password") if old.get(name) != new.get(name)]
         self._trust = trust
         parts.dialer.ssl_context = trust.context
         parts.pool.retire()
@@ -272,7 +271,7 @@ def _watched(tls: Tls, secret_files: Mapping[str, Path]) -> dict[Path, str]:
     for name in _ROTATING:
         if name in secret_files:
             named.setdefault(secret_files[name], name)
-    for name in _TLS_FILES:
+    for name in TLS_FILES:
         path: Path | None = getattr(tls, name)
         if path is not None:
             named.setdefault(path, f"tls.{name}")

@@ -21,8 +21,7 @@ from sidecar.core.http.dates import read_http_date
 from sidecar.core.resend import FailureKind, UpstreamError
 from sidecar.core.tokens.oauth import Fetched, TokenResponse, Transient, read_response
 from sidecar.tokens.fetcher import Fetcher
-from sidecar.upstream.dialing import Dialer
-from sidecar.upstream.egress import Egress
+from sidecar.upstream.dialing import dialer_for
 from sidecar.upstream.pool import Pool
 from sidecar.version import __version__
 
@@ -44,13 +43,7 @@ class Calls:
     """Makes the calls. None is ever repeated."""
 
     def __init__(self, config: Config, trust: Trust | None, source_address: str, *, clock: Clock, tasks: Tasks) -> None:
-        proxy = config.upstream.egress_proxy
-        dialer = Dialer(
-            config.mangopay.endpoint,
-            connect_timeout=config.upstream.connect_timeout,
-            ssl_context=None if trust is None else trust.context,
-            egress=None if proxy is None else Egress(proxy),
-        )
+        dialer = dialer_for(config, trust, clock)
         self._config: Final = config
         self._has_certificate: Final = trust is not None and trust.validity is not None
         self._source_address: Final = source_address

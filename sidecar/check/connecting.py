@@ -17,15 +17,16 @@ from sidecar.config import ConfigError
 from sidecar.core.causes import Cause, StepFinding
 from sidecar.core.certificate import moment
 from sidecar.core.http.tunnel import TunnelRefusedError, authority
+from sidecar.core.tls_alerts import reason_in_words
 from sidecar.patience import PatientTimeout
-from sidecar.upstream.dialing import Dialer
-from sidecar.upstream.egress import Egress
+from sidecar.upstream.dialing import dialer_for
 from sidecar.upstream.errors import os_detail
 
 if TYPE_CHECKING:
     from sidecar.config import Config
     from sidecar.core.clock import Clock
     from sidecar.network.resolver import Addresses
+    from sidecar.upstream.egress import Egress
     from sidecar.upstream.trust import Trust
 
 #: Seconds to wait after a TLS 1.3 handshake, in which the server's word on our certificate comes last (RFC 8446
@@ -47,16 +48,10 @@ class ConnectionProbe:
     """One connection in the making, by the steps of the dialer that calls use. :meth:`close` ends it at any of them."""
 
     def __init__(self, config: Config, trust: Trust | None, clock: Clock) -> None:
-        proxy = config.upstream.egress_proxy
-        self.egress: Final = None if proxy is None else Egress(proxy)
+        self._dialer: Final = dialer_for(config, trust, clock)
+        self.egress: Final = self._dialer.egress
         self._limit: Final = config.upstream.connect_timeout
         self._endpoint: Final = config.mangopay.endpoint
-        self._dialer: Final = Dialer(
-            self._endpoint,
-            connect_timeout=self._limit,
-            ssl_context=None if trust is None else trust.context,
-            egress=self.egress,
-        )
         self._tls: Final = config.tls
         self._trust: Final = trust
         self._clock: Final = clock
@@ -176,7 +171,7 @@ class ConnectionProbe:
             shown = await self._look_again(cause) if cause in _SHOWN_BY_PEER else ""
             return StepFinding.failed(cause, f"the server's certificate: {what}{f'; {shown}' if shown else ''}")
         if isinstance(error, ssl.SSLError):
-            reason = (error.reason or "").lower().replace("_", " ")
+            reason = reason_in_words(error.reason)
             cause = classify_tls_reason(reason, client_certificate=self._has_certificate) or Cause.TLS_REFUSED
             return StepFinding.failed(cause, f"TLS failed: {reason or 'no reason given'}")
         return StepFinding.failed(Cause.TLS_CUT, "the connection was closed during the TLS handshake")

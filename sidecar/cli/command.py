@@ -53,6 +53,10 @@ config_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click
     help="The TOML file. Default: what SIDECAR_CONFIG names, else none.",
 )
 
+admin_port_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = click.option(
+    "--port", type=port, help="Ask this admin port; no configuration is read then."
+)
+
 
 def words(*known: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
     """Return what a shell is told that completes an option with a few values; any other is judged where it is read."""
@@ -134,3 +138,9 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
             "admin.port is 0, any free one, so where to ask is not known: name it by --port, or set SIDECAR_ADMIN_PORT"
         )
     return admin.host, admin.port
+
+
+def unanswered(port: int, mark: str = ":") -> str:
+    """Say that no sidecar answers on the admin port, and behind ``mark`` what to do."""
+    mend = "start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
+    return f"no sidecar answers on admin port {port}{mark} {mend}"

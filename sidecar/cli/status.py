@@ -9,7 +9,7 @@ import click
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Status
 from sidecar.admin.status_text import status_in_words
-from sidecar.cli.command import Command, CommandError, admin_address, config_option, port
+from sidecar.cli.command import Command, CommandError, admin_address, admin_port_option, config_option, unanswered
 from sidecar.cli.output import colors, print_line, print_painted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @click.command("status", cls=Command)
 @config_option
-@click.option("--port", type=port, help="Ask this admin port; no configuration is read then.")
+@admin_port_option
 @click.option("-v", "--verbose", is_flag=True, help="All numbers: connections, memory, every rate window and error.")
 @click.option("-w", "--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print the document itself.")
@@ -55,9 +55,7 @@ def _document(hosts: tuple[str, ...], port: int, kind: type[T]) -> tuple[T, byte
     """Return the document of the sidecar at ``port``, and as it was sent. Raises CommandError."""
     reply = ask(hosts, port, "/status")
     if reply is None:
-        raise CommandError(
-            f"no sidecar answers on admin port {port}: start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
-        )
+        raise CommandError(unanswered(port))
     if reply.status != 200:
         where = f"http://{reply.host}:{port}/status"
         raise CommandError(f"{where} answered {reply.status}: is it the admin port, and this machine's?")

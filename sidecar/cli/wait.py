@@ -9,7 +9,15 @@ import click
 
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Readiness
-from sidecar.cli.command import Command, CommandError, admin_address, config_option, port, seconds
+from sidecar.cli.command import (
+    Command,
+    CommandError,
+    admin_address,
+    admin_port_option,
+    config_option,
+    seconds,
+    unanswered,
+)
 from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -23,7 +31,7 @@ _PATIENCE: Final = 2.0
 
 @click.command("wait", cls=Command)
 @config_option
-@click.option("--port", type=port, help="Ask this admin port; no configuration is read then.")
+@admin_port_option
 @click.option("--timeout", type=seconds, default="30", show_default=True, metavar="S", help="Seconds to wait.")
 def command(config_path: Path | None, port: int | None, timeout: float) -> int:
     """Wait until the sidecar is ready: it serves, and has a token (/readyz of the admin port is 200).
@@ -46,9 +54,7 @@ def _obstacle(hosts: tuple[str, ...], port: int) -> str | None:
     """Return why the sidecar is not ready, in words; None if it is."""
     reply = ask(hosts, port, "/readyz", timeout=_PATIENCE)
     if reply is None:
-        return (
-            f"no sidecar answers on admin port {port}; start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
-        )
+        return unanswered(port, ";")  # it stands behind a colon
     if reply.status == 200:
         return None
     readiness = read(reply.body, Readiness)

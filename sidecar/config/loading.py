@@ -17,7 +17,7 @@ from sidecar.config.checks import check_listeners, check_tls, limits_warnings, r
 from sidecar.config.errors import Complaints, ConfigError, InvalidValue, printable
 from sidecar.config.model import SECTIONS, SETTINGS, Admin, Config, Limits, Listen, Tls
 from sidecar.config.places import open_directory_above
-from sidecar.config.secret_file import anchored, read_secret_file, secret_path
+from sidecar.config.secret_file import anchored, read_secret_file, secret_path, world_readable_warning
 from sidecar.config.setting import REQUIRED
 from sidecar.config.sources import (
     CONFIG,
@@ -137,9 +137,7 @@ class _Reader:
         return value
 
     def _warn_of(self, setting: Setting, file: Path) -> None:
-        self.warnings.append(
-            f"{printable(file)} holds {setting.name} and every user of this machine may read it: chmod o-r it"
-        )
+        self.warnings.append(world_readable_warning(file, f"holds {setting.name}"))
 
     def _warn_of_place(self, setting: Setting, value: object) -> None:
         """Warn if others could put something else in the place that ``value`` names."""

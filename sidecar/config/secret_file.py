@@ -10,10 +10,10 @@ import msgspec
 
 from sidecar.config.errors import ConfigError, InvalidValue, UnreadableFile, printable
 from sidecar.config.values import PATH, checked_text
+from sidecar.core.edge import BOM
 from sidecar.core.secret import Secret
 
 MAX_FILE: Final = 64 * 1024
-_BOM: Final = b"\xef\xbb\xbf"
 #: What a text that is no path meets: a key may also be longer than any name.
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _MEND: Final = "it must be a readable file with the value alone, in UTF-8, and at most one line end behind it"
@@ -80,7 +80,7 @@ def _decode(content: bytes) -> tuple[str, str]:
     """Return what is wrong with ``content`` (or nothing) and its text, so that no exception holds it."""
     if len(content) > MAX_FILE:
         return f"is larger than {MAX_FILE} bytes", ""
-    if content.startswith(_BOM):
+    if content.startswith(BOM):
         return "begins with a byte order mark", ""
     content = content[:-2] if content.endswith(b"\r\n") else content.removesuffix(b"\n")
     try:
@@ -89,6 +89,11 @@ def _decode(content: bytes) -> tuple[str, str]:
         return "is not UTF-8", ""
     except InvalidValue as unfit:
         return str(unfit), ""
+
+
+def world_readable_warning(path: Path, what: str) -> str:
+    """Return the sentence for the log about a file that all may read; ``what``: "holds mangopay.api_key"."""
+    return f"{printable(path)} {what} and every user of this machine may read it: chmod o-r it"
 
 
 def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:

@@ -12,6 +12,7 @@ from sidecar.config.model import SECTIONS, SETTINGS
 from sidecar.config.secret_file import read_bounded
 from sidecar.config.setting import Setting
 from sidecar.config.values import type_name
+from sidecar.core.edge import BOM
 
 
 class RawValue(msgspec.Struct, frozen=True):
@@ -115,7 +116,7 @@ def _parse(content: bytes) -> tuple[str, dict[str, Any], dict[str, int]]:
     except UnicodeDecodeError:
         return "is not UTF-8: save it as UTF-8", {}, {}
     except tomllib.TOMLDecodeError as error:
-        if content.startswith(b"\xef\xbb\xbf"):
+        if content.startswith(BOM):
             return "begins with a byte order mark: save it as UTF-8 without one", {}, {}
         return _describe(str(error)), {}, {}
     except (ValueError, RecursionError):  # a number of thousands of digits; thousands of brackets

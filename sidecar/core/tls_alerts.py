@@ -1,4 +1,4 @@
-"""What a server's TLS alerts say about our client certificate."""
+"""OpenSSL's reasons: in words, and which of a server's alerts are about our client certificate."""
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ _ABOUT_OUR_CERTIFICATE: Final = (
 )
 
 
-def is_about_our_certificate(reason: str) -> bool:
-    """Whether ``reason``, OpenSSL's name for what ended a handshake, is an alert about the client certificate.
+def reason_in_words(reason: str | None) -> str:
+    """Return ``reason``, OpenSSL's name for what went wrong, as messages have it; empty if there is none.
 
     OpenSSL writes it in capitals with ``_`` (``TLSV1_ALERT_UNKNOWN_CA``), messages in lower case with blanks.
     """
-    words = reason.lower().replace("_", " ")
+    return (reason or "").lower().replace("_", " ")
+
+
+def is_about_our_certificate(reason: str) -> bool:
+    """Whether ``reason``, OpenSSL's name for what ended a handshake or its words, is an alert about it."""
+    words = reason_in_words(reason)
     return any(alert in words for alert in _ABOUT_OUR_CERTIFICATE)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.core.socket_table import Holder, holders
 from sidecar.core.text import printable
+from sidecar.downstream.peer import UCRED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,8 +29,6 @@ _TABLES: Final = ("net/tcp", "net/tcp6")
 _PROGRAM: Final = "mangopay-sidecar"
 #: Characters that the kernel keeps of a program's name (TASK_COMM_LEN less the zero at its end).
 _SHORT: Final = 15
-#: struct ucred { pid_t pid; uid_t uid; gid_t gid; } (unix(7)).
-_UCRED: Final = struct.Struct("iII")
 
 
 def of_port(host: str, port: int, *, proc: Path = _PROC) -> str:
@@ -44,7 +43,7 @@ def of_port(host: str, port: int, *, proc: Path = _PROC) -> str:
 def of_unix_socket(connected: socket.socket, *, proc: Path = _PROC) -> str:
     """Return who listens on the Unix socket that ``connected`` leads to, as :func:`of_port` does."""
     try:
-        pid = int(_UCRED.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0])
+        pid = int(UCRED.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size))[0])
     except (OSError, AttributeError, struct.error):
         return ""
     return _by(proc, [pid])

@@ -10,8 +10,8 @@ from typing import Final
 
 #: Linux, unix(7); macOS has none.
 _SO_PEERCRED: Final[int | None] = getattr(socket, "SO_PEERCRED", None)
-#: struct ucred { pid_t pid; uid_t uid; gid_t gid; }.
-_UCRED: Final = struct.Struct("iII")
+#: struct ucred { pid_t pid; uid_t uid; gid_t gid; } (unix(7)).
+UCRED: Final = struct.Struct("iII")
 #: macOS, <sys/ucred.h>: struct xucred begins with cr_version and cr_uid and is 76 bytes long.
 _XUCRED: Final = struct.Struct("=II")
 _XUCRED_SIZE: Final = 76
@@ -27,7 +27,7 @@ def peer_uid(sock: socket.socket) -> int | None:
     """Return the user id of the process that connected, as it was then; None if the system does not tell."""
     try:
         if _SO_PEERCRED is not None:
-            return int(_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _UCRED.size))[1])
+            return int(UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, UCRED.size))[1])
         return int(_XUCRED.unpack_from(sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_SIZE))[1])
     except (OSError, struct.error):
         return None

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 #: Bytes. A body up to this is copied behind its head, so that both leave in one write and one packet.
 _JOINED: Final = 64 * 1024
+_JSON_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%s\r\n"
+)
 
 
 class CallerResponse(Protocol):
@@ -49,6 +52,12 @@ class RawResponse(msgspec.Struct, frozen=True, gc=False):
         else:
             writer.write(self.head)
             writer.write(body)
+
+
+def json_response(body: bytes, *, keep_alive: bool, head_only: bool = False) -> RawResponse:
+    """Return a 200 of the sidecar's own with the JSON ``body``, which nobody may keep; ``head_only``: to a HEAD."""
+    connection = b"" if keep_alive else b"Connection: close\r\n"
+    return RawResponse(_JSON_HEAD % (len(body), connection), b"" if head_only else body, keep_alive)
 
 
 class AlreadySent(msgspec.Struct, frozen=True, gc=False):

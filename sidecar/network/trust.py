@@ -11,6 +11,7 @@ from sidecar.config.errors import InvalidValue, UnreadableFile, printable
 from sidecar.config.secret_file import read_bounded
 from sidecar.core.causes import OF_DEFECT
 from sidecar.core.certificate import Defect
+from sidecar.core.tls_alerts import reason_in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,5 +109,5 @@ def read_pem(path: Path) -> tuple[bytes, bool]:
 def reason(error: Exception) -> str:
     """Name what OpenSSL or the system found, in their own fixed words."""
     if isinstance(error, ssl.SSLError):
-        return (error.reason or "").lower().replace("_", " ") or "not PEM"
+        return reason_in_words(error.reason) or "not PEM"
     return "not PEM" if isinstance(error, ValueError) else type(error).__name__

@@ -7,19 +7,17 @@ it. Whoever has not proven the caller key learns no more than that there is one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from sidecar.downstream.response import RawResponse
+from sidecar.downstream.response import json_response
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%s\r\n"
-)
+    from sidecar.downstream.response import RawResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,7 @@ class About:
     def response(self, *, head_only: bool, keep_alive: bool) -> RawResponse:
         """Return the response to ``GET /``, or to ``HEAD /``."""
         body = msgspec.json.format(msgspec.json.encode(self._facts()), indent=2) + b"\n"
-        connection = b"" if keep_alive else b"Connection: close\r\n"
-        return RawResponse(_HEAD % (len(body), connection), b"" if head_only else body, keep_alive)
+        return json_response(body, head_only=head_only, keep_alive=keep_alive)
 
     def _facts(self) -> dict[str, str]:
         if self.needs_caller_key:

@@ -123,7 +123,7 @@ class Attempts:
 
 
 def broken_response(error: UpstreamError) -> NoResponse:
-    """Return the end of a call whose response broke off before the caller got any of it."""
+    """Return the end of a call whose response broke off; the caller may have got a part of it."""
     late = error.failure.kind is FailureKind.TIMEOUT
     code = ErrorCode.UPSTREAM_TIMEOUT if late else ErrorCode.UPSTREAM_UNREACHABLE
     return NoResponse(error, Verdict(False, code, Outcome.UNKNOWN))

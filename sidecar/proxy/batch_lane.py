@@ -197,7 +197,7 @@ class BatchLane:
 
         It is taken from the window that is used up, as this response tells it, or else the one before.
         """
-        if head.status != 429 or _header(head, b"retry-after") is not None:
+        if head.status != 429 or head.first(b"retry-after") is not None:
             return None
         limits = self._metrics.rate_limits
         seconds = used_up_for(limits.told(head.read_here) or limits.windows(), self._date(head))
@@ -210,14 +210,14 @@ class BatchLane:
         (head, at, sent_at), self._unread = self._unread, None
         retry_after = None
         if head.status == 429:
-            value, date = _header(head, b"retry-after"), _header(head, b"date")
+            value, date = head.first(b"retry-after"), head.first(b"date")
             retry_after = read_retry_after(value, date=date, wall=self._clock.wall())
         windows = self._metrics.rate_limits.told(head.read_here)
         look = Look(at, sent_at, windows, self._date(head), head.status, retry_after)
         self._steward = steward.seen(self._steward, look)
 
     def _date(self, head: ResponseHead) -> float:
-        date = read_http_date(_header(head, b"date") or "")
+        date = read_http_date(head.first(b"date") or "")
         return self._clock.wall() if date is None else date
 
     # --- the line -----------------------------------------------------------------------------------------------------
@@ -288,8 +288,3 @@ def _reserved(ruling: Ruling, seconds: float) -> SidecarError:
         retry_after=max(1.0, seconds),
         detail=f"window {ruling.window}" if ruling.window is not None else None,
     )
-
-
-def _header(head: ResponseHead, name: bytes) -> str | None:
-    """Return the value of the first field with a name (in lower case)."""
-    return next((field.value.decode("latin-1") for field in head.fields if field.name.lower() == name), None)

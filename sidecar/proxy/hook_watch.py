@@ -132,7 +132,7 @@ class HookWatch:
             if found is None:
                 raise _LookFailed(_told(response))
             hooks += found[: MOST_HOOKS - len(hooks)]
-            more = has_more(len(found), page, _header(response, _PAGES))
+            more = has_more(len(found), page, response.head.first(_PAGES))
         return hooks
 
     async def _page(self, page: int, waiting: WaitBudget) -> UpstreamResponse:
@@ -147,9 +147,6 @@ class HookWatch:
         try:
             turn = None if self._turn is None else await self._turn()
             response, generation = await send()
-            if response.status != 401:
-                self._tokens.accepted(generation, self._path)
-                return response
             settled = await self._token_retry.settle(
                 response, generation, self._tokens, self._path, send=send, may_resend=is_whole
             )
@@ -185,10 +182,3 @@ def _told(response: UpstreamResponse) -> str:
     if response.status == 403:
         return f"403: the API key lacks the scope {READ_BACK_SCOPE}"
     return f"{response.status}" if response.status != 200 else "200, and no list of hooks"
-
-
-def _header(response: UpstreamResponse, name: bytes) -> str | None:
-    for key, value in response.head.raw_headers:
-        if key.lower() == name:
-            return value.decode("latin-1").strip()
-    return None

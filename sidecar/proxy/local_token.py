@@ -9,16 +9,14 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
-from sidecar.downstream.response import RawResponse
+from sidecar.downstream.response import json_response
 
 if TYPE_CHECKING:
     from sidecar.core.admission.caller import Callers
+    from sidecar.downstream.response import RawResponse
 
 #: Seconds: suits every SDK (Node loops below 60, Java overflows above 2,147,483).
 EXPIRES_IN: Final = 3600
-_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: %d\r\n%s\r\n"
-)
 _BODY: Final = b'{"access_token": "%s", "token_type": "Bearer", "expires_in": %d}'
 
 
@@ -32,5 +30,4 @@ class LocalTokens:
         """Return a fresh local token."""
         token = self._callers.issue(wall, secrets.token_urlsafe(24))
         body = _BODY % (token.encode("ascii"), EXPIRES_IN)
-        connection = b"" if keep_alive else b"Connection: close\r\n"
-        return RawResponse(_HEAD % (len(body), connection), body, keep_alive)
+        return json_response(body, keep_alive=keep_alive)

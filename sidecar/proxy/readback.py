@@ -123,9 +123,6 @@ class LostResponses:
     ) -> tuple[UpstreamResponse, float]:
         """Make one try, resent after a token 401; return the response and when its head was there."""
         response, generation, at = await self._exchange(request, tokens, waiting, record)
-        if response.status != 401:
-            tokens.accepted(generation, path)
-            return response, at
 
         async def send(newer_than: int) -> tuple[UpstreamResponse, int]:
             nonlocal at
@@ -159,7 +156,7 @@ class LostResponses:
 
 def _match(response: UpstreamResponse, question: Question, *, elapsed: float) -> StoredResponse | None:
     """Return the stored response in ``response``, which came ``elapsed`` seconds after the request in question."""
-    upstream_now = _date(response)
+    upstream_now = read_http_date(response.head.first(b"date") or "")
     if response.status != 200 or upstream_now is None:
         return None
     return read_stored_response(
@@ -169,11 +166,3 @@ def _match(response: UpstreamResponse, question: Question, *, elapsed: float) ->
         told_at=upstream_now,
         older_too=question.older_too,
     )
-
-
-def _date(response: UpstreamResponse) -> float | None:
-    """Return the ``Date`` header: what upstream's clock says (Unix seconds)."""
-    for name, value in response.head.raw_headers:
-        if name.lower() == b"date":
-            return read_http_date(value.decode("latin-1"))
-    return None

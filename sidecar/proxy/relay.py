@@ -8,7 +8,6 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.http.caller_framing import CALLER_FRAMING, USUAL, CallerFraming
 from sidecar.core.http.chunks import LAST_CHUNK, chunk
 from sidecar.core.http.headers import render_response_head
-from sidecar.core.resend import FailureKind
 from sidecar.downstream.response import AlreadySent, RawResponse, ResponseStream
 from sidecar.proxy.attempts import broken_response
 from sidecar.upstream.errors import UpstreamError
@@ -91,15 +90,9 @@ async def _stream(call: Call, response: UpstreamResponse, head: bytes, framing: 
             record.bytes_out += len(piece)
         stream.finish()
     except UpstreamError as error:
-        late = error.failure.kind is FailureKind.TIMEOUT
-        record.failed(
-            SidecarError(
-                ErrorCode.UPSTREAM_TIMEOUT if late else ErrorCode.UPSTREAM_UNREACHABLE,
-                "Mangopay's answer broke off, so it was cut off here too.",
-                outcome=Outcome.UNKNOWN,
-                detail=error.detail,
-            )
-        )
+        verdict = broken_response(error).verdict
+        message = "Mangopay's answer broke off, so it was cut off here too."
+        record.failed(SidecarError(verdict.code, message, outcome=verdict.outcome, detail=error.detail))
         return AlreadySent(keep_alive=False)
     finally:
         rest.release()

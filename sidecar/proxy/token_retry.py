@@ -26,7 +26,7 @@ MayResend = Callable[["UpstreamResponse"], Awaitable[bool]]
 
 
 class Settled(NamedTuple):
-    """What becomes of a 401."""
+    """What becomes of a response."""
 
     #: What is passed on: the first response, or that to the resend.
     response: UpstreamResponse
@@ -37,7 +37,7 @@ class Settled(NamedTuple):
 
 
 class TokenRetry:
-    """Tells the token's manager of 401s, and resends their requests if it says so."""
+    """Tells the token's manager of responses, and resends the requests of 401s if it says so."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics: Final = metrics
@@ -52,12 +52,12 @@ class TokenRetry:
         send: Send,
         may_resend: MayResend,
     ) -> Settled:
-        """Return what to pass on for ``first``, a 401 to the first delivery of a request.
+        """Return what to pass on for ``first``, the response to a first delivery: itself if it is no 401.
 
         It was for ``path`` (no query), with a token of ``tokens`` of ``generation``. Raises what
         ``send`` and ``may_resend`` raise; so also that no newer token is to be had.
         """
-        if self._is_sca(first):
+        if first.status != 401 or self._is_sca(first):
             tokens.accepted(generation, path)
             return Settled(first)
         permit = tokens.unauthorized(generation, path)

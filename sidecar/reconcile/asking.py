@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from sidecar.advice.texts.calls import READ_BACK_SCOPE
 from sidecar.core.http.dates import read_http_date
 from sidecar.core.http.field import Field
 from sidecar.core.reconciliation.verdicts import Answer, NoAnswer, read_answer
@@ -45,7 +46,7 @@ _LASTING: Final = {
     "token_locked_out": "Mangopay gives out no token for now: see mangopay-sidecar status",
     "shutting_down": "the sidecar is shutting down",
 }
-_FORBIDDEN: Final = "the API key may not read stored answers: it lacks the scope Client.Developers (READ)"
+_FORBIDDEN: Final = f"the API key may not read stored answers: it lacks the scope {READ_BACK_SCOPE}"
 _UNAUTHORIZED: Final = "Mangopay answers 401: see mangopay-sidecar status"
 _GAVE_UP: Final = "not asked any more, since the last questions got no answer"
 

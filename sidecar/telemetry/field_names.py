@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.ecs_names import ECS_NAMES, NANOSECONDS, OWN
 from sidecar.version import __version__
 
 if TYPE_CHECKING:
@@ -23,20 +24,6 @@ ECS_VERSION: Final = "8.11.0"
 _REQUEST: Final = "request"
 _HEAD: Final = frozenset(("timestamp", "level", "event", "message"))
 _FIRST_FAILURE: Final = 400
-
-#: A name of ours, and Elastic's for it.
-_ECS_NAMES: Final = {
-    "id": "http.request.id",
-    "environment": "service.environment",
-    "method": "http.request.method",
-    "path": "url.path",
-    "status": "http.response.status_code",
-    "bytes_in": "http.request.body.bytes",
-    "bytes": "http.response.body.bytes",
-    "detail": "error.message",
-    "logger": "log.logger",
-}
-_NANOSECONDS: Final = 1_000_000  # in a millisecond
 
 
 def gcp_fields(entry: Entry) -> Entry:
@@ -86,15 +73,15 @@ def ecs_fields(entry: Entry) -> Entry:
 def _add_to_ecs(named: Entry, key: str, value: object, *, is_exception: bool) -> None:
     match key, value:
         case "duration_ms", int() | float():
-            named["event.duration"] = round(value * _NANOSECONDS)
-        case "error", _:
-            named["error.type" if is_exception else "error.code"] = value
+            named["event.duration"] = round(value * NANOSECONDS)
+        case "error", _ if is_exception:
+            named["error.type"] = value
         case "at", list():
             named["error.stack_trace"] = "\n".join(map(str, value))
         case "traceparent", str() if trace := _trace_id(value):
             named["trace.id"] = trace
         case _:
-            named[_ECS_NAMES.get(key, f"mangopay_sidecar.{key}")] = value
+            named[ECS_NAMES.get(key, OWN + key)] = value
 
 
 def _trace_id(traceparent: str) -> str | None:

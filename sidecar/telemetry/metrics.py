@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_arg
 
 from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome
+from sidecar.core.http.messages import KNOWN_METHODS
 from sidecar.telemetry.exposition import Counter, Gauge, Histogram, LabelledGauge, Metric
 from sidecar.telemetry.rate_limits import RateLimits
 from sidecar.telemetry.record import Recovery
@@ -31,9 +32,6 @@ Unauthorized: TypeAlias = Literal["token", "sca", "futile"]
 #: What became of a batch call that had to wait: it was sent, it was refused (``rate_reserved``), its caller hung up, or
 #: the sidecar drained.
 RateHeld: TypeAlias = Literal["sent", "refused", "gone", "drained"]
-
-#: Methods that are a label of their own (RFC 9110 section 9, RFC 5789).
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 #: Seconds. From a response of the sidecar's own to upstream.response_timeout; closer where an API call over the
 #: internet lies, and with the 15 s after which the first SDK gives up.
@@ -177,7 +175,7 @@ class Metrics:
     def observe_call(self, record: CallRecord) -> None:
         """Count a call that is over."""
         method = record.method
-        self.requests[method if method in _METHODS else "other", record.status, record.source] += 1
+        self.requests[method if method in KNOWN_METHODS else "other", record.status, record.source] += 1
         self.request_duration.observe(record.duration)
         if record.attempts:
             self.upstream_duration.observe(record.upstream_seconds)

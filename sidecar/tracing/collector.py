@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import requests
 from requests.adapters import HTTPAdapter
 
+from sidecar.core.tls_alerts import reason_in_words
 from sidecar.network.trust import verifying_context
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def _failure(error: BaseException) -> str:
         return "did not answer in time"
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
-            words = getattr(cause, "reason", None) or "no reason given"
-            return f"cannot be reached by TLS: {words.lower().replace('_', ' ')}"
+            words = reason_in_words(getattr(cause, "reason", None)) or "no reason given"
+            return f"cannot be reached by TLS: {words}"
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
             return f"cannot be reached: {os.strerror(cause.errno).lower()}"
     return f"cannot be reached: {type(error).__name__}"

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from sidecar.core.http.messages import KNOWN_METHODS
 from sidecar.core.redact import mask_path
 from sidecar.version import __version__
 
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
 
 #: What conventions of OpenTelemetry have no name for.
 _OWN: Final = "mangopay_sidecar."
-#: The methods that are a name of their own (RFC 9110 section 9, RFC 5789); the conventions have one word for others.
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: The conventions' one word for methods that are no name of their own.
 _OTHER_METHOD: Final = "_OTHER"
 #: A read-back's, as paths are shown.
 _READ_BACK_PATH: Final = mask_path("/v2.01/client/responses/key")
@@ -179,11 +179,11 @@ def _waits(attempt: Attempt, began: float) -> Iterator[Event]:
 
 
 def _name(method: str, path: str) -> str:
-    return f"{method if method in _METHODS else 'HTTP'} {path}"
+    return f"{method if method in KNOWN_METHODS else 'HTTP'} {path}"
 
 
 def _method(method: str) -> str:
-    return method if method in _METHODS else _OTHER_METHOD
+    return method if method in KNOWN_METHODS else _OTHER_METHOD
 
 
 def _context(trace: CallTrace, span_id: int, *, is_remote: bool = False) -> SpanContext:

@@ -11,6 +11,7 @@ from sidecar.core.resend import FailureKind
 from sidecar.network.connecting import connect
 from sidecar.network.resolver import AddressInfo, Resolver
 from sidecar.patience import PatientTimeout
+from sidecar.upstream.egress import Egress
 from sidecar.upstream.errors import before_a_byte, os_detail
 from sidecar.upstream.tls_transport import TlsLayer
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from sidecar.config import Config
+    from sidecar.core.clock import Clock
     from sidecar.core.endpoint import Endpoint
     from sidecar.network.resolver import Addresses, Names
-    from sidecar.upstream.egress import Egress
+    from sidecar.upstream.trust import Trust
 
-__all__ = ["AddressInfo", "Dialer"]
+__all__ = ["AddressInfo", "Dialer", "dialer_for"]
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -49,14 +52,15 @@ class Dialer:
         ssl_context: ssl.SSLContext | None,
         egress: Egress | None = None,
         names: Names | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """``names`` resolves the next hop, Mangopay or the egress proxy; None: a resolver of this dialer's own."""
+        """``names`` resolves the next hop, Mangopay or the egress proxy; None: a resolver of its own, by ``clock``."""
         #: What new connections trust and show; None: no TLS. May be replaced at any time.
         self.ssl_context = ssl_context
         self.egress: Final = egress
         self._endpoint: Final = endpoint
         self._connect_timeout: Final = connect_timeout
-        self._names: Final[Names] = names or Resolver("Mangopay" if egress is None else "the egress proxy")
+        self._names: Final[Names] = names or Resolver("Mangopay" if egress is None else "the egress proxy", clock)
 
     @property
     def next_hop(self) -> tuple[str, int]:
@@ -130,3 +134,15 @@ class Dialer:
             await loop.create_connection(lambda: layer, sock=raw)
             await layer.opened()
         return protocol
+
+
+def dialer_for(config: Config, trust: Trust | None, clock: Clock) -> Dialer:
+    """Return the dialer that ``config`` asks for; ``trust`` is what its connections trust and show (None: no TLS)."""
+    upstream = config.upstream
+    return Dialer(
+        config.mangopay.endpoint,
+        connect_timeout=upstream.connect_timeout,
+        ssl_context=None if trust is None else trust.context,
+        egress=None if upstream.egress_proxy is None else Egress(upstream.egress_proxy),
+        clock=clock,
+    )

@@ -15,6 +15,7 @@ import ssl
 
 from sidecar.advice.verification import verdict_on
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent, UpstreamError
+from sidecar.core.tls_alerts import reason_in_words
 
 __all__ = ["UpstreamError", "before_a_byte", "os_detail", "tls_detail"]
 
@@ -28,8 +29,7 @@ def tls_detail(error: ssl.SSLError) -> str:
     """Say in plain words why TLS failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"upstream's certificate was refused: {verdict_on(error).told}"
-    reason = (error.reason or "protocol error").lower().replace("_", " ")
-    return f"TLS failed: {reason}"
+    return f"TLS failed: {reason_in_words(error.reason) or 'protocol error'}"
 
 
 def os_detail(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sidecar.config.errors import printable
+from sidecar.config.secret_file import world_readable_warning
 from sidecar.core.certificate import Defect, Validity, ValidityStanding, moment, validity
 from sidecar.network.trust import AUTHORITIES, TlsFileError, load_authorities, read_file, reason, verifying_context
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from sidecar.config import Tls
 
-#: The keys that name files, in the order in which they are read.
-_FILES: Final = (*AUTHORITIES, "client_cert_file", "client_key_file")
+#: The keys of section [tls] that name files, in the order in which they are read.
+TLS_FILES: Final = (*AUTHORITIES, "client_cert_file", "client_key_file")
 
 #: OpenSSL's words where certificate and key do not belong together; the last where one is RSA and the other EC.
 _MISMATCHES: Final = frozenset({"key values mismatch", "key type mismatch", "no certificate assigned"})
@@ -66,17 +67,13 @@ def read_files(tls: Tls) -> TlsFiles:
     """Read every file that ``tls`` names, without a look at what is in it. Raises TlsFileError."""
     contents: dict[str, bytes] = {}
     warnings = []
-    for setting in _FILES:
+    for setting in TLS_FILES:
         path: Path | None = getattr(tls, setting)
         if path is None:
             continue
         contents[setting], world_readable = read_file(setting, path)
         if setting == "client_key_file" and world_readable:
-            warnings.append(
-                f"{printable(path)} is the client certificate's private key and every user of this machine may read it"
-                ": "
-                "chmod o-r it"
-            )
+            warnings.append(world_readable_warning(path, "is the client certificate's private key"))
     digests = {setting: hashlib.sha256(content).digest() for setting, content in contents.items()}
     if tls.client_key_password is not None:
         digests["client_key_password"] = hashlib.sha256(tls.client_key_password.reveal().encode()).digest()

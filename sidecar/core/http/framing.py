@@ -14,12 +14,10 @@ from typing import Final, NoReturn
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, joined_values, select
 from sidecar.core.http.headers import TOKEN_CHARACTERS, connection_options
-from sidecar.core.http.messages import BodyFraming
+from sidecar.core.http.messages import KNOWN_METHODS, BodyFraming
 from sidecar.core.malformed import Malformed
 
 _VERSIONS: Final = frozenset({(1, 0), (1, 1)})
-
-_COMMON_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 # RFC 9110 section 5.5: a field value has no control characters but the tab.
 _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
@@ -52,7 +50,7 @@ def check_request(
     """
     if version not in _VERSIONS:
         _refuse(Malformed.VERSION)
-    if method not in _COMMON_METHODS and not _is_method(method):
+    if method not in KNOWN_METHODS and not _is_method(method):
         _refuse(Malformed.METHOD)
     found: dict[bytes, bytes] = {}
     for field, index in (index_of(raw) if header_index is None else header_index)[_FIELDS]:

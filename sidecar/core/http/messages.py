@@ -5,13 +5,16 @@ Who reads the heads are :mod:`sidecar.core.http.framing` for requests, and :mod:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 if TYPE_CHECKING:
     from sidecar.core.http.field import Field
     from sidecar.core.http.header_index import RawHeaders
+
+#: The methods that HTTP knows (RFC 9110 section 9, RFC 5789), but for CONNECT and TRACE.
+KNOWN_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class BodyFraming(msgspec.Struct, frozen=True, gc=False):
@@ -49,6 +52,13 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     def raw_headers(self) -> RawHeaders:
         """Names and values, bytes as upstream sent them."""
         return tuple([(field.name, field.value) for field in self.fields])
+
+    def first(self, name: bytes) -> str | None:
+        """Return the value of the first field called ``name`` (in lower case), as Latin-1; None: there is none."""
+        for field in self.fields:
+            if field.name.lower() == name:
+                return field.value.decode("latin-1")
+        return None
 
 
 class ResponseFraming(msgspec.Struct, frozen=True, gc=False):

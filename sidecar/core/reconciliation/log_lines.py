@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from sidecar.core.ecs_names import ECS_NAMES, NANOSECONDS, OWN
 from sidecar.core.errors import Outcome
 from sidecar.core.http.dates import read_date
 from sidecar.core.resend import SAFE_METHODS
@@ -41,17 +42,6 @@ _DEPTH: Final = 4
 #: Pieces of a line about an unknown outcome, by which the rest of a torn one is known.
 _TRACES: Final = (b'"idempotency_key"', b'"unknown"')
 
-#: The names of ``ecs`` for ours; all others stand below ``mangopay_sidecar.``.
-_ECS: Final = {
-    "timestamp": "@timestamp",
-    "id": "http.request.id",
-    "environment": "service.environment",
-    "method": "http.request.method",
-    "path": "url.path",
-    "status": "http.response.status_code",
-    "error": "error.code",
-}
-_NANOSECONDS: Final = 1_000_000  # in a millisecond
 #: Milliseconds: a day.
 _LONGEST_CALL: Final = 86_400_000
 #: Characters of each text that is kept; the path's are those of the longest masked one.
@@ -192,14 +182,13 @@ def _call(entry: dict[str, Any]) -> UncertainCall | None:
 
 def _from_ecs(entry: dict[str, Any]) -> dict[str, Any]:
     """Return a line by our names."""
-    below = "mangopay_sidecar."
-    named = {name.removeprefix(below): value for name, value in entry.items() if name.startswith(below)}
-    named.update({ours: entry[theirs] for ours, theirs in _ECS.items() if theirs in entry})
+    named = {name.removeprefix(OWN): value for name, value in entry.items() if name.startswith(OWN)}
+    named.update({ours: entry[theirs] for ours, theirs in ECS_NAMES.items() if theirs in entry})
     named["event"] = entry.get("event.action")
     duration = entry.get("event.duration")
     # A number that no float holds cannot be divided.
-    if isinstance(duration, (int, float)) and 0 <= duration <= _LONGEST_CALL * _NANOSECONDS:
-        named["duration_ms"] = duration / _NANOSECONDS
+    if isinstance(duration, (int, float)) and 0 <= duration <= _LONGEST_CALL * NANOSECONDS:
+        named["duration_ms"] = duration / NANOSECONDS
     return named
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.tls_alerts import is_about_our_certificate
+from sidecar.core.tls_alerts import is_about_our_certificate, reason_in_words
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,10 @@ def test_alerts_about_the_certificate(reason: str) -> None:
 def test_other_reasons(reason: str) -> None:
     """handshake_failure may be about anything; the verification that failed is ours, of the server's certificate."""
     assert not is_about_our_certificate(reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"), [("TLSV1_ALERT_UNKNOWN_CA", "tlsv1 alert unknown ca"), ("", ""), (None, "")]
+)
+def test_a_reason_in_words(reason: str | None, words: str) -> None:
+    assert reason_in_words(reason) == words

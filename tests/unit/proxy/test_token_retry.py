@@ -71,6 +71,12 @@ FIRST: Final = response(401)
 ASKED: Final = ("unauthorized", 3, PATH)
 
 
+async def test_any_other_response_says_that_the_token_is_accepted() -> None:
+    world, found = World(PERMIT), response(403, SCA)
+    assert await world.settle(found) == Settled(found)
+    assert (world.told, world.counted()) == ([("accepted", 3, PATH)], {})
+
+
 async def test_a_challenge_to_the_user_says_that_the_token_is_accepted() -> None:
     world, challenge = World(PERMIT), response(401, SCA)
     assert await world.settle(challenge) == Settled(challenge)

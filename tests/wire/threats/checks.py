@@ -90,7 +90,7 @@ NEEDED: Final[dict[str, Need]] = {
     "framing._rule: not name": Alone("empty-name"),
     "framing._rule: name.translate(None, TOKEN_CHARACTERS)": Alone("space-before-colon"),
     "framing.check_request: version not in _VERSIONS": Alone("version-1.2"),
-    "framing.check_request: method not in _COMMON_METHODS and (not _is_method(method))": Alone("method-delimiters"),
+    "framing.check_request: method not in KNOWN_METHODS and (not _is_method(method))": Alone("method-delimiters"),
     "framing.check_request: len(values.translate(None, _CONTROLS)) != len(values)": Alone("bare-cr-in-value"),
     "framing.check_request: b'host' not in found": "host-missing-1.0",
     "framing.check_request: b',' in found[b'host']": "host-list",

@@ -55,6 +55,15 @@ def test_a_head_is_read_byte_for_byte() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [(b"x-lower", "a"), (b"server", "one"), (b"x-obs", "\xe9\xff"), (b"date", None), (b"serve", None)],
+)
+def test_the_first_field_of_a_name_is_found_in_any_case(name: bytes, value: str | None) -> None:
+    parsed = parse_head(head(b"x-LOWER:  a ", b"Server: one", b"server: two", b"X-Obs: \xe9\xff"))
+    assert parsed.first(name) == value
+
+
+@pytest.mark.parametrize(
     ("line", "reason"),
     [
         (b"HTTP/1.1 200 OK", b"OK"),
