@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from sidecar.advice.texts.calls import READ_BACK_SCOPE
 from sidecar.core.causes import Cause, StepFinding, StepStatus
 from sidecar.core.resend import FailureKind
 from sidecar.core.stored_response import UNKNOWN_KEY
@@ -166,15 +167,21 @@ def call_finding(reply: Reply, *, source_address: str) -> StepFinding:
     return StepFinding.failed(_of_status(status, Cause.CALL_REFUSED), said)
 
 
-def call_beside_read_back(call: StepFinding, read_back: StepFinding) -> StepFinding:
-    """Judge the call once more, beside what reading back found with the same key from the same address.
+def judged_together(call: StepFinding, read_back: StepFinding) -> tuple[StepFinding, StepFinding]:
+    """Judge a forbidden call once more, beside what reading back found with the same key from the same address.
 
-    If that was answered as it should be, a forbidden call is no matter of the address: the key lacks a scope that its
-    calls may never need.
+    If that was answered as it should be, the address is right, and the key lacks a scope that its calls may never need.
+    If both are forbidden, it may be the address as well as the key.
     """
-    if call.cause is not Cause.CALL_FORBIDDEN or read_back.status is not StepStatus.OK:
-        return call
-    return StepFinding.warning(Cause.CALL_FORBIDDEN, f"{call.detail}; another GET was answered, so it is a scope")
+    said = call.detail.partition("; ")[0]  # behind it stands which address may have to be listed
+    if read_back.status is StepStatus.OK:
+        return StepFinding.warning(Cause.CALL_SCOPE, said), read_back
+    if read_back.cause is Cause.READ_BACK_FORBIDDEN:
+        return call, StepFinding.warning(
+            Cause.CALL_FORBIDDEN,
+            f"{read_back.detail}, as to the call; if it is the key, it lacks {READ_BACK_SCOPE} too",
+        )
+    return call, read_back
 
 
 def read_back_finding(reply: Reply) -> StepFinding:
@@ -188,7 +195,7 @@ def read_back_finding(reply: Reply) -> StepFinding:
         return StepFinding.failed(Cause.EDGE_PAGE, said)
     if status == 403:
         return StepFinding.warning(Cause.READ_BACK_FORBIDDEN, said)
-    if status == 400 and reply.report.type == UNKNOWN_KEY:
+    if status in (400, 404) and reply.report.type == UNKNOWN_KEY:
         return StepFinding.ok(said)
     if 200 <= status < 300 or status in (400, 404):
         return StepFinding.warning(Cause.READ_BACK_UNKNOWN, said)

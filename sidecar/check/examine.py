@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sidecar.advice.classify import call_beside_read_back
+from sidecar.advice.classify import judged_together
 from sidecar.check.calls import Calls
 from sidecar.check.connecting import ConnectionProbe
 from sidecar.check.local import LocalSteps
@@ -98,12 +98,15 @@ async def _examine_calls(
         await report.take_async(StepName.CLOCK, calls.compare_clocks())
         began = clock.now()
         call = await calls.view_client()
-        called = clock.now()
-        if call.status is StepStatus.FAILED and call.cause is not Cause.CALL_FORBIDDEN:
-            report.add(StepName.CALL, call, called - began)
-            report.skip("the call before it failed", StepName.READ_BACK)
+        took = clock.now() - began
+        if call.cause is not Cause.CALL_FORBIDDEN:
+            if report.add(StepName.CALL, call, took).status is StepStatus.FAILED:
+                report.skip("the call before it failed", StepName.READ_BACK)
+            else:
+                await report.take_async(StepName.READ_BACK, calls.read_back())
             return
         # A key with few scopes may read nothing of the platform's, and still read back: both tell what a 403 means.
-        read_back = await calls.read_back()
-        report.add(StepName.CALL, call_beside_read_back(call, read_back), called - began)
-        report.add(StepName.READ_BACK, read_back, clock.now() - called)
+        began = clock.now()
+        call, read_back = judged_together(call, await calls.read_back())
+        report.add(StepName.CALL, call, took)
+        report.add(StepName.READ_BACK, read_back, clock.now() - began)

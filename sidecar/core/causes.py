@@ -92,6 +92,7 @@ class Cause(StrEnum):
     CLOCK_SKEW = "clock_skew"
     CALL_UNAUTHORIZED = "call_unauthorized"
     CALL_FORBIDDEN = "call_forbidden"
+    CALL_SCOPE = "call_scope"
     CALL_NOT_FOUND = "call_not_found"
     CALL_REFUSED = "call_refused"
     READ_BACK_FORBIDDEN = "read_back_forbidden"

@@ -3,7 +3,7 @@
 mutmut plants them, in a copy of the tree below ``build/mutation``: each
 operator, number, string, argument and branch inside a function. It leaves alone
 what stands outside of functions, so a table of core is held by its own tests
-only, and functions with a decorator. A fault that no test notices is a
+only, and functions with a decorator but staticmethod and classmethod. A fault that no test notices is a
 survivor; the exit status is 1 if there is one that ``survivors.toml`` does not
 explain. A module of core is tested by those unit tests that name it, one of
 proxy by those of tests/unit and tests/flow that name it, or the handler with
@@ -40,6 +40,10 @@ _NOTICED: Final = ("killed", "timeout", "caught by type check")
 _OPEN: Final = ("survived", "no tests", "not checked", "segfault", "suspicious")
 #: What it says, and ends with, where every fault is of that kind.
 _NOTHING_MET: Final = "could not find any test case for any mutant"
+#: Decorators that mutmut looks through.
+_LOOKED_THROUGH: Final = {"staticmethod", "classmethod"}
+#: Seconds that the tests may take with one fault in a process of its own: some make a loop without end.
+_LONGEST: Final = 600
 #: How pytest ends if a test fails, if one cannot be imported, and if conftest.py cannot.
 _FAILED: Final = (1, 2, 4)
 #: A profile of tests/conftest.py.
@@ -164,12 +168,19 @@ def _plant(modules: list[str], places: list[str], jobs: int) -> list[Survivor]:
 
 def _survivors(tree: Path, arguments: list[str]) -> list[Survivor]:
     """Return what mutmut's run in ``tree`` left; raises SystemExit if the run did not come to its end."""
-    found, explained = [], _explained()
+    found, explained, trusted = [], _explained(), False
     for line in _mutmut(tree, "results", "--all", "true").splitlines():
         name, _, status = line.strip().rpartition(": ")
         if status in _OPEN:
             survivor = _fault(tree, name)
-            if survivor in explained or survivor.is_of_no_account or not _is_noticed_alone(tree, name, arguments):
+            if survivor in explained or survivor.is_of_no_account:
+                found.append(survivor)
+                continue
+            if not trusted and _fails_alone(tree, "", arguments):
+                raise SystemExit("the tests fail in a process of their own without any fault")
+            trusted = True
+            # Twice, so that a test which fails once in a while strikes off no survivor.
+            if not (_fails_alone(tree, name, arguments) and _fails_alone(tree, name, arguments)):
                 found.append(survivor)
         elif status not in _NOTICED:
             raise SystemExit(f"mutmut did not come to its end: {line.strip()}")
@@ -182,16 +193,20 @@ def _fault(tree: Path, name: str) -> Survivor:
     return Survivor(name.rpartition(".")[0].replace(".", "/") + ".py", before, after)
 
 
-def _is_noticed_alone(tree: Path, name: str, arguments: list[str]) -> bool:
-    """Whether a test fails with the fault ``name`` in a process that is not forked."""
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", *arguments],
-        cwd=tree / "mutants",
-        env=os.environ | {"MUTANT_UNDER_TEST": name},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _fails_alone(tree: Path, name: str, arguments: list[str]) -> bool:
+    """Whether a test fails with the fault ``name``, or with none if that is empty, in a process that is not forked."""
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", *arguments],
+            cwd=tree / "mutants",
+            env=os.environ | {"MUTANT_UNDER_TEST": name},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_LONGEST,
+        )
+    except subprocess.TimeoutExpired:
+        return True
     if run.returncode not in (0, *_FAILED):
         raise SystemExit(f"the tests did not come to their end with {name}\n{run.stdout[-5000:]}{run.stderr[-2000:]}")
     return run.returncode in _FAILED
@@ -237,10 +252,10 @@ def _names(test: str, module: str) -> bool:
 
 
 def _has_functions(module: str) -> bool:
-    """Whether a module has a function without a decorator, in which mutmut plants."""
+    """Whether a module has a function in which mutmut plants: without a decorator, or with one that it knows."""
     tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
-    return not all(function.decorator_list for function in functions)
+    return any({ast.unparse(each) for each in function.decorator_list} <= _LOOKED_THROUGH for function in functions)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ DIAGNOSES: Final = {
         "IP allow-list",
         "look at the key's permissions and the IP allow-list in Mangopay's Dashboard",
     ),
+    Cause.CALL_SCOPE: Diagnosis(
+        "the key lacks the scope to read its platform's own record; another GET was answered, so the address is right",
+        "do nothing, unless your app is to read that record: then make a new key with Client.Details (READ)",
+    ),
     Cause.CALL_NOT_FOUND: Diagnosis(
         "no such ClientId at this base URL", "check SIDECAR_MANGOPAY_CLIENT_ID and SIDECAR_MANGOPAY_BASE_URL"
     ),

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from sidecar.advice.classify import (
     Reply,
-    call_beside_read_back,
     call_finding,
     certificate_fits,
     classify_connect_error,
     classify_exchange_failure,
     classify_tls_reason,
     clock_finding,
+    judged_together,
     read_back_finding,
     token_finding,
 )
@@ -313,33 +313,36 @@ def test_another_error_than_an_unknown_key_tells_nothing_of_reading_back() -> No
     assert read_back_finding(Reply(400, ErrorReport(type="param_error"))) == StepFinding.warning(
         Cause.READ_BACK_UNKNOWN, "status 400, param_error"
     )
-    assert read_back_finding(Reply(404, ErrorReport(type="correlationid_not_found"))).cause is Cause.READ_BACK_UNKNOWN
+    assert read_back_finding(Reply(404, ErrorReport(type="resource_not_found"))).cause is Cause.READ_BACK_UNKNOWN
 
 
-FORBIDDEN: Final = StepFinding.failed(Cause.CALL_FORBIDDEN, "status 403; 192.0.2.1")
-READ_BACK: Final = StepFinding.ok("status 400, correlationid_not_found")
+FORBIDDEN: Final = StepFinding.failed(Cause.CALL_FORBIDDEN, "status 403, forbidden; from 192.0.2.1")
 
 
 @pytest.mark.parametrize(
-    ("call", "read_back", "judged_together"),
+    ("read_back", "call", "told"),
     [
         (
+            StepFinding.ok("status 400, correlationid_not_found"),
+            StepFinding.warning(Cause.CALL_SCOPE, "status 403, forbidden"),
+            None,
+        ),
+        (
+            StepFinding.warning(Cause.READ_BACK_FORBIDDEN, "status 403"),
             FORBIDDEN,
-            READ_BACK,
             StepFinding.warning(
-                Cause.CALL_FORBIDDEN, "status 403; 192.0.2.1; another GET was answered, so it is a scope"
+                Cause.CALL_FORBIDDEN,
+                "status 403, as to the call; if it is the key, it lacks Client.Developers (READ) too",
             ),
         ),
-        (FORBIDDEN, StepFinding.warning(Cause.READ_BACK_FORBIDDEN, "status 403"), FORBIDDEN),
-        (FORBIDDEN, StepFinding.warning(Cause.READ_BACK_UNKNOWN, "status 404"), FORBIDDEN),
-        (FORBIDDEN, StepFinding.failed(Cause.NO_ANSWER, "timeout"), FORBIDDEN),
-        (StepFinding.ok("status 200"), READ_BACK, StepFinding.ok("status 200")),
+        (StepFinding.warning(Cause.READ_BACK_UNKNOWN, "status 404"), FORBIDDEN, None),
+        (StepFinding.failed(Cause.NO_ANSWER, "timeout"), FORBIDDEN, None),
     ],
 )
-def test_a_forbidden_call_is_a_matter_of_scopes_if_reading_back_is_answered(
-    call: StepFinding, read_back: StepFinding, judged_together: StepFinding
+def test_a_forbidden_call_is_judged_beside_reading_back(
+    read_back: StepFinding, call: StepFinding, told: StepFinding | None
 ) -> None:
-    assert call_beside_read_back(call, read_back) == judged_together
+    assert judged_together(FORBIDDEN, read_back) == (call, told or read_back)
 
 
 def test_what_mangopay_calls_the_error_is_told() -> None:
