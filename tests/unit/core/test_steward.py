@@ -168,11 +168,12 @@ def test_nor_does_it_take_a_place_that_is_reserved() -> None:
     assert story.ruling == Ruling(TURN, story.now + PATIENCE)
 
 
-def test_a_server_that_tells_no_windows_has_none_to_keep() -> None:
+@pytest.mark.parametrize("status", [400, 502])
+def test_a_server_that_tells_no_windows_has_none_to_keep(status: int) -> None:
     story = Story()
     story.go()
-    story.see(status=502)
-    assert story.permission is TURN, "that was no answer of Mangopay's"
+    story.see(status=status)
+    assert story.permission is TURN, "that was no success"
     story.see(status=200)
     for _ in range(50):
         story.go()
@@ -191,7 +192,10 @@ def test_until_it_tells_some() -> None:
 def test_a_response_that_was_overtaken_is_no_news_unless_it_tells_of_less() -> None:
     story = Story()
     story.warm_up(50)
-    story.see(window(90), sent_at=story.now - 1)
+    newest = story.steward
+    for remaining in (90, 50):
+        story.see(window(remaining), sent_at=story.now - 1)
+        assert story.steward is newest
     assert story.steward.room == 30
     story.see(window(40), sent_at=story.now - 1)
     assert story.steward.room == 20
@@ -213,6 +217,13 @@ def test_without_room_calls_are_held_until_the_reset() -> None:
     story.later(0.1)
     story.go()
     assert story.permission is TURN, "one at a time, to see anew"
+
+
+def test_only_windows_without_room_hold_calls() -> None:
+    story = Story()
+    story.see(window(90), window(20, name="1h", reset=300), window(21, name="24h", reset=9000))
+    assert story.steward.full.keys() == {"1h"}
+    assert story.ruling == Ruling(ROOM, story.now + 300, "1h")
 
 
 def test_the_last_reset_of_the_full_windows_counts() -> None:
@@ -268,6 +279,14 @@ def test_resets_are_remembered_a_sixteenth_of_the_window_apart() -> None:
     assert min(b - a for a, b in pairwise(resets)) >= 0.99
 
 
+def test_a_reset_that_is_just_a_sixteenth_later_is_remembered() -> None:
+    story = Story()
+    story.see(window(90, reset=16))
+    story.later(1)
+    story.see(window(90, reset=16))
+    assert story.steward.resets["15m"] == (story.now + 15, story.now + 16)
+
+
 def test_a_reset_that_has_passed_or_is_too_far_is_forgotten() -> None:
     story = Story()
     story.see(window(90, reset=1000))
@@ -314,7 +333,8 @@ def test_each_probe_that_finds_no_room_makes_the_next_pause_longer() -> None:
     story = Story()
     story.see(window(20, reset=16))
     assert [round(probe(story, 19), 3) for _ in range(6)] == [1, 2, 4, 8, 16, 16]
-    assert probe(story, 30) < 0, "there is room"
+    assert story.ruling.window == "15m"
+    assert probe(story, 21) < 0, "there is room for one"
     assert story.steward.vain == 0
 
 
