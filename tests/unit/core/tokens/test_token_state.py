@@ -12,7 +12,7 @@ from sidecar.core.secret import Secret
 from sidecar.core.tokens import state as states
 from sidecar.core.tokens.oauth import Fetched, FetchResult, LockedOut, Pause, Refusal, Refused, Transient
 from sidecar.core.tokens.state import Latch, State, Token
-from sidecar.core.tokens.unauthorized import Fault, Stage, Trial
+from sidecar.core.tokens.unauthorized import Burns, Fault, OpenVerdict, ResendPermit, Stage, Trial
 from tests.support.canary import CANARY_TOKEN, record
 
 NOW = 1000.0
@@ -171,7 +171,16 @@ def test_a_probe_is_known_to_every_credential_of_the_account() -> None:
 def test_a_lockout_response_to_a_request_sent_before_it_was_known_does_not_double_the_latch() -> None:
     lockout = after(State(), LOCKED).lockout
     other = states.lockout_changed(states.fetch_begun(State(), NOW), lockout)
-    assert states.fetch_ended(other, LOCKED, NOW + 1, 0.5).lockout == lockout
+    assert lockout is not None
+    for moment in (NOW + 1, lockout.until - 0.5):
+        assert states.fetch_ended(other, LOCKED, moment, 0.5).lockout == lockout
+
+
+def test_a_request_sent_before_the_lockout_was_known_moves_no_probe_if_it_fails() -> None:
+    lockout = after(State(), LOCKED).lockout
+    other = states.lockout_changed(states.fetch_begun(State(), NOW), lockout)
+    failed = states.fetch_ended(other, Transient("429", 90.0), NOW + 1, 0.5)
+    assert (failed.lockout, failed.failures) == (lockout, 1)
 
 
 @pytest.mark.parametrize(("first", "second"), [(100.0, 2000.0), (2000.0, 100.0)])
@@ -209,6 +218,21 @@ def test_a_refusal_of_the_old_key_does_not_latch_the_new_one() -> None:
     assert (state.refusal, state.fetch, state.demand) == (None, None, True)
 
 
+def test_a_probe_with_the_old_key_that_is_refused_says_that_the_account_is_not_locked_any_more() -> None:
+    probing = states.key_changed(states.fetch_begun(after(State(), LOCKED), NOW + 30))
+    state = states.fetch_ended(probing, REFUSED, NOW + 30, 0.5)
+    assert (state.lockout, state.refusal) == (None, None)
+
+
+def test_a_refusal_ends_the_pause_of_failures() -> None:
+    state = after(State(), FAILED, REFUSED)
+    assert (state.failures, state.retry_at) == (0, float("-inf"))
+
+
+def test_each_new_key_has_a_number_of_its_own() -> None:
+    assert [states.key_changed(State()).key, states.key_changed(states.key_changed(State())).key] == [1, 2]
+
+
 def test_a_lockout_of_the_old_key_locks_the_account() -> None:
     asking = states.key_changed(states.fetch_begun(State(), NOW))
     assert states.fetch_ended(asking, LOCKED, NOW, 0.5).lockout is not None
@@ -218,6 +242,21 @@ def test_a_burnt_token_is_gone_and_a_new_one_demanded() -> None:
     state, permit = states.unauthorized(states.used(after(State(), fetched())), 1, "/a", NOW)
     assert permit is not None
     assert (state.token, state.used, state.demand, state.generation) == (None, False, True, 1)
+
+
+def test_a_second_401_on_the_burnt_token_joins_the_judges() -> None:
+    state, _ = states.unauthorized(after(State(), fetched()), 1, "/a", NOW)
+    state, permit = states.unauthorized(state, 1, "/b", NOW)
+    assert permit is not None
+    assert permit.judge
+    assert state.burns.trial == Trial(1, NOW, ("/a", "/b"), judges=2)
+
+
+def test_a_401_judges_nothing_while_a_request_is_on_its_way_that_no_401_has_caused() -> None:
+    state, permit = states.unauthorized(states.fetch_begun(after(State(), fetched()), NOW), 1, "/a", NOW)
+    assert permit is not None
+    assert not permit.judge
+    assert (state.token, state.burns.trial) == (None, None)
 
 
 def test_an_expired_token_is_not_burnt() -> None:
@@ -254,6 +293,13 @@ def test_responses_to_calls_and_resends_are_told_to_the_rule_of_401s() -> None:
     assert not states.accepted(futile, 2, "/a", NOW + 10).burns.faults
 
 
+@pytest.mark.parametrize(("generation", "closed"), [(1, False), (2, True)])
+def test_the_generation_of_a_resend_that_judges_nothing_is_told_too(generation: int, closed: bool) -> None:
+    state = replace(State(), burns=Burns(open_verdict=OpenVerdict(1, "/a")))
+    told = states.resent(state, ResendPermit(1, "/b", judge=False), generation, NOW, unauthorized=False)
+    assert (told.burns.open_verdict is None) is closed
+
+
 def test_a_token_that_another_sidecar_had_asked_for_before_the_401_tries_nothing() -> None:
     state, _ = states.unauthorized(after(State(), fetched()), 1, "/a", NOW)
     older = replace(fetched(), sent_at=NOW - 60, shared=True)
@@ -266,6 +312,7 @@ def test_a_call_that_would_refresh_demands_a_probe_only_while_latched(latched: b
     if latched:
         state = after(state, REFUSED)
     assert states.used(state, refresh=True).demand is demand
+    assert not states.used(state).demand
 
 
 # --- what a shared store has decided -------------------------------------------------------------------------------
