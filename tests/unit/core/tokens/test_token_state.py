@@ -81,6 +81,18 @@ def test_a_token_that_expired_on_its_way_is_a_transient_failure() -> None:
 
 def test_tokens_that_live_shorter_than_a_second_are_asked_for_once_a_second() -> None:
     assert after(State(), fetched(0.2)).retry_at == NOW + 1
+    assert after(State(), fetched(1.0)).retry_at == float("-inf")
+
+
+def test_a_new_token_counts_as_unused() -> None:
+    assert not after(states.used(after(State(), fetched())), fetched()).used
+
+
+def test_a_result_without_a_request_is_that_of_one_with_the_present_key_and_no_probe() -> None:
+    lockout = after(State(), LOCKED).lockout
+    state = State(lockout=lockout, key=3)
+    assert states.fetch_ended(state, FAILED, NOW, 0.5).lockout == lockout
+    assert states.fetch_ended(state, REFUSED, NOW, 0.5).refusal is not None
 
 
 def test_a_token_ends_every_failure() -> None:
@@ -224,8 +236,9 @@ def test_a_probe_with_the_old_key_that_is_refused_says_that_the_account_is_not_l
     assert (state.lockout, state.refusal) == (None, None)
 
 
-def test_a_refusal_ends_the_pause_of_failures() -> None:
-    state = after(State(), FAILED, REFUSED)
+@pytest.mark.parametrize("result", [REFUSED, LOCKED])
+def test_a_refusal_and_a_lockout_end_the_pause_of_failures(result: FetchResult) -> None:
+    state = after(State(), FAILED, result)
     assert (state.failures, state.retry_at) == (0, float("-inf"))
 
 
@@ -291,6 +304,18 @@ def test_responses_to_calls_and_resends_are_told_to_the_rule_of_401s() -> None:
     futile = states.resent(state, permit, 2, NOW, unauthorized=True)
     assert futile.burns.faults["/a"].until == NOW + 10
     assert not states.accepted(futile, 2, "/a", NOW + 10).burns.faults
+
+
+@pytest.mark.parametrize(("burnt", "sent", "renewed"), [(True, NOW, NOW + 1), (False, None, None)])
+def test_token_requests_count_for_the_brake_if_there_is_no_token(
+    burnt: bool, sent: float | None, renewed: float | None
+) -> None:
+    token = None if burnt else after(State(), fetched()).token
+    burns = Burns(faults={"/a": Fault(0, 1, NOW - 1, NOW + 10, ended=False)})
+    asking = states.fetch_begun(State(token=token, burns=burns), NOW)
+    assert asking.burns.braked_at == (burns.braked_at if sent is None else sent)
+    given = states.fetch_ended(asking, fetched(sent_at=NOW + 1), NOW + 1, 0.5)
+    assert given.burns.braked_at == (burns.braked_at if renewed is None else renewed)
 
 
 @pytest.mark.parametrize(("generation", "closed"), [(1, False), (2, True)])
