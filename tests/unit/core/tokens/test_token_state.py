@@ -91,7 +91,7 @@ def test_a_new_token_counts_as_unused() -> None:
 def test_a_result_without_a_request_is_that_of_one_with_the_present_key_and_no_probe() -> None:
     lockout = after(State(), LOCKED).lockout
     state = State(lockout=lockout, key=3)
-    assert states.fetch_ended(state, FAILED, NOW, 0.5).lockout == lockout
+    assert states.fetch_ended(state, Transient("429", 90.0), NOW, 0.5).lockout == lockout
     assert states.fetch_ended(state, REFUSED, NOW, 0.5).refusal is not None
 
 
