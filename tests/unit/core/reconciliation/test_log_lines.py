@@ -286,6 +286,18 @@ def test_a_duration_that_is_none_in_ecs_is_no_matter(duration: object) -> None:
     assert call.started == call.ended
 
 
+def test_in_ecs_a_call_may_take_a_day_as_well() -> None:
+    entry = json.loads(logged(record(), FORMATS["ecs"]))
+    entry["event.duration"] = 86_400 * 10**9
+    call = read_line(json.dumps(entry).encode())
+    assert isinstance(call, UncertainCall)
+    assert call.ended - call.started == pytest.approx(86_400.0, abs=0.01)
+
+
+def test_what_looks_like_a_line_for_people_far_behind_its_begin_is_somebodys_text() -> None:
+    assert read_line(b"x" * 300 + b" 12:34:56.789Z info     GET /users") is LineKind.OTHER
+
+
 @pytest.mark.parametrize(
     "key", ["../../users", "0123456789abcdef/x", "short", 16, "0123456789abcdef\u00e9", "\ud800" * 16]
 )
