@@ -168,14 +168,18 @@ def test_an_answer_between_two_tries_is_that_to_the_write() -> None:
 @pytest.mark.parametrize("ahead", [0.0, 3600.0])
 @pytest.mark.parametrize(("after", "fits"), [(299.0, True), (301.0, False), (10 * DAY, False)])
 def test_an_answer_with_a_date_that_is_yet_to_come_may_be_of_any_moment(after: float, fits: bool, ahead: float) -> None:
-    verdict = judge(write(), stored(made_at=ENDED + after + ahead, ahead=ahead), now=ENDED)
+    answer = stored(made_at=ENDED + after + ahead, ahead=ahead)
+    verdict = judge(write(), answer, now=ENDED)
     assert verdict.kind is (VerdictKind.EXECUTED if fits else VerdictKind.NOT_THIS_CALL)
+    assert verdict.stored == answer
     assert ("yet to come" in verdict.reason) is not fits
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 @pytest.mark.parametrize("ahead", [0.0, 3600.0])
-@pytest.mark.parametrize(("after", "forgotten"), [(DAY - 301, False), (DAY - 299, True), (DAY + 60, True)])
+@pytest.mark.parametrize(
+    ("after", "forgotten"), [(DAY - 301, False), (DAY - 300, False), (DAY - 299, True), (DAY + 60, True)]
+)
 def test_an_answer_of_a_day_later_says_nothing_of_the_first_try(
     status: int, ahead: float, after: float, forgotten: bool
 ) -> None:
@@ -185,6 +189,7 @@ def test_an_answer_of_a_day_later_says_nothing_of_the_first_try(
     verdict = judge(repeated, answer, now=ENDED + DAY)
     assert (verdict.kind is VerdictKind.TOO_OLD, verdict.stored) == (forgotten, answer)
     assert ("forgotten" in verdict.reason) is forgotten
+    assert verdict.by_later_try is False
     assert not (forgotten and verdict.certain)
 
 
