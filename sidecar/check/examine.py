@@ -99,14 +99,13 @@ async def _examine_calls(
         began = clock.now()
         call = await calls.view_client()
         took = clock.now() - began
-        if call.cause is not Cause.CALL_FORBIDDEN:
-            if report.add(StepName.CALL, call, took).status is StepStatus.FAILED:
-                report.skip("the call before it failed", StepName.READ_BACK)
-            else:
-                await report.take_async(StepName.READ_BACK, calls.read_back())
-            return
-        # A key with few scopes may read nothing of the platform's, and still read back: both tell what a 403 means.
-        began = clock.now()
-        call, read_back = judged_together(call, await calls.read_back())
-        report.add(StepName.CALL, call, took)
-        report.add(StepName.READ_BACK, read_back, clock.now() - began)
+        if call.cause is Cause.CALL_FORBIDDEN:
+            # A key with few scopes may read nothing of the platform's, and still read back: both tell what a 403 means.
+            began = clock.now()
+            call, read_back = judged_together(call, await calls.read_back())
+            report.add(StepName.CALL, call, took)
+            report.add(StepName.READ_BACK, read_back, clock.now() - began)
+        elif report.add(StepName.CALL, call, took).status is StepStatus.FAILED:
+            report.skip("the call before it failed", StepName.READ_BACK)
+        else:
+            await report.take_async(StepName.READ_BACK, calls.read_back())

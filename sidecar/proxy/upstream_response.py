@@ -70,8 +70,7 @@ class UpstreamResponse(msgspec.Struct):
 
     def error_report(self) -> ErrorReport:
         """Return what the response tells of an error, as far as it is at hand: nothing is waited for."""
-        headers = [(field.name, field.value) for field in self.head.fields]
-        return read_error_report(headers, self.body if self.rest is None else None)
+        return read_error_report(self.head.raw_headers, self.body if self.rest is None else None)
 
     async def look_ahead(self) -> None:
         """Take what has come of a body whose connection has closed already, without waiting.

@@ -3,12 +3,13 @@
 mutmut plants them, in a copy of the tree below ``build/mutation``: each
 operator, number, string, argument and branch inside a function. It leaves alone
 what stands outside of functions, so a table of core is held by its own tests
-only, and functions with a decorator but staticmethod and classmethod. A fault that no test notices is a
-survivor; the exit status is 1 if there is one that ``survivors.toml`` does not
-explain. A module of core is tested by those unit tests that name it, one of
-proxy by those of tests/unit and tests/flow that name it, or the handler with
-which they walk the whole way of a call. A test that reads the source is left out:
-it stumbles over the copies in which the faults are. A module without a function has nothing
+only, and functions with a decorator, staticmethod and classmethod apart. A
+fault that no test notices, also in a process of its own, is a survivor; the exit
+status is 1 if there is one that ``survivors.toml`` does not explain. A module of
+core is tested by those unit tests that name it, one of proxy by those of
+tests/unit and tests/flow that name it, or the handler with which they walk the
+whole way of a call. A test that reads the source is left out: it stumbles over
+the copies in which the faults are. A module without such a function has nothing
 to plant.
 """
 

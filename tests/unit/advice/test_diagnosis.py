@@ -314,6 +314,7 @@ def test_another_error_than_an_unknown_key_tells_nothing_of_reading_back() -> No
         Cause.READ_BACK_UNKNOWN, "status 400, param_error"
     )
     assert read_back_finding(Reply(404, ErrorReport(type="resource_not_found"))).cause is Cause.READ_BACK_UNKNOWN
+    assert read_back_finding(Reply(404, ErrorReport(type="correlationid_not_found"))).status is StepStatus.OK
 
 
 FORBIDDEN: Final = StepFinding.failed(Cause.CALL_FORBIDDEN, "status 403, forbidden; from 192.0.2.1")
