@@ -22,9 +22,9 @@ import msgspec
 import structlog
 
 from sidecar.config import ConfigError
-from sidecar.config.errors import printable
 from sidecar.config.model import SETTINGS
 from sidecar.core.rotation import ChangeWatch
+from sidecar.core.text import printable_name
 from sidecar.telemetry.line_format import exception_fields
 from sidecar.threads import DaemonThreads
 from sidecar.upstream.trust import TLS_FILES, make_trust, read_files
@@ -201,7 +201,7 @@ class Reloader:
                 continue
             if not stat.S_ISREG(mode):
                 raise ConfigError(
-                    f"{setting}: {printable(path)}",
+                    f"{setting}: {printable_name(path)}",
                     "is no regular file, so it cannot be read again",
                     "restart to change it",
                 )

@@ -13,12 +13,12 @@ from sidecar.advice.classify import (
     read_back_finding,
     token_finding,
 )
-from sidecar.config.errors import printable
 from sidecar.core.causes import StepFinding
 from sidecar.core.error_report import read_error_report
 from sidecar.core.http.challenge import is_sca_challenge
 from sidecar.core.http.dates import read_http_date
 from sidecar.core.resend import FailureKind, UpstreamError
+from sidecar.core.text import printable_name
 from sidecar.core.tokens.oauth import Fetched, TokenResponse, Transient, read_response
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import dialer_for
@@ -77,7 +77,7 @@ class Calls:
         if isinstance(result, Fetched):
             self._token = result.value
         source = self._config.secret_files.get("mangopay.api_key")
-        where = f"environment {mangopay.environment}, key from {printable(source) if source else 'a variable'}"
+        where = f"environment {mangopay.environment}, key from {printable_name(source) if source else 'a variable'}"
         return token_finding(response, result, source_address=self._source_address, where=where)
 
     async def compare_clocks(self) -> StepFinding:

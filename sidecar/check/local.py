@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from sidecar.advice.classify import certificate_fits
 from sidecar.check.report import Report, StepName
 from sidecar.config import ConfigError, MangopayEnvironment, load
-from sidecar.config.errors import printable
 from sidecar.config.sources import environment_warnings
 from sidecar.core.causes import OF_DEFECT, Cause, StepFinding
+from sidecar.core.text import printable_name
 from sidecar.network.trust import TlsFileError
 from sidecar.upstream.trust import load_trust
 
@@ -101,9 +101,9 @@ def _files(config: Config) -> StepFinding:
         except OSError:
             is_tls = path == config.tls.client_key_file
             cause = Cause.TLS_FILE_UNREADABLE if is_tls else Cause.SECRET_FILE_UNREADABLE
-            return StepFinding.failed(cause, f"{printable(path)} ({name}) cannot be looked at")
+            return StepFinding.failed(cause, f"{printable_name(path)} ({name}) cannot be looked at")
     open_to_all = [path for path, mode in modes.items() if mode & stat.S_IROTH]
-    named = ", ".join(f"{printable(path)} ({modes[path]:04o})" for path in open_to_all or modes)
+    named = ", ".join(f"{printable_name(path)} ({modes[path]:04o})" for path in open_to_all or modes)
     if open_to_all:
         return StepFinding.warning(Cause.SECRET_WORLD_READABLE, f"every user of this machine may read {named}")
     return StepFinding.ok(named)

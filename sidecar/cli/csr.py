@@ -51,11 +51,11 @@ def command(client_id: str, directory: Path) -> int:
         _write(key_file, private_key, _OWNER_ONLY)
         _write(csr_file, request, _FOR_ALL)
     except OSError as error:
-        from sidecar.config.errors import printable
         from sidecar.core.system_errors import mend, reason
+        from sidecar.core.text import printable_name
 
         advice = mend(error) or "name another directory"
-        message = f"--out: cannot write to {printable(directory)} ({reason(error)}): {advice}"
+        message = f"--out: cannot write to {printable_name(directory)} ({reason(error)}): {advice}"
         raise CommandError(message, BAD_USAGE) from None
     print_line(
         f"Wrote {key_file} (keep it secret) and {csr_file}.\n"

@@ -126,12 +126,12 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
 
 def _system_error(error: OSError) -> str:
     """Say what the system refused, for which file, and what to do; a command that foresaw it says more."""
-    from sidecar.config.errors import printable
     from sidecar.core.system_errors import mend, reason
+    from sidecar.core.text import printable_name
 
     what = reason(error)
     if isinstance(error.filename, str):
-        what = f"{printable(error.filename)}: {what}"
+        what = f"{printable_name(error.filename)}: {what}"
     advice = mend(error)
     return what if advice is None else f"{what}: {advice}"
 

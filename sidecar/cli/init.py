@@ -23,11 +23,11 @@ def command(file: Path) -> int:
 
     A file that is there already is left alone.
     """
-    from sidecar.config.errors import printable
     from sidecar.config.render import render_example
     from sidecar.core.system_errors import mend, reason
+    from sidecar.core.text import printable_name
 
-    name = printable(file, _LONGEST_PATH)
+    name = printable_name(file, _LONGEST_PATH)
     try:
         # O_EXCL: neither a file nor a link, dangling or not, is written through.
         descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)

@@ -18,7 +18,6 @@ from sidecar.core.system_errors import mend, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 
 class ConfigError(Exception):
@@ -92,14 +91,6 @@ class UnreadableFile(InvalidValue):
         super().__init__(f"cannot be read ({why})")
         #: What to do; None: that depends.
         self.mend: Final = None if error is None else mend(error)
-
-
-def printable(name: str | Path, limit: int = 200) -> str:
-    """Make a file's or key's name safe to print on one line, cut after ``limit`` characters."""
-    text = str(name)
-    if len(text) > limit:
-        text = f"{text[:limit]}…"
-    return text if text.isprintable() else ascii(text)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

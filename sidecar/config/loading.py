@@ -14,7 +14,7 @@ import msgspec
 
 from sidecar.config.addresses import TokenStore
 from sidecar.config.checks import check_listeners, check_tls, limits_warnings, resolve_endpoint
-from sidecar.config.errors import Complaints, ConfigError, InvalidValue, printable
+from sidecar.config.errors import Complaints, ConfigError, InvalidValue
 from sidecar.config.model import SECTIONS, SETTINGS, Admin, Config, Limits, Listen, Tls
 from sidecar.config.places import open_directory_above
 from sidecar.config.secret_file import anchored, read_secret_file, secret_path, world_readable_warning
@@ -30,6 +30,7 @@ from sidecar.config.sources import (
 )
 from sidecar.config.values import PATH, checked_text
 from sidecar.core.secret import Secret
+from sidecar.core.text import printable_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -127,7 +128,7 @@ class _Reader:
             where = f"{given.where}:"
             raise ConfigError(where, str(error)) from None
         except InvalidValue as unfit:
-            where = f"{given.where}: {printable(file)}"
+            where = f"{given.where}: {printable_name(file)}"
             raise ConfigError(where, str(unfit), f"it must hold {kind.expected}") from None
         self._warn_of_place(given.setting, file)
         if _holds_secret(value):
@@ -144,15 +145,14 @@ class _Reader:
         path = value.path if isinstance(value, TokenStore) else value
         if isinstance(path, Path) and (directory := open_directory_above(path)) is not None:
             self.warnings.append(
-                f"{setting.name}: every user of this machine may write to {printable(directory)} and so replace "
-                f"{printable(path)}: choose a directory that others may not write to, or chmod +t this one"
+                f"{setting.name}: every user of this machine may write to {printable_name(directory)} and so replace "
+                f"{printable_name(path)}: choose a directory that others may not write to, or chmod +t this one"
             )
 
     def _missing(self, setting: Setting) -> ConfigError:
         variable = f"{setting.variable}_FILE or {setting.variable}" if setting.kind.is_secret else setting.variable
-        file = (
-            "a file that mangopay-sidecar init writes" if self.document.path is None else printable(self.document.path)
-        )
+        path = self.document.path
+        file = "a file that mangopay-sidecar init writes" if path is None else printable_name(path)
         mend = f"set {variable}, or {setting.key} under [{setting.section}] in {file}"
         return ConfigError(setting.name, "is missing", mend)
 

@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
-from sidecar.config.errors import ConfigError, InvalidValue, UnreadableFile, printable
+from sidecar.config.errors import ConfigError, InvalidValue, UnreadableFile
 from sidecar.config.values import PATH, checked_text
 from sidecar.core.edge import BOM
 from sidecar.core.secret import Secret
+from sidecar.core.text import printable_name
 
 MAX_FILE: Final = 64 * 1024
 #: What a text that is no path meets: a key may also be longer than any name.
@@ -69,10 +70,10 @@ def read_secret_file(path: Path) -> SecretFile:
     try:
         content, world_readable = read_bounded(path, MAX_FILE)
     except UnreadableFile as unfit:
-        raise ConfigError(printable(path), str(unfit), unfit.mend or _MEND) from None
+        raise ConfigError(printable_name(path), str(unfit), unfit.mend or _MEND) from None
     complaint, text = _decode(content)
     if complaint:
-        raise ConfigError(printable(path), complaint, _MEND)
+        raise ConfigError(printable_name(path), complaint, _MEND)
     return SecretFile(Secret(text), world_readable)
 
 
@@ -93,7 +94,7 @@ def _decode(content: bytes) -> tuple[str, str]:
 
 def world_readable_warning(path: Path, what: str) -> str:
     """Return the sentence for the log about a file that all may read; ``what``: "holds mangopay.api_key"."""
-    return f"{printable(path)} {what} and every user of this machine may read it: chmod o-r it"
+    return f"{printable_name(path)} {what} and every user of this machine may read it: chmod o-r it"
 
 
 def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:

@@ -7,12 +7,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from sidecar.config.errors import Complaints, ConfigError, UnreadableFile, nearest, printable
+from sidecar.config.errors import Complaints, ConfigError, UnreadableFile, nearest
 from sidecar.config.model import SECTIONS, SETTINGS
 from sidecar.config.secret_file import read_bounded
 from sidecar.config.setting import Setting
 from sidecar.config.values import type_name
 from sidecar.core.edge import BOM
+from sidecar.core.text import printable_name
 
 
 class RawValue(msgspec.Struct, frozen=True):
@@ -76,10 +77,10 @@ def read_document(path: Path, complaints: Complaints, named_by: str = "--config"
         content, world_readable = read_bounded(path, MAX_FILE)
     except UnreadableFile as unfit:
         mend = unfit.mend or "name a readable file"
-        raise ConfigError(f"{named_by}: {printable(path)}", str(unfit), mend) from None
+        raise ConfigError(f"{named_by}: {printable_name(path)}", str(unfit), mend) from None
     complaint, tables, lines = _parse(content)
     if complaint:
-        raise ConfigError(printable(path), complaint)
+        raise ConfigError(printable_name(path), complaint)
     found: dict[str, RawValue] = {}
     places = _Places(path, lines)
     for name, value in _entries(places, tables, complaints):
@@ -99,7 +100,7 @@ class _Places(NamedTuple):
     def of(self, name: str) -> str:
         """Return the file and, if it is known, the line that ``name`` stands in, and the name."""
         line = self.lines.get(name)
-        return f"{printable(self.path)}{'' if line is None else f':{line}'}: {printable(name)}"
+        return f"{printable_name(self.path)}{'' if line is None else f':{line}'}: {printable_name(name)}"
 
 
 def _parse(content: bytes) -> tuple[str, dict[str, Any], dict[str, int]]:
@@ -205,7 +206,7 @@ def read_environment(environ: Mapping[str, str], complaints: Complaints) -> dict
             continue
         if variable not in _VARIABLES:
             mend = f"the nearest is {nearest(variable, [*_VARIABLES, CONFIG])}"
-            complaints.add(ConfigError(printable(variable), "is no variable of the sidecar", mend))
+            complaints.add(ConfigError(printable_name(variable), "is no variable of the sidecar", mend))
             continue
         setting, from_file = _VARIABLES[variable]
         _add(found, RawValue(setting, text, variable, Path(), is_text=True, from_file=from_file), complaints)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -14,6 +17,17 @@ def printable(text: str, limit: int | None = None) -> str:
     a person reads (contract section 2).
     """
     return "".join(each if each.isprintable() else "?" for each in text[:limit])
+
+
+def printable_name(name: str | Path, limit: int = 200) -> str:
+    """Return a file's or key's name, cut after ``limit`` characters, safe to print on one line.
+
+    One that is not printable is escaped rather than covered, so that it can still be found.
+    """
+    text = str(name)
+    if len(text) > limit:
+        text = f"{text[:limit]}…"
+    return text if text.isprintable() else ascii(text)
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:

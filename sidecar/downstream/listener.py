@@ -16,8 +16,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sidecar.config.errors import printable
 from sidecar.core.system_errors import mend, reason
+from sidecar.core.text import printable_name
 from sidecar.downstream import holder
 from sidecar.downstream.addresses import Bound, ListenError, PortInUseError, describe_socket
 from sidecar.network.resolver import Resolver
@@ -213,7 +213,7 @@ class Listeners:
         """Say what the system refused, under which key, and what to do."""
         if error.errno is None:  # said by Python itself, before the system is asked
             return ListenError(path, "is longer than the path of a socket may be", self._mend("UNIX_SOCKET"))
-        where = f"{self._variable}UNIX_SOCKET: {printable(path)}"
+        where = f"{self._variable}UNIX_SOCKET: {printable_name(path)}"
         return ListenError(where, f"{what} ({reason(error)})", mend(error) or "name another path")
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.advice.texts.files import DIAGNOSES
 from sidecar.config import ConfigError
-from sidecar.config.errors import InvalidValue, UnreadableFile, printable
+from sidecar.config.errors import InvalidValue, UnreadableFile
 from sidecar.config.secret_file import read_bounded
 from sidecar.core.causes import OF_DEFECT
 from sidecar.core.certificate import Defect
+from sidecar.core.text import printable_name
 from sidecar.core.tls_alerts import reason_in_words
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class TlsFileError(ConfigError):
     """
 
     def __init__(self, setting: str, path: Path, defect: Defect, what: str, mend: str | None = None) -> None:
-        super().__init__(f"tls.{setting}: {printable(path)}", what, mend or DIAGNOSES[OF_DEFECT[defect]].mend)
+        super().__init__(f"tls.{setting}: {printable_name(path)}", what, mend or DIAGNOSES[OF_DEFECT[defect]].mend)
         #: Without its section: ``client_cert_file``.
         self.setting: Final = setting
         self.defect: Final = defect

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from sidecar.config.errors import printable
 from sidecar.config.secret_file import world_readable_warning
 from sidecar.core.certificate import Defect, Validity, ValidityStanding, moment, validity
+from sidecar.core.text import printable_name
 from sidecar.network.trust import AUTHORITIES, TlsFileError, load_authorities, read_file, reason, verifying_context
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _unloadable(pair: _Pair, reason: str, *, asked: bool) -> TlsFileError:
     """Say why OpenSSL could not load certificate and key; ``asked``: it needed a password."""
     cert, key = pair.cert, pair.key
     if reason in _MISMATCHES:
-        what = f"does not match the key {printable(key)} ({pair.dates})"
+        what = f"does not match the key {printable_name(key)} ({pair.dates})"
         return TlsFileError("client_cert_file", cert, Defect.KEY_MISMATCH, what)
     if asked and pair.files.tls.client_key_password is None:
         return TlsFileError("client_key_file", key, Defect.KEY_ENCRYPTED, "is encrypted")
@@ -144,7 +144,7 @@ def _unloadable(pair: _Pair, reason: str, *, asked: bool) -> TlsFileError:
         return TlsFileError("client_key_file", key, Defect.WRONG_PASSWORD, "is not opened by its password")
     if b"PRIVATE KEY-----" not in pair.files.contents["client_key_file"]:
         return TlsFileError("client_key_file", key, Defect.NO_KEY, "holds no private key")
-    what = f"and its key {printable(key)} cannot be used ({reason})"
+    what = f"and its key {printable_name(key)} cannot be used ({reason})"
     return TlsFileError("client_cert_file", cert, Defect.UNUSABLE, what)
 
 

@@ -28,9 +28,9 @@ import msgspec
 import structlog
 
 from sidecar.config import ConfigError
-from sidecar.config.errors import printable
 from sidecar.core.causes import Cause
 from sidecar.core.system_errors import mend, reason
+from sidecar.core.text import printable_name
 from sidecar.core.tokens.shared_document import LONGEST
 from sidecar.threads import DaemonThreads, NoThreadError
 from sidecar.tokens.stores.backend import StoredContent, StoreError
@@ -96,7 +96,7 @@ class FileBackend:
 
     def __init__(self, path: Path, clock: Clock, *, boot: str | None = None) -> None:
         """``boot`` names the time since the machine was started; None: as the system has it."""
-        self.place: Final = printable(path)
+        self.place: Final = printable_name(path)
         self._path: Final = path
         self._clock: Final = clock
         self._boot: Final = boot_id() if boot is None else boot
@@ -144,7 +144,7 @@ class FileBackend:
 
     def _tell(self, unfit: _Unfit | None) -> None:
         if unfit is not None:
-            kept = printable(self._rejected)
+            kept = printable_name(self._rejected)
             _log.warning("store.file_set_aside", file=self.place, reason=unfit.why, kept=kept, mend=unfit.mend)
 
     # --- in a thread -------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def check_place(path: Path) -> None:
     try:
         complaint = _complaint_of(path)
     except OSError as error:
-        what = f"names {printable(path)}, which cannot be looked at ({reason(error)})"
+        what = f"names {printable_name(path)}, which cannot be looked at ({reason(error)})"
         raise ConfigError("token.store", what, mend(error) or "name another file") from None
     if complaint is not None:
         raise ConfigError("token.store", *complaint)
@@ -291,14 +291,14 @@ def _complaint_of(path: Path) -> tuple[str, str] | None:
     directory = path.parent
     advice = "name a file in a directory that belongs to the sidecar's user"
     if not directory.is_dir():
-        return f"names a file in {printable(directory)}, which is no directory", advice
+        return f"names a file in {printable_name(directory)}, which is no directory", advice
     if os.statvfs(directory).f_flag & os.ST_RDONLY:
         read_only = OSError(errno.EROFS, "")
-        return f"names a file in {printable(directory)} ({reason(read_only)})", mend(read_only) or ""
+        return f"names a file in {printable_name(directory)} ({reason(read_only)})", mend(read_only) or ""
     if not os.access(directory, os.W_OK | os.X_OK):
-        return f"names a file in {printable(directory)}, where this user may write none", advice
+        return f"names a file in {printable_name(directory)}, where this user may write none", advice
     if path.is_dir():
-        return f"names {printable(path)}, which is a directory", "name a file in it"
+        return f"names {printable_name(path)}, which is a directory", "name a file in it"
     with suppress(FileNotFoundError):
         path.with_name(path.name + _LONGEST_SUFFIX).lstat()
     return None

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 
 from sidecar.config import ConfigError, Tls
-from sidecar.config.errors import InvalidValue, UnreadableFile, printable
+from sidecar.config.errors import InvalidValue, UnreadableFile
 from sidecar.core import system_errors
 from sidecar.core.endpoint import without_dot
+from sidecar.core.text import printable_name
 from sidecar.network.connecting import reach
 from sidecar.network.trust import AUTHORITIES, MAX_FILE, read_pem, reason, store_context, trust_content
 from sidecar.patience import PatientTimeout
@@ -95,7 +96,7 @@ def _trust(context: ssl.SSLContext, parameter: str, path: Path | None, content: 
 
 def _unusable(parameter: str, path: Path | None, what: str, mend: str | None = None) -> ConfigError:
     """Say what is wrong with what a parameter of the URL names; the URL itself is never shown."""
-    where = f"token.store: {parameter}" if path is None else f"token.store: {parameter} {printable(path)}"
+    where = f"token.store: {parameter}" if path is None else f"token.store: {parameter} {printable_name(path)}"
     return ConfigError(where, what, mend or "name PEM files, and the key's password in ssl_password")
 
 

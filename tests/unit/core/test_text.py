@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.text import capital, count, duration, milliseconds, printable, sentence, size
+from sidecar.core.text import capital, count, duration, milliseconds, printable, printable_name, sentence, size
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,27 @@ def test_whatever_comes_is_printable_and_keeps_its_place(text: str, limit: int |
     assert shown.isprintable()
     assert len(shown) == min(len(text), len(text) if limit is None else limit)
     assert all(after in (before, "?") for before, after in zip(text, shown, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("/etc/ca.pem", "/etc/ca.pem"),
+        (Path("clés/ca.pem"), "clés/ca.pem"),
+        ("a\nb\x1b[2J", r"'a\nb\x1b[2J'"),
+        ("a\udcff", r"'a\udcff'"),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200 + "…"),
+        ("\n" * 201, "'" + r"\n" * 200 + r"\u2026'"),
+    ],
+)
+def test_a_name_that_is_not_printable_is_escaped(name: str | Path, shown: str) -> None:
+    assert printable_name(name) == shown
+
+
+def test_a_name_is_cut_after_as_much_as_is_asked_for() -> None:
+    assert printable_name("abcdef", 3) == "abc…"
+    assert printable_name("abc", 3) == "abc"
 
 
 @pytest.mark.parametrize(
