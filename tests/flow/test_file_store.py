@@ -19,9 +19,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.config import ConfigError
+from sidecar.core.tokens.file_content import LONGEST_FILE
 from sidecar.tokens.stores import file
 from sidecar.tokens.stores.backend import StoreError
-from sidecar.tokens.stores.file import MOST_THREADS, FileBackend, boot_id, check_place
+from sidecar.tokens.stores.file import MOST_THREADS, FileBackend, boot_id
+from sidecar.tokens.stores.file_trust import check_place
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
 from tests.support.crashing_writer import NEW, OLD, ROUNDS, WRITERS
@@ -309,7 +311,7 @@ def nested(path: Path) -> None:
 
 
 def huge(path: Path) -> None:
-    path.write_bytes(b" " * (file._MOST + 1))
+    path.write_bytes(b" " * (LONGEST_FILE + 1))
     path.chmod(0o600)
 
 

@@ -24,12 +24,13 @@ import structlog
 
 from sidecar.cli.process import die_with_parent
 from sidecar.config import Config, load
+from sidecar.core.tokens.file_content import FileContent
 from sidecar.core.tokens.oauth import Fetched, FetchResult
 from sidecar.core.tokens.shared_document import SharedDocument, read_document
 from sidecar.runtime import SystemClock
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.tokens.stores import source as sources
-from sidecar.tokens.stores.file import FileBackend, _Content
+from sidecar.tokens.stores.file import FileBackend
 from sidecar.tokens.stores.opening import name_of, open_store
 from sidecar.upstream.dialing import Dialer
 from tests.support.canary import CANARY_API_KEY
@@ -147,8 +148,8 @@ def look(config: Config) -> SharedDocument:
     place, name = config.token.store, name_of(config)
     if place.path is not None:
         found = FileBackend(place.path, SystemClock())._look()
-        assert found is None or isinstance(found, _Content), found
-        entry = None if found is None else found.entries.get(name)
+        assert isinstance(found, FileContent), found
+        entry = found.entries.get(name)
         return read_document(None if entry is None else bytes(entry.document))
     assert place.url is not None
     with redis.Redis.from_url(place.url.reveal()) as client:

@@ -44,7 +44,8 @@ def make_backend(config: Config, clock: Clock) -> tuple[Backend, Sealing]:
     """Make what is behind the store. Raises ConfigError."""
     place = config.token.store
     if place.path is not None:
-        from sidecar.tokens.stores.file import FileBackend, check_place
+        from sidecar.tokens.stores.file import FileBackend
+        from sidecar.tokens.stores.file_trust import check_place
 
         check_place(place.path)
         return FileBackend(place.path, clock), Plain()
