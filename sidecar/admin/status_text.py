@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.admin.status import Level
+from sidecar.admin.finding import Level
 from sidecar.advice.texts.tokens import explain
 from sidecar.core.rows import Row, Style, written
 from sidecar.core.text import count, duration, size
@@ -12,7 +12,8 @@ from sidecar.core.text import count, duration, size
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sidecar.admin.status import CallTotals, Finding, LastError, Snapshot
+    from sidecar.admin.finding import Finding
+    from sidecar.admin.status import CallTotals, LastError, Snapshot
     from sidecar.core.hooks import HooksStatus
     from sidecar.core.rate_windows import RateWindow
     from sidecar.tokens.status import StoreStatus, TokenStatus

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import pytest
 
-from sidecar.admin.status import Area, FindingKind, Level, Status
+from sidecar.admin.finding import Area, FindingKind, Level
+from sidecar.admin.status import Status
 from sidecar.telemetry.exposition import PREFIX
 from sidecar.telemetry.record import Attempt
 from sidecar.telemetry.request_log import RequestLine

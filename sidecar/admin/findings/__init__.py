@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.admin.findings.calls import of_calls, of_deprecated_calls, of_foreign_calls
 from sidecar.admin.findings.hooks import of_hooks
 from sidecar.admin.findings.limits import of_batch_lane, of_certificate, of_limits, of_rate_limits
 from sidecar.admin.findings.process import of_phase, of_reload, of_store, of_tracing
 from sidecar.admin.findings.tokens import of_tokens
 from sidecar.admin.findings.upstream import of_mended, of_upstream
-from sidecar.admin.status import Area, Finding, FindingKind, Level
 from sidecar.core.text import sentence
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from sidecar.admin.status import Area, Finding, FindingKind, Level
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
 from sidecar.core.causes import Cause
 from sidecar.core.text import count, duration, sentence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.admin.status import Area, Finding, FindingKind, Level
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.advice.texts.hooks import MEND, UNSEEN_MEND
 from sidecar.core.text import count, sentence
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.admin.findings.upstream import failure
-from sidecar.admin.status import Area, Finding, FindingKind, Level
 from sidecar.advice.texts.files import NEW_CERTIFICATE
 from sidecar.core.certificate import WARNING_DAYS
 from sidecar.core.resend import FailureKind

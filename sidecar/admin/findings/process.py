@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sidecar.admin.status import Area, Finding, FindingKind, Level
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.core.text import sentence
 
 if TYPE_CHECKING:

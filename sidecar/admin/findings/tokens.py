@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.admin.findings.upstream import failure
-from sidecar.admin.status import Area, Finding, FindingKind, Level
 from sidecar.advice.texts.tokens import explain
 from sidecar.core.text import capital, count
 from sidecar.telemetry.recent import SERVER_ERROR

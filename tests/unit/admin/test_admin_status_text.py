@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.admin.readiness import readiness
 from sidecar.admin.state import Identity, LiveState, Parts
 from sidecar.admin.status import (
-    Area,
     BatchLane,
     DeprecatedCalls,
-    Finding,
-    FindingKind,
     LastError,
-    Level,
     PoolStatus,
     ProxyStatus,
     Readiness,

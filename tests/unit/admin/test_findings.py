@@ -7,17 +7,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
+from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.admin.findings import findings
 from sidecar.admin.status import (
-    Area,
     BatchLane,
     CallTotals,
     DeprecatedCalls,
-    Finding,
-    FindingKind,
     ForeignCalls,
     LastError,
-    Level,
     Mended,
     PoolStatus,
     Readiness,

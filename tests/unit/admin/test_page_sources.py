@@ -7,8 +7,8 @@ from importlib.resources import files
 
 import pytest
 
+from sidecar.admin.finding import Area, Level
 from sidecar.admin.page import page
-from sidecar.admin.status import Area, Level
 from sidecar.core.errors import ErrorCode
 from sidecar.core.resend import FailureKind
 from sidecar.telemetry.recent import CALLS
