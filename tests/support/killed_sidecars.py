@@ -101,7 +101,10 @@ class NotingFetcher(Fetcher):
 
 
 async def renew(config: Config, diary: Diary, lease: float, times: int | None) -> None:
-    """Get one new token after the other, now and then because the last one is burnt."""
+    """Get one new token after the other, now and then because the last one is burnt.
+
+    ``times``: so many by way of the store; one without it does not count.
+    """
     clock = SystemClock()
     mangopay = config.mangopay
     dialer = Dialer(mangopay.endpoint, connect_timeout=5.0, ssl_context=None, egress=None)
@@ -122,7 +125,7 @@ async def renew(config: Config, diary: Diary, lease: float, times: int | None) -
             )
             if random.random() < 0.3:
                 source.burnt()
-            times = None if times is None else times - 1
+            times = times if times is None or held is None else times - 1
         else:
             diary.note("failed", detail=result.detail)
         await asyncio.sleep(random.random() * 0.02)

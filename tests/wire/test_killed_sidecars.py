@@ -80,7 +80,7 @@ async def test_a_hundred_kills_at_any_moment_of_a_refresh(kind: str, tmp_path: P
             "tokens",
             "tokens.lock",
         ], "nothing had to be set aside"
-    assert history.survivor == 0
+    assert history.survivor == 0, "after all that, three tokens came by way of the store"
     assert not history.events("crashed")
     assert len(history.events("found")) == KILLS
 
@@ -111,7 +111,8 @@ async def test_a_hundred_kills_at_any_moment_of_a_refresh(kind: str, tmp_path: P
             values.setdefault(entry["generation"], set()).add(entry["value"])
     assert all(len(each) == 1 for each in values.values())
     alone = [entry for entry in history.events("got") if entry["generation"] is None]
-    assert len(alone) <= len(history.diary) / 100, "hardly anybody had to go on without the store"
+    # A disk that pauses for a second sends everybody on alone; a kill that leaves the store unusable does for good.
+    assert max(values) >= KILLS / 10, "the store was in use all the while"
 
     # Each request made a generation, but for those that were cut off by a kill, or came too late.
     assert requests - max(values) <= len(hit) + len(alone) + KILLS / 10
