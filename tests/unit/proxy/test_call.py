@@ -130,6 +130,18 @@ def test_what_is_on_the_wire_now_counts(sent: Sent, outcome: Outcome) -> None:
     assert call.outcome() is outcome
 
 
+def test_a_head_that_came_shows_that_its_own_attempt_was_delivered_and_no_other() -> None:
+    """Its connection may be ready for another request by then, and have nothing of this one."""
+    call, _ = make()
+    call.begins(connection(Sent.NOTHING))
+    call.head_arrived()
+    assert call.outcome() is Outcome.UNKNOWN
+    call.ended(401)
+    call.rejected()
+    call.begins(connection(Sent.NOTHING))
+    assert call.outcome() is Outcome.REJECTED
+
+
 def test_an_error_at_the_end_of_a_drain_closes_the_connection() -> None:
     error = make()[0].cut_error()
     assert (error.code, error.close) == (ErrorCode.UPSTREAM_UNREACHABLE, True)
@@ -138,7 +150,7 @@ def test_an_error_at_the_end_of_a_drain_closes_the_connection() -> None:
 async def test_deliveries_are_timed_from_their_first_byte_to_their_end() -> None:
     clock = FakeClock(now=100.0)
     call, _ = make(clock=clock)
-    assert (call.first_sent_at, call.sent_at) == (0.0, 0.0)
+    assert (call.first_sent_at, call.sent_at, call.attempt_ended_at) == (0.0, 0.0, 0.0)
     call.begins(connection(Sent.ALL))
     await clock.advance(2.0)
     call.ended(401)
@@ -146,7 +158,8 @@ async def test_deliveries_are_timed_from_their_first_byte_to_their_end() -> None
     call.begins(connection(Sent.ALL))
     await clock.advance(1.0)
     call.ended(200)
-    assert (call.first_sent_at, call.sent_at, call.record.upstream_seconds) == (100.0, 107.0, 3.0)
+    assert (call.first_sent_at, call.sent_at, call.attempt_ended_at) == (100.0, 107.0, 108.0)
+    assert call.record.upstream_seconds == 3.0
 
 
 def test_a_cancellation_of_its_own_is_taken_back_and_of_others_is_not() -> None:
