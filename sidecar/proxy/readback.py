@@ -93,13 +93,13 @@ class LostResponses:
     def _is_forbidden(self, response: UpstreamResponse, tokens: TokenManager, record: CallRecord) -> bool:
         """Whether the API key may not read stored responses, which is said once.
 
-        Only a 403 of Mangopay's own says so. A page of the edge says nothing of the key, and the embedded key is not
+        Only Mangopay's own responses tell: a page of the edge says nothing of the key, and the embedded key is not
         meant to read.
         """
         if tokens.credential != "api" or not (200 <= response.status < 300 or response.status in _TELLING):
             return False
         report = response.error_report()
-        if response.status == 403 and report.is_page:
+        if report.is_page:
             return False
         before, self.forbidden = self.forbidden, response.status == 403
         if self.forbidden and not before:

@@ -98,12 +98,17 @@ class Fetcher:
     async def ask(self, api_key: Secret) -> TokenResponse | Refused | Transient:
         """Send one token request with ``api_key``; return the response as it came, or why there is none."""
         connector = DialedConnector(self._dialer)
+        arrival = _Arrival()
         try:
             async with PatientTimeout(self._timeout), self._session(connector) as session:
-                return await self._ask(session, api_key)
+                await self._ask(session, api_key, arrival)
+            return arrival.response(complete=True)
         except UpstreamError as failure:
             return _translate_dial(failure)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            if 400 <= arrival.status < 500:
+                # Whatever its body would have said: asking again at once could lock the account.
+                return arrival.response(complete=False)
             return _translate(connector.tls_error or error)
 
     def _session(self, connector: DialedConnector) -> aiohttp.ClientSession:
@@ -116,7 +121,7 @@ class Fetcher:
             trust_env=False,
         )
 
-    async def _ask(self, session: aiohttp.ClientSession, api_key: Secret) -> TokenResponse:
+    async def _ask(self, session: aiohttp.ClientSession, api_key: Secret, arrival: _Arrival) -> None:
         request = session.post(
             self._url,
             data=REQUEST_BODY,
@@ -124,28 +129,28 @@ class Fetcher:
             allow_redirects=False,
         )
         async with request as response:
-            wall = self._clock.wall()
-            body, complete = await _read(response)
-            headers = {name.lower(): value for name, value in reversed([*response.headers.items()])}
-            return TokenResponse(response.status, headers, body, wall, complete=complete)
+            arrival.wall = self._clock.wall()
+            arrival.headers = {name.lower(): value for name, value in reversed([*response.headers.items()])}
+            arrival.status = response.status
+            async for piece in response.content.iter_chunked(BODY_LIMIT):
+                arrival.body += piece
+                if len(arrival.body) > BODY_LIMIT:
+                    break
 
 
-async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """Read the body, or a little more of it than a token response may have; return whether it did not break off.
+class _Arrival:
+    """A response on its way: what is there of it, also if it breaks off or stops coming."""
 
-    Of a 4xx the status says enough: asking again at once could lock the account.
-    """
-    body = bytearray()
-    try:
-        async for piece in response.content.iter_chunked(BODY_LIMIT):
-            body += piece
-            if len(body) > BODY_LIMIT:
-                break
-    except (aiohttp.ClientError, OSError):
-        if not 400 <= response.status < 500:
-            raise
-        return bytes(body), False
-    return bytes(body), True
+    def __init__(self) -> None:
+        #: 0 until its head is there.
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.wall = 0.0
+        self.body: Final = bytearray()
+
+    def response(self, *, complete: bool) -> TokenResponse:
+        """Return it as far as it has come."""
+        return TokenResponse(self.status, self.headers, bytes(self.body), self.wall, complete=complete)
 
 
 def _translate_dial(failure: UpstreamError) -> Refused | Transient:

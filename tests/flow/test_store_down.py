@@ -140,6 +140,66 @@ async def test_a_refusal_that_the_store_forgets_is_not_asked_for_again(
     assert fleet.mangopay.requests == 1
 
 
+@pytest.mark.parametrize(
+    ("result", "said"), [(LOCKED_OUT, ErrorCode.TOKEN_LOCKED_OUT), (REFUSED, ErrorCode.CREDENTIALS_REFUSED)]
+)
+@pytest.mark.parametrize("gone", [False, True], ids=["the store is there", "the store is gone"])
+async def test_a_refusal_whose_lease_was_lost_is_kept_and_told_with_the_next_one(
+    fleet: Fleet, result: Any, said: ErrorCode, gone: bool
+) -> None:
+    fleet.mangopay.then(result)
+    fleet.mangopay.gated = True
+    backend = MemoryBackend(fleet.shelf)
+    node = fleet.node(backend, prefetch=True)
+    await fleet.clock.advance(1)
+    fleet.shelf.contents.clear()  # a failover to a copy that has not heard of the lease
+
+    def after_the_conclusion() -> None:
+        backend.down = WHY if gone else None
+
+    backend.after_next_read = after_the_conclusion
+    fleet.mangopay.let_go()
+    assert [response.code for response in await fleet.tokens(node)] == [said]
+    assert fleet.mangopay.requests == 1
+    fleet.mangopay.gated = False
+    backend.down = None
+    other = await fleet.tokens(*fleet.start())
+    if gone:
+        assert other == ["-2"], "nobody could be told"
+    else:
+        assert [response.code for response in other] == [said]
+        assert fleet.mangopay.requests == 1
+
+
+async def test_a_token_whose_lease_was_lost_is_used_alone_if_the_store_is_gone(fleet: Fleet) -> None:
+    fleet.mangopay.gated = True
+    backend = MemoryBackend(fleet.shelf)
+    node = fleet.node(backend, prefetch=True)
+    await fleet.clock.advance(1)
+    fleet.shelf.contents.clear()
+
+    def goes() -> None:
+        backend.down = WHY
+
+    backend.after_next_read = goes
+    fleet.mangopay.let_go()
+    assert await fleet.tokens(node) == ["-1"]
+    assert fleet.mangopay.requests == 1
+
+
+async def test_a_refusal_of_the_old_key_whose_lease_was_lost_is_not_held_against_the_new_one(fleet: Fleet) -> None:
+    fleet.mangopay.then(REFUSED)
+    fleet.mangopay.gated = True
+    node = fleet.node(MemoryBackend(fleet.shelf), prefetch=True)
+    await fleet.clock.advance(1)
+    fleet.shelf.contents.clear()
+    node.replace_key("another-api-key")
+    fleet.mangopay.gated = False
+    fleet.mangopay.let_go()
+    assert await fleet.tokens(node) == ["-2"]
+    assert node.asker.keys[1:] == ["another-api-key"]
+
+
 async def test_a_store_whose_every_response_is_slow_is_given_up_in_time(
     fleet: Fleet, logs: list[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

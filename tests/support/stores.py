@@ -64,10 +64,15 @@ class MemoryBackend:
         self.closed = 0
         #: It says that it has written, and keeps nothing.
         self.forgets = False
+        #: Called once, when something has been read.
+        self.after_next_read: Callable[[], None] | None = None
 
     async def read(self, name: str) -> StoredContent:
         await self._operate()
         self.shelf.reads += 1
+        then, self.after_next_read = self.after_next_read, None
+        if then is not None:
+            then()
         return StoredContent(self.shelf.contents.get(name), self.shelf.now())
 
     async def swap(self, name: str, before: bytes | None, after: bytes, keep: float) -> tuple[bool, StoredContent]:

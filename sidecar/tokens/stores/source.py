@@ -16,7 +16,8 @@ this source remembers which token of the store it handed out last, and asks for 
 
 **A result that came too late** (its lease had ended, because this process was stopped or the request took long) is not
 handed out while there may be a newer token: the next claim says so. If that claim is granted again, nobody has asked
-since: a refusal stands, and a second lost lease means that the store forgets, so the token is used alone.
+since: a refusal stands, and is concluded with the new lease; a second lost lease means that the store forgets, so the
+token is used alone. So is what came, token or refusal, if the store is gone by then: Mangopay has been asked.
 
 **Without the store.** A call never waits for it: it uses the token in the manager's memory. A refresh does, for a
 random part of the time that the token in use still has (:meth:`SharedSource._patience`), so that a fleet whose store is
@@ -34,7 +35,7 @@ document of its own, and a result is concluded for the key that it was asked wit
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
@@ -105,6 +106,14 @@ class _TokenInUse(NamedTuple):
     hard_at: float
 
 
+@dataclass(slots=True)
+class _Late:
+    """What came too late for its lease, and the key that it was asked with; None: nothing has."""
+
+    result: FetchResult | None = None
+    key: Secret | None = None
+
+
 class SharedSource:
     """What a manager gets tokens from when there is a store."""
 
@@ -141,17 +150,24 @@ class SharedSource:
     async def fetch(self) -> FetchResult:
         """Get a token that was not handed out before: the store's, or a new one."""
         patient_until: float | None = None
+        late = _Late()
+        key = self._fetcher.api_key
         async with self._store.in_use():
             while True:
                 try:
-                    return await self._fetch_shared()
+                    return await self._fetch_shared(late)
                 except StoreDownError:
+                    if late.result is not None:
+                        return self._alone(late.result)  # it is known here, if nowhere else: no reason to ask again
                     if patient_until is None:
                         patient_until = self._patience()
                 if self._current is None or self._clock.now() >= patient_until:
                     break
                 await self._hurry.wait(patient_until)
-        return self._alone(await self._fetcher.fetch_with(self._fetcher.api_key))
+        if self._fetcher.api_key is not key:
+            # The manager counts this fetch to the old key, and would forget that the new one was refused.
+            return self._alone(Transient("the API key changed while the token store was waited for"))
+        return self._alone(await self._fetcher.fetch_with(key))
 
     def burnt(self) -> None:
         """Note that the token handed out last must not be used again, by anybody."""
@@ -163,10 +179,9 @@ class SharedSource:
 
     # --- with the store ----------------------------------------------------------------------------------------------
 
-    async def _fetch_shared(self) -> FetchResult:
-        """Raises StoreDownError."""
+    async def _fetch_shared(self, late: _Late) -> FetchResult:
+        """Raises StoreDownError; ``late`` then has what came too late."""
         look = _FIRST_LOOK
-        late: FetchResult | None = None
         while True:
             key, request = self._claim_request()
             claimed, time = await self._claim(request)
@@ -176,18 +191,17 @@ class SharedSource:
                         return taken
                 case Paused():
                     return as_fetch_result(claimed, self._pause(claimed, time, spread=True))
-                case Grant() if late is not None and not isinstance(late, Fetched):
+                case Grant() if late.result is not None and not isinstance(late.result, Fetched):
                     # Nobody has asked since, and to ask again at once would make a refusal worse.
-                    await self._give_back(claimed)
-                    return self._alone(late)
+                    return await self._tell_late(claimed, key, late.result, late.key)
                 case Grant():
                     result, told_in_time = await self._ask(claimed, key)
                     if told_in_time:
                         return result
-                    if late is not None:
+                    if late.result is not None:
                         # The lease was lost twice: the store forgets what it is told.
                         return self._alone(result)
-                    late = result
+                    late.result, late.key = result, key
                 case Await():
                     pause = look * (0.5 + self._random())
                     look = min(look * _GROWTH, _LAST_LOOK)
@@ -254,6 +268,19 @@ class SharedSource:
             await self._give_back(grant)
             raise
         return (result, False) if concluded is None else (concluded, True)
+
+    async def _tell_late(
+        self, grant: Grant, key: Secret, result: FetchResult, asked_with: Secret | None
+    ) -> FetchResult:
+        """Tell the store of a refusal whose lease was lost, with the lease that ``grant`` is for the next request."""
+        if key is not asked_with:
+            await self._give_back(grant)  # it is for the new key, of which nothing is known
+            return self._alone(result)
+        try:
+            concluded = await self._conclude(grant, key, result)
+        except StoreDownError:
+            concluded = None
+        return self._alone(result) if concluded is None else concluded
 
     def _alone(self, result: FetchResult) -> FetchResult:
         """Return ``result``, which the store does not know: if it is burnt, no other sidecar is told."""
