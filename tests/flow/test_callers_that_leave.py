@@ -221,6 +221,20 @@ async def test_who_leaves_while_its_lost_response_is_looked_for_ends_that() -> N
         assert len(proxy.mangopay.read_backs) == 1
 
 
+async def test_who_leaves_while_a_try_to_read_its_response_back_is_under_way_cuts_that() -> None:
+    async with in_memory() as proxy:
+        proxy.mangopay.stored.append(b"")  # it says nothing
+        caller = proxy.begin(POST.bytes(f"Idempotency-Key: {KEY}"), Fate(breaks=True))
+        await proxy.clock.settle()
+        await proxy.clock.advance(0.3)
+        assert (len(proxy.mangopay.read_backs), proxy.pool.open) == (1, 1)
+        await leave(proxy, caller)
+        record = proxy.record
+        assert (record.caller, record.status, record.outcome) == ("gone", 0, UNKNOWN)
+        assert [(each.result, each.purpose) for each in record.timeline] == [("lost", "call"), ("cut", "read_back")]
+        assert proxy.pool.open == 0
+
+
 # --- the time to drain is over ---------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import pytest
 
+from sidecar.advice.texts.calls import READ_BACK_SCOPE
 from tests.support.in_memory import CLIENT_ID, RESPONSE_TIMEOUT, Fate, MemoryCaller, MemoryProxy, in_memory, respond
 from tests.support.tokens import LOCKED_OUT
 
@@ -104,6 +105,7 @@ async def test_what_is_not_found_is_unknown_with_advice() -> None:
     [
         pytest.param(lambda proxy: stored(proxy, RequestURL=f"https://x{PATH}/other"), id="another path"),
         pytest.param(lambda proxy: stored(proxy, Date=proxy.clock.wall() - 60), id="an older response"),
+        pytest.param(lambda proxy: stored(proxy, Date=proxy.clock.wall() + 400), id="one dated by another clock"),
         pytest.param(lambda proxy: respond(200, stored(proxy).partition(b"\r\n\r\n")[2]), id="upstream tells no date"),
         pytest.param(lambda proxy: stored(proxy).replace(b"200 Status", b"206 Status"), id="not 200"),
         pytest.param(
@@ -163,6 +165,7 @@ async def test_a_try_that_breaks_or_hangs_is_followed_by_the_next() -> None:
         cut = respond(200, b"{", length=100)
         caller = await lose(proxy, b"ICY 200 OK\r\n\r\n", stored(proxy))
         assert (caller.status, len(proxy.mangopay.read_backs)) == (201, 2)
+        assert [each.result for each in proxy.record.timeline] == ["lost", "broken", 200]
         caller = await lose(proxy, cut, stored(proxy))  # what is missing does not come in time
         assert (caller.status, len(proxy.mangopay.read_backs)) == (201, 4)
 
@@ -181,6 +184,7 @@ FORBIDDEN: Final = respond(
     403,
     b'{"Id": "5f8d0a2e-0000-4000-8000-000000000001", "Type": "forbidden_ressource"}',
     "Content-Type: application/json",
+    "CF-Ray: 8f3a2b1c4d5e6f70-CDG",
 )
 PAGE: Final = respond(403, b"<html>blocked</html>", "Content-Type: text/html")
 
@@ -202,6 +206,8 @@ async def test_a_key_that_may_not_read_is_asked_once_a_call_and_told_of_once() -
             "forbidden_ressource",
         )
         assert "make a new key" in warning["mend"]
+        assert (warning["id"], warning["scope"]) == (proxy.records[0].id, READ_BACK_SCOPE)
+        assert warning["cf_ray"] == "8f3a2b1c4d5e6f70-CDG"
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
@@ -214,12 +220,12 @@ async def test_a_key_that_may_read_again_is_forgiven(status: int) -> None:
         assert len(warnings(proxy)) == 2
 
 
-@pytest.mark.parametrize("answer", [PAGE, respond(500, b"{}"), respond(429, b"{}"), respond(302)])
+@pytest.mark.parametrize("answer", [PAGE, respond(500, b"{}"), respond(429, b"{}"), respond(300), respond(302)])
 async def test_what_says_nothing_of_the_key_changes_nothing(answer: bytes) -> None:
     async with in_memory() as proxy:
         await lose(proxy, *[answer] * 3)
         assert len(proxy.mangopay.read_backs) == 3
-        assert not proxy.lost_responses.forbidden
+        assert proxy.lost_responses.forbidden is False  # not None either: the status document tells it as it is
         await lose(proxy, FORBIDDEN)
         await lose(proxy, *[answer] * 3)
         assert proxy.lost_responses.forbidden

@@ -579,6 +579,26 @@ async def test_a_connection_that_ends_while_its_call_waits_for_a_token_is_not_wr
         os.close(writing)
 
 
+async def test_a_connection_that_was_opened_for_a_call_is_new_to_it_though_a_token_was_waited_for() -> None:
+    """It was idle meanwhile, but upstream had no reason to close it: a read that breaks on it is not sent again."""
+    async with in_memory(token=False) as proxy:
+        proxy.source.delay = 0.5
+        caller = await proxy.call(Asked("GET").bytes(), Fate(breaks=True))
+        assert (caller.status, caller.header("X-Sidecar-Outcome")) == (502, "unknown")
+        assert (len(proxy.mangopay.deliveries), proxy.mangopay.dials) == (1, 1)
+
+
+async def test_each_of_a_calls_waits_for_a_token_is_on_its_timeline() -> None:
+    async with in_memory(token=False) as proxy:
+        proxy.source.delay = 0.5
+        await proxy.call(Asked("POST", b"{}").bytes(), Fate(response=respond(401, b"{}")), Fate(response=respond(201)))
+        assert [(each.token, each.result, each.generation) for each in proxy.record.timeline] == [
+            (0.5, 401, 1),
+            (0.5, 201, 2),
+        ]
+        assert proxy.record.token_wait_seconds == 1.0
+
+
 @pytest.mark.parametrize(("waited", "left"), [(0.0, 10.0), (1.0, 10.0), (5.0, 7.0), (11.0, 1.0)])
 async def test_waits_for_a_connection_and_for_a_token_share_twelve_seconds(waited: float, left: float) -> None:
     """Section 3; ``token.wait_timeout`` (10 s) bounds one of them besides."""

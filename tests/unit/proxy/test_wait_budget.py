@@ -78,3 +78,14 @@ async def test_each_attempt_has_its_own_seconds() -> None:
         Attempt(2.0, 0.0, 0.25, pytest.approx(1.75), 404, "read_back"),  # type: ignore[arg-type]
     )
     assert call.token_wait_seconds == 0.75
+
+
+def test_an_attempt_tells_the_generation_of_its_token_and_leaves_none_to_the_next() -> None:
+    clock = FakeClock(now=100.0)
+    waiting, call = WaitBudget(clock, 12.0, clock), record(100.0)
+    waiting.no_wait()
+    waiting.generation = 7
+    waiting.record_attempt(call, 401)
+    waiting.no_wait()
+    waiting.record_attempt(call, "token_unavailable")
+    assert [each.generation for each in call.timeline] == [7, 0]
