@@ -7,10 +7,12 @@ the code's own tables. What counts as delivered is what Mangopay received.
 
 from __future__ import annotations
 
+import gzip
 import os
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -459,6 +461,15 @@ async def test_a_lost_response_to_the_second_delivery_is_not_older_than_that() -
         assert (caller.status, caller.header("X-Sidecar-Outcome")) == (502, "unknown")
 
 
+async def test_a_conflict_that_is_told_in_gzip_is_looked_up_as_any_other() -> None:
+    """Most SDKs take gzip, and Mangopay's error reports come in it."""
+    conflict = respond(409, gzip.compress(CONFLICT, mtime=0), "Content-Encoding: gzip")
+    async with in_memory(resolve_conflicts=True) as proxy:
+        proxy.mangopay.stored.append(stored_response(proxy, 201))
+        caller = await proxy.call(KEYED, Fate(response=conflict))
+        assert (caller.status, caller.header("X-Sidecar-Recovered")) == (201, "idempotency")
+
+
 async def test_a_path_of_another_client_id_says_nothing_of_our_token() -> None:
     """Section 4.2: its 401 burns, judges and counts nothing, and what is stored under its key is not ours to read."""
     foreign = KEYED.replace(b"/acme/", b"/somebody/")
@@ -486,6 +497,25 @@ async def test_a_401_from_a_path_in_its_pause_is_passed_on_until_the_path_answer
             assert (caller.status, record.futile, record.recovered) == (status, futile, recovered)
         assert proxy.unauthorized() == {"token": 2, "futile": 2}
         assert proxy.source.requests == 3
+
+
+async def test_a_401_from_a_path_in_its_pause_waits_for_the_token_that_is_on_its_way_anyway() -> None:
+    """Sent again with the token that it was refused with, its second delivery would be spent for nothing."""
+    read, unauthorized = Asked("GET").bytes(), Fate(response=respond(401, b"{}"))
+    async with in_memory() as proxy:
+        proxy.source.life = 8.0  # the token of the futile refresh is renewed ahead before the pause is over
+        await proxy.call(read, unauthorized, unauthorized)
+        proxy.source.gated = True
+        await proxy.clock.advance(proxy.source.sent_at[-1] + 7.4 - proxy.clock.now())
+        assert proxy.source.in_flight == 1
+        caller = proxy.begin(read, unauthorized, Fate(response=respond(200)))
+        await proxy.clock.settle()
+        assert proxy.unauthorized() == {"token": 2, "futile": 1}
+        proxy.source.let_go()
+        await proxy.over()
+        assert (caller.status, caller.header("X-Sidecar-Recovered")) == (200, "token")
+        tokens = [delivery.token for delivery in proxy.mangopay.deliveries]
+        assert tokens[-1] not in tokens[:-1]
 
 
 async def test_a_401_that_no_resend_could_judge_is_judged_by_the_next_call() -> None:
@@ -542,6 +572,22 @@ async def test_broken_chunks_that_came_with_the_head_are_an_error_and_not_half_a
         caller = await proxy.call(Asked("GET").bytes(), Fate(response=broken))
         assert (caller.status, caller.header("X-Sidecar-Outcome")) == (502, "unknown")
         assert proxy.record.attempts == 1
+
+
+async def test_a_bug_of_ours_that_comes_between_a_response_and_its_caller_keeps_no_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its slot would be taken for ever."""
+
+    def bug(_fields: object) -> None:
+        raise RuntimeError
+
+    async with in_memory() as proxy:
+        monkeypatch.setattr(proxy.metrics, "rate_limits", SimpleNamespace(observe=bug))
+        caller = await proxy.call(Asked("GET").bytes(), Fate(response=respond(200, b"{", length=9)))
+        assert (caller.status, caller.header("X-Sidecar-Outcome")) == (502, "unknown")
+        assert proxy.mangopay.deliveries[0].transport.cut
+        assert proxy.pool.open == 0
 
 
 @pytest.mark.parametrize("status", [200, 401, 429])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pytest
 
 from sidecar.advice.texts.calls import FAILURES
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.core.resend import FailureKind, Verdict
-from sidecar.proxy.attempts import NoResponse, _delivered, _rejected, broken_response
+from sidecar.core.resend import FailureKind, Sent, Verdict
+from sidecar.proxy.attempts import Attempts, NoResponse, _delivered, _rejected, broken_response
+from sidecar.proxy.call import Call
+from sidecar.proxy.exchange import WaitBudget
+from sidecar.telemetry.record import CallRecord
 from sidecar.upstream.errors import UpstreamError, before_a_byte
+from tests.support.clock import FakeClock
 
 LOCKED_OUT: Final = SidecarError(
     ErrorCode.TOKEN_LOCKED_OUT, "There is no token.", retry_after=30.0, detail="for the log", close=True
@@ -73,3 +78,36 @@ def test_a_response_that_broke_off_leaves_the_outcome_unknown_and_is_not_asked_f
     lost = broken_response(failure)
     assert (lost.failure, lost.verdict) == (failure, Verdict(False, code, Outcome.UNKNOWN))
     assert str(lost) == "for the log"
+
+
+class UnhurriedExchanger:
+    """Two seconds go by before it writes a request, in which it waits for nothing; the response takes three."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def wait_budget(self, seconds: float) -> WaitBudget:
+        return WaitBudget(self._clock, seconds, self._clock)
+
+    async def exchange(
+        self, _request: Any, _tokens: Any, waiting: WaitBudget, *, sending: Call, **_: Any
+    ) -> tuple[Any, int]:
+        connection: Any = SimpleNamespace(sent=Sent.ALL)
+        waiting.no_wait()
+        await self._clock.advance(2.0)
+        sending.begins(connection)
+        await self._clock.advance(3.0)
+        return SimpleNamespace(status=200), 1
+
+
+# In the compiled build nothing but an Exchanger is taken for one.
+@pytest.mark.interpreted
+async def test_the_timeline_tells_what_mangopay_took_and_not_what_passed_here_before() -> None:
+    clock = FakeClock(now=100.0)
+    caller: Any = SimpleNamespace(task=None)
+    call = Call("GET", caller, CallRecord("id", 100.0, "GET", "/"), clock)
+    outgoing: Any = SimpleNamespace(request=None, tokens=None)
+    exchanger: Any = UnhurriedExchanger(clock)
+    await Attempts(call, outgoing, exchanger, timeout=4.0).response()
+    (attempt,) = call.record.timeline
+    assert (attempt.at, attempt.upstream, attempt.result) == (0.0, 3.0, 200)

@@ -156,6 +156,13 @@ def test_all_401s_before_the_token_request_is_sent_judge_it_and_later_ones_do_no
     assert [permit.judge for permit in burns] == [True, True, True, False]
 
 
+def test_a_401_on_an_older_generation_does_not_judge_the_refresh_that_the_current_one_needs(story: Story) -> None:
+    story.refresh()
+    story.leave("/a")
+    assert not story.leave("/b", generation=1).judge
+    assert story.burns.trial == Trial(2, 100.0, ("/a",))
+
+
 def test_after_a_failed_token_request_nobody_becomes_a_judge_any_more(story: Story) -> None:
     """That request may have ended the old token by itself, though its response was lost."""
     story.refused()
@@ -205,6 +212,40 @@ def test_who_is_no_judge_decides_nothing(story: Story) -> None:
     assert story.burns.trial == Trial(1, 100.0, ("/a",), judges=0, stage=Stage.FUTILE, failed=("/a",), doubted=("/a",))
 
 
+def test_a_resend_that_judges_nothing_ends_the_pause_of_its_path_as_any_other_response_does(story: Story) -> None:
+    judge = story.leave()
+    story.requested()
+    late = story.leave()
+    story.renewed()
+    story.resent(judge, ok=False)
+    assert story.pause() == 10
+    story.resent(late, ok=True)
+    assert story.pause() == 0
+
+
+def test_a_second_judge_that_is_helped_is_a_response_like_any_other(story: Story) -> None:
+    """It tells nothing new of the refresh: what came since stays. But it ends a pause, and closes an open verdict."""
+    story.accepted("/proven")
+    first, second = story.leave("/a"), story.leave("/b")
+    story.refresh()
+    story.resent(first, ok=True)
+    story.futile("/b")
+    story.futile("/proven")
+    assert (story.pause("/b"), story.pause("/proven")) == (10, 0), "the second verdict is open"
+    story.resent(second, ok=True)
+    assert (story.pause("/b"), story.pause("/proven")) == (0, 10)
+
+
+def test_a_useful_refresh_takes_no_verdict_that_is_still_to_come_and_no_proof(story: Story) -> None:
+    story.accepted("/proven")
+    bad = story.leave("/bad")
+    story.refresh()
+    story.mended("/good")
+    assert list(story.burns.proven) == ["/proven", "/good"]
+    story.resent(bad, ok=False)
+    assert story.pause("/bad") == 10
+
+
 def test_a_judge_of_an_earlier_refresh_that_was_useful_ends_all_pauses_once(story: Story) -> None:
     burns = [story.leave(path) for path in ("/a", "/b", "/b")]
     story.refresh()
@@ -233,6 +274,17 @@ def test_the_judges_of_an_earlier_refresh_may_all_withdraw(story: Story) -> None
     assert story.burns.open_verdict is None, "its trial is forgotten"
     story.resent(second, ok=False)
     assert story.burns.open_verdict == OpenVerdict(2, "/a")
+
+
+def test_a_judge_that_withdraws_from_an_earlier_refresh_leaves_the_judges_of_the_others(story: Story) -> None:
+    permits = []
+    for path in ("/a", "/b", "/c"):
+        permits.append(story.leave(path))
+        story.refresh()
+    story.withdrawn(permits[0])
+    assert [trial.paths for trial in story.burns.earlier] == [("/b",)]
+    story.resent(permits[1], ok=False)
+    assert story.pause("/b") == 10
 
 
 def test_a_refresh_that_no_401_caused_is_no_trial(story: Story) -> None:
@@ -265,6 +317,7 @@ def test_if_nobody_could_judge_the_first_response_on_a_judge_s_path_decides(stor
         story.accepted()
         assert story.burns.trial is not None
         assert story.burns.trial.stage is Stage.USEFUL
+        assert dict(story.burns.trusted) == {"/a": rules.EXCUSES}
     else:
         assert story.ruling() is PASS
     assert story.pause() == (0 if ok else 10)
@@ -330,6 +383,18 @@ def test_during_its_pause_a_path_s_401_is_passed_through_and_burns_nothing(story
     assert not story.facts.burnt
     story.now += 0.01
     assert story.ruling() is BURN
+
+
+def test_a_fault_names_the_refresh_that_it_is_for(story: Story) -> None:
+    """The log tells of each once."""
+    for generation in (1, 2):
+        story.futile()
+        assert story.burns.faults["/a"].trial == generation
+        story.now += 10
+    story.accepted("/b")
+    story.futile("/b")
+    story.accepted("/c")
+    assert story.burns.faults["/b"].trial == 3, "its verdict was open until then"
 
 
 def test_paths_are_masked_as_the_log_masks_them(story: Story) -> None:
@@ -527,6 +592,40 @@ def test_a_token_request_that_was_sent_before_the_pause_does_not_count_for_the_b
     assert story.ruling("/b") is BURN
 
 
+@pytest.mark.parametrize(("verdict_at", "ruling"), [(108, PASS), (110, BURN)])
+def test_a_late_verdict_makes_a_pause_longer_and_at_its_end_begins_another(
+    story: Story, verdict_at: float, ruling: Ruling
+) -> None:
+    """A request that was held up left at 105: it counts as long as the pause of then lasts."""
+    late = story.leave("/bad")
+    story.refresh()
+    story.leave("/slow")
+    bad = story.leave("/bad")
+    story.refresh()
+    story.resent(bad, ok=False)
+    assert story.pause("/bad") == 10
+    story.now = 102
+    story.leave("/a")
+    story.requested()
+    story.now = verdict_at
+    story.resent(late, ok=False)
+    assert story.pause("/bad") == 20
+    story.renewed(age=verdict_at - 105)
+    story.now = 113
+    assert story.ruling("/b") is ruling
+
+
+def test_the_brake_is_off_once_the_time_of_the_pause_is_over(story: Story) -> None:
+    story.futile("/bad")
+    story.now = 105
+    story.leave("/a")
+    story.refresh()
+    story.now = 109.9
+    assert story.ruling("/b") is PASS
+    story.now = 110
+    assert story.ruling("/b") is BURN
+
+
 def test_a_refresh_ahead_during_a_pause_does_not_count_for_the_brake(story: Story) -> None:
     story.futile("/bad")
     story.refresh()
@@ -595,6 +694,14 @@ def test_a_verdict_that_comes_after_the_next_refresh_counts(story: Story) -> Non
     assert story.pause() == 10
     story.resent(first, ok=False)
     assert story.pause() == 10
+
+
+def test_a_verdict_that_is_there_is_awaited_no_more_though_other_judges_are_silent(story: Story) -> None:
+    bad, _ = story.leave("/bad"), story.leave("/slow")
+    story.refresh()
+    assert story.ruling("/slow") is PASS
+    story.resent(bad, ok=False)
+    assert story.ruling("/slow") is BURN
 
 
 def test_after_its_pause_a_path_waits_for_the_verdict_of_its_next_refresh(story: Story) -> None:
@@ -680,6 +787,21 @@ def test_a_path_whose_pause_was_ended_by_another_response_need_not_await_the_ver
     assert not story.burns.faults
 
 
+def test_once_the_time_of_its_ended_pause_is_over_a_path_awaits_verdicts_until_it_answers_otherwise_again(
+    story: Story,
+) -> None:
+    """Its fault is not forgotten yet, and no brake holds it back any more."""
+    story.futile()
+    story.accepted()
+    story.now = 105
+    story.leave()
+    story.refresh()
+    story.now = 110
+    assert story.ruling() is PASS
+    story.now = 115
+    assert story.ruling() is BURN
+
+
 def test_a_futile_refresh_ends_the_proof(story: Story) -> None:
     story.accepted()
     story.accepted("/b")
@@ -722,7 +844,9 @@ def test_only_paths_that_were_helped_are_trusted(story: Story) -> None:
 # --- shared tokens, and memory ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("shared", "age", "at_fault"), [(True, 60, False), (True, 0.5, True), (False, 60, True)])
+@pytest.mark.parametrize(
+    ("shared", "age", "at_fault"), [(True, 60, False), (True, 1, True), (True, 0.5, True), (False, 60, True)]
+)
 def test_an_older_token_from_the_store_may_have_been_revoked_with_the_one_before(
     story: Story, shared: bool, age: float, at_fault: bool
 ) -> None:
@@ -745,6 +869,14 @@ def test_sixty_four_paths_are_remembered_and_the_oldest_is_forgotten(story: Stor
     story.now += 10
     story.futile(paths[1])
     assert list(story.burns.faults) == [*paths[2:], paths[1]]
+
+
+def test_a_path_whose_calls_judge_again_and_again_takes_the_place_of_no_other(story: Story) -> None:
+    story.leave("/b")
+    for _ in range(MOST_PATHS):
+        story.leave("/a")
+    assert story.burns.trial is not None
+    assert story.burns.trial.paths == ("/b", "/a")
 
 
 def test_sixty_four_paths_are_trusted(story: Story) -> None:
