@@ -112,6 +112,8 @@ class Forwarder:
         )
         if settled.futile:
             call.record.futile = True
+        if settled.resent:
+            self._metrics.rate_limits.observe(settled.response.head.read_here)
         if settled.resent and self._batch is not None:
             self._batch.look(settled.response.head, call.sent_at, call.attempt_ended_at)
             _tell_when(self._batch, settled.response)
@@ -179,7 +181,9 @@ class Forwarder:
         Mangopay's responses have a few KiB. One that drips in may pause for ``response_timeout`` again and again; the
         caller waits for that long once, and then has it as it comes. Raises NoResponse if it breaks.
         """
-        ends = self._clock.now() + self._response_timeout
+        ends = response.awaited_until
+        if ends is None:
+            ends = response.awaited_until = self._clock.now() + self._response_timeout
         try:
             return await response.read_whole(BODY_LIMIT, lambda: self._clock.now() >= ends)
         except UpstreamError as error:

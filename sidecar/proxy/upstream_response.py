@@ -35,6 +35,8 @@ class UpstreamResponse(msgspec.Struct):
     #: The caller has to be told where the body ends, though it may be empty.
     has_body: bool
     content_length: int | None
+    #: Until when the rest of the body is waited for before anything is passed on (``Clock.now``); None: not yet asked.
+    awaited_until: float | None = None
 
     @classmethod
     def of(cls, response: Response) -> UpstreamResponse:

@@ -220,7 +220,13 @@ async def test_a_key_that_may_read_again_is_forgiven(status: int) -> None:
         assert len(warnings(proxy)) == 2
 
 
-@pytest.mark.parametrize("answer", [PAGE, respond(500, b"{}"), respond(429, b"{}"), respond(300), respond(302)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(PAGE, respond(500, b"{}"), respond(429, b"{}"), respond(300), respond(302)),
+        *(respond(status, b"<html>blocked</html>", "Content-Type: text/html") for status in (200, 400, 404)),
+    ],
+)
 async def test_what_says_nothing_of_the_key_changes_nothing(answer: bytes) -> None:
     async with in_memory() as proxy:
         await lose(proxy, *[answer] * 3)
@@ -287,6 +293,22 @@ async def test_one_that_drips_in_is_waited_for_once_and_then_passed_on_as_it_com
         delivery.respond(b"34")
         await proxy.over()
         assert (caller.body, proxy.mangopay.read_backs, proxy.record.error) == (b"01234", [], None)
+
+
+async def test_a_401_that_drips_in_is_waited_for_once_too() -> None:
+    async with in_memory() as proxy:
+        caller = proxy.begin(REQUEST, Fate(response=respond(401, b"0", length=5)))
+        await proxy.clock.settle()
+        (delivery,) = proxy.mangopay.deliveries
+        for piece in (b"1", b"2"):
+            assert caller.received == b"", "it may be whole soon, and the call resent"
+            await proxy.clock.advance(RESPONSE_TIMEOUT / 2)
+            delivery.respond(piece)
+            await proxy.clock.settle()
+        assert (caller.status, caller.body) == (401, b"012")
+        delivery.respond(b"34")
+        await proxy.over()
+        assert (caller.body, len(proxy.mangopay.deliveries)) == (b"01234", 1)
 
 
 async def test_one_that_breaks_off_when_a_part_has_been_passed_on_leaves_its_key_in_the_log() -> None:

@@ -599,6 +599,17 @@ async def test_the_rate_limits_of_every_response_are_noted(status: int) -> None:
         assert (window.used, window.remaining, window.reset) == (100, 2300, 1700000900)
 
 
+async def test_the_rate_limits_of_the_response_to_a_resend_are_noted() -> None:
+    def limits(used: int) -> list[str]:
+        return [f"X-RateLimit: {used}", f"X-RateLimit-Remaining: {2400 - used}", "X-RateLimit-Reset: 1700000900"]
+
+    async with in_memory() as proxy:
+        first = Fate(response=respond(401, b"{}", *limits(100)))
+        await proxy.call(Asked("GET").bytes(), first, Fate(response=respond(200, b"{}", *limits(101))))
+        (window,) = proxy.metrics.rate_limits.windows()
+        assert (window.used, window.remaining) == (101, 2299)
+
+
 # --- waiting ---------------------------------------------------------------------------------------------------------
 
 

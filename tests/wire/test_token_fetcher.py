@@ -10,7 +10,7 @@ import ssl
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import pytest
 import trustme
@@ -56,6 +56,8 @@ class TokenEndpoint:
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     on_request: Callable[[], Awaitable[None]] | None = None
+    #: The connection stays open until then.
+    after_reply: asyncio.Event | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -67,6 +69,8 @@ class TokenEndpoint:
                 await self.on_request()
             writer.write(self.reply)
             await writer.drain()
+            if self.after_reply is not None:
+                await self.after_reply.wait()
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
@@ -322,6 +326,48 @@ async def test_no_response_in_time_is_transient() -> None:
         )
         assert await patient.fetch() == Transient("no answer in time", failure=FailureKind.TIMEOUT)
         gate.set()
+
+
+LOCKED: Final = b'{"error":"unauthorized_client"}'
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "expected"),
+    [
+        pytest.param(b"401 Unauthorized", b"{", Refused(Refusal.CREDENTIALS, "status 401"), id="401"),
+        pytest.param(b"403 Forbidden", b"", Refused(Refusal.FORBIDDEN, "status 403"), id="403 without a byte"),
+        pytest.param(
+            b"403 Forbidden\r\nContent-Type: text/html",
+            b"<ht",
+            Transient(
+                "status 403 with a page of the edge before Mangopay, or of a gateway, without a CF-Ray", None, EDGE_PAGE
+            ),
+            id="a page",
+        ),
+        pytest.param(b"400 Bad Request", LOCKED, LockedOut("status 400, unauthorized_client"), id="a lockout"),
+        pytest.param(
+            b"200 OK",
+            GOOD_BODY,
+            Transient("no answer in time", failure=FailureKind.TIMEOUT),
+            id="a token, not to its end",
+        ),
+    ],
+)
+async def test_a_body_that_stalls_leaves_what_the_status_says(head: bytes, body: bytes, expected: FetchResult) -> None:
+    """To ask again soon with a key that was refused could lock the account."""
+    async with serving(b"HTTP/1.1 " + head + b"\r\nContent-Length: 900\r\n\r\n" + body) as endpoint:
+        endpoint.after_reply = asyncio.Event()
+        patient = Fetcher(
+            Endpoint.parse(endpoint.url),
+            "acme",
+            Secret(KEY),
+            FakeClock(),
+            dialer=dialer(endpoint.url),
+            connect_timeout=0.3,
+            response_timeout=0.3,
+        )
+        assert await patient.fetch() == expected
+        endpoint.after_reply.set()
 
 
 async def test_a_closed_port_is_transient(unused_tcp_port: int) -> None:

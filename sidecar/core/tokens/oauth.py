@@ -12,9 +12,8 @@ The first line that fits::
     401,403  any other, or none                   Refused     the status says enough
     other    any (404 without an error, 3xx, 5xx) Transient   redirects are not followed
 
-A 401 or 403 whose body cannot be read to its end, or whose coding cannot be
-undone, counts as one without a body, unless its ``Content-Type`` announces a
-page: asking again at once with a wrong key could lock the account.
+A 401 or 403 whose body breaks off or stalls, or whose coding cannot be undone,
+counts as one without a body, unless its ``Content-Type`` announces a page: asking again at once with a wrong key could lock the account.
 """
 
 from __future__ import annotations
