@@ -17,9 +17,9 @@ from sidecar.cli.process import forbid_core_dumps
 from sidecar.config.errors import InvalidValue
 from sidecar.config.values import read_duration
 from sidecar.core.text import printable
-from sidecar.reconcile.asking import Asker
+from sidecar.reconcile.asking import PATIENCE, Asker
 from sidecar.reconcile.logs import LogError, read_logs
-from sidecar.reconcile.proxy import Proxy
+from sidecar.reconcile.proxy import TIMEOUT, Proxy
 from sidecar.reconcile.report import notes, report_in_words
 from sidecar.reconcile.run import reconcile
 from sidecar.runtime import SystemClock
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from sidecar.config import Config
     from sidecar.core.secret import Secret
     from sidecar.reconcile.proxy import Address
 
@@ -82,7 +83,7 @@ def command(
     except LogError as error:
         raise CommandError(str(error), BAD_USAGE) from None
     progress = _Progress()
-    proxy = Proxy(goal.addresses, goal.caller_key)
+    proxy = Proxy(goal.addresses, goal.caller_key, goal.timeout)
     clock = SystemClock()
     asker = Asker(proxy, goal.segment, clock=clock, sleep=time.sleep, waits=progress.tell)
     try:
@@ -114,6 +115,8 @@ class _Goal(NamedTuple):
     #: What stands for the ClientId in paths.
     segment: str
     environment: str | None
+    #: Seconds for a response.
+    timeout: float = TIMEOUT
 
 
 def _goal(config_path: Path | None, port: int | None) -> _Goal:
@@ -135,7 +138,14 @@ def _goal(config_path: Path | None, port: int | None) -> _Goal:
         addresses.append(listen.unix_socket)
     if not addresses:
         raise CommandError("listen.port is 0, so any free one: give the port that it serves, by --port", BAD_USAGE)
-    return _Goal(addresses, listen.caller_key, config.mangopay.client_id, config.mangopay.environment)
+    mangopay = config.mangopay
+    return _Goal(addresses, listen.caller_key, mangopay.client_id, mangopay.environment, _longest_response(config))
+
+
+def _longest_response(config: Config) -> float:
+    """Return for how long the sidecar may let a question wait (seconds), which is one of the batch lane."""
+    waits = config.limits.wait + 2 * (config.token.wait_timeout + config.upstream.response_timeout)
+    return max(TIMEOUT, min(waits, PATIENCE))
 
 
 def _read_since(text: str) -> float:

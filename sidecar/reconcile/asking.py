@@ -87,7 +87,7 @@ class Asker:
         reply = self._proxy.get("/")
         facts = None if reply is None or reply.status != 200 else _facts(reply.body)
         if facts is None:
-            what = "no sidecar answers" if reply is None else "what answers is no sidecar"
+            what = "what answers is no sidecar" if reply is not None and reply.status else "no sidecar answers"
             self._lasting = NoAnswer(f"{what} at {self._proxy.shown}", lasting=True)
             return None
         return printable(facts.environment)
@@ -129,7 +129,7 @@ class Asker:
         if reply is None:
             return NoAnswer(f"no sidecar answers at {self._proxy.shown}", lasting=True), None
         if not reply.status:
-            return NoAnswer("the answer was cut short"), PAUSE
+            return NoAnswer("the answer was cut short, or did not come in time"), PAUSE
         headers = reply.headers
         self._windows.observe([Field(name.encode(), value.encode("latin-1")) for name, value in headers.items()])
         own = headers.get("x-sidecar-error")

@@ -63,6 +63,8 @@ def read_logs(names: Iterable[str]) -> Reading:
         shown = "stdin" if name == STDIN else printable(name, _LONGEST_NAME)
         reading.files += 1
         try:
+            if name == STDIN and sys.stdin is None:
+                raise LogError("cannot read stdin: it is closed")
             if name == STDIN:
                 _read(_lines(cast("BufferedReader", sys.stdin.buffer), shown), shown, reading, places)
             else:

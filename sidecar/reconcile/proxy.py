@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.secret import Secret
 
-#: Seconds for a response: longer than the sidecar itself waits for a token, a connection and Mangopay.
+#: Seconds for a response: longer than a sidecar with the usual timeouts waits for a token, a connection and Mangopay.
 TIMEOUT: Final = 90.0
 #: Bytes of a response that are read at most.
 _LARGEST: Final = 2 * 1024 * 1024
@@ -28,7 +28,7 @@ Address: TypeAlias = "tuple[str, int] | Path"
 class Reply(NamedTuple):
     """A response of the proxy port's."""
 
-    #: 0 if it was cut short: upstream's was, most likely.
+    #: 0 if it was cut short, as upstream's was most likely, or did not come in time.
     status: int
     #: By lower-case name; of repeated ones the values joined by commas.
     headers: Mapping[str, str]
@@ -36,8 +36,8 @@ class Reply(NamedTuple):
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self._path: Final = path
 
     def connect(self) -> None:
@@ -49,10 +49,11 @@ class _UnixConnection(http.client.HTTPConnection):
 class Proxy:
     """One connection to the proxy port, opened anew where it has ended."""
 
-    def __init__(self, addresses: Sequence[Address], caller_key: Secret | None) -> None:
-        """``addresses`` are tried in order; ``caller_key`` is that of ``listen.caller_key``."""
+    def __init__(self, addresses: Sequence[Address], caller_key: Secret | None, timeout: float = TIMEOUT) -> None:
+        """``addresses`` are tried in order; ``caller_key`` is that of ``listen.caller_key``; ``timeout`` in seconds."""
         self._addresses: Final = tuple(addresses)
         self._caller_key: Final = caller_key
+        self._timeout: Final = timeout
         self._connection: http.client.HTTPConnection | None = None
 
     @property
@@ -62,12 +63,15 @@ class Proxy:
         return printable(" and ".join(places))
 
     def get(self, target: str) -> Reply | None:
-        """Return the response to a GET; None if nobody answers there. A GET may be sent twice."""
+        """Return the response to a GET; None if nobody answers there. A GET may be sent twice.
+
+        Of a sidecar that does not answer in time no other address is asked: it is the same one.
+        """
         if self._connection is not None and (reply := self._exchange(self._connection, target)) is not None:
             return reply
         for address in self._addresses:
             self.close()
-            self._connection = _connection_to(address)
+            self._connection = _connection_to(address, self._timeout)
             if (reply := self._exchange(self._connection, target)) is not None:
                 return reply
         self.close()
@@ -81,6 +85,11 @@ class Proxy:
 
     def _exchange(self, connection: http.client.HTTPConnection, target: str) -> Reply | None:
         try:
+            if connection.sock is None:
+                connection.connect()
+        except OSError:
+            return None
+        try:
             connection.request("GET", target, headers=self._headers())
             response = connection.getresponse()
             headers: dict[str, str] = {}
@@ -91,7 +100,8 @@ class Proxy:
             # It does not raise for a body that is shorter than it was said to be.
             is_cut = bool(response.length) and len(body) < _LARGEST
             return Reply(0 if is_cut else response.status, headers, body)
-        except http.client.IncompleteRead:
+        except (http.client.IncompleteRead, TimeoutError):
+            connection.close()
             return Reply(0, {}, b"")
         except (OSError, http.client.HTTPException):
             return None
@@ -105,8 +115,8 @@ class Proxy:
         return headers
 
 
-def _connection_to(address: Address) -> http.client.HTTPConnection:
+def _connection_to(address: Address, timeout: float) -> http.client.HTTPConnection:
     if isinstance(address, tuple):
         host, port = address
-        return http.client.HTTPConnection(from_here(host), port, timeout=TIMEOUT)
-    return _UnixConnection(address)
+        return http.client.HTTPConnection(from_here(host), port, timeout=timeout)
+    return _UnixConnection(address, timeout)

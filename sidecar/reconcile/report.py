@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: Seconds before and after a call's time, by our clock, within which what it made is looked for.
 BEFORE: Final = 60.0
 AFTER: Final = 120.0
+#: Characters of a date before a time.
+_DATE: Final = len("2026-11-30 ")
 
 #: What is to be done about writes of each kind.
 MENDS: Final = {
@@ -218,7 +220,10 @@ def _what_to_look_for(told: Told) -> str:
         return "look whether the resource has changed"
     segments = [each for each in told.path.split("/")[3:] if each and each != "{id}"]
     what = "/".join(segments) or told.path
-    return f"look for {what} made from {_moment(told.at - BEFORE)} to {_moment(told.ended + AFTER)[11:]}"
+    # A repeat that was answered, and perhaps executed, came later than all that the log tells of.
+    last = max(told.ended, told.answered_at or told.ended) if told.by_later_try else told.ended
+    begin, end = _moment(told.at - BEFORE), _moment(last + AFTER)
+    return f"look for {what} made from {begin} to {end.removeprefix(begin[:_DATE])}"
 
 
 def _in_words(kind: VerdictKind) -> str:

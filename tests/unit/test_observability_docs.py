@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,7 @@ import pytest
 
 from sidecar.admin.finding import Area, FindingKind, Level
 from sidecar.admin.status import Status
+from sidecar.core.reconciliation.log_lines import LineKind, read_line
 from sidecar.telemetry.exposition import PREFIX
 from sidecar.telemetry.record import Attempt
 from sidecar.telemetry.request_log import RequestLine
@@ -97,6 +99,11 @@ def test_no_event_is_documented_that_there_is_not() -> None:
     assert set(table("Events")) == {event.name for event in logged()} | unlogged
     source = (ROOT / "sidecar" / "telemetry" / "log.py").read_text(encoding="utf-8")
     assert all(f'"{name}"' in source for name in unlogged)
+
+
+def test_reconcile_knows_every_event_as_ours() -> None:
+    for name in table("Events"):
+        assert read_line(json.dumps({"event": name}).encode()) != LineKind.OTHER, name
 
 
 def test_events_are_a_noun_and_a_verb() -> None:

@@ -320,3 +320,22 @@ async def test_a_connection_that_has_ended_is_opened_anew_and_what_is_no_answer_
     assert all(b"Host: localhost\r\n" in head and b"X-Sidecar-Lane: batch\r\n" in head for head in heads)
     if status and got[0] is not None:
         assert (got[0].body, got[0].headers["x-ratelimit"]) == (b"hi", "1, 2")
+
+
+async def test_a_sidecar_that_does_not_answer_in_time_is_asked_at_one_address() -> None:
+    heads: list[bytes] = []
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        await over.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        address = ("127.0.0.1", server.sockets[0].getsockname()[1])
+        proxy = Proxy([address, address], None, timeout=0.2)
+        reply = await asyncio.to_thread(proxy.get, "/x")
+        over.set()
+        proxy.close()
+    assert reply is not None
+    assert (reply.status, len(heads)) == (0, 1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import msgspec
 
@@ -36,7 +36,7 @@ _CONSOLE: Final = re.compile(
 _CONSOLE_HEAD: Final = 256
 #: Names under which others keep a whole line, mostly as a string, and those under which it is an object, mostly.
 _TEXTS: Final = ("log", "MESSAGE", "message", "msg", "line")
-_OBJECTS: Final = ("jsonPayload", "_source", "log_processed")
+_OBJECTS: Final = ("jsonPayload", "_source", "log_processed", "event")
 #: How often one may stand within another.
 _DEPTH: Final = 4
 #: Pieces of a line about an unknown outcome, by which the rest of a torn one is known.
@@ -44,9 +44,14 @@ _TRACES: Final = (b'"idempotency_key"', b'"unknown"')
 
 #: Milliseconds: a day.
 _LONGEST_CALL: Final = 86_400_000
-#: Characters of each text that is kept; the path's are those of the longest masked one.
+#: Characters of each text that is kept; a masked path can be longer than the path.
 _LONGEST_WORD: Final = 128
-_LONGEST_PATH: Final = 300
+_LONGEST_PATH: Final = 1024
+#: What stands before the dot of each event that a sidecar logs; ``request`` is the one without.
+_SUBJECTS: Final = frozenset(
+    {"admin", "answer", "certificate", "config", "descriptors", "hooks", "library", "listener", "log", "request"}
+    | {"shutdown", "store", "task", "token", "tracing"}
+)
 
 
 class UncertainCall(msgspec.Struct, frozen=True):
@@ -106,12 +111,12 @@ def read_line(line: bytes) -> LogLine:
 def _read(line: bytes, depth: int) -> LogLine:
     """Do as :func:`read_line`; raises what reading a line can raise that is not whole."""
     start = line.find(b"{")
-    # What stands within an object is somebody's text: no reason to refuse the whole log.
+    # Only what stands before the JSON: a text inside it may look like a line for people.
     if _CONSOLE.search(line[: _CONSOLE_HEAD if start < 0 else min(start, _CONSOLE_HEAD)]):
         return LineKind.CONSOLE
     if start < 0:
         return LineKind.BROKEN_UNKNOWN if _has_trace(line) else LineKind.OTHER
-    entry: dict[str, Any] = msgspec.json.decode(line[start:])  # what begins with a brace is an object
+    entry: dict[str, Any] = msgspec.json.decode(line[start:])  # valid JSON that begins with a brace is an object
     return _read_entry(entry, depth)
 
 
@@ -123,23 +128,36 @@ def _has_trace(line: bytes) -> bool:
 
 def _read_entry(entry: dict[str, Any], depth: int) -> LogLine:
     event = entry.get("event")
-    if isinstance(event, str):
+    if _is_ours(event, entry):
         return _read_event(event, entry)
     if isinstance(event, dict) or "event.action" in entry:
         named = _from_ecs(_flat(entry))
-        if isinstance(event := named.get("event"), str):
-            return _read_event(event, named)
+        action = named["event"]
+        if _is_ours(action, named):
+            return _read_event(action, named)
     if depth:
         for name in (*_OBJECTS, *_TEXTS):
             inner = entry.get(name)
             told: LogLine = LineKind.OTHER
             if isinstance(inner, dict):
                 told = _read_entry({"time": entry.get("timestamp"), **inner}, depth - 1)
-            elif isinstance(inner, str):
+            elif isinstance(inner, str) and (name != "event" or _may_be_line(inner)):
                 told = _read(inner.encode(), depth - 1)
             if told is not LineKind.OTHER:
                 return told
     return LineKind.OTHER
+
+
+def _may_be_line(event: str) -> bool:
+    """Whether an event may be a whole line, as Splunk keeps them, rather than an event of another program's."""
+    return event.startswith("{") or _has_trace(event.encode())
+
+
+def _is_ours(event: object, entry: dict[str, Any]) -> TypeGuard[str]:
+    """Whether a sidecar logs such an event: other programs use the name ``event`` for theirs, or for a whole line."""
+    if event == "request":
+        return "environment" in entry or entry.get("outcome") == Outcome.UNKNOWN
+    return isinstance(event, str) and "." in event and event.partition(".")[0] in _SUBJECTS
 
 
 def _read_event(event: str, entry: dict[str, Any]) -> LogLine:

@@ -13,7 +13,8 @@ The first line that fits::
     other    any (404 without an error, 3xx, 5xx) Transient   redirects are not followed
 
 A 401 or 403 whose body breaks off or stalls, or whose coding cannot be undone,
-counts as one without a body, unless its ``Content-Type`` announces a page: asking again at once with a wrong key could lock the account.
+counts as one without a body, unless its ``Content-Type`` announces a page:
+asking again at once with a wrong key could lock the account.
 """
 
 from __future__ import annotations

@@ -49,6 +49,12 @@ def test_a_dash_is_stdin(pack: object, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read_logs(["-", "-"]).calls) == 2
 
 
+def test_a_stdin_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(LogError, match=r"^cannot read stdin: it is closed$"):
+        read_logs(["-"])
+
+
 def test_a_named_pipe_is_read_to_its_end(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, line(1))

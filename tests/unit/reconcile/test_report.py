@@ -111,6 +111,14 @@ def test_columns_are_aligned() -> None:
         ),
         (Verdict(VerdictKind.NOT_ASKED, reason="no sidecar answers"), "no sidecar answers"),
         (Verdict(VerdictKind.TOO_OLD), "look for wallets/transfers made from 2023-11-14 22:12:21 to 22:16:21"),
+        (
+            Verdict(VerdictKind.FAILED, Stored(500, "", BEGAN + 1801, None, None, None, 0.0), by_later_try=True),
+            "30 min later; look for wallets/transfers made from 2023-11-14 22:12:21 to 22:45:21",
+        ),
+        (
+            Verdict(VerdictKind.TOO_OLD, Stored(200, "", BEGAN + 7201, "t", None, None, 0.0), by_later_try=True),
+            "look for wallets/transfers made from 2023-11-14 22:12:21 to 2023-11-15 00:15:21",
+        ),
         (Verdict(VerdictKind.NOT_THERE), "id-1-0"),
     ],
 )

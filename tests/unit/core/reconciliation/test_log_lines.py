@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.reconciliation.log_lines import Dropped, LineKind, UncertainCall, read_line
+from sidecar.core.redact import mask_path
 from sidecar.telemetry.field_names import ecs_fields, gcp_fields
 from sidecar.telemetry.line_format import console_line, json_line, renamed_json_line
 from sidecar.telemetry.line_writer import LineWriter
@@ -169,6 +170,10 @@ WRAPPED: Final = {
     "journalctl -o json": json.dumps({"MESSAGE": TEXT, "_PID": "812"}),
     "logcli -o jsonl": json.dumps({"labels": {"app": "x"}, "line": TEXT, "timestamp": "2026-11-29T20:14:05Z"}),
     "Filebeat": json.dumps({"@timestamp": "2026-11-29T20:14:05Z", "message": TEXT, "agent": {"type": "filebeat"}}),
+    "Splunk, the line as text": json.dumps({"time": 1764447245.1, "sourcetype": "_json", "event": TEXT}),
+    "Splunk, behind a prefix": json.dumps({"event": f"2026-11-29T20:14:05Z stderr F {TEXT}"}),
+    "Splunk, the line as an object": json.dumps({"time": 1764447245.1, "event": ENTRY}),
+    "structlog, around another program's line": json.dumps({"event": "log", "level": "info", "message": TEXT}),
     "Fluent Bit": json.dumps({"log": "torn", "log_processed": ENTRY}),
     "Filebeat, with where it read": json.dumps({"log": {"offset": 5, "file": {"path": "/x"}}, "message": TEXT}),
     "Fluentd, that has read it": json.dumps({"log": ENTRY, "tag": "kube.x"}),
@@ -223,6 +228,21 @@ def test_names_that_are_taken_apart_without_end_are_no_line(depth: int) -> None:
 )  # fmt: skip
 def test_other_programs_lines_are_no_matter(line: bytes) -> None:
     assert read_line(line) in (LineKind.OTHER, LineKind.BROKEN if b"[" in line else LineKind.OTHER)
+
+
+@pytest.mark.parametrize("form", ["json", "ecs"])
+@pytest.mark.parametrize("event", ["user.created", "request", "request_finished", "log", "got {x", "tokens.x", "", "{"])
+def test_other_programs_events_are_not_ours(event: str, form: str) -> None:
+    entry = {"event": event} if form == "json" else {"event.action": event}
+    line = json.dumps({"timestamp": ENTRY["timestamp"], "level": "info", **entry}).encode()
+    assert read_line(line) is (LineKind.BROKEN if (event, form) == ("{", "json") else LineKind.OTHER)
+
+
+def test_the_longest_masked_path_is_kept_whole() -> None:
+    path = mask_path("/v2.01/x" + "/1" * 1000)
+    call = read_line(without(path=path))
+    assert isinstance(call, UncertainCall)
+    assert call.path == path
 
 
 # --- what is not whole -----------------------------------------------------------------------------------------------
@@ -310,11 +330,11 @@ def test_a_key_that_mangopay_would_not_take_is_none(key: object) -> None:
 
 
 def test_what_is_taken_from_a_line_is_printable_and_short() -> None:
-    call = read_line(without(path="/v2.01/\x1b[2J" + "x" * 1000, id="a\nb", x_request_id="\x9b31m", status="ok"))
+    call = read_line(without(path="/v2.01/\x1b[2J" + "x" * 2000, id="a\nb", x_request_id="\x9b31m", status="ok"))
     assert isinstance(call, UncertainCall)
     assert (call.id, call.caller_request_id, call.status) == ("a?b", "?31m", None)
     assert call.path.startswith("/v2.01/?[2J")
-    assert len(call.path) == 300
+    assert len(call.path) == 1024
 
 
 #: Whatever JSON has, numbers that no float holds included.
