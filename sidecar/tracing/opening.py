@@ -51,8 +51,8 @@ def open_traces(config: Config, *, clock: Clock, chance: Callable[[int], int]) -
     if exposes_headers(collector, os.environ):
         _log.warning(
             "config.warning",
-            message=f"{_KEY} is plain http:// to a host that is not loopback, and OTEL_EXPORTER_OTLP_HEADERS is set: "
-            "whoever is on the way can read it; use https://",
+            message=f"{_KEY} is plain http:// to a host that is not loopback, and headers are set for it "
+            f"({' or '.join(_HEADERS)}): whoever is on the way can read them; use https://",
         )
     maker = SpanMaker(resource_of(config.mangopay.environment), config.mangopay.endpoint)
     try:

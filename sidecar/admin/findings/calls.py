@@ -9,7 +9,7 @@ from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
 from sidecar.core.causes import Cause
 from sidecar.core.text import count, duration, sentence
-from sidecar.telemetry.recent import FOREIGN_TOLD
+from sidecar.telemetry.recent import ERRORS, FOREIGN_TOLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,12 +84,13 @@ def of_calls(facts: Snapshot) -> Iterator[Finding]:
     """Tell what was wrong with calls that ended here."""
     unknown = [e for e in facts.last_errors if e.outcome == "unknown" and facts.time - e.at <= UNKNOWN_TOLD]
     if unknown:
+        number = count(len(unknown), "call") if len(unknown) < ERRORS else f"{len(unknown)} calls or more"
         yield Finding(
             FindingKind.OUTCOMES_UNKNOWN,
             Level.WARNING,
             Area.CALLS,
             "It is not known whether Mangopay executed some calls",
-            f"{count(len(unknown), 'call')} of the last 15 minutes ended without an answer after they had been sent, "
+            f"{number} of the last 15 minutes ended without an answer after they had been sent, "
             f"the newest with the id {unknown[0].id}.",
             "Find out what became of them before you repeat any: mangopay-sidecar reconcile reads the log and tells, "
             "for 24 hours. Only a repeat with the same Idempotency-Key is safe.",

@@ -10,7 +10,7 @@ from sidecar.admin.findings.upstream import failure
 from sidecar.advice.texts.files import NEW_CERTIFICATE
 from sidecar.core.certificate import WARNING_DAYS
 from sidecar.core.resend import FailureKind
-from sidecar.core.text import sentence
+from sidecar.core.text import count, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +120,8 @@ def of_limits(facts: Snapshot) -> Iterator[Finding]:
             "See whether an app opens a connection for each call, or raise SIDECAR_LISTEN_MAX_CONNECTIONS.",
         )
     if pool.waiting and pool.open >= pool.size:
-        text = f"All {pool.size} are in use, and {pool.waiting} calls wait for one."
+        waiting = "1 call waits" if pool.waiting == 1 else f"{count(pool.waiting, 'call')} wait"
+        text = f"All {pool.size} are in use, and {waiting} for one."
         yield failure(FailureKind.NO_SLOT, Level.WARNING, text)
     if facts.replay_buffer_bytes >= NEARLY_FULL * facts.replay_budget_bytes:
         yield Finding(

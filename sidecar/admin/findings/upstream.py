@@ -55,7 +55,8 @@ def of_upstream(facts: Snapshot) -> Iterator[Finding]:
         newest = last is not None and last.kind == kind
         running = upstream.failures if newest else 0
         if running:
-            text = f"The last {count(running, 'call')} failed, and none was answered since."
+            calls = "call" if running == 1 else count(running, "call")
+            text = f"The last {calls} failed, and none was answered since."
         else:
             others = "others fail in another way" if upstream.failures else "others were answered"
             text = f"{count(number, 'call')} failed so in the last minute; {others}."
@@ -84,10 +85,10 @@ _MENDED: Final = {
     "idempotency": (
         FindingKind.ANSWER_READ_BACK,
         Area.NETWORK,
-        "A lost answer was read back",
+        "A stored answer was read back",
         (
-            "The connection broke before the answer to call {id} was there; Mangopay had executed it, and its app got "
-            "the stored answer."
+            "The answer to call {id} was lost, or refused it as a repeat; its app got the answer that Mangopay has "
+            "stored under its Idempotency-Key."
         ),
     ),
 }

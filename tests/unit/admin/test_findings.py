@@ -27,6 +27,7 @@ from sidecar.core.errors import ErrorCode
 from sidecar.core.hooks import Hook, HooksStatus, HookState, hooks_status
 from sidecar.core.rate_windows import RateWindow
 from sidecar.core.resend import FailureKind
+from sidecar.telemetry.recent import ERRORS
 from sidecar.tokens.status import StoreStatus
 from sidecar.tracing.status import TracingStatus
 from sidecar.upstream.expiry import CertificateStatus
@@ -211,7 +212,8 @@ ROWS = {
         {"last_mended": Mended(NOW, "call-7", ("connection",))}, K.CONNECTION_MENDED, INFO, A.NETWORK
     ),
     "an answer read back": Row(
-        {"last_mended": Mended(NOW, "call-7", ("idempotency",))}, K.ANSWER_READ_BACK, INFO, A.NETWORK
+        {"last_mended": Mended(NOW, "call-7", ("idempotency",))},
+        *(K.ANSWER_READ_BACK, INFO, A.NETWORK, None, "stored under its Idempotency-Key"),
     ),
     # --- why there is no token, told apart
     "no token because of DNS": Row({"tokens": (failing(last_failure="resolve"),)}, K.DNS_FAILING, CRITICAL, A.NETWORK),
@@ -250,6 +252,10 @@ ROWS = {
         *(K.MANGOPAY_ERRORS, WARNING, A.MANGOPAY, None, "7 calls failed so in the last minute; others were answered"),
     ),
     "answers are broken": Row({"upstream": upstream("broken", 3)}, K.ANSWERS_BROKEN, CRITICAL, A.NETWORK),
+    "a call that failed": Row(
+        {"upstream": upstream("broken", 1)},
+        *(K.ANSWERS_BROKEN, WARNING, A.NETWORK, None, "The last call failed, and none was answered since."),
+    ),
     "the edge answers calls": Row({"upstream": upstream("edge_page", 3)}, K.EDGE_PAGES, CRITICAL, A.NETWORK),
     "Mangopay answers 429": Row({"upstream": upstream("rate_limited", 3)}, K.RATE_LIMITED, CRITICAL, A.RATE_LIMIT),
     "no connection became free": Row({"upstream": upstream("no_slot", 3)}, K.POOL_EXHAUSTED, CRITICAL, A.SIDECAR),
@@ -275,7 +281,12 @@ ROWS = {
     ),
     # --- limits
     "calls wait for a connection": Row(
-        {"pool": PoolStatus(size=2, open=2, idle=0, waiting=3)}, K.POOL_EXHAUSTED, WARNING, A.SIDECAR
+        {"pool": PoolStatus(size=2, open=2, idle=0, waiting=3)},
+        *(K.POOL_EXHAUSTED, WARNING, A.SIDECAR, None, "All 2 are in use, and 3 calls wait for one."),
+    ),
+    "a call waits for a connection": Row(
+        {"pool": PoolStatus(size=2, open=2, idle=0, waiting=1)},
+        *(K.POOL_EXHAUSTED, WARNING, A.SIDECAR, None, "All 2 are in use, and 1 call waits for one."),
     ),
     "a window nearly used up": Row(
         {"rate_limits": (window(2100, 200),)},
@@ -306,7 +317,11 @@ ROWS = {
     ),
     "an unknown outcome": Row(
         {"last_errors": (error("upstream_timeout", outcome="unknown"),)},
-        *(K.OUTCOMES_UNKNOWN, WARNING, A.CALLS, None, "call-9"),
+        *(K.OUTCOMES_UNKNOWN, WARNING, A.CALLS, None, "1 call of the last 15 minutes ended without an answer"),
+    ),
+    "as many unknown outcomes as are kept": Row(
+        {"last_errors": (error("upstream_timeout", outcome="unknown"),) * ERRORS},
+        *(K.OUTCOMES_UNKNOWN, WARNING, A.CALLS, None, f"{ERRORS} calls or more of the last 15 minutes"),
     ),
     "a caller refused": Row(
         {"last_errors": (error("bad_request"),)}, K.CALLERS_REFUSED, INFO, A.CALLS, None, "bad_request (1)"
