@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two questions: a start takes half a second.
 _PAUSE: Final = 0.05
-#: Seconds for a response, which comes from memory.
+#: Seconds for a response, which comes from memory: at most, and at least, however little time is left.
 _PATIENCE: Final = 2.0
+_LEAST_PATIENCE: Final = 0.25
 
 
 @click.command("wait", cls=Command)
@@ -41,7 +42,7 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
     hosts, asked = admin_address(config_path, port)
     clock = SystemClock()
     deadline = clock.now() + timeout
-    while (obstacle := _obstacle(hosts, asked)) is not None:
+    while (obstacle := _obstacle(hosts, asked, deadline - clock.now())) is not None:
         left = deadline - clock.now()
         if left <= 0:
             message = f"not ready within {timeout:g} s: {obstacle}"
@@ -50,9 +51,9 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
     return 0
 
 
-def _obstacle(hosts: tuple[str, ...], port: int) -> str | None:
-    """Return why the sidecar is not ready, in words; None if it is."""
-    reply = ask(hosts, port, "/readyz", timeout=_PATIENCE)
+def _obstacle(hosts: tuple[str, ...], port: int, left: float) -> str | None:
+    """Return why the sidecar is not ready, in words; None if it is. ``left`` seconds are shared by the addresses."""
+    reply = ask(hosts, port, "/readyz", timeout=max(_LEAST_PATIENCE, min(_PATIENCE, left / len(hosts))))
     if reply is None:
         return unanswered(port, ";")  # it stands behind a colon
     if reply.status == 200:

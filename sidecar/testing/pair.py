@@ -121,13 +121,18 @@ class Pair:
         That is a word, and the seconds until it is worth trying again. None: nothing did.
         """
         try:
-            answer: Answer = send(self.base_url, "GET", f"/v2.01/{CLIENT_ID}/clients")
+            answer = self._call("_")
+            if answer.headers.get("X-Sidecar-Error") == "client_id_mismatch":
+                answer = self._call(CLIENT_ID)  # another set of aliases
         except (OSError, http.client.HTTPException) as error:
             return str(error) or type(error).__name__, _LOOK
         error_code = answer.headers.get("X-Sidecar-Error")
         if answer.status == 200 or error_code in _NOT_FOR_US:
             return None
         return error_code or f"status {answer.status}", float(answer.headers.get("Retry-After", _LOOK))
+
+    def _call(self, client_id: str) -> Answer:
+        return send(self.base_url, "GET", f"/v2.01/{client_id}/clients")
 
 
 class StartedPair(Pair):

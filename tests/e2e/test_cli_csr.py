@@ -72,6 +72,12 @@ def test_a_client_id_that_is_none_is_refused(tmp_path: Path, client_id: str) -> 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_that_no_directory_can_have_is_told(tmp_path: Path) -> None:
+    status, _, stderr = csr("--client-id", "acme", "--out", tmp_path / ("x" * 300))
+    assert status == 2
+    assert "cannot write to" in stderr
+
+
 def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     status, _, stderr = csr("--client-id", "acme", "--out", tmp_path / "file" / "below")

@@ -227,6 +227,33 @@ def test_a_base_url_that_is_not_for_tests_is_refused_before_any_call(stranger: s
         Pair.given({"MANGOPAY_BASE_URL": stranger, "MANGOPAY_EMULATOR_URL": "http://127.0.0.1:9"})
 
 
+@pytest.mark.parametrize("accepted", ["_", "acme"])
+def test_a_sidecar_of_any_client_id_is_found_ready(accepted: str) -> None:
+    """Its aliases are its own: what it accepts is tried."""
+
+    class Sidecar(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_ours = self.path == f"/v2.01/{accepted}/clients"
+            self.send_response(200 if is_ours else 403)
+            if not is_ours:
+                self.send_header("X-Sidecar-Error", "client_id_mismatch")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Sidecar) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            pair = Pair(f"http://127.0.0.1:{server.server_port}", "http://127.0.0.1:9")
+            pair.begin(reset=False)
+            assert pair.waited == 0.0
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_nothing_that_listens_is_told() -> None:
     nobody = "http://127.0.0.1:9"
     with pytest.raises(EmulatorError, match=r"no Mangopay emulator answers at http://127\.0\.0\.1:9"):
