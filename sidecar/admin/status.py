@@ -77,7 +77,7 @@ class CallTotals(msgspec.Struct, frozen=True):
     """Counts since the start; ``in_flight`` and ``connections`` are of now."""
 
     requests: int
-    #: Mangopay's answers 4xx and 5xx.
+    #: Mangopay's 4xx and 5xx responses.
     client_errors: int
     server_errors: int
     #: Of the sidecar's own.
@@ -239,7 +239,7 @@ class HistorySample(msgspec.Struct, frozen=True):
     seconds: float
     calls: int
     errors: int
-    #: Mangopay's answers 4xx and 5xx.
+    #: Mangopay's 4xx and 5xx responses.
     client_errors: int
     server_errors: int
     recovered: int

@@ -123,7 +123,7 @@ def _tracing(tracing: TracingStatus, now: float) -> str:
     since = duration(now - tracing.since)
     counts = f"{count(tracing.sent, 'call')} sent, {tracing.lost:,} lost"
     if tracing.up:
-        return f"to {tracing.collector}: arrive for {since}; {counts}"
+        return f"to {tracing.collector}: up for {since}; {counts}"
     return f"to {tracing.collector}: lost for {since}, the collector {tracing.last_error}; {counts}"
 
 

@@ -159,7 +159,9 @@ class ConnectionProbe:
     def _hung_up(self) -> StepFinding:
         """Judge a close right after the handshake: some servers refuse a certificate so, without an alert."""
         cause = Cause.CLIENT_CERTIFICATE_REFUSED if self._has_certificate else Cause.CLIENT_CERTIFICATE_REQUIRED
-        return StepFinding.failed(cause, "the server closed the connection right after the handshake, without a word")
+        return StepFinding.failed(
+            cause, "the server closed the connection right after the handshake, without a TLS alert"
+        )
 
     @property
     def _has_certificate(self) -> bool:

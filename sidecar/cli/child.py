@@ -211,7 +211,8 @@ def _next_signal(watched: set[signal.Signals]) -> tuple[signal.Signals, int]:
 def _has_reached(child: int, number: signal.Signals, sender: int) -> bool:
     """Whether the command has a signal already that ``sender`` sent to this process."""
     if sender != _TERMINAL:
-        return sender == child  # its own "kill 0" is for others
+        # The command signalled its whole group, itself included: do not pass it back.
+        return sender == child
     # A terminal that is closed tells the leader of its session alone (credentials(7)).
     return number is not signal.SIGHUP or os.getsid(0) != os.getpid()
 

@@ -1,7 +1,7 @@
 """stdout and stderr, which may be closed, or read by somebody who has left.
 
-What is printed may have come from elsewhere: no control character gets through but the end of a line, and in painted
-text the colours of our own (``sidecar.core.rows``).
+Printed text may come from elsewhere. Of control characters only line ends pass, and in painted text our own colours
+(``sidecar.core.rows``).
 """
 
 from __future__ import annotations

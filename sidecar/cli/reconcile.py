@@ -49,7 +49,7 @@ _TELLING: Final = ("SIDECAR_CONFIG", "SIDECAR_LISTEN_", "SIDECAR_MANGOPAY_")
     "--since",
     metavar="TIME",
     shell_complete=words("1h", "6h", "24h"),
-    help="Only calls of the last 24h, 90m, 30s. Default: all.",
+    help="Only writes whose last try ended within this time, such as 24h or 90m. Default: all.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @config_option

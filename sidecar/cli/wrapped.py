@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 #: Seconds between two looks at the readiness, which cost some microseconds each.
 _LOOK: Final = 0.02
-#: Seconds to drain in before an emulator: what it was told not to answer moves no money, and the tests are over.
+#: Seconds to drain in front of an emulator: calls that it was told to leave hanging move no money.
 _DRAIN_OF_EMULATED: Final = 0.5
 
 

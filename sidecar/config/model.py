@@ -348,7 +348,8 @@ class Tracing(Section, frozen=True, kw_only=True):
     sample: float = setting(
         SAMPLE,
         "100%",
-        "The share that is recorded of the traces that begin here. A caller's `traceparent` says for itself.",
+        "The share that is recorded of the traces that begin here. For a trace that a caller began, the flag in its "
+        "`traceparent` decides.",
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def open_directory_above(path: Path) -> Path | None:
     """Return the nearest directory above ``path`` in which every user of the machine could replace it, or None.
 
-    A directory that cannot be looked at counts as closed: whatever is to be done there fails by itself.
+    A directory that cannot be inspected counts as closed; using it will fail with its own error.
     """
     try:
         parent = path.parent.resolve()

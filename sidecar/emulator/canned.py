@@ -1,4 +1,4 @@
-"""Answers that a fault gives in place of the real one."""
+"""Responses that a fault gives in place of the real one."""
 
 from __future__ import annotations
 

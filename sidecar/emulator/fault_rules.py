@@ -31,9 +31,9 @@ class Stage(enum.Enum):
     HEAD = "head"
     #: The request was read whole; nothing was executed.
     BEFORE = "before"
-    #: It was executed; no byte of the answer was sent.
+    #: It was executed; no byte of the response was sent.
     AFTER = "after"
-    #: The head and half the body of the answer were sent.
+    #: The head and half the body of the response were sent.
     DURING = "during"
 
 

@@ -45,7 +45,7 @@ class StoredResponses:
         return stored is not None
 
     def store(self, key: str, path: str, response: EmulatedResponse, wall: float) -> None:
-        """Keep ``response`` as the one and only answer under ``key``."""
+        """Keep ``response`` as the one and only response under ``key``."""
         self._responses[key] = StoredResponse(path, response, wall)
         if len(self._responses) > self._kept:
             self._responses.popitem(last=False)
@@ -56,7 +56,7 @@ class StoredResponses:
         return None if stored is None else stored.response
 
     def age(self, seconds: float, key: str | None = None) -> int:
-        """Make answers (that of ``key``, or all) older by ``seconds``; return how many."""
+        """Make responses (that of ``key``, or all) older by ``seconds``; return how many."""
         chosen = [stored for known, stored in self._responses.items() if key in {None, known}]
         for stored in chosen:
             stored.at -= seconds

@@ -49,8 +49,8 @@ def demand(call: Call, resource: Resource) -> None:
 def asked(client: ClientState, resource: Resource, context: str | None, wall: float) -> list[str]:
     """Return the users, by Id, who have to authenticate before ``resource`` is shown.
 
-    A flag set for the resource decides; without one, a present user does who is, or
-    co-owns the wallet as, an owner and is not authenticated at ``wall`` (Unix seconds).
+    A flag on the resource decides. Otherwise, if the user is present, every owner (also of
+    a shared wallet) who is not authenticated at ``wall`` (Unix seconds) has to authenticate.
     A user is present unless ``context`` says otherwise (Mangopay: "SCA on wallet access").
     """
     users = resource.get("Owners") or [resource["Id"]]
@@ -65,7 +65,10 @@ def asked(client: ClientState, resource: Resource, context: str | None, wall: fl
 
 
 def authenticate(client: ClientState, user_id: str, wall: float, seconds: float = AUTHENTICATED_FOR) -> None:
-    """Let a user have authenticated at ``wall`` (Unix seconds), for so long; one who waits to become active does."""
+    """Let a user have authenticated at ``wall`` (Unix seconds), for ``seconds``.
+
+    A user in PENDING_USER_ACTION becomes ACTIVE.
+    """
     client.authenticated[user_id] = wall + seconds
     user = client.user(user_id)
     if user is not None and seconds > 0:

@@ -1,4 +1,4 @@
-"""Puts answers on a connection, at the pace and up to the point that a plan says."""
+"""Puts responses on a connection, at the pace and up to the point that a plan says."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Exchange(msgspec.Struct):
 
 
 class Sender:
-    """Writes answers."""
+    """Writes responses."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Switches and numbers; durations are seconds."""
 
-    #: How long a token really lives, and what the answer says unless ``token_answer`` differs.
+    #: How long a token really lives, and what the response says unless ``token_answer`` differs.
     expires_in: float = 1200
     #: Merged over the token answer (RFC 7396): ``{"expires_in": null}`` leaves it out, ``"600"`` makes it a string.
     token_answer: dict[str, Any] = {}
@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     triggers: bool = True
     #: Viewing the wallets and transactions of an owner who has not authenticated gets the SCA 401.
     sca_for_owners: bool = True
-    #: What a call without ``ScaContext`` counts as: since 2025-12-15 the first, before that the second.
+    #: What a call without ``ScaContext`` counts as: USER_PRESENT (since 2025-12-15) or USER_NOT_PRESENT (before).
     sca_context: Literal["USER_PRESENT", "USER_NOT_PRESENT"] = "USER_PRESENT"
     #: The SCA 401 has an error report as its body; without, it has none.
     sca_body: bool = True

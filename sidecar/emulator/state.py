@@ -227,7 +227,7 @@ class State:
         self.settings = self.settings.changed(changes)
 
     def age_stored_responses(self, seconds: float, *, client_id: str | None = None, key: str | None = None) -> int:
-        """Make stored answers older by ``seconds``; return how many."""
+        """Make stored responses older by ``seconds``; return how many."""
         clients = [self.client(client_id)] if client_id is not None else list(self.clients.values())
         return sum(client.stored_responses.age(seconds, key) for client in clients)
 

@@ -68,11 +68,12 @@ class Call:
         self._upstream: UpstreamConnection | None = None
         #: Attempts on which at least one byte of the request was written.
         self.deliveries = 0
-        #: When the first delivery and the last one began (``Clock.now``); 0 before there is one.
+        #: When the newest attempt was about to write (``Clock.now``), whether it then wrote or not; 0: there was none.
+        #: The first of the two is kept from the first delivery on.
         self.first_sent_at = self.sent_at = 0.0
-        #: When the last attempt that wrote something ended: with its response's head, or without one.
+        #: When the last attempt that was about to write ended: with its response's head, or without one.
         self.attempt_ended_at = 0.0
-        # How many of them were answered with a complete token 401.
+        # How many of the deliveries were answered with a complete token 401.
         self._rejected = 0
         # The status that upstream answered the last delivery with; 0 if it did not.
         self._last_status = 0

@@ -36,7 +36,8 @@ async def relay_stream(
     """Pass a ``response`` on to the caller as it comes.
 
     One that upstream cuts short stays unfinished, so that the connection cuts it
-    short here too, once that is in the log. Raises CallerGoneError.
+    short here too, once that is in the log. Raises CallerGoneError; and SidecarError
+    if it has to be read whole first, and is broken or too large for that.
     """
     if http10 and response.content_length is None:
         await _only_whole_on_unix_sockets(call, response)
@@ -80,7 +81,7 @@ async def _only_whole_on_unix_sockets(call: Call, response: UpstreamResponse) ->
 async def _stream(call: Call, response: UpstreamResponse, head: bytes, framing: CallerFraming) -> AlreadySent:
     record = call.record
     rest = response.rest
-    assert rest is not None  # noqa: S101 - relay() comes here only with a body to stream
+    assert rest is not None  # noqa: S101 - relay_stream() comes here only with a body to stream
     stream = ResponseStream(call.connection.writer, chunked=framing.chunked)
     try:
         stream.start(head, response.body)

@@ -92,9 +92,9 @@ class UpstreamResponse(msgspec.Struct):
     async def read_whole(self, limit: int, is_late: Callable[[], bool] = lambda: False) -> bool:
         """Read the rest of the body if it ends within ``limit`` bytes, and before ``is_late``.
 
-        Returns whether the body is now whole in ``body``. What was read is
-        kept either way, so that the response can still be passed on. Raises
-        UpstreamError if the body is cut or broken.
+        Returns whether the body is now whole in ``body``; if not, what was read is
+        kept there, so that the response can still be passed on. Raises UpstreamError
+        if the body is cut or broken: what this call read of it is lost then.
         """
         if self.rest is None:
             return len(self.body) <= limit

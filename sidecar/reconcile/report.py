@@ -39,7 +39,7 @@ MENDS: Final = {
     VerdictKind.WITHOUT_KEY: "Mangopay keeps no answer to it: look for what it would have made before it is repeated, "
     "and send an Idempotency-Key from now on.",
     VerdictKind.OTHER_ACCOUNT: "Ask through the sidecar that it was made by.",
-    VerdictKind.NOT_ASKED: "Put right what stands there, and ask again: within 24 hours of the call.",
+    VerdictKind.NOT_ASKED: "Fix the reason shown, then run this again within 24 hours of the call.",
 }
 #: Those for which somebody has to look by hand.
 _SEARCHED: Final = frozenset(

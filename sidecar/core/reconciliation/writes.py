@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class UncertainWrite(msgspec.Struct, frozen=True):
-    """All tries of one write that ended as ``unknown``, the first one first; at least one."""
+    """All tries of one write that ended as ``unknown``, oldest first; at least one."""
 
     tries: tuple[UncertainCall, ...]
 
@@ -38,7 +38,7 @@ class UncertainWrite(msgspec.Struct, frozen=True):
 
 
 def tell_writes(calls: Iterable[UncertainCall]) -> list[UncertainWrite]:
-    """Return the writes that ``calls`` tell of, those that began first first."""
+    """Return the writes that ``calls`` tell of, ordered by when each began."""
     tries: dict[tuple[str, ...], list[UncertainCall]] = {}
     known: set[tuple[str, ...]] = set()
     for call in sorted(calls, key=lambda call: call.started):

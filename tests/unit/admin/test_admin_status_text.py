@@ -250,7 +250,7 @@ def test_the_store_in_words(store: StoreStatus, words: str) -> None:
     ("up", "words"),
     [
         (None, "none sent yet"),
-        (True, "arrive for 1 min 5 s; 1,204 calls sent, 3 lost"),
+        (True, "up for 1 min 5 s; 1,204 calls sent, 3 lost"),
         (False, "lost for 1 min 5 s, the collector answered 503; 1,204 calls sent, 3 lost"),
     ],
 )
