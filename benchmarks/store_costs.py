@@ -113,7 +113,7 @@ async def measure(title: str, server: RedisServer) -> None:
             for _ in range(OPERATIONS):
                 await backend.swap(NAME, content, content, 3600)
 
-        await measured("look (GET, TIME)", server, OPERATIONS, look)
+        await measured("look (GETRANGE, TIME)", server, OPERATIONS, look)
         await measured("change (EVALSHA)", server, OPERATIONS, swap)
 
         room = asyncio.Semaphore(AT_ONCE)
