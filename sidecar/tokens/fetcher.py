@@ -146,7 +146,7 @@ class _Arrival:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.wall = 0.0
-        self.body: Final = bytearray()
+        self.body = bytearray()
 
     def response(self, *, complete: bool) -> TokenResponse:
         """Return it as far as it has come."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,7 +23,6 @@ from tests.support.upstreams import ScriptedNames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sidecar.network.resolver import Addresses
 
@@ -236,3 +236,38 @@ async def test_a_name_that_hangs_is_given_up_by_whoever_waits(secured: Secured) 
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(store.probe(), 0.05)
     await store.close()
+
+
+@pytest.mark.parametrize("in_vain", [False, True], ids=["its end is waited for", "an operation is given up first"])
+async def test_a_connection_to_a_server_that_stands_still_is_closed_when_it_is_waited_for_no_longer(
+    secured: Secured, in_vain: bool
+) -> None:
+    """TLS would wait for the server's goodbye, and a process that ends meanwhile leaves its socket open."""
+    store = RedisBackend(Secret(secured.url()), Tls(ca_file=secured.root))
+    await store.probe()
+    (connection,) = store._pool._available_connections
+    assert connection._writer is not None
+    descriptor = connection._writer.transport.get_extra_info("socket").fileno()
+    opened = socket_behind(descriptor)
+    assert opened is not None
+    secured.server.stop()
+    try:
+        if in_vain:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.probe(), 0.05)
+        else:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(store.close(), 0.05)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert socket_behind(descriptor) != opened
+        await asyncio.wait_for(store.close(), 5)
+    finally:
+        secured.server.go_on()
+
+
+def socket_behind(descriptor: int) -> str | None:
+    try:
+        return str(Path(f"/proc/self/fd/{descriptor}").readlink())
+    except FileNotFoundError:
+        return None

@@ -188,6 +188,20 @@ class DialedConnection(Connection):
         )
         self._reader, self._writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
+    async def disconnect(self, nowait: bool = False, *arguments: Any, **options: Any) -> None:
+        """Close the connection; if its end is not waited for, or no longer, at once.
+
+        TLS waits for the server's part of the end, which may come late or never.
+        """
+        transport = None if self._writer is None else self._writer.transport
+        has_ended = False
+        try:
+            await super().disconnect(nowait, *arguments, **options)
+            has_ended = not nowait
+        finally:
+            if transport is not None and not has_ended:
+                transport.abort()
+
     async def read_response(self, *arguments: Any, **options: Any) -> Any:
         """Read one reply, of which no more is taken in than one to us can have."""
         if isinstance(self._reader, BoundedReader):
