@@ -34,6 +34,7 @@ from sidecar.tokens.stores.file import FileBackend
 from sidecar.tokens.stores.opening import name_of, open_store
 from sidecar.upstream.dialing import Dialer
 from tests.support.canary import CANARY_API_KEY
+from tests.support.crashing_writer import spare_the_disk
 
 if TYPE_CHECKING:
     from sidecar.core.secret import Secret
@@ -172,6 +173,7 @@ def main(store: str, emulator: str, kills: int, lease: float, seed: int) -> None
             "SIDECAR_TOKEN_STORE": store,
         },
     )
+    spare_the_disk()
     # Looks as often as fits the short lease: else the test would mostly wait.
     sources._FIRST_LOOK, sources._LAST_LOOK = 0.02, 0.1  # type: ignore[misc]
     open_store(config, SystemClock(), random.random)  # so that what it imports is there before anybody forks
