@@ -40,9 +40,10 @@ def result(of: Result) -> dict[str, str]:
 
 
 def derive_amounts(client: ClientState, resource: Resource) -> None:
-    """Set what the credited side gets, and whose wallet that is."""
+    """Set what the credited side gets, if amounts are told, and whose wallet that is."""
     debited, fees = resource["DebitedFunds"], resource["Fees"]
-    resource["CreditedFunds"] = {"Currency": debited["Currency"], "Amount": debited["Amount"] - fees["Amount"]}
+    if debited is not None and fees is not None:
+        resource["CreditedFunds"] = {"Currency": debited["Currency"], "Amount": debited["Amount"] - fees["Amount"]}
     if resource["CreditedUserId"] is None and (wallet := client.find("Wallet", resource["CreditedWalletId"] or "")):
         resource["CreditedUserId"] = wallet["Owners"][0]
 
@@ -63,7 +64,8 @@ def succeed(client: ClientState, resource: Resource, at: int) -> None:
 def credit(client: ClientState, resource: Resource) -> None:
     """Put what is credited into the credited wallet, if there is one, and the fees into the platform's."""
     _move(client, resource["CreditedWalletId"], resource["CreditedFunds"], +1)
-    _move(client, f"FEES_{resource['Fees']['Currency']}", resource["Fees"], +1)
+    if resource["Fees"] is not None:
+        _move(client, f"FEES_{resource['Fees']['Currency']}", resource["Fees"], +1)
 
 
 def debit(client: ClientState, resource: Resource) -> None:
@@ -76,9 +78,10 @@ def give_back(client: ClientState, resource: Resource) -> None:
     _move(client, resource["DebitedWalletId"], resource["DebitedFunds"], +1)
 
 
-def _move(client: ClientState, wallet_id: str | None, funds: dict[str, Any], sign: int) -> None:
+def _move(client: ClientState, wallet_id: str | None, funds: dict[str, Any] | None, sign: int) -> None:
+    """Move nothing where no amount is told: what a test has put there needs none."""
     wallet = None if wallet_id is None else _wallet(client, wallet_id)
-    if wallet is not None:
+    if wallet is not None and funds is not None:
         wallet["Balance"]["Amount"] += sign * funds["Amount"]
 
 

@@ -47,7 +47,7 @@ class Ticket(msgspec.Struct, frozen=True):
 class Resource(dict[str, Any]):
     """One resource: its fields, and its type.
 
-    ``due``: the transition that is decided and takes place when the resource is viewed.
+    ``due``: the transition that is decided and takes place when the resource is viewed, unless another does before.
     """
 
     __slots__ = ("due", "kind")

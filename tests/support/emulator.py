@@ -215,7 +215,7 @@ class Platform(Direct):
             f"users/{self.user}/bankaccounts/iban", {"OwnerName": "V", "OwnerAddress": ADDRESS, "IBAN": "FR76"}
         )
 
-    def pay_out(self) -> dict[str, Any]:
+    def pay_out(self, **fields: Any) -> dict[str, Any]:
         return self.create(
             "payouts/bankwire/",
             {
@@ -224,6 +224,7 @@ class Platform(Direct):
                 "DebitedFunds": EUR,
                 "Fees": NO_FEES,
                 "BankAccountId": self.bank_account()["Id"],
+                **fields,
             },
         )
 

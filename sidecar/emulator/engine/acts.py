@@ -97,9 +97,8 @@ def view(call: Call) -> EmulatedResponse:
     resource = find(call)
     if call.route.guard is not None:
         call.route.guard(call, resource)
-    due, resource.due = resource.due, None
-    if due is not None:
-        transitions.move(call.client, resource, due, call.at)
+    if resource.due is not None:
+        transitions.move(call.client, resource, resource.due, call.at)
     return json_response(200, resource)
 
 

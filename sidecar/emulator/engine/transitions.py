@@ -20,7 +20,7 @@ class NotAllowedError(ValueError):
 
 
 def move(client: ClientState, resource: Resource, name: str, at: int) -> None:
-    """Carry out a transition of ``resource`` at ``at`` (Unix seconds).
+    """Carry out a transition of ``resource`` at ``at`` (Unix seconds); what was due is so no more.
 
     Raises NotAllowedError, and changes nothing, if its status does not allow it, and
     ValueError if its kind has no such transition.
@@ -38,5 +38,6 @@ def move(client: ClientState, resource: Resource, name: str, at: int) -> None:
     resource.update(transition.sets)
     if transition.change is not None:
         transition.change(client, resource, at)
+    resource.due = None
     if transition.event is not None:
         client.tell(transition.event, resource["Id"], at)

@@ -20,7 +20,9 @@ def _validate(client: ClientState, resource: Resource, at: int) -> None:
 
 def _invalidate(client: ClientState, resource: Resource, at: int) -> None:
     del at
-    client.collection("Card")[resource["CardId"]]["Validity"] = "INVALID"
+    card = client.find("Card", resource["CardId"] or "")
+    if card is not None:
+        card["Validity"] = "INVALID"
 
 
 CARD_VALIDATION: Final = Kind(

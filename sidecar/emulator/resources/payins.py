@@ -74,7 +74,7 @@ def pay_in(
         template=fields(
             *names, **money.TRANSACTION, Type="PAYIN", PaymentType=payment, ExecutionType=execution, **values
         ),
-        read_only=money.READ_ONLY | {"PaymentType", "ExecutionType", *read_only},
+        read_only=money.READ_ONLY | {"PaymentType", "ExecutionType", "DebitedWalletId", *read_only},
         optional=frozenset(optional),
         required=NEEDED,
         links=LINKS,

@@ -20,14 +20,28 @@ _REFUSED: Final[money.Result] = ("121999", "Generic withdrawal error")
 _FAIL: Final = "fail"
 
 
+def _is_taken(resource: Resource) -> bool:
+    """Tell whether the money has left the wallet: what was not covered is due to fail."""
+    return resource.due != _FAIL
+
+
 def _send(client: ClientState, resource: Resource, at: int) -> None:
-    del client
-    resource.update(ExecutionDate=at, **money.result(money.SUCCESS))
+    """Send the money, or fail if it was not taken and the wallet still has too little."""
+    taken = _is_taken(resource)
+    if taken or money.covered(client, resource):
+        if not taken:
+            money.debit(client, resource)
+        money.credit(client, resource)
+        resource.update(ExecutionDate=at, **money.result(money.SUCCESS))
+    else:
+        resource.update(Status="FAILED", **money.result(_NOT_COVERED))
+    client.tell(f"PAYOUT_NORMAL_{resource['Status']}", resource["Id"], at)
 
 
-def _refuse(client: ClientState, resource: Resource, at: int) -> None:
+def _give_back(client: ClientState, resource: Resource, at: int) -> None:
     del at
-    money.give_back(client, resource)
+    if _is_taken(resource):
+        money.give_back(client, resource)
 
 
 PAY_OUT: Final = Kind(
@@ -45,24 +59,19 @@ PAY_OUT: Final = Kind(
         ModeRequested="STANDARD",
     ),
     read_only=money.READ_ONLY
-    | {"PaymentType", "ExecutionType", "ModeApplied", "FallbackReason", "RecipientVerificationOfPayee"},
+    | {"PaymentType", "ExecutionType", "ModeApplied", "FallbackReason", "RecipientVerificationOfPayee"}
+    | {"CreditedWalletId"},
     required=("AuthorId", "DebitedWalletId", *money.AMOUNTS, "BankAccountId"),
     links={"AuthorId": "User", "DebitedWalletId": "Wallet", "BankAccountId": "BankAccount"},
     money=money.AMOUNTS,
     transitions=(
-        Transition(
-            name="send",
-            source=frozenset({"CREATED"}),
-            target="SUCCEEDED",
-            change=_send,
-            event="PAYOUT_NORMAL_SUCCEEDED",
-        ),
+        Transition(name="send", source=frozenset({"CREATED"}), target="SUCCEEDED", change=_send),
         Transition(
             name="refuse",
             source=frozenset({"CREATED"}),
             target="FAILED",
             sets=money.result(_REFUSED),
-            change=_refuse,
+            change=_give_back,
             event="PAYOUT_NORMAL_FAILED",
         ),
         Transition(
@@ -70,6 +79,7 @@ PAY_OUT: Final = Kind(
             source=frozenset({"CREATED"}),
             target="FAILED",
             sets=money.result(_NOT_COVERED),
+            change=_give_back,
             event="PAYOUT_NORMAL_FAILED",
         ),
     ),

@@ -52,17 +52,23 @@ def complete(call: Call, resource: Resource) -> None:
     """Send back what the first transaction moved, fees included, or as much of it as was asked for."""
     client = call.client
     first = call.found(_COLLECTION_OF[resource["InitialTransactionType"]], resource["InitialTransactionId"])
-    _fill_amounts(resource, first)
     resource["Type"] = "PAYOUT" if first["Type"] == "PAYIN" else "TRANSFER"
     resource["DebitedWalletId"], resource["CreditedWalletId"] = first["CreditedWalletId"], first["DebitedWalletId"]
     resource["RefundReason"] = {"RefundReasonType": "INITIALIZED_BY_CLIENT", "RefundReasonMessage": None}
-    money.derive_amounts(client, resource)
+    if _has_amounts(first):
+        _fill_amounts(resource, first)
+        money.derive_amounts(client, resource)
     problem = _problem(client, resource, first)
     if problem is None:
         money.succeed(client, resource, call.at)
     else:
         resource.update(Status="FAILED", **money.result(problem))
     client.tell(f"{resource['InitialTransactionType']}_REFUND_{resource['Status']}", resource["Id"], call.at)
+
+
+def _has_amounts(first: Resource) -> bool:
+    """Tell whether a transaction has amounts: a wire has none before it has come."""
+    return all(first[field] is not None for field in (*money.AMOUNTS, "CreditedFunds"))
 
 
 def _fill_amounts(resource: Resource, first: Resource) -> None:
@@ -75,7 +81,7 @@ def _fill_amounts(resource: Resource, first: Resource) -> None:
 
 def _problem(client: ClientState, resource: Resource, first: Resource) -> money.Result | None:
     """Return why this refund fails, or None."""
-    if first["Status"] != "SUCCEEDED":
+    if first["Status"] != "SUCCEEDED" or not _has_amounts(first):
         return _NOT_REFUNDABLE
     paid, given = first["DebitedFunds"]["Amount"], _refunded(client, first, "CreditedFunds")
     if given >= paid > 0:

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.emulator.engine.transitions import move
+from sidecar.emulator.placing import place
+from sidecar.emulator.resources import catalogue
 from tests.support.clock import FakeClock
 from tests.support.emulator import EUR, NO_FEES, Platform, read
 
@@ -97,6 +100,18 @@ def test_a_resource_is_placed_under_an_id_that_is_known(platform: Platform) -> N
     assert view(platform, "payouts/38233499")["Status"] == "SUCCEEDED"
     for wrong in (told, {**told, "id": "1", "collection": "Nothing"}, {**told, "id": 1}):
         assert platform.control("POST", "place", wrong).status == 400
+
+
+def test_what_was_placed_without_amounts_can_be_settled(platform: Platform) -> None:
+    """A test that needs an Id alone gives no more."""
+    client = platform.state.client("acme")
+    kinds = {id(route.kind): route.kind for route in catalogue().routes if route.kind is not None}.values()
+    moves = [(kind, transition) for kind in kinds for transition in kind.transitions]
+    for number, (kind, transition) in enumerate(moves):
+        fields = {**kind.template, transition.field: min(transition.source)}
+        placed = place(client, kind.collection, f"placed_{number}", fields, 0)
+        move(client, placed, transition.name, 0)
+        assert placed[transition.field] == transition.target
 
 
 def test_the_kind_that_fits_the_fields_best_is_placed(platform: Platform) -> None:

@@ -149,12 +149,19 @@ def test_a_payout_takes_the_money_and_waits_for_the_bank(platform: Platform) -> 
         assert read(platform.call("GET", path + pay_out["Id"])) == pay_out
 
 
-@pytest.mark.parametrize(("transition", "status", "balance"), [("send", "SUCCEEDED", 0), ("refuse", "FAILED", 1000)])
-def test_a_payout_is_sent_or_refused(platform: Platform, transition: str, status: str, balance: int) -> None:
-    platform.fund()
+@pytest.mark.parametrize(
+    ("transition", "status", "balance"),
+    [("send", "SUCCEEDED", 4000), ("refuse", "FAILED", 5000), ("fail", "FAILED", 5000)],
+)
+def test_a_payout_s_money_is_gone_or_back_in_the_wallet(
+    platform: Platform, transition: str, status: str, balance: int
+) -> None:
+    for _ in range(5):
+        platform.fund()
     pay_out = platform.pay_out()["Id"]
     settled = platform.settle(pay_out, transition)
     assert (settled["Status"], platform.balance(platform.wallet)) == (status, balance)
+    assert read(platform.call("GET", f"payouts/{pay_out}")) == settled
     assert platform.events()[-1] == {
         "ResourceId": pay_out,
         "EventType": f"PAYOUT_NORMAL_{status}",
@@ -170,11 +177,45 @@ def test_a_payout_beyond_the_balance_fails_when_it_is_looked_at(platform: Platfo
     assert platform.balance(platform.wallet) == 0
 
 
+@pytest.mark.parametrize("transition", ["send", "refuse", "fail"])
+def test_a_payout_that_was_not_covered_fails_and_moves_nothing(platform: Platform, transition: str) -> None:
+    pay_out = platform.pay_out()["Id"]
+    settled = platform.settle(pay_out, transition)
+    assert (settled["Status"], settled["ExecutionDate"], platform.balance(platform.wallet)) == ("FAILED", None, 0)
+    assert platform.events()[-1]["EventType"] == "PAYOUT_NORMAL_FAILED"
+    assert read(platform.call("GET", f"payouts/{pay_out}")) == settled
+
+
+def test_a_payout_that_was_not_covered_is_sent_once_the_wallet_has_enough(platform: Platform) -> None:
+    pay_out = platform.pay_out()["Id"]
+    for _ in range(2):
+        platform.fund()
+    settled = platform.settle(pay_out, "send")
+    assert (settled["Status"], platform.balance(platform.wallet)) == ("SUCCEEDED", 1000)
+    assert read(platform.call("GET", f"payouts/{pay_out}")) == settled
+
+
+def test_the_fees_of_a_payout_are_the_platform_s_once_it_is_sent(platform: Platform) -> None:
+    platform.fund()
+    fees = kept(platform)
+    pay_out = platform.pay_out(Fees=euros(100))["Id"]
+    assert kept(platform) == fees
+    platform.settle(pay_out, "send")
+    assert (platform.balance(platform.wallet), kept(platform)) == (0, fees + 100)
+
+
 @pytest.mark.parametrize(("transition", "status", "balance"), [("pay", "SUCCEEDED", 900), ("fail", "FAILED", 0)])
 def test_a_web_pay_in_is_paid_or_not(platform: Platform, transition: str, status: str, balance: int) -> None:
     settled = platform.settle(platform.pay_in()["Id"], transition)
     assert (settled["Status"], platform.balance(platform.wallet)) == (status, balance)
     assert platform.events()[-1]["EventType"] == f"PAYIN_NORMAL_{status}"
+
+
+def test_a_pay_in_takes_from_no_wallet_and_a_payout_fills_none(platform: Platform) -> None:
+    """Mangopay knows no such wallet of either."""
+    assert platform.pay_in("direct", Fees=NO_FEES, DebitedWalletId=platform.wallet)["DebitedWalletId"] is None
+    platform.settle(platform.pay_out(CreditedWalletId=platform.other_wallet)["Id"], "send")
+    assert (platform.balance(platform.wallet), platform.balance(platform.other_wallet)) == (0, 0)
 
 
 def test_transactions_are_listed_by_wallet_and_by_user(platform: Platform) -> None:

@@ -91,9 +91,15 @@ def test_a_bank_wire_brings_what_was_declared(platform: Platform) -> None:
     wire = platform.create("payins/bankwire/direct", body)
     assert wire["BankAccount"]["Type"] == "IBAN"
     assert wire["WireReference"]
+    refunds = f"payins/{wire['Id']}/refunds"
+    for fields in ({}, {"DebitedFunds": EUR, "Fees": {"Currency": "EUR", "Amount": -1}}):
+        early = platform.create(refunds, {"AuthorId": platform.user, **fields})
+        assert (early["Status"], early["ResultCode"]) == ("FAILED", "001404")
     received = platform.settle(wire["Id"], "pay")
     assert (received["Status"], received["CreditedFunds"]["Amount"]) == ("SUCCEEDED", 900)
     assert platform.balance(platform.wallet) == 900
+    assert platform.create(refunds, {"AuthorId": platform.user})["CreditedFunds"] == EUR
+    assert platform.balance(platform.wallet) == 0
 
 
 def test_a_signed_mandate_can_be_charged(platform: Platform) -> None:

@@ -278,6 +278,14 @@ def test_a_report_is_ready_when_it_is_read_and_has_what_was_asked_for(platform: 
     assert platform.visit(made["DownloadURL"].replace("report_m_", "no")).status == 404
 
 
+@pytest.mark.parametrize("path", ["reports", "reporting/reports"])
+def test_a_report_that_was_made_before_it_is_read_stays_so(platform: Platform, path: str) -> None:
+    body = {"ReportType": "ECHO_INTENT", "AfterDate": 1, "BeforeDate": 2}
+    made = platform.create("reports/wallets" if path == "reports" else path, body)["Id"]
+    settled = platform.settle(made, "generate")
+    assert read(platform.call("GET", f"{path}/{made}")) == settled
+
+
 def test_a_report_of_the_second_generation_names_its_columns(platform: Platform) -> None:
     body = {"ReportType": "ECHO_INTENT", "AfterDate": 1, "BeforeDate": 2, "Columns": ["Id", "Amount"]}
     made = platform.create("reporting/reports", body)
