@@ -9,23 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator import sca
-from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
+from sidecar.emulator.engine.kinds import Kind, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, Route, creates, does, updates, views
 from sidecar.emulator.messages import EmulatedResponse, json_response
 from sidecar.emulator.resources import users
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sidecar.emulator.engine.calls import Call
     from sidecar.emulator.state import Resource
 
-_AUTHENTICATE: Final = Transition(
-    name=sca.AUTHENTICATE,
-    field="UserStatus",
-    source=frozenset({"PENDING_USER_ACTION"}),
-    target="ACTIVE",
-    sets={"PendingUserAction": None},
-)
-_READ_ONLY: Final = users.READ_ONLY | {"PendingUserAction", "LegalRepresentativeProofOfIdentity"}
+_READ_ONLY: Final = users.READ_ONLY | {"LegalRepresentativeProofOfIdentity"}
 _CATEGORY: Final = one_of("PAYER", "OWNER", "PLATFORM")
 _COMMON: Final[dict[str, Any]] = {
     "KYCLevel": "LIGHT",
@@ -59,7 +54,7 @@ NATURAL_USER: Final = Kind(
     read_only=_READ_ONLY,
     required=("FirstName", "LastName", "Email", "TermsAndConditionsAccepted", "UserCategory"),
     checks={"UserCategory": _CATEGORY},
-    transitions=(_AUTHENTICATE,),
+    transitions=(users.AUTHENTICATE,),
 )
 
 LEGAL_USER: Final = Kind(
@@ -76,7 +71,7 @@ LEGAL_USER: Final = Kind(
     read_only=_READ_ONLY,
     required=("Name", "LegalPersonType", "LegalRepresentative", "Email", "TermsAndConditionsAccepted", "UserCategory"),
     checks={"UserCategory": _CATEGORY, "LegalRepresentative": _check_representative},
-    transitions=(_AUTHENTICATE,),
+    transitions=(users.AUTHENTICATE,),
 )
 
 #: What an owner has to tell, beyond what a payer has to.
@@ -101,17 +96,23 @@ def complete(call: Call, resource: Resource) -> None:
 
 
 def complete_details(call: Call, resource: Resource) -> None:
-    """Make addresses and the representative whole: a change may tell a part of the latter."""
+    """Make addresses and the representative whole: a change may tell a part of the latter.
+
+    Of a user that was not made under SCA, fields of their own tell of the representative; they go along.
+    """
     users.complete(call, resource)
+    before: Mapping[str, Any] = call.client.user(resource["Id"]) or {}
     given = resource.get("LegalRepresentative")
-    if given is None:
+    if given is None or given == before.get("LegalRepresentative"):
         return
-    before = call.client.user(resource["Id"])
-    known = {} if before is None else before["LegalRepresentative"]
-    representative = {**dict.fromkeys(_REPRESENTATIVE), **known, **given}
+    own = {name: f"LegalRepresentative{name}" for name in _REPRESENTATIVE}
+    known = before.get("LegalRepresentative") or {}
+    told = {name: before[field] for name, field in own.items() if field in before}
+    representative = {**dict.fromkeys(_REPRESENTATIVE), **known, **told, **given}
     if not (representative["FirstName"] and representative["LastName"]):
         raise call.incorrect("LegalRepresentative", "A LegalRepresentative has a FirstName and a LastName.")
     resource["LegalRepresentative"] = representative
+    resource.update({field: representative[name] for name, field in own.items() if field in resource})
 
 
 def ask(call: Call) -> EmulatedResponse:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sidecar.emulator import sca
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.kinds import BLANK_ADDRESS, Kind, fields
+from sidecar.emulator.engine.kinds import BLANK_ADDRESS, Kind, Transition, fields
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
 from sidecar.emulator.messages import EmulatedResponse
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 #: What no caller can set.
 READ_ONLY: Final = frozenset(
     {"PersonType", "KYCLevel", "UserStatus", "TermsAndConditionsAcceptedDate", "ProofOfIdentity", "ProofOfAddress"}
+    | {"PendingUserAction"}
+)
+#: What an owner waits for, also one who was made here and became an owner under SCA.
+AUTHENTICATE: Final = Transition(
+    name=sca.AUTHENTICATE,
+    field="UserStatus",
+    source=frozenset({"PENDING_USER_ACTION"}),
+    target="ACTIVE",
+    sets={"PendingUserAction": None},
 )
 
 NATURAL_USER: Final = Kind(
@@ -33,7 +43,9 @@ NATURAL_USER: Final = Kind(
         UserStatus="ACTIVE",
     ),
     read_only=READ_ONLY,
+    optional=frozenset({"PendingUserAction"}),
     required=("FirstName", "LastName", "Email"),
+    transitions=(AUTHENTICATE,),
 )
 
 LEGAL_USER: Final = Kind(
@@ -54,7 +66,9 @@ LEGAL_USER: Final = Kind(
         UserStatus="ACTIVE",
     ),
     read_only=READ_ONLY,
+    optional=frozenset({"PendingUserAction"}),
     required=("Name", "LegalPersonType", "LegalRepresentativeFirstName", "LegalRepresentativeLastName", "Email"),
+    transitions=(AUTHENTICATE,),
 )
 
 

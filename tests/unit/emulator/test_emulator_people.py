@@ -175,6 +175,20 @@ def test_a_representative_is_completed_by_a_change(platform: Platform) -> None:
         assert made.status == 400
 
 
+def test_a_representative_of_a_legacy_user_is_changed_under_sca(platform: Platform) -> None:
+    """Legacy users tell of the representative field by field: what is not in a change stays, and both stay alike."""
+    path = f"sca/users/legal/{platform.other}"
+    changed = read(platform.call("PUT", path, {"LegalRepresentative": {"LastName": "C", "PhoneNumber": "1"}}))
+    told = {name: changed["LegalRepresentative"][name] for name in ("FirstName", "LastName", "PhoneNumber")}
+    assert told == {"FirstName": "A", "LastName": "C", "PhoneNumber": "1"}
+    assert changed["LegalRepresentativeLastName"] == "C"
+    assert platform.call("PUT", f"users/legal/{platform.other}", {"LegalRepresentativeFirstName": "Z"}).status == 200
+    tagged = read(platform.call("PUT", path, {"Tag": "t"}))
+    assert (tagged["Tag"], tagged["LegalRepresentativeFirstName"]) == ("t", "Z")
+    again = read(platform.call("PUT", path, {"LegalRepresentative": {"Email": "e@x"}}))["LegalRepresentative"]
+    assert (again["FirstName"], again["LastName"], again["PhoneNumber"], again["Email"]) == ("Z", "C", "1", "e@x")
+
+
 def test_electronic_money_is_what_moved_in_the_period(platform: Platform) -> None:
     platform.fund()
     platform.transfer()

@@ -10,7 +10,7 @@ from sidecar.emulator import pages, sca
 from sidecar.emulator.messages import EmulatedResponse, Request, split_path
 from sidecar.emulator.state import Ticket
 from tests.support.clock import FakeClock
-from tests.support.emulator import ADDRESS, Direct, header, read
+from tests.support.emulator import ADDRESS, LEGAL_USER, NATURAL_USER, Direct, header, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +102,31 @@ def test_a_payer_becomes_an_owner_and_waits(mangopay: Direct) -> None:
     owner = read(mangopay.call("PUT", path, {"UserCategory": "OWNER", **OF_OWNER, "ScaContext": "USER_PRESENT"}))
     assert (refused.status, unchanged["UserCategory"]) == (400, "PAYER")
     assert (owner["UserCategory"], owner["UserStatus"], owner["Nationality"]) == ("OWNER", WAITING, "FR")
+
+
+@pytest.mark.parametrize(
+    ("person", "body", "changes"),
+    [
+        ("natural", NATURAL_USER, {"UserCategory": "OWNER", **OF_OWNER}),
+        ("legal", LEGAL_USER, {"UserCategory": "OWNER", "HeadquartersAddress": ADDRESS}),
+    ],
+)
+@pytest.mark.parametrize("way", ["route", "page", "settle"])
+def test_a_legacy_user_who_becomes_an_owner_waits_and_can_authenticate(
+    mangopay: Direct, person: str, body: dict[str, Any], changes: dict[str, Any], way: str
+) -> None:
+    made = mangopay.create(f"users/{person}", body)
+    identifier = made["Id"]
+    owner = read(mangopay.call("PUT", f"sca/users/{person}/{identifier}/category", changes))
+    assert ("PendingUserAction" in made, owner["UserStatus"]) == (False, WAITING)
+    if way == "page":
+        visit(mangopay, url_in(owner), "POST", b"outcome=authenticate")
+    elif way == "route":
+        mangopay.control("POST", "authenticate", {"client_id": "acme", "id": identifier})
+    else:
+        mangopay.control("POST", "settle", {"client_id": "acme", "id": identifier, "transition": "authenticate"})
+    after = read(mangopay.call("GET", f"users/{person}/{identifier}"))
+    assert (after["UserStatus"], after["PendingUserAction"]) == ("ACTIVE", None)
 
 
 def test_an_update_cannot_change_the_category(mangopay: Direct) -> None:
