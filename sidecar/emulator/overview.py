@@ -164,7 +164,7 @@ class Overview:
 
     def _hooks(self) -> str:
         hooks = [
-            (client.client_id, hook["EventType"], str(hook["Url"]), f"{hook['Status']}, {hook['Validity']}")
+            (client.client_id, str(hook["EventType"]), str(hook["Url"]), f"{hook['Status']}, {hook['Validity']}")
             for client in self._state.clients.values()
             for hook in client.collection("Hook").values()
         ]

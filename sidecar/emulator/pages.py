@@ -104,4 +104,7 @@ def fields(body: bytes) -> dict[str, str]:
 
 def is_web_url(url: str) -> bool:
     """Tell whether a person can be sent to ``url``: absolute, HTTP or HTTPS, in one line."""
-    return url.isprintable() and urlsplit(url).scheme in {"http", "https"}
+    try:
+        return url.isprintable() and urlsplit(url).scheme in {"http", "https"}
+    except ValueError:  # a bracket without its other
+        return False

@@ -38,12 +38,15 @@ def create(call: Call) -> EmulatedResponse:
 
 def given(call: Call, *, creating: bool) -> dict[str, Any]:
     """Return the fields in the body that count; raises RefusalError if they do not validate."""
-    kind, client = call.kind, call.client
-    fields = given_fields(kind, call.body(), call.route.settable)
-    missing = find_missing(kind, fields, client)
+    return checked(call, call.kind, given_fields(call.kind, call.body(), call.route.settable), creating=creating)
+
+
+def checked(call: Call, kind: Kind, fields: dict[str, Any], *, creating: bool) -> dict[str, Any]:
+    """Return ``fields``, which are of a ``kind``; raises RefusalError if they do not validate."""
+    missing = find_missing(kind, fields, call.client)
     if missing is not None:
         raise RefusalError(call.reports.not_found(*missing))
-    errors = find_errors(kind, fields, client, creating=creating)
+    errors = find_errors(kind, fields, call.client, creating=creating)
     if errors:
         raise RefusalError(call.reports.incorrect(errors))
     return fields

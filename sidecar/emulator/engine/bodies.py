@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import msgspec
 
-from sidecar.emulator.engine.kinds import ADDRESSES, BLANK_ADDRESS, Kind
+from sidecar.emulator.engine.kinds import ADDRESSES, BLANK_ADDRESS, Kind, are_texts, is_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sidecar.emulator.state import ClientState
+
+#: The largest amount, in minor units: a signed number of 64 bits.
+LARGEST: Final = 2**63 - 1
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
@@ -23,7 +24,7 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
         return {}
     try:
         value = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except ValueError:  # of msgspec's, or of what is no UTF-8
         return None
     return {} if value == "" else value if isinstance(value, dict) else None
 
@@ -74,10 +75,16 @@ def _problem(kind: Kind, field: str, value: Any, client: ClientState) -> str | N
     if field in kind.checks and (problem := kind.checks[field](value)) is not None:
         return problem
     collection = kind.links.get(field)
-    if collection is not None:
-        for identifier in _identifiers(value):
-            if client.find(collection, identifier) is None:
-                return f"Cannot found the ressource {collection} with the id={identifier}"
+    return None if collection is None else _broken_link(collection, value, client, several=field in kind.several)
+
+
+def _broken_link(collection: str, value: Any, client: ClientState, *, several: bool) -> str | None:
+    problem = are_texts(value) if several else is_text(value)
+    if problem is not None:
+        return problem
+    for identifier in _identifiers(value):
+        if client.find(collection, identifier) is None:
+            return f"Cannot found the ressource {collection} with the id={identifier}"
     return None
 
 
@@ -90,10 +97,10 @@ def is_money(value: Any) -> bool:
 
 
 def is_amount(value: Any) -> TypeGuard[int]:
-    """Tell whether a value is an amount in minor units, of at least 0."""
-    return type(value) is int and value >= 0
+    """Tell whether a value is an amount in minor units, of at least 0 and such as Mangopay can count."""
+    return type(value) is int and 0 <= value <= LARGEST
 
 
-def _identifiers(value: Any) -> Iterator[str]:
-    for identifier in value if isinstance(value, list) else [value]:
-        yield identifier if isinstance(identifier, str) else str(identifier)
+def _identifiers(value: Any) -> list[str]:
+    """Return the Ids in a link; what is none is for :func:`find_errors` to tell."""
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]

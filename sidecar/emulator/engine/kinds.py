@@ -62,7 +62,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     here alone; ``optional`` ones can be given, and are absent, not null, until they are. ``required`` must be
     given to create one, ``links`` must name existing resources (field to collection),
     ``money`` must be amounts with a currency, ``checks`` look at single fields.
-    A link in ``sought`` that leads nowhere is a 404, any other a 400.
+    A link is one Id, or a list of them if it is in ``several``; one in ``sought`` that leads nowhere is a 404, any
+    other a 400.
     ``transaction``: also listed among the transactions of users and wallets.
     ``prompt``: the title of the page where a person decides on one (``actions/{Id}``), which then
     goes back to the app with the Id in the query parameter ``returns``.
@@ -76,6 +77,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     optional: frozenset[str] = frozenset()
     required: tuple[str, ...] = ()
     links: Mapping[str, str] = _NOTHING
+    several: frozenset[str] = frozenset()
     sought: frozenset[str] = frozenset()
     money: tuple[str, ...] = ()
     checks: Mapping[str, Check] = _NOTHING
@@ -114,3 +116,14 @@ def one_of(*allowed: str) -> Check:
         return None if value in allowed else f"The value must be one of {', '.join(allowed)}."
 
     return check
+
+
+def is_text(value: Any) -> str | None:
+    """Check that a value is a string."""
+    return None if isinstance(value, str) else "The value must be a string."
+
+
+def are_texts(value: Any) -> str | None:
+    """Check that a value is a list of strings."""
+    strings = isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return None if strings else "The value must be a list of strings."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sidecar.emulator import money
-from sidecar.emulator.engine.bodies import is_amount, is_money
+from sidecar.emulator.engine.bodies import LARGEST, is_amount, is_money
 from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, views
 from sidecar.emulator.messages import json_response
@@ -26,7 +26,8 @@ _QUOTED_FOR: Final = 300
 
 
 def _check_side(value: Any) -> str | None:
-    if isinstance(value, dict) and value.get("Currency") in _EURO and is_amount(value.get("Amount") or 0):
+    # A list of them, and not the table: what is no string may be no key either.
+    if isinstance(value, dict) and value.get("Currency") in [*_EURO] and is_amount(value.get("Amount") or 0):
         return None
     return f"The value must have an Amount, or none yet, and a Currency: one of {', '.join(_EURO)}."
 
@@ -35,7 +36,7 @@ def _check_fees(value: Any) -> str | None:
     if is_money(value):
         return None
     wanted = value.get("Value") if isinstance(value, dict) and value.get("Type") in _FEES else None
-    if isinstance(wanted, int | float) and wanted >= 0 and (value["Type"] == "FIXED" or wanted < 100):
+    if isinstance(wanted, int | float) and 0 <= wanted <= LARGEST and (value["Type"] == "FIXED" or wanted < 100):
         return None
     return f"Fees have a Value, and a Type: one of {', '.join(_FEES)}; or, as before, an Amount and a Currency."
 

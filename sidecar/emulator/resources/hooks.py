@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.kinds import Kind, fields, one_of
+from sidecar.emulator.engine.kinds import Kind, fields, is_text, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ HOOK: Final = Kind(
     template=fields("Url", "EventType", Status="ENABLED", Validity="VALID"),
     read_only=frozenset({"Validity"}),
     required=("Url", "EventType"),
-    checks={"Status": one_of("ENABLED", "DISABLED")},
+    checks={"Url": is_text, "EventType": is_text, "Status": one_of("ENABLED", "DISABLED")},
 )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator.engine import acts, transitions
-from sidecar.emulator.engine.bodies import is_amount
+from sidecar.emulator.engine.bodies import given_fields, is_amount
 from sidecar.emulator.engine.calls import RefusalError
-from sidecar.emulator.engine.kinds import Kind, Transition, fields
+from sidecar.emulator.engine.kinds import Kind, Transition, fields, is_text
 from sidecar.emulator.engine.routes import V3, Emulated, creates, does, views
 from sidecar.emulator.messages import EmulatedResponse, json_response
 
@@ -25,9 +25,25 @@ def _check_amount(value: Any) -> str | None:
 def _check_line_items(value: Any) -> str | None:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         return "The LineItems must be a list of objects."
-    if all(is_amount(item.get("UnitAmount")) and is_amount(item.get("Quantity")) for item in value):
+    if not all(is_amount(item.get("UnitAmount")) and is_amount(item.get("Quantity")) for item in value):
+        return "Each of the LineItems has a UnitAmount and a Quantity."
+    if all(item.get("Seller") is None or _is_seller(item["Seller"]) for item in value):
         return None
-    return "Each of the LineItems has a UnitAmount and a Quantity."
+    return "The Seller of a line item is an object with an AuthorId and a WalletId."
+
+
+def _is_seller(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("WalletId"), str | None)
+
+
+def _check_captured(value: Any) -> str | None:
+    if isinstance(value, list) and all(_is_captured(item) for item in value):
+        return None
+    return "The LineItems must be a list of objects, each with the Id of a line item and an Amount."
+
+
+def _is_captured(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("Id"), str) and is_amount(item.get("Amount"))
 
 
 INTENT: Final = Kind(
@@ -86,7 +102,7 @@ SPLIT: Final = Kind(
     ),
     read_only=frozenset({"IntentId", "SellerId", "WalletId", "Status"}),
     required=("LineItemId", "SplitAmount"),
-    checks={"SplitAmount": _check_amount, "FeesAmount": _check_amount},
+    checks={"LineItemId": is_text, "SplitAmount": _check_amount, "FeesAmount": _check_amount},
     transitions=(
         Transition(name="release", source=frozenset({"CREATED"}), target="AVAILABLE", event="INTENT_SPLIT_AVAILABLE"),
         Transition(
@@ -134,10 +150,12 @@ def capture(call: Call) -> EmulatedResponse:
     amount = body.get("Amount") if body.get("Amount") is not None else left
     if intent["Status"] not in {"AUTHORIZED", "CAPTURED"} or not is_amount(amount) or not 0 < amount <= left:
         raise call.incorrect("Amount", "The intent has not so much left to capture.")
-    given = {item.get("Id"): item.get("Amount") for item in body.get("LineItems") or ()}
+    parts = [] if body.get("LineItems") is None else body["LineItems"]
+    if (problem := _check_captured(parts)) is not None:
+        raise call.incorrect("LineItems", problem)
+    given = {item["Id"]: item["Amount"] for item in parts}
     for item in intent["LineItems"]:
-        captured = given.get(item["Id"]) if given else item["Amount"] - item["CapturedAmount"]
-        item["CapturedAmount"] += captured if is_amount(captured) else 0
+        item["CapturedAmount"] += given.get(item["Id"], 0) if given else item["Amount"] - item["CapturedAmount"]
     taken = {
         "Id": call.client.new_id("capture_"),
         "CreationDate": call.at,
@@ -171,19 +189,20 @@ def split(call: Call) -> EmulatedResponse:
     if not isinstance(wanted, list) or not wanted:
         raise call.incorrect("Splits", "The Splits field is required.")
     items = {item["Id"]: item for item in intent["LineItems"]}
-    for each in wanted:
-        if not isinstance(each, dict) or each.get("LineItemId") not in items or not is_amount(each.get("SplitAmount")):
+    given = [given_fields(SPLIT, each) if isinstance(each, dict) else {} for each in wanted]
+    for each in given:
+        if acts.checked(call, SPLIT, each, creating=True)["LineItemId"] not in items:
             raise call.incorrect("Splits", "Each split has the LineItemId of one of the intent, and a SplitAmount.")
-    if sum(each["SplitAmount"] for each in wanted) > intent["AvailableAmountToSplit"]:
+    if sum(each["SplitAmount"] for each in given) > intent["AvailableAmountToSplit"]:
         raise call.incorrect("SplitAmount", "The intent has not so much left to split.")
-    made = [_add_split(call, intent, items[each["LineItemId"]], each) for each in wanted]
+    made = [_add_split(call, intent, items[each["LineItemId"]], each) for each in given]
     intent["Splits"] = [*intent["Splits"], *made]
     return json_response(200, {"Splits": made})
 
 
-def _add_split(call: Call, intent: Resource, item: dict[str, Any], wanted: dict[str, Any]) -> Resource:
+def _add_split(call: Call, intent: Resource, item: dict[str, Any], given: dict[str, Any]) -> Resource:
     resource = acts.build(SPLIT, call.client, call.at)
-    resource.update({name: value for name, value in wanted.items() if name in SPLIT.settable.values() and value})
+    resource.update(given)
     seller = item.get("Seller") or {}
     resource.update(IntentId=intent["Id"], SellerId=seller.get("AuthorId"), WalletId=seller.get("WalletId"))
     acts.keep(call.client, resource)

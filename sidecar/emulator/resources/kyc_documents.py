@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sidecar.emulator.engine.kinds import Kind, Transition, fields
+from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
 from sidecar.emulator.resources import document_pages
 
@@ -28,6 +28,7 @@ KYC_DOCUMENT: Final = Kind(
     ),
     read_only=frozenset({"UserId", "Flags", "ProcessedDate", "RefusedReasonType", "RefusedReasonMessage"}),
     required=("Type",),
+    checks={"Status": one_of("CREATED", "VALIDATION_ASKED")},
     transitions=(
         Transition(
             name="validate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator import money, pages
-from sidecar.emulator.engine.kinds import Kind, Transition, fields
+from sidecar.emulator.engine.kinds import Kind, Transition, fields, is_text
 from sidecar.emulator.engine.routes import PAGES, Emulated, creates, does, lists, moves, views
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ MANDATE: Final = Kind(
     ),
     required=("BankAccountId", "Culture", "ReturnURL"),
     links={"BankAccountId": "BankAccount"},
+    checks={"ReturnURL": is_text},
     transitions=(
         Transition(
             name="confirm", label="Sign", source=frozenset({"CREATED"}), target="SUBMITTED", event="MANDATE_SUBMITTED"

@@ -144,7 +144,7 @@ def track(call: Call) -> EmulatedResponse:
         **{name: body[name] for name in ("TrackingNumber", "Carrier")},
         "NotifyBuyer": bool(body.get("NotifyBuyer")),
     }
-    resource["Trackings"] = [*resource["Trackings"], tracking]
+    resource["Trackings"] = [*(resource.get("Trackings") or ()), tracking]
     return json_response(200, resource)
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator import sca
 from sidecar.emulator.engine import acts
-from sidecar.emulator.engine.bodies import find_errors, given_fields
+from sidecar.emulator.engine.bodies import given_fields
 from sidecar.emulator.engine.calls import RefusalError
-from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
+from sidecar.emulator.engine.kinds import Kind, Transition, fields, is_text, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, views
 from sidecar.emulator.messages import EmulatedResponse, json_response
 
@@ -50,6 +50,7 @@ RECIPIENT: Final = Kind(
     checks={
         "PayoutMethodType": one_of(*_METHODS),
         "RecipientType": one_of(*_PARTIES),
+        "Currency": is_text,
         "RecipientScope": one_of("PAYOUT", "PAYIN"),
     },
     transitions=(
@@ -107,11 +108,7 @@ def _missing(details: Any, needed: tuple[str, ...]) -> list[str]:
 
 def validate(call: Call) -> EmulatedResponse:
     """Check a recipient without making one."""
-    given = given_fields(RECIPIENT, call.body())
-    errors = find_errors(RECIPIENT, given, call.client, creating=True)
-    if errors:
-        raise RefusalError(call.reports.incorrect(errors))
-    check(call, given)
+    check(call, acts.checked(call, RECIPIENT, given_fields(RECIPIENT, call.body()), creating=True))
     return EmulatedResponse(204)
 
 

@@ -70,7 +70,7 @@ RECURRING_PAYPAL: Final = msgspec.structs.replace(
         "WEB",
         *("ReturnURL", "RedirectURL", "CancelURL", "StatementDescriptor", "Shipping", "ShippingPreference"),
         *("Reference", "LineItems", "Culture", "PaypalBuyerAccountEmail", _REGISTERED),
-        read_only=("RedirectURL", "PaypalBuyerAccountEmail", *_TAKEN_OVER),
+        read_only=("RedirectURL", "PaypalBuyerAccountEmail", "Trackings", *_TAKEN_OVER),
         optional=("DataCollectionId", "Trackings"),
     ),
     required=(_REGISTERED, "ReturnURL"),

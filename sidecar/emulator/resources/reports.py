@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.emulator import pages
-from sidecar.emulator.engine.kinds import TRANSACTIONS, Kind, Transition, fields
+from sidecar.emulator.engine.kinds import TRANSACTIONS, Kind, Transition, are_texts, fields
 from sidecar.emulator.engine.routes import PAGES, Emulated, creates, does, lists, views
 from sidecar.emulator.messages import EmulatedResponse
 
@@ -47,6 +47,7 @@ REPORT: Final = Kind(
         Status="PENDING",
     ),
     read_only=frozenset({"ReportDate", "ReportType", "DownloadURL", "Status", "ResultCode", "ResultMessage"}),
+    checks={"Columns": are_texts},
     transitions=(Transition(name=_READY, source=_WORKING, target="READY_FOR_DOWNLOAD", change=_date),),
 )
 
@@ -72,6 +73,7 @@ REPORT_V2: Final = Kind(
     ),
     read_only=frozenset({"ReportDate", "DownloadURL", "Status", "ResultCode", "ResultMessage"}),
     required=("ReportType", "AfterDate", "BeforeDate"),
+    checks={"Columns": are_texts},
     transitions=(Transition(name=_READY, source=_WORKING, target="GENERATED", change=_date),),
 )
 

@@ -20,6 +20,7 @@ WALLET: Final = Kind(
     read_only=frozenset({"Balance", "FundsType"}),
     required=("Owners", "Description", "Currency"),
     links={"Owners": "User"},
+    several=frozenset({"Owners"}),
 )
 
 

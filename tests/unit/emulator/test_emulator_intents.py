@@ -39,6 +39,14 @@ def test_an_intent_is_captured_in_parts(platform: Platform) -> None:
         assert platform.call("POST", f"{PATH}/{intent['Id']}/captures", {"Amount": amount}).status == 400
 
 
+@pytest.mark.parametrize("items", ["x", {}, ["x"], [{}], [{"Id": ["x"], "Amount": 1}], [{"Id": "x", "Amount": "1"}]])
+def test_a_capture_of_line_items_that_are_none_is_refused(platform: Platform, items: object) -> None:
+    intent = platform.create(PATH, platform.intent())
+    response = platform.call("POST", f"{PATH}/{intent['Id']}/captures", {"Amount": 1, "LineItems": items})
+    assert (response.status, list(read(response)["errors"])) == (400, ["LineItems"])
+    assert read(platform.call("GET", f"{PATH}/{intent['Id']}")) == intent
+
+
 def test_an_intent_is_cancelled_unless_it_was_captured(platform: Platform) -> None:
     intent = platform.create(PATH, platform.intent())
     cancelled = platform.create(f"{PATH}/{intent['Id']}/cancel", {})
@@ -47,7 +55,15 @@ def test_an_intent_is_cancelled_unless_it_was_captured(platform: Platform) -> No
     assert platform.call("POST", f"{PATH}/{platform.captured['Id']}/cancel", {}).status == 400
 
 
-@pytest.mark.parametrize("items", ["x", [], [1], [{"UnitAmount": "1", "Quantity": 1}], [{"UnitAmount": 1}]])
+@pytest.mark.parametrize(
+    "items",
+    [
+        *("x", [], [1], [{"UnitAmount": "1", "Quantity": 1}], [{"UnitAmount": 1}]),
+        [{"UnitAmount": 1, "Quantity": 1, "Seller": "x"}],
+        [{"UnitAmount": 1, "Quantity": 1, "Seller": [1]}],
+        [{"UnitAmount": 1, "Quantity": 1, "Seller": {"WalletId": ["x"]}}],
+    ],
+)
 def test_line_items_that_cannot_be_added_up_are_refused(platform: Platform, items: object) -> None:
     response = platform.call("POST", PATH, {**platform.intent(), "LineItems": items})
     assert (response.status, list(read(response)["errors"])) == (400, ["LineItems"])
@@ -69,6 +85,25 @@ def test_a_split_pays_the_seller_when_the_money_is_there(platform: Platform) -> 
     assert platform.balance(platform.wallet) == 250
     assert read(platform.call("GET", path))["Status"] == "COMPLETED"
     assert read(platform.call("GET", f"{PATH}/{intent['Id']}"))["AvailableAmountToSplit"] == 700
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"FeesAmount": "x"}, "FeesAmount"), ({"SplitAmount": "x"}, "SplitAmount"), ({"LineItemId": ["x"]}, "LineItemId")],
+)
+def test_a_split_with_a_wrong_type_is_refused_with_its_field(
+    platform: Platform, change: dict[str, object], field: str
+) -> None:
+    intent = platform.captured
+    splits = [{"LineItemId": intent["LineItems"][0]["Id"], "SplitAmount": 300, **change}]
+    response = platform.call("POST", f"{PATH}/{intent['Id']}/splits", {"Splits": splits})
+    assert (response.status, list(read(response)["errors"])) == (400, [field])
+    assert read(platform.call("GET", f"{PATH}/{intent['Id']}")) == intent
+
+
+def test_a_split_may_be_of_nothing(platform: Platform) -> None:
+    (made,) = read(split(platform, platform.captured, 0))["Splits"]
+    assert made["SplitAmount"] == 0
 
 
 def test_a_split_is_reversed(platform: Platform) -> None:

@@ -60,6 +60,20 @@ def test_a_parcel_is_tracked_on_a_pay_in_by_paypal(platform: Platform) -> None:
     assert platform.call("PUT", f"payins/{pay_in['Id']}/trackings", {"Carrier": "FEDEX"}).status == 400
     other = pay(platform, "payment-methods/twint", ReturnURL="http://x")
     assert platform.call("PUT", f"payins/{other['Id']}/trackings", tracking).status == 400
+    recurring = platform.create(
+        "recurringpayinregistrations",
+        {
+            "AuthorId": platform.user,
+            "CreditedWalletId": platform.wallet,
+            "PaymentType": "PAYPAL",
+            "FirstTransactionDebitedFunds": EUR,
+            "FirstTransactionFees": NO_FEES,
+        },
+    )
+    body = {"RecurringPayinRegistrationId": recurring["Id"], "ReturnURL": "http://x"}
+    repeated = platform.create("payins/payment-methods/paypal/recurring", body)
+    response = platform.call("PUT", f"payins/{repeated['Id']}/trackings", tracking)
+    assert read(response)["Trackings"] == [{**tracking, "NotifyBuyer": False}]
 
 
 def test_what_was_told_paypal_can_be_read(platform: Platform) -> None:

@@ -71,6 +71,7 @@ def test_two_calls_give_two_tokens_that_are_both_good(mangopay: Direct) -> None:
         (b'{"grant_type": 7}', None),
         (b'["grant_type"]', None),
         (b'{"grant_type"', None),
+        (b'{"grant_type": "\xff"}', None),
         (b"--b\r\n--b--", None),
         (b"", None),
     ],
