@@ -14,7 +14,7 @@ docs/emulator.md has the whole list.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
@@ -89,6 +89,10 @@ API: Final = "api"
 #: The value of ``sca`` for a 401 that has headers alone.
 NO_BODY: Final = "no-body"
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+#: The largest value that is a number: of bytes, of answers, or of seconds.
+_LARGEST: Final = 1_000_000_000
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -106,11 +110,11 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     stage: Stage | None = None
     method: str | None = None
     path: str | None = None
-    times: int | None = None
-    skip: int = 0
-    probability: float = 1.0
-    delay: float = 0.0
-    answer_delay: float = 0.0
+    times: _Count | None = None
+    skip: _Count = 0
+    probability: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    delay: _Seconds = 0.0
+    answer_delay: _Seconds = 0.0
     event: str | None = None
     #: For ``status`` and ``edge``: the body, instead of an error report or a page.
     body: str | None = None
@@ -132,7 +136,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 def from_mapping(fields: Mapping[str, Any]) -> Rule:
     """Return a rule from its fields; raises ValueError, with a sentence, if there is no such rule."""
-    if fields.get("action") not in ACTIONS:
+    if str(fields.get("action")) not in ACTIONS:
         names = ", ".join(ACTIONS)
         from difflib import get_close_matches
 
@@ -144,7 +148,6 @@ def from_mapping(fields: Mapping[str, Any]) -> Rule:
         fields = {**fields, "stage": fields["value"], "value": None}
     try:
         rule = msgspec.convert(fields, Rule, strict=False)
-        rule.number(0) if rule.action in _NUMERIC else None
         _check_value(rule)
     except (msgspec.ValidationError, ValueError) as error:
         message = f"bad fault {fields['action']}: {error}"
@@ -155,9 +158,11 @@ def from_mapping(fields: Mapping[str, Any]) -> Rule:
     return rule
 
 
-_NUMERIC: Final = frozenset(
-    {"content-length", "trickle", "interim", "long-header", "oversized", "hook-late", "hook-swap"}
-)
+#: Actions whose value is a number, and the least that it can be: a length may be wrong in either direction.
+_LEAST: Final = {
+    "content-length": -_LARGEST,
+    **dict.fromkeys(("truncate", "trickle", "interim", "long-header", "oversized", "hook-late", "hook-swap"), 0),
+}
 #: Actions whose value is a status.
 _STATUSES: Final = frozenset({"status", "edge"})
 
@@ -173,6 +178,10 @@ def _check_value(rule: Rule) -> None:
         return
     if rule.action in _STATUSES and not (str(value).isdecimal() and 200 <= int(value) <= 599):
         raise ValueError(f"{value!r} is no final status: give one from 200 to 599")
+    # Also false of nan.
+    if rule.action in _LEAST and not _LEAST[rule.action] <= rule.number(0) <= _LARGEST:
+        message = f"{value!r} is not in range: give a number from {_LEAST[rule.action]} to {_LARGEST}"
+        raise ValueError(message)
     if rule.action == "sca" and value != NO_BODY:
         raise ValueError(f"{value!r} is no value of it: the only one is {NO_BODY}")
 

@@ -79,11 +79,39 @@ def test_a_rule_in_text(text: str, rule: Rule) -> None:
         ("status=503 stage=during", "cannot happen at the stage during"),
         ("hang=connect", "cannot happen at the stage connect"),
         ("truncate stage=before", "cannot happen at the stage before"),
+        ("truncate=abc", "could not convert string to float: 'abc'"),
+        ("truncate=-1", "from 0 to 1000000000"),
+        ("truncate=inf", "from 0 to 1000000000"),
+        ("content-length=nan", "from -1000000000 to 1000000000"),
+        ("oversized=-1", "from 0 to 1000000000"),
+        ("oversized=1e30", "from 0 to 1000000000"),
+        *((f"{action}=-1", "from 0 to") for action in ("trickle", "interim", "long-header", "hook-late", "hook-swap")),
+        ("status=503 probability=2", "probability"),
+        ("status=503 probability=-0.1", "probability"),
+        ("status=503 probability=nan", "probability"),
+        ("status=503 times=-1", "times"),
+        ("status=503 skip=-1", "skip"),
+        ("pass delay=-1", "delay"),
+        ("pass delay=nan", "delay"),
+        ("pass answer_delay=inf", "answer_delay"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_with_a_sentence(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["content-length=-7", "truncate=0", "status=503 probability=1 times=0", "trickle=0.05"]
+)
+def test_a_number_at_the_edge_is_taken(text: str) -> None:
+    assert parse(text).action in text
+
+
+@pytest.mark.parametrize("action", [None, 5, ["status"]])
+def test_an_action_from_json_that_is_no_text_is_refused_with_a_sentence(action: object) -> None:
+    with pytest.raises(ValueError, match="no such fault"):
+        from_mapping({"action": action})
 
 
 def test_a_rule_from_json_may_have_numbers_as_they_are() -> None:
