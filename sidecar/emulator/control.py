@@ -68,6 +68,8 @@ class Control:
         known = is_local(peer) or self.trusted.has_peer(peer or "")
         if not known or request.header(b"origin") is not None:
             return _refused(403, "Control routes answer loopback peers only, and no browser.")
+        if not self.trusted.is_here(request.host, peer):
+            return _refused(403, "Control routes are at localhost, at an address, and at a name that --trust names.")
         name = "/".join(request.segments[1:]) or "index"
         body = parse_object(request.body)
         if body is None:

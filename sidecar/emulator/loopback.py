@@ -15,12 +15,17 @@ _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9
 
 def is_loopback(address: str) -> bool:
     """Tell whether an IP address is a loopback address; anything that is no address is none."""
+    parsed = parse_address(address)
+    return parsed is not None and parsed.is_loopback
+
+
+def parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an IP address, an IPv4-mapped one as what it stands for; None: it is no address."""
     try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return (mapped or parsed).is_loopback
+        return None
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def is_loopback_name(host: str) -> bool:
@@ -59,13 +64,18 @@ class Trusted:
 
     def has_peer(self, address: str) -> bool:
         """Tell whether a peer's address is in one of the networks."""
-        try:
-            parsed = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
-            return False
-        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        return any(mapped in network for network in self._networks)
+        parsed = parse_address(address)
+        return parsed is not None and any(parsed in network for network in self._networks)
 
     def has_host(self, host: str) -> bool:
         """Tell whether a URL's host is one of the names, or an address in one of the networks."""
         return host.lower().rstrip(".") in self._names or self.has_peer(host)
+
+    def is_here(self, host: str, peer: str | None) -> bool:
+        """Tell whether a request to ``host`` cannot be that of a web page from elsewhere whose own name leads here.
+
+        No page's name is an address, and none has no dot: those are names of containers, for peers in the networks.
+        """
+        if is_loopback_name(host) or parse_address(host) is not None or self.has_host(host):
+            return True
+        return peer is not None and self.has_peer(peer) and host != "" and "." not in host

@@ -41,6 +41,12 @@ class Request(msgspec.Struct, frozen=True):
         host = (self.header(b"host") or b"localhost").decode("latin-1")
         return f"{scheme}://{host}"
 
+    @property
+    def host(self) -> str:
+        """The host that the caller believes to be at, without its port."""
+        host = (self.header(b"host") or b"").decode("latin-1")
+        return host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of the header ``name`` (in lower case), or None."""
         for field, value in self.headers:

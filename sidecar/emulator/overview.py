@@ -82,7 +82,7 @@ class Overview:
 
     def response(self, request: Request, peer: str | None) -> EmulatedResponse:
         """Return the page, or what a form of it leads to, for the address ``peer``."""
-        if not is_local(peer) or not is_loopback_name(_host(request)):
+        if not is_local(peer) or not is_loopback_name(request.host):
             return pages.page("Not from here", "This page is for browsers on the emulator's own machine.", status=403)
         if request.method in {"GET", "HEAD"}:
             return self._page(refresh=request.query == "refresh")
@@ -193,12 +193,6 @@ class _Html(str):
     """A cell that is HTML already."""
 
     __slots__ = ()
-
-
-def _host(request: Request) -> str:
-    """Return the host that the browser believes to be at, without its port."""
-    host = (request.header(b"host") or b"").decode("latin-1")
-    return host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
 
 
 def _links(refresh: bool) -> str:

@@ -176,7 +176,8 @@ class Direct:
         """Return the response of a control route."""
         path = f"/__emulator__/{route}"
         data = b"" if body is None else json.dumps(body).encode()
-        return self.emulator.control.response(Request(method, path, split_path(path), "", (), data, 0.0), "127.0.0.1")
+        request = Request(method, path, split_path(path), "", ((b"Host", b"localhost"),), data, 0.0)
+        return self.emulator.control.response(request, "127.0.0.1")
 
     def create(self, path: str, body: object) -> dict[str, Any]:
         """Create a resource that must be accepted, and return it."""

@@ -26,11 +26,12 @@ def control(
     body: object = None,
     *,
     peer: str = "127.0.0.1",
+    host: str = "localhost:18090",
     headers: Headers = (),
 ) -> EmulatedResponse:
     path = f"/__emulator__/{route}"
     data = b"" if body is None else json.dumps(body).encode()
-    request = Request(method, path, split_path(path), "", headers, data, 0.0)
+    request = Request(method, path, split_path(path), "", ((b"Host", host.encode()), *headers), data, 0.0)
     return mangopay.emulator.control.response(request, peer)
 
 
@@ -67,6 +68,33 @@ def test_another_machine_that_is_trusted_is_not_refused() -> None:
 
 def test_a_browser_is_refused(mangopay: Direct) -> None:
     assert control(mangopay, "GET", "stats", headers=((b"Origin", b"https://evil.example"),)).status == 403
+
+
+@pytest.mark.parametrize(
+    ("peer", "host", "status"),
+    [
+        *(
+            ("127.0.0.1", host, 200)
+            for host in ("127.0.0.1:18090", "localhost", "[::1]:18090", "a.localhost", "Localhost.")
+        ),
+        # Addresses are no names that a page could have: 0.0.0.0 is what the command itself tells of --host 0.0.0.0.
+        *(("127.0.0.1", host, 200) for host in ("0.0.0.0:18090", "10.1.2.3:18090", "build:1", "ci.example.com")),
+        *(("127.0.0.1", host, 403) for host in ("evil.example", "evil.example:18090", "", "emulator:18090")),
+        ("127.0.0.1", "127.0.0.1.evil.example", 403),
+        # GitHub's runner comes to the published port; GitLab's job and containers have names for each other.
+        *(("172.18.0.1", host, 200) for host in ("127.0.0.1:18090", "172.18.0.2:18090", "emulator:18090", "build")),
+        *(("172.18.0.1", host, 200) for host in ("ci.example.com:18090", "192.168.1.5")),
+        *(("172.18.0.1", host, 403) for host in ("evil.example:18090", "evil.example.", "")),
+        ("173.18.0.1", "127.0.0.1:18090", 403),
+        ("173.18.0.1", "emulator", 403),
+    ],
+)
+def test_nobody_reads_them_by_a_name_of_their_own(peer: str, host: str, status: int) -> None:
+    """A page from elsewhere whose name leads here is read by a browser that sends no Origin with a GET."""
+    mangopay = Direct(FakeClock(), trusted=Trusted(["172.16.0.0/12", "build", "ci.example.com"]))
+    for route in ("ledger", "stats", "index"):
+        assert control(mangopay, "GET", route, peer=peer, host=host).status == status
+    assert control(mangopay, "POST", "revoke", peer=peer, host=host).status == status
 
 
 @pytest.mark.parametrize(

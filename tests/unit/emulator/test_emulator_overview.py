@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import pytest
 
-from sidecar.emulator.messages import EmulatedResponse, Request
+from sidecar.emulator.messages import EmulatedResponse, Request, split_path
 from sidecar.emulator.overview import Overview
 from sidecar.emulator.seen import Seen
 from tests.support.clock import FakeClock
@@ -142,8 +143,14 @@ def test_nobody_reads_it_by_a_name_of_their_own(platform: Platform, host: str) -
 
 
 @pytest.mark.parametrize("host", ["localhost:18090", "[::1]:18090", "127.0.0.1", "[::1]"])
-def test_this_machine_may_see_it(platform: Platform, host: str) -> None:
-    assert ask(platform, host=host).status == 200
+def test_this_machine_may_see_it_and_what_it_links_to(platform: Platform, host: str) -> None:
+    page = ask(platform, host=host)
+    assert page.status == 200
+    links = re.findall(r'href="(/__emulator__/[^"]+)"', page.body.decode())
+    assert len(links) == 3
+    for path in links:
+        request = Request("GET", path, split_path(path), "", ((b"Host", host.encode()),), b"", 0.0)
+        assert platform.emulator.control.response(request, "127.0.0.1").status == 200
 
 
 def test_another_machine_may_not(platform: Platform) -> None:
