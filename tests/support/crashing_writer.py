@@ -113,7 +113,7 @@ def spare_the_disk() -> None:
     For writers that come close upon each other: the file's lock is waited for for less than that.
     """
 
-    os.fsync = lambda fd: None  # noqa: ARG005 - as fsync is called
+    os.fsync = lambda fd: None
 
 
 def count(directory: Path) -> None:
