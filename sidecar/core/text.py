@@ -42,7 +42,7 @@ def size(number: int) -> str:
         if amount < 1024:
             break
         amount, unit = amount / 1024, larger
-    digits = 1 if unit != "B" and amount < 10 else 0
+    digits = 1 if amount < 10 else 0
     return f"{amount:.{digits}f} {unit}".replace(".0 ", " ")
 
 

@@ -94,10 +94,12 @@ def test_words_become_sentences() -> None:
     ("number", "words"),
     [
         (0, "0 B"),
+        (5, "5 B"),
         (1023, "1023 B"),
         (1024, "1 KiB"),
         (2_202_010, "2.1 MiB"),
         (10_485_760, "10 MiB"),
+        (11_219_763, "11 MiB"),
         (67_108_864, "64 MiB"),
         (3 * 1024**3, "3 GiB"),
         (5000 * 1024**3, "5000 GiB"),
@@ -113,7 +115,15 @@ def test_large_counts_have_their_thousands_apart() -> None:
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(0.4219, "0.42 ms"), (12.36, "12.4 ms"), (152.4, "152 ms"), (1211, "1.21 s"), (60_000, "60.0 s")],
+    [
+        (0.4219, "0.42 ms"),
+        (12.36, "12.4 ms"),
+        (152.4, "152 ms"),
+        (999.4, "999 ms"),
+        (1000, "1.00 s"),
+        (1211, "1.21 s"),
+        (60_000, "60.0 s"),
+    ],
 )
 def test_milliseconds_with_the_digits_that_matter(number: float, words: str) -> None:
     assert milliseconds(number) == words

@@ -28,6 +28,7 @@ CONTENT = FileContent(clock=7000.0, machine=50.0, boot="this boot", wall=9000.0,
     ("here", "passed"),
     [
         pytest.param(WRITTEN, 0.0, id="when it was written"),
+        pytest.param(MachineTime(50.0, "this boot", 9007.0), 0.0, id="at the same moment, by another wall clock"),
         pytest.param(MachineTime(80.0, "this boot", 9030.0), 30.0, id="later"),
         pytest.param(MachineTime(80.0, "this boot", 1.0), 30.0, id="the wall clock was set back"),
         pytest.param(MachineTime(80.0, "this boot", 99_000.0), 30.0, id="the wall clock was set forward"),
@@ -47,6 +48,8 @@ def test_two_boots_without_a_name_are_not_the_same_one() -> None:
 
 
 def test_the_clock_of_a_new_file_begins_as_unix_time() -> None:
+    nameless = first_content(MachineTime(50.0, "", 9000.0))
+    assert time_of(nameless, MachineTime(80.0, "", 9060.0)) == 9060.0
     new = first_content(WRITTEN)
     assert time_of(new, WRITTEN) == 9000.0
     assert time_of(new, MachineTime(51.0, "this boot", 5.0)) == 9001.0
@@ -93,6 +96,10 @@ def test_it_is_read_as_it_was_written() -> None:
     assert isinstance(read.entries["one"], FileEntry)
 
 
+#: A boot's name, and a document.
+HOLDING = b'{"clock":1.0,"machine":1.0,"boot":"%b","wall":1.0,"entries":{"one":{"until":2.0,"document":%b}}}'
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -101,6 +108,8 @@ def test_it_is_read_as_it_was_written() -> None:
         pytest.param(b'{"clock": 1.0}', id="a part is missing"),
         pytest.param(write_content(CONTENT)[:-1] + b',"more":1}', id="a part too many"),
         pytest.param(b"[" * 100_000, id="nested"),
+        pytest.param(HOLDING % (b"this boot", b"[" * 100_000), id="a nested document"),
+        pytest.param(HOLDING % (b"\xff", b"1"), id="no UTF-8"),
         pytest.param(write_content(CONTENT) + b" " * LONGEST_FILE, id="longer than any that is written"),
     ],
 )
@@ -109,6 +118,7 @@ def test_anything_else_is_no_content(content: bytes) -> None:
 
 
 def test_the_longest_file_is_read() -> None:
+    assert read_content(HOLDING % (b"this boot", b"1")) is not None
     written = write_content(CONTENT)
     assert read_content(written.ljust(LONGEST_FILE)) == CONTENT
     assert read_content(written.ljust(LONGEST_FILE + 1)) is None
