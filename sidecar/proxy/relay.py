@@ -96,6 +96,5 @@ async def _stream(call: Call, response: UpstreamResponse, head: bytes, framing: 
         record.failed(SidecarError(verdict.code, message, outcome=verdict.outcome, detail=error.detail))
         return AlreadySent(keep_alive=False)
     finally:
-        rest.release()
-        response.rest = None
+        response.discard()
     return AlreadySent(keep_alive=framing.keep_alive)
