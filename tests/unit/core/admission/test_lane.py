@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sidecar.core.admission.lane import LaneRules
 from sidecar.core.admission.policy import Policy, Rule
 from sidecar.core.errors import SidecarError
+from sidecar.core.http.header_index import index_of
 from sidecar.core.redact import mask_path
 
 RULES = LaneRules(["GET /v2.01/*/reports/**", "* /v2.01/*/users/*/kyc/**", "POST /**/transfers"])
@@ -47,6 +48,7 @@ def test_a_rule_is_compared_as_a_rule_of_policy_is(method: str, path: str, batch
         ((b"normal",), None),
         ((b"NORMAL",), None),
         ((b"bulk",), "unknown"),
+        ((b"\x0cbatch",), "unknown"),
         ((b"",), "unknown"),
         ((b"batch, normal",), "unknown"),
         ((b"normal", b"batch"), "batch"),
@@ -63,6 +65,26 @@ def test_a_call_may_say_its_lane(name: bytes, values: tuple[bytes, ...], lane: s
 def test_a_rule_wins_over_what_a_call_says() -> None:
     for value in (b"normal", b"bulk"):
         assert RULES.lane("GET", "/v2.01/acme/reports", ((b"X-Sidecar-Lane", value),)) == "batch"
+
+
+def test_a_header_index_that_is_known_is_not_made_again() -> None:
+    index = index_of(((b"X-Sidecar-Lane", b""),))
+    assert LaneRules([]).lane("GET", "/", ((b"X-Another", b"batch"),), index) == "batch"
+
+
+def test_an_id_in_a_rule_says_nothing_of_a_masked_path() -> None:
+    possible = LaneRules(["GET /v2.01/*/users/12"]).possible
+    assert possible["GET", mask_path("/v2.01/acme/users/12")]
+    assert not possible["GET", mask_path("/v2.01/acme/wallets/12")]
+
+
+def test_what_is_known_of_masked_paths_is_bounded() -> None:
+    possible = LaneRules(["GET /reports"]).possible
+    for number in range(1024):
+        assert not possible["GET", f"/{number}"]
+    assert len(possible) == 1024
+    assert possible["GET", "/reports"]
+    assert len(possible) == 1
 
 
 def test_a_rule_that_cannot_be_read_is_an_error() -> None:

@@ -42,6 +42,25 @@ def context(*values: bytes, share: float = 1.0, chance: Callable[[int], int] | N
     return begin_trace(raw, None, share=share, chance=chance or random.Random(1).getrandbits)
 
 
+def test_as_many_random_bits_are_taken_as_an_id_has() -> None:
+    asked: list[int] = []
+
+    def chance(bits: int) -> int:
+        asked.append(bits)
+        return 1
+
+    context(chance=chance).next_attempt()
+    assert sorted(asked) == [64, 64, 128]
+    context(VALID, chance=chance).next_attempt()
+    assert asked[3:] == [64, 64]
+
+
+def test_a_header_index_that_is_known_is_not_made_again() -> None:
+    index = index_of(((b"traceparent", b""),))
+    trace = begin_trace(((b"another", VALID),), index, share=0.0, chance=numbers(7))
+    assert (trace.trace_id, trace.parent_id) == (PARENT.trace_id, PARENT.span_id)
+
+
 @pytest.mark.parametrize(
     ("value", "parent"),
     [
