@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http.framing import check_request
 from sidecar.core.http.messages import BodyFraming
+from sidecar.core.malformed import Malformed
 
 if TYPE_CHECKING:
     from sidecar.core.http.header_index import RawHeaders
@@ -30,6 +31,12 @@ def refusal(raw: RawHeaders, method: str = "POST", version: tuple[int, int] = HT
         check_request(method, version, raw)
     assert caught.value.close, "what follows a refused head cannot be trusted"
     return caught.value
+
+
+def test_a_refusal_says_to_the_caller_and_the_log_what_is_wrong() -> None:
+    error = refusal(())
+    assert error.message == Malformed.HOST.message
+    assert error.detail == f"malformed: {Malformed.HOST.detail}"
 
 
 def bad(*headers: tuple[bytes, bytes], version: tuple[int, int] = HTTP_1_1) -> None:
