@@ -9,10 +9,14 @@ import msgspec
 from sidecar.emulator.engine.kinds import ADDRESSES, BLANK_ADDRESS, Kind, are_texts, is_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.emulator.state import ClientState
 
 #: The largest amount, in minor units: a signed number of 64 bits.
 LARGEST: Final = 2**63 - 1
+#: How deep a body may be nested: no resource is by far, and what is deeper could not be copied.
+DEEPEST: Final = 64
 
 
 def parse_object(body: bytes) -> dict[str, Any] | None:
@@ -24,9 +28,26 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
         return {}
     try:
         value = msgspec.json.decode(body)
-    except ValueError:  # of msgspec's, or of what is no UTF-8
+    except (ValueError, RecursionError):  # of msgspec's, or of what is no UTF-8
         return None
-    return {} if value == "" else value if isinstance(value, dict) else None
+    if value == "":
+        return {}
+    return value if isinstance(value, dict) and not _is_too_deep(value) else None
+
+
+def _is_too_deep(value: dict[str, Any]) -> bool:
+    level: list[Any] = [value]
+    for _ in range(DEEPEST):
+        level = [inner for each in level for inner in _inside(each)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def given_fields(kind: Kind, body: dict[str, Any], only: frozenset[str] | None = None) -> dict[str, Any]:
