@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sidecar.core.http.dates import read_date
 from sidecar.core.http.header_index import index_of
-from sidecar.core.stored_response import idempotency_key, is_conflict, read_stored_response
+from sidecar.core.stored_response import SKEW, idempotency_key, is_conflict, is_to_come, read_stored_response
 
 if TYPE_CHECKING:
     from sidecar.core.http.header_index import RawHeaders
@@ -267,3 +267,8 @@ def test_a_key_is_looked_for_by_the_index_that_the_caller_has() -> None:
     raw: RawHeaders = ((b"Idempotency-Key", b"0123456789abcdef"),)
     assert idempotency_key(raw, index_of(())) is None
     assert idempotency_key(raw, index_of(raw)) == "0123456789abcdef"
+
+
+@pytest.mark.parametrize(("ahead", "to_come"), [(0.0, False), (SKEW, False), (SKEW + 1.0, True)])
+def test_clocks_may_differ_by_so_much(ahead: float, to_come: bool) -> None:
+    assert is_to_come(SENT + ahead, SENT) is to_come
