@@ -237,6 +237,11 @@ def test_a_page_that_was_cut_short_before_its_first_byte_is_a_page_all_the_same(
     assert result.detail.endswith("without a CF-Ray")
 
 
+def test_a_page_that_was_cut_short_is_known_by_its_first_bytes() -> None:
+    assert isinstance(read(403, PAGE[:20], complete=False), Transient)
+    assert isinstance(read(403, b"{", complete=False), Refused)
+
+
 @pytest.mark.parametrize("coding", ["", "gzip", "br"])
 def test_a_complete_response_without_a_body_is_no_page_whatever_it_announces(coding: str) -> None:
     """Else a key that is refused like this would be tried again and again."""
@@ -282,6 +287,12 @@ def test_a_bom_and_gzip_are_undone(bom: bytes, coding: str) -> None:
     assert read(200, compressed, headers={"content-encoding": coding}) == Fetched(Secret(CANARY_TOKEN), 3600.0, 50.0)
 
 
+def test_a_token_of_64_kib_is_read() -> None:
+    body = json.dumps(token()).encode()
+    assert isinstance(read(200, body.ljust(BODY_LIMIT)), Fetched)
+    assert isinstance(read(200, body.ljust(BODY_LIMIT + 1)), Transient)
+
+
 def test_a_token_over_64_kib_is_none_however_small_it_was_compressed() -> None:
     body = gzip.compress(json.dumps(token(padding="x" * BODY_LIMIT)).encode())
     assert isinstance(read(200, body, headers={"content-encoding": "gzip"}), Transient)
@@ -293,7 +304,7 @@ def test_a_retry_after_date_is_compared_with_the_date_of_the_response() -> None:
     assert result == Transient("status 503", 30.0)
 
 
-@pytest.mark.parametrize("status", [100, 199, 301, 302, 307, 308, 408, 429, 500, 502, 503, 504, 599, 600, 999])
+@pytest.mark.parametrize("status", [100, 199, 300, 301, 302, 307, 308, 408, 429, 500, 502, 503, 504, 599, 600, 999])
 def test_anything_else_is_transient_even_with_a_token(status: int) -> None:
     assert read(status, token(), 9.0) == Transient(f"status {status}", 9.0)
 
