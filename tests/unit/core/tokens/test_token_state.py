@@ -195,6 +195,14 @@ def test_a_request_sent_before_the_lockout_was_known_moves_no_probe_if_it_fails(
     assert (failed.lockout, failed.failures) == (lockout, 1)
 
 
+def test_a_request_sent_before_the_lockout_was_known_leaves_it_as_it_is_if_it_is_refused() -> None:
+    lockout = after(State(), LOCKED).lockout
+    other = states.lockout_changed(states.fetch_begun(State(), NOW), lockout)
+    refused = states.fetch_ended(other, REFUSED, NOW + 1, 0.5)
+    assert refused.lockout == lockout
+    assert refused.refusal is not None
+
+
 @pytest.mark.parametrize(("first", "second"), [(100.0, 2000.0), (2000.0, 100.0)])
 def test_of_a_lockout_that_is_told_twice_the_longer_pause_holds(first: float, second: float) -> None:
     lockout = after(State(), replace(LOCKED, retry_after=first)).lockout
