@@ -42,11 +42,11 @@ def command(client_id: str, directory: Path) -> int:
     """
     _check_client_id(client_id)
     key_file, csr_file = directory / f"{client_id}.key", directory / f"{client_id}.csr"
-    private_key, request = _make(client_id)
     try:
         for file in (key_file, csr_file):
             if file.exists() or file.is_symlink():
                 raise CommandError(f"{file} exists already and is left as it is: name another directory", BAD_USAGE)
+        private_key, request = _make(client_id)
         directory.mkdir(parents=True, exist_ok=True)
         _write(key_file, private_key, _OWNER_ONLY)
         _write(csr_file, request, _FOR_ALL)

@@ -74,7 +74,8 @@ class Trusted:
     def is_here(self, host: str, peer: str | None) -> bool:
         """Tell whether a request to ``host`` cannot be that of a web page from elsewhere whose own name leads here.
 
-        No page's name is an address, and none has no dot: those are names of containers, for peers in the networks.
+        The name of such a page has a dot, and is no address. Names without a dot are those of containers: they count
+        for peers in the networks.
         """
         if is_loopback_name(host) or parse_address(host) is not None or self.has_host(host):
             return True

@@ -114,9 +114,9 @@ class Forwarder:
             call.record.futile = True
         if settled.resent:
             self._metrics.rate_limits.observe(settled.response.head.read_here)
-        if settled.resent and self._batch is not None:
-            self._batch.look(settled.response.head, call.sent_at, call.attempt_ended_at)
-            _tell_when(self._batch, settled.response)
+            if self._batch is not None:
+                self._batch.look(settled.response.head, call.sent_at, call.attempt_ended_at)
+                _tell_when(self._batch, settled.response)
         if settled.resent and not settled.futile:
             response = await self._resolve_conflict(attempts, call, outgoing, settled.response, first)
             if response is not first:

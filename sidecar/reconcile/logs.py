@@ -63,13 +63,13 @@ def read_logs(names: Iterable[str]) -> Reading:
         shown = "stdin" if name == STDIN else printable(name, _LONGEST_NAME)
         reading.files += 1
         try:
-            if name == STDIN and sys.stdin is None:
-                raise LogError("cannot read stdin: it is closed")
-            if name == STDIN:
-                _read(_lines(cast("BufferedReader", sys.stdin.buffer), shown), shown, reading, places)
-            else:
+            if name != STDIN:
                 with Path(name).open("rb") as stream:
                     _read(_lines(stream, shown), shown, reading, places)
+            elif sys.stdin is None:
+                raise LogError("cannot read stdin: it is closed")
+            else:
+                _read(_lines(cast("BufferedReader", sys.stdin.buffer), shown), shown, reading, places)
         except OSError as error:
             raise LogError(f"cannot read {shown}: {error.strerror or type(error).__name__}") from None
     reading.broken_at = [*places[LineKind.BROKEN_UNKNOWN], *places[LineKind.BROKEN]][:_PLACES]

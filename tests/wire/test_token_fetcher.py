@@ -307,6 +307,19 @@ async def test_an_endless_body_is_read_no_further_than_the_limit() -> None:
     assert sent < 32 * 1024 * 1024  # what the socket buffers of both sides may hold, generously
 
 
+def impatient(endpoint: TokenEndpoint, seconds: float) -> Fetcher:
+    """Return what waits for a connection, and then for the response, for so long."""
+    return Fetcher(
+        Endpoint.parse(endpoint.url),
+        "acme",
+        Secret(KEY),
+        FakeClock(),
+        dialer=dialer(endpoint.url),
+        connect_timeout=seconds,
+        response_timeout=seconds,
+    )
+
+
 async def test_no_response_in_time_is_transient() -> None:
     async with serving(GOOD) as endpoint:
         gate = asyncio.Event()
@@ -315,16 +328,7 @@ async def test_no_response_in_time_is_transient() -> None:
             await gate.wait()
 
         endpoint.on_request = hold
-        patient = Fetcher(
-            Endpoint.parse(endpoint.url),
-            "acme",
-            Secret(KEY),
-            FakeClock(),
-            dialer=dialer(endpoint.url),
-            connect_timeout=0.05,
-            response_timeout=0.05,
-        )
-        assert await patient.fetch() == Transient("no answer in time", failure=FailureKind.TIMEOUT)
+        assert await impatient(endpoint, 0.05).fetch() == Transient("no answer in time", failure=FailureKind.TIMEOUT)
         gate.set()
 
 
@@ -357,16 +361,7 @@ async def test_a_body_that_stalls_leaves_what_the_status_says(head: bytes, body:
     """To ask again soon with a key that was refused could lock the account."""
     async with serving(b"HTTP/1.1 " + head + b"\r\nContent-Length: 900\r\n\r\n" + body) as endpoint:
         endpoint.after_reply = asyncio.Event()
-        patient = Fetcher(
-            Endpoint.parse(endpoint.url),
-            "acme",
-            Secret(KEY),
-            FakeClock(),
-            dialer=dialer(endpoint.url),
-            connect_timeout=0.3,
-            response_timeout=0.3,
-        )
-        assert await patient.fetch() == expected
+        assert await impatient(endpoint, 0.3).fetch() == expected
         endpoint.after_reply.set()
 
 

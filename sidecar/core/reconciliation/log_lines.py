@@ -47,7 +47,7 @@ _LONGEST_CALL: Final = 86_400_000
 #: Characters of each text that is kept; a masked path can be longer than the path.
 _LONGEST_WORD: Final = 128
 _LONGEST_PATH: Final = 1024
-#: What stands before the dot of each event that a sidecar logs; ``request`` is the one without.
+#: What stands before the dot of each event that a sidecar logs; only ``request`` itself has no dot.
 _SUBJECTS: Final = frozenset(
     {"admin", "answer", "certificate", "config", "descriptors", "hooks", "library", "listener", "log", "request"}
     | {"shutdown", "store", "task", "token", "tracing"}
