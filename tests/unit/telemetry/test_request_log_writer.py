@@ -298,8 +298,9 @@ async def test_a_terminal_that_nobody_reads_is_waited_for_by_nobody() -> None:
         for _ in range(3000):
             writer.write(b"x" * 1022 + b"\n", urgent=True)
         assert writer.backlog.dropped > 1000
-        # Now somebody reads: the writer's thread goes on by itself.
-        await asyncio.to_thread(_read_lines, reader, 1024)
+        # Now somebody reads: the writer's thread goes on by itself. All is read, so that the thread has nothing
+        # left to write once the descriptor's number may be somebody else's.
+        await asyncio.to_thread(_read_lines, reader, 3000 - writer.backlog.dropped)
         writer.close()
     finally:
         os.close(fd)
