@@ -59,9 +59,9 @@ class ByteProtocol(asyncio.Protocol):
         # The event loop may not have looked at the socket since upstream closed it: ask the system.
         return self._poll is None or not self._poll.poll(0)
 
-    def is_between_records(self) -> bool:
-        """Whether no TLS record has arrived in part; always true without TLS."""
-        return self._layer is None or not self._layer.is_within_record
+    def has_undelivered(self) -> bool:
+        """Whether TLS holds anything that was read and not handed on; never without TLS."""
+        return self._layer is not None and self._layer.has_undelivered
 
     async def yield_to_loop(self) -> None:
         """Return after one pass of the event loop."""

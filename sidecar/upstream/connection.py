@@ -201,7 +201,7 @@ class Connection(ByteProtocol):
         """
         if self.phase is not ExchangePhase.READY or not self.is_quiet():
             return False
-        return self.is_between_records() or not (self.pooled or self.reused)
+        return not (self.has_undelivered() and (self.pooled or self.reused))
 
     async def ensure_alive(self) -> None:
         """Raise UpstreamError, of kind DEAD_BEFORE_WRITE, unless the connection is alive.

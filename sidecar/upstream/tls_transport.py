@@ -107,9 +107,15 @@ class TlsLayer(asyncio.Protocol):
         self._protocol.resume_writing()
 
     @property
-    def is_within_record(self) -> bool:
-        """Whether a part of a record has come, of which the protocol above cannot know yet."""
-        return self._missing > 0 or bool(self._cut_header)
+    def has_undelivered(self) -> bool:
+        """Whether anything has come of which the protocol above cannot know yet.
+
+        That is a part of a record, or what was kept while the protocol had paused: it is
+        delivered by the event loop, some time after the protocol has asked to read on.
+        """
+        if self._missing > 0 or self._cut_header:
+            return True
+        return self._socket_paused and bool(self._incoming.pending or self._object.pending() or self._eof)
 
     # --- what the protocol above calls -------------------------------------------------------------------------------
 

@@ -182,10 +182,33 @@ def test_it_does_not_matter_how_the_bytes_are_cut(sizes: list[int], pieces: list
         for piece in cut(sent):
             here.layer.data_received(piece)
             position += len(piece)
-            assert here.layer.is_within_record == (position not in ends)
+            assert here.layer.has_undelivered == (position not in ends)
         assert here.above.data == b"".join(pieces)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("end", [False, True])
+async def test_what_was_kept_while_the_protocol_paused_is_undelivered_until_the_loop_has_delivered_it(
+    upstream: Upstream, end: bool
+) -> None:
+    undelivered = []
+    upstream.layer.pause_reading()
+    undelivered.append(upstream.layer.has_undelivered)
+    upstream.layer.data_received(upstream.say_goodbye() if end else upstream.records(b"kept"))
+    undelivered.append(upstream.layer.has_undelivered)
+    upstream.layer.resume_reading()
+    undelivered.append(upstream.layer.has_undelivered)
+    await asyncio.sleep(0)
+    undelivered.append(upstream.layer.has_undelivered and not upstream.wire.closing)
+    assert undelivered == [False, True, True, False]
+    assert (upstream.above.data, upstream.wire.closing) == (b"" if end else b"kept", end)
+
+
+async def test_an_end_that_came_while_the_protocol_paused_is_undelivered_too(upstream: Upstream) -> None:
+    upstream.layer.pause_reading()
+    upstream.layer.eof_received()
+    assert upstream.layer.has_undelivered
 
 
 async def test_a_large_write_goes_out_whole_and_a_memoryview_too(upstream: Upstream) -> None:
