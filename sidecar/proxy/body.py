@@ -176,6 +176,8 @@ class BodyReader:
         received = request.content
         if received.is_eof():
             size = received.total_bytes
+            if size > limits.max_body:
+                raise body_too_large(limits.max_body)
             if length in (None, size) and size <= limits.replay_max_body and reservation.take(size):
                 return RequestBody(received.read_nowait(), reservation)
         try:

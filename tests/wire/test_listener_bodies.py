@@ -126,6 +126,16 @@ async def test_a_body_that_says_it_is_too_large_is_refused_at_once(length: int) 
             assert await client.ending() == "end"
 
 
+async def test_a_chunked_body_that_is_too_large_and_comes_with_its_head_is_refused() -> None:
+    """It is whole before anybody reads it."""
+    async with serve(limits=listen_limits(max_body=10_000), replay_max_body=_MIB) as port:
+        with await port.client() as client:
+            await client.send(chunked("/a") + _chunk(b"x" * 10_001) + b"0\r\n\r\n")
+            response = await client.response()
+            assert (response.status, response.header("X-Sidecar-Error")) == (413, b"body_too_large")
+        assert port.budget.used == 0
+
+
 async def test_a_chunked_body_that_grows_too_large_is_refused() -> None:
     async with serve(limits=listen_limits(max_body=100_000), replay_max_body=_MIB) as port:
         with await port.client() as client:
