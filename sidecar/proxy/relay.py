@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.http.caller_framing import CALLER_FRAMING, USUAL, CallerFraming
 from sidecar.core.http.chunks import LAST_CHUNK, chunk
@@ -21,7 +23,15 @@ _WHOLE_LIMIT: Final = 1024 * 1024
 
 
 def relay_whole(call: Call, response: UpstreamResponse, *, http10: bool, keep_alive: bool) -> RawResponse:
-    """Return what the caller gets of a ``response`` whose body is in hand: one write."""
+    """Return what the caller gets of a ``response`` whose body is in hand: one write.
+
+    HTTP/1.0 has no chunks, so there such a body gets a length: one that ended with the connection could be cut short
+    without a sign, on a Unix socket at least (RFC 9112 section 8).
+    """
+    if http10 and response.has_body and response.content_length is None:
+        response.content_length = size = len(response.body)
+        lines = [*response.head.lines_down, b"Content-Length: %d" % size]
+        response.head = msgspec.structs.replace(response.head, lines_down=lines)
     head, framing = _begin(call, response, http10=http10, keep_alive=keep_alive)
     body = response.body
     call.record.bytes_out = len(body)

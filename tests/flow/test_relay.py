@@ -60,6 +60,8 @@ class Upstream:
     method: str = "GET"
     #: It tells where it ends: by a length, or because there is no body.
     delimited: bool = True
+    #: All of it comes with its head.
+    whole: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -75,8 +77,8 @@ UPSTREAMS: Final = [
     Upstream("length of 0", (respond(200),)),
     Upstream("length, in pieces", (respond(200, b"he", length=5), b"ll", b"o"), b"hello"),
     Upstream("large, in pieces", (respond(200, PIECE, length=len(PIECE) * 4), PIECE, PIECE, PIECE), PIECE * 4),
-    Upstream("chunks", (CHUNKED_HEAD + chunks(b"he", b"llo"),), b"hello", delimited=False),
-    Upstream("no chunk", (CHUNKED_HEAD + chunks(),), delimited=False),
+    Upstream("chunks", (CHUNKED_HEAD + chunks(b"he", b"llo"),), b"hello", delimited=False, whole=True),
+    Upstream("no chunk", (CHUNKED_HEAD + chunks(),), delimited=False, whole=True),
     Upstream("chunks, in pieces", (CHUNKED_HEAD, b"2\r\nhe\r\n", chunks(b"llo")), b"hello", delimited=False),
     Upstream("no chunk, in pieces", (CHUNKED_HEAD, chunks()), delimited=False),
     Upstream("204", (respond(204),)),
@@ -84,7 +86,8 @@ UPSTREAMS: Final = [
     Upstream("length, to HEAD", (respond(200, length=5),), method="HEAD"),
     Upstream("chunks, to HEAD", (CHUNKED_HEAD,), method="HEAD"),
     Upstream(
-        "SCA without a length", (b"HTTP/1.1 401 No\r\nWWW-Authenticate: PendingUserAction\r\n\r\n",), delimited=False
+        "SCA without a length", (b"HTTP/1.1 401 No\r\nWWW-Authenticate: PendingUserAction\r\n\r\n",),
+        delimited=False, whole=True,
     ),
 ]  # fmt: skip
 
@@ -124,7 +127,9 @@ async def test_a_response_is_read_as_it_was_meant(asked: Caller, upstream: Upstr
         await send(proxy, upstream.pieces[1:])
         response = read(caller, upstream.method)
         assert response.read() == upstream.body
-        stays = asked.may_stay and (upstream.delimited or not asked.http10)
+        # What is in hand gets a length, where there are no chunks.
+        measured = asked.http10 and upstream.whole
+        stays = asked.may_stay and (upstream.delimited or measured or not asked.http10)
         assert caller.transport.is_closing() is not stays
         assert not caller.transport.cut
         # An HTTP/1.0 caller learns from the head alone that it may go on (RFC 9112 section 9.3).
@@ -133,6 +138,8 @@ async def test_a_response_is_read_as_it_was_meant(asked: Caller, upstream: Upstr
         )
         chunked = not upstream.delimited and not asked.http10
         assert response.getheader("Transfer-Encoding") == ("chunked" if chunked else None)
+        if not upstream.delimited:
+            assert response.getheader("Content-Length") == (str(len(upstream.body)) if measured else None)
         record = proxy.record
         assert (record.status, record.bytes_out, record.error) == (response.status, len(upstream.body), None)
 
@@ -225,7 +232,9 @@ async def test_a_response_without_a_length_is_read_whole_before_http10_gets_any_
         assert not caller.received
         await send(proxy, (chunks(b"lo"),))
         response = read(caller)
-        assert (response.read(), response.getheader("Connection")) == (b"hello", "close")
+        assert (response.read(), response.getheader("Connection")) == (b"hello", "keep-alive")
+        # So that the caller sees it if it is cut off, because it reads too slowly.
+        assert response.getheader("Content-Length") == "5"
 
 
 @pytest.mark.parametrize(("breaks", "code"), [(True, "upstream_unreachable"), (False, "upstream_timeout")])
