@@ -158,6 +158,7 @@ class Forwarder:
         if (
             response.status != 409
             or key is None
+            or call.gone
             or not await self._is_whole(response)
             or not is_conflict(response.body, response.head.raw_headers)
         ):

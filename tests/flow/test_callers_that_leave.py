@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from sidecar.core.errors import Outcome
-from tests.flow.test_resends import ASKED, IN_PIECES, KEY, STREAMED, Asked
+from tests.flow.test_resends import ASKED, CONFLICT, IN_PIECES, KEY, STREAMED, Asked
 from tests.support.in_memory import Fate, MemoryCaller, MemoryProxy, in_memory, respond
 
 GET, HEAD, DELETE = Asked("GET"), Asked("HEAD"), Asked("DELETE")
@@ -206,6 +206,17 @@ async def test_who_leaves_while_the_401_of_its_write_is_mended_gets_it_sent_no_s
         proxy.source.let_go()
         await proxy.clock.settle()
         assert len(proxy.mangopay.deliveries) == 1
+
+
+async def test_for_who_leaves_during_the_second_delivery_its_conflict_is_not_looked_up() -> None:
+    """Contract section 6: the log has the status that Mangopay answered with, and nothing is read back for nobody."""
+    async with in_memory() as proxy:
+        caller = proxy.begin(POST.bytes(f"Idempotency-Key: {KEY}"), Fate(response=respond(401, b"{}")), Fate())
+        await proxy.clock.settle()
+        assert len(proxy.mangopay.deliveries) == 2
+        await leave(proxy, caller)
+        proxy.mangopay.deliveries[1].respond(respond(409, CONFLICT))
+        await is_over(proxy, End(409, None, 2))
 
 
 async def test_who_leaves_while_its_lost_response_is_looked_for_ends_that() -> None:
