@@ -100,7 +100,7 @@ class Ruling(Enum):
     """What becomes of a call that was answered with a token 401."""
 
     PASS = "pass"  # noqa: S105 - the caller gets the 401
-    RESEND = "resend"  # a newer token is there, or on its way anyway
+    RESEND = "resend"  # a newer token is there, or every call needs one
     BURN = "burn"  # as RESEND, and the current generation is never used again
 
 
@@ -227,8 +227,6 @@ def rule(
         return burns, Ruling.RESEND, ResendPermit(generation, path, judge)
     burns = _first_response(burns, generation, path, now, unauthorized=True)
     if not _may_start(burns, path, now):
-        if facts.fetching:
-            return burns, Ruling.RESEND, ResendPermit(generation, path, judge=False)
         return burns, Ruling.PASS, None
     burns = _counted(burns, now)
     if facts.fetching:
