@@ -15,7 +15,7 @@ import structlog
 
 from sidecar.core.tokens import policy
 from sidecar.core.tokens import state as states
-from sidecar.core.tokens.oauth import FetchResult, Transient
+from sidecar.core.tokens.oauth import ELSEWHERE, FetchResult, Transient
 from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Latch, State, Token
 from sidecar.core.tokens.unauthorized import is_news
@@ -294,7 +294,7 @@ class TokenManager:
             self._change(states.fetch_ended(self._state, Transient("closed"), self._clock.now(), self._random()))
             raise
         except Exception as error:  # noqa: BLE001 - the refresher outlives a bug: without it no call would get a token
-            result = Transient(f"internal error: {type(error).__name__}")
+            result = Transient(f"internal error: {type(error).__name__}", failure=ELSEWHERE)
         before = self._state
         self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))
         self._last_error = None if self._state.generation > before.generation else describe_result(result)

@@ -287,7 +287,8 @@ async def test_a_bug_in_the_source_does_not_end_the_keeper(clock: FakeClock, man
     manager = managers.start(source)
     call = asyncio.create_task(manager.take(LATE))
     await clock.settle()
-    assert manager.status().last_error == "internal error: ZeroDivisionError"
+    status = manager.status()
+    assert (status.last_error, status.last_failure) == ("internal error: ZeroDivisionError", "elsewhere")
     await clock.advance(0.5)
     assert (await call).generation == 1
 

@@ -8,6 +8,7 @@ from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.admin.findings.upstream import failure
 from sidecar.advice.texts.tokens import explain
 from sidecar.core.text import capital, count
+from sidecar.core.tokens.oauth import ELSEWHERE
 from sidecar.telemetry.recent import SERVER_ERROR
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
             token.next_attempt_at,
             "next try",
         )
-    text = f"The token endpoint: {token.last_error or 'no reason known'}."
-    yield failure(token.last_failure or SERVER_ERROR, _failing(token), text)
+    if token.last_failure != ELSEWHERE:
+        text = f"The token endpoint: {token.last_error or 'no reason known'}."
+        yield failure(token.last_failure or SERVER_ERROR, _failing(token), text)
 
 
 def _idle(token: TokenStatus, now: float) -> Iterator[Finding]:

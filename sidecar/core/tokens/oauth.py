@@ -45,6 +45,8 @@ REQUEST_BODY: Final = b"grant_type=client_credentials"
 BODY_LIMIT: Final = 64 * 1024
 #: What :attr:`Transient.failure` says of a web page in place of a response of Mangopay's.
 EDGE_PAGE: Final = "edge_page"
+#: What it says if neither Mangopay nor the network has failed here: the cause is in the detail alone.
+ELSEWHERE: Final = "elsewhere"
 #: Seconds of life of a token whose ``expires_in`` makes no sense (contract section 5.3).
 DEFAULT_LIFE: Final = 300.0
 #: Seconds. No token counts as living longer.
@@ -125,8 +127,8 @@ class Transient:
 
     detail: str
     retry_after: float | None = None
-    #: How the network failed, or :data:`EDGE_PAGE`; None: Mangopay responded, and not with a token.
-    failure: FailureKind | Literal["edge_page"] | None = None
+    #: How the network failed, :data:`EDGE_PAGE` or :data:`ELSEWHERE`; None: Mangopay responded, and not with a token.
+    failure: FailureKind | Literal["edge_page", "elsewhere"] | None = None
     pause: Pause | None = None
 
 

@@ -32,7 +32,7 @@ import msgspec
 
 from sidecar.core.secret import Secret
 from sidecar.core.tokens import state as states
-from sidecar.core.tokens.oauth import FetchResult, LockedOut, Pause, Refusal, Refused, Transient
+from sidecar.core.tokens.oauth import ELSEWHERE, FetchResult, LockedOut, Pause, Refusal, Refused, Transient
 from sidecar.core.tokens.shared_document import CredentialEntry, Lease, SharedDocument, StoredToken, TokenVersion
 from sidecar.core.tokens.state import (
     LATCH_RETRY_AFTER_LIMIT,
@@ -201,7 +201,7 @@ def conclude(
 def as_fetch_result(paused: Paused, pause: Pause) -> FetchResult:
     """Return another sidecar's failed fetch as one of our own."""
     if paused.cause is None:
-        return Transient("another sidecar got no token (token store)", pause=pause)
+        return Transient("another sidecar got no token (token store)", failure=ELSEWHERE, pause=pause)
     detail = "another sidecar was told so (token store)"
     if paused.cause == LOCKOUT:
         return LockedOut(detail, pause=pause)

@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import structlog
 
-from sidecar.core.tokens.oauth import LONGEST_LIFE, Fetched, FetchResult, Pause, Transient, is_access_token
+from sidecar.core.tokens.oauth import ELSEWHERE, LONGEST_LIFE, Fetched, FetchResult, Pause, Transient, is_access_token
 from sidecar.core.tokens.shared_document import SharedDocument, StoreTime, TokenVersion, certificate_name, entry_name
 from sidecar.core.tokens.shared_token import (
     LEASE,
@@ -166,7 +166,7 @@ class SharedSource:
                 await self._hurry.wait(patient_until)
         if self._fetcher.api_key is not key:
             # The manager counts this fetch to the old key, and would forget that the new one was refused.
-            return self._alone(Transient("the API key changed while the token store was waited for"))
+            return self._alone(Transient("the API key changed while the token store was waited for", failure=ELSEWHERE))
         return self._alone(await self._fetcher.fetch_with(key))
 
     def burnt(self) -> None:
@@ -312,7 +312,7 @@ class SharedSource:
             return result
         pause = self._pause(said, time, spread=False)
         if isinstance(result, Fetched):
-            return Transient("the token had expired when it arrived", pause=pause)
+            return Transient("the token had expired when it arrived", failure=ELSEWHERE, pause=pause)
         return replace(result, pause=pause)
 
     async def _keep(self, grant: Grant) -> None:

@@ -450,6 +450,12 @@ def test_the_lockout_of_one_account_is_told_once_for_all_its_credentials() -> No
     assert [each.level for each in found] == [CRITICAL]
 
 
+def test_what_another_sidecar_met_is_not_told_as_an_error_of_mangopays() -> None:
+    """A store says that there is no token, not why."""
+    facts = snapshot(tokens=(failing(last_failure="elsewhere", last_error="another sidecar got no token"),))
+    assert [each.kind for each in findings(facts)] == [K.TOKEN_UNAVAILABLE]
+
+
 def test_what_token_requests_and_calls_meet_alike_is_told_once() -> None:
     facts = snapshot(tokens=(failing(last_failure="resolve"),), upstream=upstream("resolve", 1))
     assert [each.level for each in findings(facts) if each.kind is K.DNS_FAILING] == [CRITICAL]

@@ -360,7 +360,7 @@ _PAUSE = Pause(NOW, NOW + 30, 2)
 @pytest.mark.parametrize(
     ("cause", "expected"),
     [
-        (None, Transient("another sidecar got no token (token store)", pause=_PAUSE)),
+        (None, Transient("another sidecar got no token (token store)", failure="elsewhere", pause=_PAUSE)),
         (LOCKOUT, LockedOut("another sidecar was told so (token store)", pause=_PAUSE)),
         *(
             (refusal.value, Refused(refusal, "another sidecar was told so (token store)", pause=_PAUSE))
