@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import msgspec
 
@@ -101,7 +102,7 @@ class Api:
         if token is None or standing is not TokenStanding.VALID:
             refused[standing.value] += 1
             return self._unauthorized(request, _path_client(request))
-        if _path_client(request) not in {None, token.client_id}:
+        if not _is_of(token.client_id, _path_client(request)):
             # A wrong ClientId is an authentication failure too (Mangopay: "HTTP response codes", 401).
             refused["wrong_client"] += 1
             return self._unauthorized(request, token.client_id)
@@ -223,6 +224,11 @@ def _path_client(request: Request) -> str | None:
     if len(segments) < 2 or segments[0] == CONTROL or _is_unscoped(segments):
         return None
     return segments[1]
+
+
+def _is_of(client_id: str, named: str | None) -> bool:
+    """Whether a path with the segment ``named``, or with no ClientId, is of ``client_id``, compared without case."""
+    return named is None or unquote(named).lower() == client_id.lower()
 
 
 def _key(request: Request) -> str | None:

@@ -62,7 +62,7 @@ def test_the_printed_sdk_line_works(demo: Command) -> None:
     assert "ada@example.com" in done.stdout
 
 
-@pytest.mark.parametrize("client_id", ["demo", "another-client", "_"])
+@pytest.mark.parametrize("client_id", ["demo", "another-client", "_", "ACME"])
 def test_any_client_id_is_served(demo: Command, client_id: str) -> None:
     proxy = demo.wait_for(READY)[1]
     assert curl(f"curl -i {proxy}/v2.01/{client_id}/users").startswith("HTTP/1.1 200 ")

@@ -85,6 +85,12 @@ def test_the_path_of_another_client_is_an_authentication_failure(mangopay: Direc
     assert mangopay.state.stats.refused_tokens["wrong_client"] == 1
 
 
+@pytest.mark.parametrize("segment", ["ACME", "%61cme"])
+def test_a_client_id_is_compared_as_the_sidecar_compares_it(mangopay: Direct, segment: str) -> None:
+    """A 401 here would look to the sidecar as if its token were bad."""
+    assert mangopay.call("GET", f"/v2.01/{segment}/users").status == 200
+
+
 # --- permission scopes of API keys ---
 
 
