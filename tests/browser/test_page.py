@@ -253,6 +253,19 @@ def test_the_detail_of_an_unknown_outcome_tells_what_to_look_up(serving: Serving
     )
 
 
+def test_the_detail_of_a_rejected_call_says_that_nothing_was_executed(
+    serving: Serving, open_tab: Callable[..., Tab]
+) -> None:
+    tab = open_tab(serving.start())
+    assert serving.call() == 200
+    serving.control("revoke")
+    serving.fault("lockout token")
+    assert serving.call() == 503
+    rows(tab.page).filter(has_text="not executed").click()
+    dialog = tab.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Mangopay answered it with 401 and executed nothing: it may be sent again.")
+
+
 @pytest.mark.parametrize("how", ["refuse", "forward"])
 def test_calls_for_another_client_id_are_told_and_are_among_the_errors(
     serving: Serving, how: str, open_tab: Callable[..., Tab]

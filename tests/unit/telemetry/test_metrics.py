@@ -154,6 +154,10 @@ def test_each_error_that_can_be_starts_at_zero_so_that_the_first_one_shows_as_an
     assert {code for code, outcome in errors if outcome == "unknown"} == {
         *("upstream_unreachable", "upstream_timeout", "bad_request", "request_timeout", "body_too_large")
     }
+    assert {code for code, outcome in errors if outcome == "rejected"} == {
+        *("credentials_refused", "token_locked_out", "token_unavailable"),
+        *("upstream_unreachable", "overloaded", "shutting_down"),
+    }
 
 
 def test_the_responses_that_alerts_look_at_start_at_zero() -> None:
