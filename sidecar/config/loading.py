@@ -185,4 +185,9 @@ def _build(sections: dict[str, dict[str, Any]], reader: _Reader) -> Config:
     complaints.raise_all()
     reader.warnings.extend(limits_warnings(Limits(**sections["limits"])))
     built: dict[str, Any] = {section: model(**sections[section]) for section, model in SECTIONS.items()}
-    return Config(**built, secret_files=MappingProxyType(reader.secret_files), warnings=tuple(reader.warnings))
+    return Config(
+        **built,
+        file=reader.document.path,
+        secret_files=MappingProxyType(reader.secret_files),
+        warnings=tuple(reader.warnings),
+    )

@@ -368,6 +368,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: Shutdown
     log: Log
     tracing: Tracing
+    #: The TOML file that was read; None if there was none.
+    file: Path | None
     #: Which file each secret came from, by the secret's key (``"mangopay.api_key"``), to be watched.
     secret_files: Mapping[str, Path]
     #: Sentences for the log at start-up: nothing that prevents it.

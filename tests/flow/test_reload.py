@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -25,8 +26,7 @@ from tests.support.tokens import LOCKED_OUT, REFUSED, FakeSource, Managers
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, MutableMapping
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
 
     from sidecar.config import Config
     from sidecar.tokens.fetcher import Fetcher
@@ -264,6 +264,55 @@ async def test_a_pipe_is_not_read_a_second_time(tmp_path: Path) -> None:
         assert "no regular file" in sidecar.logs[0]["message"]
 
 
+@contextmanager
+def pipe(content: str) -> Iterator[str]:
+    """Give the name of a pipe that holds ``content``, and is at its end behind that, as ``<(…)`` makes one."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, content.encode())
+        os.close(writer)
+        yield f"/dev/fd/{reader}"
+    finally:
+        os.close(reader)
+
+
+async def test_what_was_a_pipe_from_the_start_is_no_failure_and_holds_up_no_other_file(
+    authority: trustme.CA, files: ClientFiles
+) -> None:
+    """Nothing has changed, so there is nothing to tell; certificates have to be renewed all the same."""
+    with pipe(OLD) as name:
+        async with running({**shown(files), **keyed(Path(name))}) as sidecar:
+            put(files, authority.issue_cert("new@example.org"))
+            await sidecar.looks(3)
+            assert sidecar.key() == OLD
+            assert sidecar.changed == [["tls.client_cert_file", "tls.client_key_file"]]
+            assert sidecar.reloader.successful
+
+
+async def test_a_configuration_from_a_pipe_stays_as_it_is_and_says_so_to_who_asks(tmp_path: Path) -> None:
+    path = key_file(tmp_path)
+    with pipe('[mangopay]\nclient_id = "acme"\n') as name:
+        async with running(keyed(path), Path(name)) as sidecar:
+            in_place(path, NEW)
+            await sidecar.looks(5)
+            assert (sidecar.key(), sidecar.events()) == (OLD, [])
+            sidecar.reloader.reload_now()
+            await sidecar.clock.settle()
+            (entry,) = sidecar.logs
+            assert entry["message"] == (
+                f"the configuration: {name} is no regular file, so it cannot be read again: restart to change it"
+            )
+
+
+async def test_ca_certificates_from_a_pipe_leave_the_key_to_change(files: ClientFiles, tmp_path: Path) -> None:
+    path = key_file(tmp_path)
+    with pipe(files.ca.read_text()) as name:
+        async with running({**keyed(path), "SIDECAR_TLS_CA_FILE": name}) as sidecar:
+            in_place(path, NEW)
+            await sidecar.looks(3)
+            assert (sidecar.key(), sidecar.changed) == (NEW, [["mangopay.api_key"]])
+
+
 # --- bad values ------------------------------------------------------------------------------------------------------
 
 
@@ -452,9 +501,12 @@ def files(tmp_path: Path, authority: trustme.CA) -> ClientFiles:
     return ClientFiles.write(tmp_path, authority, authority.issue_cert("old@example.org"))
 
 
+def shown(files: ClientFiles) -> dict[str, str]:
+    return {f"SIDECAR_{name.upper()}": value for name, value in files.settings.items()}
+
+
 def certified(files: ClientFiles) -> dict[str, str]:
-    tls = {f"SIDECAR_{name.upper()}": value for name, value in files.settings.items()}
-    return {"SIDECAR_MANGOPAY_API_KEY": OLD, **tls}
+    return {"SIDECAR_MANGOPAY_API_KEY": OLD, **shown(files)}
 
 
 def put(files: ClientFiles, certificate: trustme.LeafCert) -> None:
