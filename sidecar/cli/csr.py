@@ -10,6 +10,7 @@ import click
 
 from sidecar.cli.command import BAD_USAGE, Command, CommandError
 from sidecar.cli.output import print_line
+from sidecar.cli.process import forbid_core_dumps
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -41,6 +42,7 @@ def command(client_id: str, directory: Path) -> int:
     Writes CLIENT_ID.key, for its owner only, and CLIENT_ID.csr. Files that are there already are left alone.
     """
     _check_client_id(client_id)
+    forbid_core_dumps()
     key_file, csr_file = directory / f"{client_id}.key", directory / f"{client_id}.csr"
     try:
         for file in (key_file, csr_file):

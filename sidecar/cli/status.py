@@ -11,6 +11,7 @@ from sidecar.admin.status import Status
 from sidecar.admin.status_text import status_in_words
 from sidecar.cli.command import Command, CommandError, admin_address, admin_port_option, config_option, unanswered
 from sidecar.cli.output import colors, print_line, print_painted
+from sidecar.cli.process import forbid_core_dumps
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +33,7 @@ def command(config_path: Path | None, port: int | None, verbose: bool, watch: bo
     """
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: leave one of them out")
+    forbid_core_dumps()
     hosts, asked = admin_address(config_path, port)
     if watch:
         from sidecar.cli.watch import watch as show_until_ended

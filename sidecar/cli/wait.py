@@ -18,6 +18,7 @@ from sidecar.cli.command import (
     seconds,
     unanswered,
 )
+from sidecar.cli.process import forbid_core_dumps
 from sidecar.runtime import SystemClock
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
 
     Asks the admin port of the configuration that the sidecar runs with. Exits with 1 if it was not ready in time.
     """
+    forbid_core_dumps()
     hosts, asked = admin_address(config_path, port)
     clock = SystemClock()
     deadline = clock.now() + timeout

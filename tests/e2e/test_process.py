@@ -184,6 +184,28 @@ def test_the_process_is_not_dumpable_from_then_on() -> None:
     assert forbidding(f"print({look}); forbid_core_dumps(); print({look})") == "1\n0"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("check",), ("status",), ("wait", "--timeout", "0"), ("reconcile", "--log", "/dev/null")),
+        ("csr", "--client-id", "acme", "--out", "/dev/null/nowhere"),
+    ],
+)
+def test_every_command_that_reads_or_makes_a_key_forbids_core_dumps(arguments: tuple[str, ...]) -> None:
+    """Those that serve are looked at while they run; all of these fail, which is no matter."""
+    code = (
+        "import contextlib, os, resource; from sidecar.cli import main\n"
+        "with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(SystemExit): main(sys.argv[1:])\n"
+        f"print(resource.getrlimit(resource.RLIMIT_CORE), prctl({PR_GET_DUMPABLE}, 0, 0, 0, 0))"
+    )
+    program = f"import ctypes, sys; prctl = ctypes.CDLL(None).prctl\n{code}"
+    environ = {name: text for name, text in os.environ.items() if not name.startswith("SIDECAR_")}
+    run = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, check=True, env=environ, text=True
+    )
+    assert run.stdout == "(0, 0) 0\n"
+
+
 def test_a_python_without_ctypes_does_without() -> None:
     code = (
         "import resource; sys.modules['ctypes'] = None; forbid_core_dumps();"
