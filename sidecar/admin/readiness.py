@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from sidecar.tokens.status import TokenStatus
 
 SERVING: Final = "serving"
+#: The reasons of a sidecar that is latched.
+LOCKED_OUT: Final = "token_locked_out"
+_REFUSED: Final = "credentials_refused"
+LATCHED: Final = frozenset((LOCKED_OUT, _REFUSED))
 
 _READY: Final = Readiness(ready=True, reason="ready", message="calls are served")
 _STARTING: Final = Readiness(ready=False, reason="starting", message="the sidecar is starting")
@@ -32,6 +36,6 @@ def readiness(phase: str, token: TokenStatus, *, token_ready: bool) -> Readiness
     if token_ready:
         return _READY
     if token.latch_cause is not None:
-        reason = "token_locked_out" if token.latch_cause == LOCKOUT else "credentials_refused"
+        reason = LOCKED_OUT if token.latch_cause == LOCKOUT else _REFUSED
         return Readiness(ready=False, reason=reason, message=explain(token.latch_cause, token.credential).told)
     return _UNAVAILABLE if token.state == "backing_off" else _PENDING

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from sidecar.admin.client import ask, read
+from sidecar.admin.readiness import LATCHED, LOCKED_OUT
+from sidecar.admin.status import Readiness
 from sidecar.advice.classify import classify_latch
 from sidecar.advice.texts.tokens import explain
 from sidecar.core.causes import StepFinding
 from sidecar.core.text import duration
+from sidecar.core.tokens.state import LOCKOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sidecar.config import Config
 
 
@@ -42,13 +47,25 @@ def latch_finding(config: Config) -> StepFinding:
     reply = ask(config.admin.host, port, "/status")
     if reply is None:
         return StepFinding.skipped(f"none answers on admin port {port}")
-    status = read(reply.body, _Status)
+    status = read(reply.body, _Status) if reply.status == 200 else None
     if status is None:
-        return StepFinding.skipped(f"what answers on port {port} is no sidecar")
+        return _by_readiness(config.admin.host, port)
     endpoint = config.mangopay.endpoint
     if (status.client_id, status.base_url) != (config.mangopay.client_id, endpoint.origin + endpoint.prefix):
         return StepFinding.skipped(f"the one on admin port {port} serves another account")
     return _judge(status)
+
+
+def _by_readiness(hosts: Sequence[str], port: int) -> StepFinding:
+    """Ask what everybody may ask, since by this address or name no status is told: whose account it is, is not said."""
+    reply = ask(hosts, port, "/readyz")
+    readiness = None if reply is None else read(reply.body, Readiness)
+    if readiness is None:
+        return StepFinding.skipped(f"what answers on port {port} is no sidecar")
+    if readiness.reason not in LATCHED:
+        return StepFinding.ok(f"one runs, and says that it is {'ready' if readiness.ready else 'not ready'}")
+    cause = LOCKOUT if readiness.reason == LOCKED_OUT else None
+    return StepFinding.failed(classify_latch(cause), f"the one on port {port} says: {readiness.message}")
 
 
 def _judge(status: _Status) -> StepFinding:

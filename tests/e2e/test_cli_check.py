@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,6 +150,43 @@ async def test_while_a_running_sidecar_is_latched_there_is_no_token_call_without
         forced = await check(url(mangopay), "--json", "--force", admin_port=admin_port(sidecar))
         assert [step for step, _ in forced.failures] == ["sidecar", "token"]
         assert mangopay.tokens_asked == 2
+
+
+@asynccontextmanager
+async def by_another_name(port: str) -> AsyncIterator[str]:
+    """Give a port that leads to the one given, as if callers had used a host name that the sidecar does not know."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        back, forth = await asyncio.open_connection("127.0.0.1", int(port))
+        forth.write(re.sub(rb"\r\nHost: [^\r]*", b"\r\nHost: another.example\r\nConnection: close", head))
+        writer.write(await back.read())
+        for each in (forth, writer):
+            each.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        yield str(server.sockets[0].getsockname()[1])
+
+
+async def test_a_latched_sidecar_that_tells_this_name_no_status_is_asked_for_its_readiness(
+    mangopay: AnsweringMangopay,
+) -> None:
+    """It tells /status to its own machine alone, under names that it knows; a further token call may prolong a lock."""
+    mangopay.token = LOCKED
+    with await asyncio.to_thread(Sidecar, url(mangopay)) as sidecar:
+        await latched(sidecar)
+        async with by_another_name(admin_port(sidecar)) as port:
+            checked = await check(url(mangopay), "--json", admin_port=port)
+    assert (checked.status, checked.failures) == (1, [("sidecar", "sidecar_latched_lockout")])
+    assert mangopay.tokens_asked == 1
+
+
+async def test_a_sidecar_that_is_well_and_tells_this_name_no_status_is_told(mangopay: AnsweringMangopay) -> None:
+    with await asyncio.to_thread(Sidecar, url(mangopay)) as sidecar:
+        await asyncio.to_thread(sidecar.wait_until_ready)
+        async with by_another_name(admin_port(sidecar)) as port:
+            checked = await check(url(mangopay), "--json", admin_port=port)
+    assert (checked.status, checked.step("sidecar")["detail"]) == (0, "one runs, and says that it is ready")
 
 
 async def test_a_running_sidecar_that_is_well_is_told(mangopay: AnsweringMangopay) -> None:
