@@ -37,8 +37,8 @@ GIVE_UP: Final = 3
 
 #: Errors of the sidecar's own that the next question would meet as well, and what to do.
 _LASTING: Final = {
-    "caller_not_allowed": "the sidecar wants its caller key: give the configuration that it runs with (--config, "
-    "SIDECAR_LISTEN_CALLER_KEY_FILE)",
+    "caller_not_allowed": "the sidecar does not let this caller in: give the configuration that it runs with "
+    "(--config, SIDECAR_LISTEN_CALLER_KEY_FILE); at its Unix socket, ask as a user of SIDECAR_LISTEN_ALLOWED_UIDS",
     "host_not_allowed": "what answers there accepts no Host localhost: is it the sidecar's own port?",
     "policy_denied": "the sidecar's policy does not let callers read stored answers: allow GET /v2.01/*/responses/*",
     "client_id_mismatch": "the sidecar has another ClientId: give the configuration that it runs with",
@@ -87,10 +87,18 @@ class Asker:
         reply = self._proxy.get("/")
         facts = None if reply is None or reply.status != 200 else _facts(reply.body)
         if facts is None:
-            what = "what answers is no sidecar" if reply is not None and reply.status else "no sidecar answers"
-            self._lasting = NoAnswer(f"{what} at {self._proxy.shown}", lasting=True)
+            self._lasting = NoAnswer(self._why_nothing(reply), lasting=True)
             return None
         return printable(facts.environment)
+
+    def _why_nothing(self, reply: Reply | None) -> str:
+        """Say why nobody can be asked, by the response to the question who is there."""
+        if reply is None or not reply.status:
+            return f"no sidecar answers at {self._proxy.shown}"
+        own = reply.headers.get("x-sidecar-error")
+        if own is None:
+            return f"what answers is no sidecar at {self._proxy.shown}"
+        return _LASTING.get(own, f"the question was answered with {reply.status} {printable(own, 40)}")
 
     @property
     def lasting(self) -> str | None:

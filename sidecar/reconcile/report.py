@@ -27,7 +27,8 @@ _DATE: Final = len("2026-11-30 ")
 
 #: What is to be done about writes of each kind.
 MENDS: Final = {
-    VerdictKind.EXECUTED: "Mangopay executed it. Do not repeat it.",
+    VerdictKind.EXECUTED: "Mangopay executed it: do not repeat it. Only what has the Status FAILED moved no money; try "
+    "that again with a new key.",
     VerdictKind.REFUSED: "Mangopay refused it and executed nothing. A repeat needs a new key: this one is used up.",
     VerdictKind.FAILED: "Mangopay answered with an error of its own and may have executed it: look for what it would "
     "have made.",
@@ -97,7 +98,7 @@ class Document(msgspec.Struct, frozen=True):
     writes: tuple[Told, ...]
     #: Writes by verdict.
     verdicts: dict[VerdictKind, int]
-    #: Writes, and torn lines that may hide one, of which it is not certain what became.
+    #: Writes of which it is not certain what became, and lines that may hide one: torn ones, and those never written.
     uncertain: int
     read: Read
 
@@ -108,7 +109,7 @@ def document_of(judged: Sequence[tuple[UncertainWrite, Verdict]], reading: Readi
     return Document(
         tuple(told),
         dict(Counter(each.verdict for each in told)),
-        sum(not each.certain for each in told) + reading.broken_unknown,
+        sum(not each.certain for each in told) + reading.broken_unknown + reading.dropped,
         Read(
             reading.files,
             reading.lines,
@@ -163,14 +164,17 @@ def _lines(document: Document, *, color: bool) -> Iterator[str]:
         for row, told in zip_longest(rows, (None, *document.writes)):
             cells = [printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True)]
             if color and told is not None:
-                cells[1] = f"{Style.GOOD if told.certain else Style.WARNING}{cells[1]}{PLAIN}"
+                cells[1] = f"{_style(told)}{cells[1]}{PLAIN}"
             yield "  ".join(cells).rstrip()
         yield ""
         for kind in VerdictKind:
             if number := document.verdicts.get(kind):
                 yield f"{number} {_in_words(kind)}: {MENDS[kind]}"
         yield ""
-    yield f"{count(len(document.writes), 'write')} with an unknown outcome; {document.uncertain} still uncertain."
+    uncertain = sum(not each.certain for each in document.writes)
+    hidden = count(document.uncertain - uncertain, "line")
+    more = f", and {hidden} of the log may hide more" if document.uncertain > uncertain else ""
+    yield f"{count(len(document.writes), 'write')} with an unknown outcome; {uncertain} still uncertain{more}."
 
 
 def notes(document: Document) -> Iterator[str]:
@@ -185,9 +189,14 @@ def notes(document: Document) -> Iterator[str]:
         hidden = f"; {read.broken_unknown} may hide an unknown outcome" if read.broken_unknown else ""
         yield f"{count(read.broken, 'line')} not whole, and not read{hidden}: {', '.join(read.broken_at)}"
     if read.dropped:
-        yield f"the sidecar could not write {count(read.dropped, 'line')} (log.dropped): a call may be missing here"
+        yield f"the sidecar could not write {count(read.dropped, 'line')} (log.dropped): calls may be missing here"
     if read.left_out:
         yield f"{count(read.left_out, 'call')} with an unknown outcome before --since left out"
+
+
+def _style(told: Told) -> Style:
+    """Green is what needs nothing more: a payment that FAILED has to be made again."""
+    return Style.GOOD if told.certain and told.resource_status != "FAILED" else Style.WARNING
 
 
 def _row(told: Told) -> tuple[str, ...]:

@@ -241,6 +241,8 @@ def test_the_sidecar_tells_its_environment(reply: Reply, environment: str) -> No
         (Reply(404, JSON, ABOUT.body), "what answers is no sidecar"),
         (Reply(200, {}, b"<html>"), "what answers is no sidecar"),
         (Reply(200, JSON, b'{"name": "nginx"}'), "what answers is no sidecar"),
+        (own(403, "caller_not_allowed"), "as a user of SIDECAR_LISTEN_ALLOWED_UIDS"),
+        (own(503, "overloaded"), "the question was answered with 503 overloaded"),
     ],
 )
 def test_what_is_no_sidecar_is_asked_for_no_key(reply: Any, word: str) -> None:

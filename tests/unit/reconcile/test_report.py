@@ -68,11 +68,17 @@ def test_certain_writes_come_first_and_each_kind_is_explained_once() -> None:
     assert lines[-1] == "4 writes with an unknown outcome; 2 still uncertain."
 
 
-def test_on_a_terminal_what_is_certain_is_green_and_the_rest_yellow() -> None:
-    judged = [(write(1), Verdict(VerdictKind.EXECUTED, STORED)), (write(2), Verdict(VerdictKind.NOT_THERE))]
+def test_on_a_terminal_what_needs_nothing_more_is_green_and_the_rest_yellow() -> None:
+    paid = msgspec.structs.replace(STORED, resource_status="SUCCEEDED")
+    judged = [
+        (write(1), Verdict(VerdictKind.EXECUTED, paid)),
+        (write(2), Verdict(VerdictKind.NOT_THERE)),
+        (write(3), Verdict(VerdictKind.EXECUTED, STORED)),
+    ]
     plain, painted = (report_in_words(document(*judged), color=color) for color in (False, True))
     assert "\x1b[32mexecuted         \x1b[0m  POST" in painted
     assert "\x1b[33mnot there        \x1b[0m  POST" in painted
+    assert "\x1b[33mexecuted         \x1b[0m  POST" in painted  # its Status is FAILED: somebody has still to be paid
     assert re.sub(r"\x1b\[\d+m", "", painted) == plain
 
 
@@ -178,8 +184,18 @@ def test_what_has_to_be_known_of_the_log(reading: Reading, left_out: int, words:
     assert all(part in whole for part, whole in zip(words, told, strict=True))
 
 
-def test_a_torn_line_that_may_hide_a_call_is_uncertain() -> None:
-    assert document(reading=Reading(ours=1, broken=3, broken_unknown=2)).uncertain == 2
+@pytest.mark.parametrize(
+    ("reading", "uncertain", "words"),
+    [
+        (Reading(ours=1, broken=3, broken_unknown=2), 2, ", and 2 lines of the log may hide more."),
+        (Reading(ours=1, dropped=1), 1, ", and 1 line of the log may hide more."),
+        (Reading(ours=1, broken=3), 0, "0 still uncertain."),
+    ],
+)
+def test_a_line_that_is_lost_and_may_hide_a_call_is_uncertain(reading: Reading, uncertain: int, words: str) -> None:
+    made = document(reading=reading)
+    assert made.uncertain == uncertain
+    assert report_in_words(made).strip().endswith(words)
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
