@@ -32,7 +32,15 @@ def admin_address(environ: "os._Environ[str]") -> tuple[list[str], str]:
             hosts = hosts if given else section.get("host", hosts)
             port = port or str(section.get("port", ""))
     listed = [hosts] if isinstance(hosts, str) else hosts
-    return [_HERE.get(host.strip(), host.strip()) for host in listed], port or "19090"
+    return [_reached_by(host) for host in listed], port or "19090"
+
+
+def _reached_by(host: str) -> str:
+    """Return the address that reaches a listener on ``host``, which may be in brackets, as in a URL."""
+    bare = host.strip()
+    if bare.startswith("[") and bare.endswith("]"):
+        bare = bare[1:-1]
+    return _HERE.get(bare, bare)
 
 
 def is_healthy(host: str, port: int) -> bool:

@@ -166,6 +166,15 @@ def test_a_file_that_says_nothing_of_it_means_the_default(tmp_path: Path) -> Non
     assert (code, said) == (1, "no sidecar answers on admin port 19090 of 127.0.0.99")
 
 
+@pytest.mark.parametrize("host", ["[::1]", "[::]"])
+def test_brackets_around_an_address_are_no_part_of_it(host: str) -> None:
+    """The sidecar takes them, as in a URL."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        free = str(taken.getsockname()[1])
+    said = f"no sidecar answers on admin port {free} of ::1"
+    assert checked(SIDECAR_ADMIN_PORT=free, SIDECAR_ADMIN_HOST=host) == (1, said)
+
+
 def test_without_an_admin_port_there_is_nothing_to_ask(tmp_path: Path) -> None:
     file = tmp_path / "sidecar.toml"
     file.write_text('[admin]\nport = "off"\n')

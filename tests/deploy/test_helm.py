@@ -33,7 +33,7 @@ OPTIONS: Final = {
     "mtls": ["mtls.secretName=mangopay-sidecar-mtls"],
     "redis": ["redis.secretName=mangopay-sidecar-redis"],
     "caller-key": ["callerKey.secretName=mangopay-sidecar-caller-key"],
-    "unix-socket": ["unixSocket.enabled=true", "unixSocket.allowedUids={10001}"],
+    "unix-socket": ["unixSocket.enabled=true", "unixSocket.allowedUids={10001,1000660000}"],
 }
 
 
@@ -91,7 +91,7 @@ def test_the_chart_makes_what_the_components_make(run: Run, kustomize: str, opti
     (container,), (expected,) = (pod_spec(each)["initContainers"] for each in (ours, theirs))
     made, wanted = comparable(container), comparable(expected)
     if "unix-socket" in chosen:  # for the components that is the user's ConfigMap's to say
-        assert made["env"].pop("SIDECAR_LISTEN_ALLOWED_UIDS")["value"] == "10001"
+        assert made["env"].pop("SIDECAR_LISTEN_ALLOWED_UIDS")["value"] == "10001,1000660000,65532"
     assert made == wanted
     volumes = [by_name(pod_spec(each)["volumes"]) for each in (ours, theirs)]
     assert volumes[0] == volumes[1]

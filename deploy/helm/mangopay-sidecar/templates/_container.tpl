@@ -17,7 +17,8 @@
     - {name: SIDECAR_LISTEN_PORT, value: "off"}
     - {name: SIDECAR_LISTEN_UNIX_SOCKET, value: /run/mangopay-sidecar/proxy.sock}
     - {name: SIDECAR_LISTEN_UNIX_SOCKET_MODE, value: "0666"}
-    - {name: SIDECAR_LISTEN_ALLOWED_UIDS, value: {{ $sidecar.unixSocket.allowedUids | join "," | quote }}}
+    # And the sidecar's own, for mangopay-sidecar reconcile. Numbers come as floats, which would be written as 1e+06.
+    - {name: SIDECAR_LISTEN_ALLOWED_UIDS, value: "{{ range $sidecar.unixSocket.allowedUids }}{{ int64 . }},{{ end }}65532"}
     {{- else }}
     - {name: SIDECAR_LISTEN_PORT, value: "18080"}
     {{- end }}
