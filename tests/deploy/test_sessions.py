@@ -62,6 +62,9 @@ UNTRIED: Final = {
     ("docs/reconcile.md", "mangopay-sidecar reconcile --log /var/log/mangopay-sidecar.log"): (
         "tests/wire/test_reconcile.py", "what it tells",
     ),
+    ("docs/reconcile.md", "sudo sh -c"): (
+        "tests/wire/test_reconcile.py", "test_the_line_for_systemd_asks_at_the_socket_of_the_unit",
+    ),
 }  # fmt: skip
 
 

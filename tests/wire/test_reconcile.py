@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
+import sys
 from base64 import b64encode
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -21,10 +24,9 @@ from tests.support.app import running_pair
 from tests.wire.faults.support import NATURAL, USER, try_call
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.app import Pair
 
+PROJECT: Final = Path(__file__).parents[2]
 CALLER_KEY: Final = canary.CANARY_CALLER_KEY
 EXECUTED, REFUSED, NOT_THERE, REUSED = (
     f"reconcile-{name}" for name in ("executed-0001", "refused-00001", "not-there-001", "reused-000001")
@@ -202,6 +204,35 @@ async def test_by_the_unix_socket_where_there_is_no_tcp(command: Command, tmp_pa
         log = await one_lost(pair, tmp_path)
         ran = await command("--log", log, **ACCOUNT, listen_port="off", listen_unix_socket=socket)
         assert (ran.status, asked(pair)) == (0, [EXECUTED])
+
+
+@pytest.mark.usefixtures("command")
+async def test_the_line_for_systemd_asks_at_the_socket_of_the_unit(tmp_path: Path) -> None:
+    """As docs/reconcile.md prints it; its places, which are those of the unit, are moved into a directory."""
+    page, unit = (PROJECT / "docs" / "reconcile.md", PROJECT / "deploy" / "systemd" / "mangopay-sidecar.service")
+    (line,) = re.findall(r"^\$ sudo sh -c '(.*)'$", page.read_text(), re.MULTILINE)
+    socket = str(tmp_path / "s")
+    for setting, place, moved in (
+        ("Environment=SIDECAR_LISTEN_PORT=", "off", "off"),
+        ("Environment=SIDECAR_LISTEN_UNIX_SOCKET=", "/run/mangopay-sidecar.sock", socket),
+        ("EnvironmentFile=", "/etc/mangopay-sidecar/environment", str(tmp_path / "environment")),
+        ("LoadCredential=api-key:", "/etc/mangopay-sidecar/api-key", str(tmp_path / "api-key")),
+        ("ExecStart=", "/opt/mangopay-sidecar/bin/mangopay-sidecar", f"{sys.executable} -m mangopay_sidecar"),
+    ):
+        assert f"\n{setting}{place}" in unit.read_text()
+        assert place in line
+        line = line.replace(place, moved)
+    public = [f"SIDECAR_{name.upper()}={text}\n" for name, text in ACCOUNT.items() if name != "mangopay_api_key"]
+    (tmp_path / "environment").write_text("".join(public))
+    (tmp_path / "api-key").write_text(canary.CANARY_API_KEY)
+    (tmp_path / "api-key").chmod(0o600)
+    async with running_pair(listen_unix_socket=socket) as pair:
+        log = await one_lost(pair, tmp_path)
+        line = line.replace("journalctl -u mangopay-sidecar -o cat", f"gunzip --stdout {log}")
+        program = await asyncio.create_subprocess_exec("sh", "-c", line, cwd=PROJECT, stdout=-1, stderr=-1)
+        said = b"".join(await program.communicate()).decode()
+        canary.record("reconcile", said)
+        assert (program.returncode, asked(pair)) == (0, [EXECUTED]), said
 
 
 async def one_lost(pair: Pair, tmp_path: Path, **changes: object) -> str:
