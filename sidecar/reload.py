@@ -127,7 +127,7 @@ class Reloader:
         self._in_thread: Final = DaemonThreads("reload", 2).run if in_thread is None else in_thread
         self._paths = _watched(config.tls, config.secret_files)
         # What was a pipe from the start on: of the configuration's values, and of the files of [tls].
-        self._spent_values: Final = _pipes(_sources(config))
+        self._spent_values: Final = {path: setting for setting, path in config.spent_files.items()}
         self._spent_tls: Final = _pipes(_tls_files(config.tls))
         self._watch: Final = ChangeWatch()
         self._one_at_a_time: Final = asyncio.Lock()
@@ -277,12 +277,6 @@ def _watched(tls: Tls, secret_files: Mapping[str, Path]) -> dict[Path, str]:
         if name in secret_files:
             named.setdefault(secret_files[name], name)
     return _tls_files(tls) | named
-
-
-def _sources(config: Config) -> dict[Path, str]:
-    """Return the files that reading the configuration anew would read, each with what it holds."""
-    sources = {} if config.file is None else {config.file: "the configuration"}
-    return sources | {path: setting for setting, path in config.secret_files.items()}
 
 
 def _tls_files(tls: Tls) -> dict[Path, str]:

@@ -91,7 +91,8 @@ class Mangopay(Section, frozen=True, kw_only=True):
         items(ALIAS),
         ["{ClientId}", "_"],
         "The path segment right after the version, compared percent-decoded, that equals one of these is replaced by "
-        "`client_id`. `*`: any plain name, but `countries` and `oauth`, which stand where no ClientId does.",
+        "`client_id`. `*` stands for any plain name except `countries` and `oauth`, which follow the version in paths "
+        "without a ClientId.",
     )
     foreign_client_ids: str = setting(
         choice("refuse", "forward"),
@@ -368,10 +369,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     shutdown: Shutdown
     log: Log
     tracing: Tracing
-    #: The TOML file that was read; None if there was none.
-    file: Path | None
     #: Which file each secret came from, by the secret's key (``"mangopay.api_key"``), to be watched.
     secret_files: Mapping[str, Path]
+    #: What gave its values once, as a pipe does: by the setting, or "the configuration". It cannot be read anew.
+    spent_files: Mapping[str, Path]
     #: Sentences for the log at start-up: nothing that prevents it.
     warnings: tuple[str, ...]
 

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,7 @@ from sidecar.core.secret import Secret
 from sidecar.core.text import printable_name
 
 MAX_FILE: Final = 64 * 1024
-#: What a text that is no path meets: a key may also be longer than any name.
+#: Errors for a path that leads to no file; the last: the text is a key, and longer than a file name may be.
 _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _MEND: Final = "it must be a readable file with the value alone, in UTF-8, and at most one line end behind it"
 
@@ -26,6 +26,16 @@ class SecretFile(msgspec.Struct, frozen=True):
     value: Secret
     #: Every user of this machine may read the file.
     world_readable: bool
+    #: It can be read again: what a pipe gave, it gave once.
+    regular: bool
+
+
+class FileContent(NamedTuple):
+    """What was read of a file, and the same two facts."""
+
+    data: bytes
+    world_readable: bool
+    regular: bool
 
 
 def anchored(path: Path, base: Path) -> Path:
@@ -68,13 +78,13 @@ def read_secret_file(path: Path) -> SecretFile:
     that is empty, has other whitespace around it, a control or invisible character or a BOM, or is not UTF-8.
     """
     try:
-        content, world_readable = read_bounded(path, MAX_FILE)
+        content = read_bounded(path, MAX_FILE)
     except UnreadableFile as unfit:
         raise ConfigError(printable_name(path), str(unfit), unfit.mend or _MEND) from None
-    complaint, text = _decode(content)
+    complaint, text = _decode(content.data)
     if complaint:
         raise ConfigError(printable_name(path), complaint, _MEND)
-    return SecretFile(Secret(text), world_readable)
+    return SecretFile(Secret(text), content.world_readable, content.regular)
 
 
 def _decode(content: bytes) -> tuple[str, str]:
@@ -97,14 +107,15 @@ def world_readable_warning(path: Path, what: str) -> str:
     return f"{printable_name(path)} {what} and every user of this machine may read it: chmod o-r it"
 
 
-def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
-    """Read ``path`` to its end, or one byte more than ``limit``; tell too whether every user may read it.
+def read_bounded(path: Path, limit: int) -> FileContent:
+    """Read ``path`` to its end, or one byte more than ``limit``.
 
     Raises UnreadableFile, which ends the sentence "FILE …" and does not repeat its name.
     """
     try:
         with path.open("rb") as file:
-            return file.read(limit + 1), bool(os.fstat(file.fileno()).st_mode & stat.S_IROTH)
+            mode = os.fstat(file.fileno()).st_mode
+            return FileContent(file.read(limit + 1), bool(mode & stat.S_IROTH), stat.S_ISREG(mode))
     except OSError as error:
         raise UnreadableFile(error) from None
     except ValueError:  # a zero byte, or characters that the file system's encoding lacks
