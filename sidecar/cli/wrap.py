@@ -22,7 +22,7 @@ COULD_NOT_START: Final = 125
 _LEADING_TO_MANGOPAY: Final = (
     *("SIDECAR_CONFIG", "SIDECAR_MANGOPAY_", "SIDECAR_TLS_", "SIDECAR_UPSTREAM_EGRESS_PROXY", "SIDECAR_TOKEN_STORE"),
 )
-#: Nor is it wrong that these are set, which are never used.
+#: Left out as well: the sidecar never uses these, and would warn of them.
 _PROXIES: Final = frozenset(("http_proxy", "https_proxy", "all_proxy"))
 #: Stands for the emulator's URL until it has one.
 _ANY_URL: Final = "http://127.0.0.1:18090"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.telemetry.record import RequestIds
 
-# Each call needs these; so they are found faster.
+# Read for each call: a global of the module is found faster than a member of an enum.
 _TIMER: Final = Due.TIMER
 _SOON: Final = Due.SOON
 _NOW: Final = Due.NOW

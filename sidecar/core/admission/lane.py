@@ -4,10 +4,10 @@ A call is of the batch lane if its header says so (``X-Sidecar-Lane: batch``), o
 its method and path match one of the rules of ``limits.batch``, which are written
 and compared as those of ``policy`` are. Every other call is of the normal lane.
 
-A lane that is not known counts as the normal one, and the log tells it. To refuse such
-a call would let a slip of the pen in a courtesy stop a payment, and only where
-``limits.reserve`` is set; to hold it would be a guess. A path that servers may read in several ways
-matches no rule: a call is held only if it surely is one of those that were named.
+An unknown lane counts as the normal one, and the log shows it: a spelling mistake in an
+optional header must not stop a payment, and holding the call would be a guess. A path that
+servers may read in several ways matches no rule: a call is held only if it surely is one
+of those that were named.
 """
 
 from __future__ import annotations
