@@ -214,7 +214,7 @@ class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Only if the outcome is unknown, to look the payment up by.
     idempotency_key: str = ""
     caller_gone: bool = False
-    #: Ended with a 401 that a new token did not mend, or that started no refresh.
+    #: Ended with a 401 that a new token did not help, or that started no refresh.
     futile: bool = False
     #: Its path names another ClientId.
     foreign: bool = False

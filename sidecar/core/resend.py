@@ -82,7 +82,7 @@ class Event(Enum):
     UNREACHABLE = "resolving, connecting or TLS failed before a byte of the request"
     DEAD_POOLED = "a pooled connection was dead before a byte was written"
     LOST = "the connection broke after a request byte, before any response byte"
-    NO_ANSWER = "no response in time"
+    NO_RESPONSE = "no response in time"
     BROKEN = "broken response head or framing"
 
 
@@ -113,7 +113,7 @@ TABLE: Final[Mapping[Event, Row]] = MappingProxyType(
         Event.UNREACHABLE: Row(Resend.ONCE, Resend.ONCE, _UNREACHABLE, Outcome.NOT_SENT),
         Event.DEAD_POOLED: Row(Resend.ONCE, Resend.ONCE, _UNREACHABLE, Outcome.NOT_SENT),
         Event.LOST: Row(Resend.ONCE_IF_REUSED, Resend.NEVER, _UNREACHABLE, Outcome.UNKNOWN),
-        Event.NO_ANSWER: Row(Resend.NEVER, Resend.NEVER, ErrorCode.UPSTREAM_TIMEOUT, Outcome.UNKNOWN),
+        Event.NO_RESPONSE: Row(Resend.NEVER, Resend.NEVER, ErrorCode.UPSTREAM_TIMEOUT, Outcome.UNKNOWN),
         Event.BROKEN: Row(Resend.NEVER, Resend.NEVER, _UNREACHABLE, Outcome.UNKNOWN),
     }
 )
@@ -143,7 +143,7 @@ _BEFORE_A_BYTE: Final[Mapping[FailureKind, Event]] = MappingProxyType(
 def classify(failure: AttemptFailure) -> Event:
     """Find the row that ``failure`` belongs to; one that contradicts itself is read as the worst that it may mean."""
     if failure.kind is FailureKind.TIMEOUT:
-        return Event.NO_ANSWER
+        return Event.NO_RESPONSE
     if failure.response_started:
         return Event.BROKEN
     if failure.sent is Sent.NOTHING:

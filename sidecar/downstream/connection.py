@@ -271,7 +271,7 @@ class CallerConnection(asyncio.Protocol):
                 if not waiter.done():
                     waiter.set_result(None)
             elif self.task is None:
-                self.task = asyncio.get_running_loop().create_task(self._answer_requests())
+                self.task = asyncio.get_running_loop().create_task(self._serve_requests())
         elif event is Event.HEAD:
             self._head_arrives()
         elif event is Event.REFUSED or self.phase is ConnectionPhase.REFUSED:
@@ -308,7 +308,7 @@ class CallerConnection(asyncio.Protocol):
 
     # --- answering ---------------------------------------------------------------------------------------------------
 
-    async def _answer_requests(self) -> None:
+    async def _serve_requests(self) -> None:
         """Answer the connection's requests, one after another, as long as it lives."""
         reader = self._reader
         try:

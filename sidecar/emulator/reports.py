@@ -95,7 +95,7 @@ class Reports:
         report = self.error(400, "param_error", _INCORRECT, errors)
         return json_response(400, {**msgspec.json.decode(report.body), "Errors": errors}) if v3 else report
 
-    def no_stored_answer(self) -> EmulatedResponse:
+    def no_stored_response(self) -> EmulatedResponse:
         """Return the 400 of an ``Idempotency-Key`` under which no response is kept."""
         return self.error(400, "correlationid_not_found", "There is no response for this Idempotency Key")
 

@@ -13,7 +13,7 @@ import msgspec
 from sidecar.core.errors import Outcome
 from sidecar.core.stored_response import is_conflict
 from sidecar.proxy.attempts import Attempts, NoResponse, broken_response
-from sidecar.proxy.readback import LostResponses, Question
+from sidecar.proxy.readback import LostResponses, ReadBackQuery
 from sidecar.proxy.token_retry import BODY_LIMIT, TokenRetry
 from sidecar.proxy.upstream_response import UpstreamResponse
 from sidecar.upstream.errors import UpstreamError
@@ -33,7 +33,7 @@ _KEYED_ADVICE: Final = (
 
 
 class Forwarder:
-    """Sends calls upstream and mends what may be mended."""
+    """Sends calls upstream, retries what may be sent again, and reads lost responses back."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Forwarder:
         key = outgoing.idempotency_key
         if key is None or call.gone or lost.verdict.outcome is not Outcome.UNKNOWN:
             lost.raise_for_caller()
-        question = Question(key, outgoing.path, call.sent_at)
+        question = ReadBackQuery(key, outgoing.path, call.sent_at)
         stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         if stored is None:
             lost.raise_for_caller(_KEYED_ADVICE)
@@ -163,7 +163,7 @@ class Forwarder:
             or not is_conflict(response.body, response.head.raw_headers)
         ):
             return response
-        question = Question(key, outgoing.path, call.first_sent_at, older_too=self._resolve_conflicts)
+        question = ReadBackQuery(key, outgoing.path, call.first_sent_at, older_too=self._resolve_conflicts)
         stored = await self._lost_responses.read_back(question, outgoing.tokens, attempts.waiting, call.record)
         if stored is None:
             return response

@@ -294,7 +294,7 @@ class ProxyHandler:
         record = call.record
         record.caller = "gone"
         outcome = call.outcome()
-        # A 401 that was to be mended has a status, too: nobody got it, and nothing was executed.
+        # A 401 after which the call was to be resent has a status, too: nobody got it, and nothing was executed.
         if not record.status or outcome is Outcome.REJECTED:
             record.outcome = outcome
 

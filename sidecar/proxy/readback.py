@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ReadBackQuery:
     """Which response is looked for: the one under ``key`` to a request for ``path``, sent at ``sent_at`` or later."""
 
     key: str
@@ -68,7 +68,7 @@ class LostResponses:
         self._token_retry: Final = TokenRetry(metrics)
 
     async def read_back(
-        self, question: Question, tokens: TokenManager, waiting: WaitBudget, record: CallRecord
+        self, question: ReadBackQuery, tokens: TokenManager, waiting: WaitBudget, record: CallRecord
     ) -> StoredResponse | None:
         """Return the stored response, for the call of ``record``, of whose waiting time ``waiting`` is left.
 
@@ -154,7 +154,7 @@ class LostResponses:
         return response, generation, at
 
 
-def _match(response: UpstreamResponse, question: Question, *, elapsed: float) -> StoredResponse | None:
+def _match(response: UpstreamResponse, question: ReadBackQuery, *, elapsed: float) -> StoredResponse | None:
     """Return the stored response in ``response``, which came ``elapsed`` seconds after the request in question."""
     upstream_now = read_http_date(response.head.first(b"date") or "")
     if response.status != 200 or upstream_now is None:

@@ -86,16 +86,16 @@ class LogOutput:
     def emit(self, entry: Entry) -> None:
         """Write an entry, which has ``timestamp``, ``level`` and ``event`` already. Never raises."""
         if self._backlog.dropped:
-            self._tell_dropped(entry["timestamp"])
+            self._log_dropped(entry["timestamp"])
         self._writer.write(self._render(entry), urgent=entry["level"] not in _PATIENT)
 
     def emit_line(self, line: Line) -> None:
         """Write a line. Never raises."""
         if self._backlog.dropped:
-            self._tell_dropped(line.timestamp)
+            self._log_dropped(line.timestamp)
         self._writer.write(self._render(line), urgent=line.level not in _PATIENT)
 
-    def _tell_dropped(self, timestamp: str) -> None:
+    def _log_dropped(self, timestamp: str) -> None:
         """Write how many lines were dropped before this moment, once there is room for that."""
         if self._backlog.has_room:
             lost = self._backlog.take_dropped()

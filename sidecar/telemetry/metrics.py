@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: What can come of a token request.
 TOKEN_OUTCOMES: Final = ("ok", "locked_out", "refused", "transient")
-#: What a 401 meant: the token, the user's own authentication (SCA), or nothing that a new token mends.
+#: What a 401 meant: the token, the user's own authentication (SCA), or what a new token does not help.
 Unauthorized: TypeAlias = Literal["token", "sca", "futile"]
 
 #: What became of a batch call that had to wait: it was sent, it was refused (``rate_reserved``), its caller hung up, or
@@ -115,7 +115,7 @@ class Metrics:
         self.token_waits = Histogram(
             "token_wait_seconds", "Time that calls waited for a token, of those that did.", _TOKEN_WAITS
         )
-        self.answers_401: Counter[tuple[Unauthorized]] = Counter(
+        self.unauthorized_total: Counter[tuple[Unauthorized]] = Counter(
             "unauthorized_total",
             "Responses 401 from Mangopay to calls, each by what it meant.",
             ("kind",),
@@ -205,7 +205,7 @@ class Metrics:
 
         ``futile``: it started no refresh, or came in spite of one.
         """
-        self.answers_401[(kind,)] += 1
+        self.unauthorized_total[(kind,)] += 1
 
     def expose(self) -> bytes:
         """The exposition (content type: ``exposition.CONTENT_TYPE``); metrics without a sample are left out."""

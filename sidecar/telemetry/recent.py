@@ -1,6 +1,6 @@
 """The last calls, and what they tell about the way to Mangopay: for the status document and the page.
 
-Most calls only pass through one short function. Errors, failures of upstream and mended calls take
+Most calls only pass through one short function. Errors, failures of upstream and recovered calls take
 more work, and everything else is worked out when somebody asks.
 """
 

@@ -92,7 +92,7 @@ class CallRecord(msgspec.Struct, gc=False):
     detail: str | None = None
     idempotency_key: str | None = None
     caller: Literal["gone"] | None = None
-    #: The call ended with a 401 that a new token did not mend, or that started no refresh.
+    #: The call ended with a 401 that a new token did not help, or that started no refresh.
     futile: bool = False
     #: The path names another ClientId than ours (contract section 4.2).
     foreign: bool = False
@@ -115,7 +115,7 @@ class CallRecord(msgspec.Struct, gc=False):
         return self.masked or (mask_path(self.path) if self.path.startswith("/") else "-")
 
     def add_recovered(self, how: Recovery) -> None:
-        """Note that the call was mended; each way counts once."""
+        """Note that the call was recovered; each way counts once."""
         if how not in self.recovered:
             self.recovered = (*self.recovered, how)
 

@@ -58,7 +58,7 @@ def tell(credential: str, before: State, after: State, result: FetchResult, now:
         )
 
 
-def tell_futile(credential: str, before: State, after: State, now: float) -> None:
+def log_futile_refresh(credential: str, before: State, after: State, now: float) -> None:
     """Log that a refresh turned out futile at ``now`` (``Clock.now``), once for each; the path is masked."""
     faults = after.burns.faults
     if not faults:

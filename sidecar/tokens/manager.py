@@ -20,7 +20,7 @@ from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Latch, State, Token
 from sidecar.core.tokens.unauthorized import is_news
 from sidecar.patience import look_at_sockets
-from sidecar.tokens.events import describe_result, tell, tell_futile
+from sidecar.tokens.events import describe_result, tell, log_futile_refresh
 from sidecar.tokens.failures import shutting_down, token_failure
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.notifier import Notifier
@@ -164,7 +164,7 @@ class TokenManager:
         if is_news(self._state.burns, path):
             before = self._state
             self._state = states.accepted(before, generation, path, self._clock.now())
-            self._tell_futile(before)
+            self._log_futile(before)
 
     def unauthorized(self, generation: int, path: str) -> ResendPermit | None:
         """Note a token 401, not to a resend, that a call with ``generation`` to ``path`` (no query) got.
@@ -179,22 +179,22 @@ class TokenManager:
             _log.info("token.burnt", credential=self.credential, generation=generation)
             self._source.burnt()
             self._work.notify_all()
-        self._tell_futile(before)
+        self._log_futile(before)
         return permit
 
     def resend_answered(self, permit: ResendPermit, generation: int, *, unauthorized: bool) -> None:
         """Note the response to a resend that carried ``generation``: a token 401, or anything else."""
         before = self._state
         self._state = states.resent(before, permit, generation, self._clock.now(), unauthorized=unauthorized)
-        self._tell_futile(before)
+        self._log_futile(before)
 
     def resend_withdrawn(self, permit: ResendPermit) -> None:
         """Note that a call with a permit got no response to its resend, or was not resent."""
         self._state = states.withdrawn(self._state, permit)
 
-    def _tell_futile(self, before: State) -> None:
+    def _log_futile(self, before: State) -> None:
         if self._state.burns.faults is not before.burns.faults:
-            tell_futile(self.credential, before, self._state, self._clock.now())
+            log_futile_refresh(self.credential, before, self._state, self._clock.now())
 
     # What the rest of the sidecar uses.
 

@@ -14,6 +14,7 @@ from tests.deploy.readme import examples
 from tests.support.app import request_bytes
 from tests.support.canary import CANARY_CALLER_KEY
 from tests.support.emulator import basic
+from tests.support.ports import free_port
 from tests.support.raw_client import RawClient
 from tests.support.sidecar import Command
 
@@ -412,10 +413,10 @@ def test_it_fits_a_phone(serving: Serving, open_tab: Callable[..., Tab]) -> None
 
 
 def test_it_says_when_it_is_stale_and_comes_back_by_itself(serving: Serving, open_tab: Callable[..., Tab]) -> None:
-    tab = open_tab(serving.start())
+    port = free_port()
+    tab = open_tab(serving.start(admin_port=str(port)))
     serving.call()
     expect(rows(tab.page)).to_have_count(1)
-    port = serving.app.admin_port
     serving.background.leave()
     alert = tab.page.get_by_role("alert")
     expect(alert).to_contain_text(re.compile(r"No news for \d+ s: .* What you see is of \d\d:\d\d:\d\d. Trying again."))

@@ -12,6 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.support.app import App, running_app
 from tests.support.certificates import ADDRESS, DAY, ClientFiles, ServerContext, now, tls_emulator
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -145,7 +146,7 @@ def test_refused_credentials(serving: Serving, open_tab: Callable[..., Tab]) -> 
 
 
 def test_upstream_down_is_the_network_and_not_mangopay(serving: Serving, open_tab: Callable[..., Tab]) -> None:
-    tab = open_tab(serving.start())
+    tab = open_tab(serving.start(emulator_settings={"port": free_port()}))
     serving.some_calls()
     serving.stop_mangopay()
     for _ in range(3):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.port_holder import in_use
+from tests.support.ports import free_port
 from tests.support.sidecar import Command
 from tests.support.wrapping import taken
 
@@ -117,12 +118,9 @@ def test_a_port_that_is_asked_for_is_not_given_up() -> None:
 
 
 def test_ports_can_be_set() -> None:
-    with Command("demo", *FREE) as command:
-        proxy, admin = command.wait_for(READY).groups()
-        command.stop()
-    ports = ["--port", proxy.rpartition(":")[2], "--admin-port", admin.rpartition(":")[2]]
-    with Command("demo", *ports) as command:
-        assert command.wait_for(READY).groups() == (proxy, admin)
+    proxy, admin = str(free_port()), str(free_port())
+    with Command("demo", "--port", proxy, "--admin-port", admin) as command:
+        assert [url.rpartition(":")[2] for url in command.wait_for(READY).groups()] == [proxy, admin]
         command.stop()
 
 

@@ -123,10 +123,12 @@ def serial(certificate: trustme.LeafCert) -> int:
 
 
 @asynccontextmanager
-async def tls_emulator(context: ssl.SSLContext, **settings: Any) -> AsyncIterator[tuple[Emulator, str]]:
+async def tls_emulator(
+    context: ssl.SSLContext, *, port: int = 0, **settings: Any
+) -> AsyncIterator[tuple[Emulator, str]]:
     """Run an emulator that speaks TLS; give it and its base URL."""
     emulator = new_emulator(**settings)
-    await emulator.start(ADDRESS, 0, ssl_context=context)
+    await emulator.start(ADDRESS, port, ssl_context=context)
     try:
         yield emulator, f"https://{ADDRESS}:{emulator.port}"
     finally:

@@ -369,7 +369,7 @@ class MemoryProxy:
 
     def unauthorized(self) -> dict[str, int]:
         """Return what the metric ``unauthorized_total`` has counted, zeros left out."""
-        return {kind: count for (kind,), count in self.metrics.answers_401.items() if count}
+        return {kind: count for (kind,), count in self.metrics.unauthorized_total.items() if count}
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from typing import Final
@@ -11,18 +12,37 @@ _RESERVED: Final[list[socket.socket]] = []
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on, and that no other test gets.
+    """Return a port of 127.0.0.1, and of ::1 where there is one, that nobody listens on, and that no other test gets.
 
-    Several tests run at the same time. A port that was merely free a moment ago may be another's by the time that the
-    program under test is there, and that other one then answers in its place. On Linux a program that asks for a
-    reserved port gets it, if it sets SO_REUSEADDR, as servers do; elsewhere nothing can be reserved.
+    Several tests run at the same time. A port that was merely free a moment ago, or a server's that has just stopped,
+    may be another's by the time that the program under test is there, and that other one then answers in its place.
+    On Linux a program that asks for a reserved port gets it, if it sets SO_REUSEADDR, as servers do; elsewhere nothing
+    can be reserved.
     """
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("127.0.0.1", 0))
-    port: int = holder.getsockname()[1]
-    if sys.platform == "linux":
-        _RESERVED.append(holder)
-    else:
+    while True:
+        holder = _bound(socket.AF_INET, "127.0.0.1", 0)
+        port: int = holder.getsockname()[1]
+        holders = [holder]
+        try:
+            holders.append(_bound(socket.AF_INET6, "::1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                holder.close()
+                continue
+        if sys.platform == "linux":
+            _RESERVED.extend(holders)
+        else:
+            for each in holders:
+                each.close()
+        return port
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    holder = socket.socket(family)
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((host, port))
+    except OSError:
         holder.close()
-    return port
+        raise
+    return holder

@@ -28,6 +28,7 @@ from tests.support import canary
 from tests.support.app import App, request_bytes, running_app
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
 from tests.support.emulator import basic, running_emulator
+from tests.support.ports import free_port
 from tests.support.raw_client import RawClient, ReceivedResponse
 
 if TYPE_CHECKING:
@@ -235,7 +236,8 @@ async def assert_nothing_shows(app: App, log_file: Path, response: ReceivedRespo
 @asynccontextmanager
 async def running(way: Way) -> AsyncIterator[Here]:
     keys = {"mangopay_embedded_api_key": CANARY_EMBEDDED_KEY, "listen_caller_key": CANARY_CALLER_KEY}
-    async with running_emulator() as emulator:
+    port = free_port() if way.before is loses_its_upstream else 0
+    async with running_emulator(port=port) as emulator:
         for fault in way.faults:
             emulator.faults.add(fault)
         async with running_app(emulator.url, **{**keys, **way.settings}) as app:

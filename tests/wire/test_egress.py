@@ -21,6 +21,7 @@ from tests.support.app import App, error_code, running_app
 from tests.support.certificates import ADDRESS, ClientFiles, ServerContext, tls_emulator
 from tests.support.emulator import running_emulator
 from tests.support.forward_proxy import ForwardProxy, forward_proxy
+from tests.support.ports import free_port
 from tests.support.upstreams import OK, Client, Peer, Upstream, answering, client_of, serve
 
 if TYPE_CHECKING:
@@ -169,11 +170,12 @@ async def test_a_proxy_that_hangs_ends_with_the_connect_timeout() -> None:
         assert failed.detail == f"egress proxy 127.0.0.1:{proxy.port}: not done within 0.1 s"
 
 
-async def test_a_proxy_that_is_not_there_is_named(unused_tcp_port: int) -> None:
-    async with serve(answering(OK)) as upstream, through(ForwardProxy(port=unused_tcp_port), upstream) as client:
+async def test_a_proxy_that_is_not_there_is_named() -> None:
+    port = free_port()
+    async with serve(answering(OK)) as upstream, through(ForwardProxy(port=port), upstream) as client:
         failed = await failure_of(client)
     assert failed.failure == BEFORE_A_BYTE
-    assert failed.detail == f"egress proxy 127.0.0.1:{unused_tcp_port}: connection refused"
+    assert failed.detail == f"egress proxy 127.0.0.1:{port}: connection refused"
 
 
 async def test_a_call_that_is_cancelled_while_the_tunnel_opens_leaves_nothing() -> None:

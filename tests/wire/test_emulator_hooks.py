@@ -13,6 +13,7 @@ from sidecar.emulator.loopback import Trusted
 from tests.support.clock import FakeClock
 from tests.support.emulator import new_emulator, running_emulator
 from tests.support.emulator import request as bytes_of
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -146,10 +147,8 @@ async def test_an_emulator_that_others_can_reach_calls_nobody() -> None:
 
 
 async def test_nobody_listens() -> None:
-    async with listening() as app:
-        port = app.port
     async with running_emulator(hook_retries=()) as emulator:
-        register(emulator, f"http://127.0.0.1:{port}/")
+        register(emulator, f"http://127.0.0.1:{free_port()}/")
         tell(emulator)
         ((outcome, _),) = await logged(emulator, 1)
         assert outcome is Outcome.FAILED

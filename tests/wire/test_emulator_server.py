@@ -26,6 +26,7 @@ from tests.support.emulator import (
     until_received,
     user,
 )
+from tests.support.ports import free_port
 from tests.support.raw_client import RawClient
 
 if TYPE_CHECKING:
@@ -195,8 +196,8 @@ async def test_a_port_that_is_taken_is_an_os_error(emulator: Emulator) -> None:
 
 
 async def test_an_emulator_can_come_back_on_its_port() -> None:
-    async with running_emulator() as emulator:
-        port = emulator.port
+    port = free_port()
+    async with running_emulator(port=port) as emulator:
         await emulator.stop()
         await emulator.start("127.0.0.1", port)
         with await connect(emulator) as client:

@@ -31,6 +31,7 @@ from tests.support.certificates import (
     serial,
     tls_emulator,
 )
+from tests.support.ports import free_port
 from tests.support.prometheus import parse
 from tests.support.raw_client import RawClient, ReceivedResponse
 
@@ -153,10 +154,11 @@ async def test_who_cannot_prove_itself_receives_not_one_request_byte(
 ) -> None:
     """Neither of a token request nor of an API call. The token comes first, so the server turns bad after it."""
     good, bad = (ServerContext.make(leaf, authority) for leaf in (authority.issue_cert(ADDRESS), issue(authority)))
-    async with tls_emulator(good) as (emulator, url):
+    port = free_port()
+    async with tls_emulator(good, port=port) as (emulator, url):
         async with running_app(url, **files.settings) as app:
             assert (await app.call("GET", USERS)).status == 200
-            port, before = emulator.port, emulator.state.stats.requests
+            before = emulator.state.stats.requests
             await emulator.stop()
             await emulator.start(ADDRESS, port, ssl_context=bad)
             response = await app.call("POST", f"{USERS}/natural", b"{}")

@@ -13,6 +13,7 @@ from sidecar.core.errors import ErrorCode
 from tests.support import canary
 from tests.support.app import Pair, error_code, request_bytes, running_app, running_pair
 from tests.support.emulator import NATURAL_USER, basic
+from tests.support.ports import free_port
 from tests.support.raw_client import RawClient
 from tests.support.upstreams import Peer, Script, serve
 
@@ -212,7 +213,7 @@ async def test_a_get_is_sent_once_more_if_a_reused_connection_breaks() -> None:
 
 
 async def test_an_upstream_that_is_gone_is_not_sent() -> None:
-    async with running_pair() as pair:
+    async with running_pair(emulator_settings={"port": free_port()}) as pair:
         assert (await pair.call("GET", "/v2.01/acme/users")).status == 200
         await pair.emulator.stop()
         response = await pair.call("POST", NATURAL, USER)

@@ -25,6 +25,7 @@ from sidecar.upstream.dialing import Dialer
 from tests.support.canary import CANARY_API_KEY as KEY
 from tests.support.canary import CANARY_TOKEN, record
 from tests.support.clock import FakeClock
+from tests.support.ports import free_port
 from tests.support.tls import MADE_IN, WatchedLayer
 from tests.support.upstreams import ScriptedNames
 
@@ -365,8 +366,8 @@ async def test_a_body_that_stalls_leaves_what_the_status_says(head: bytes, body:
         endpoint.after_reply.set()
 
 
-async def test_a_closed_port_is_transient(unused_tcp_port: int) -> None:
-    result = await fetcher(f"http://127.0.0.1:{unused_tcp_port}").fetch()
+async def test_a_closed_port_is_transient() -> None:
+    result = await fetcher(f"http://127.0.0.1:{free_port()}").fetch()
     assert result == Transient("no connection can be made (connection refused)", failure=FailureKind.CONNECT)
 
 

@@ -1,4 +1,4 @@
-"""The way to Mangopay, and Mangopay itself: the finding of each kind of failure, and what was mended."""
+"""The way to Mangopay, and Mangopay itself: the finding of each kind of failure, and what was retried or read back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a 401's challenge says: renew the token, or let the user authenticate.
 
 Mangopay answers 401 for two unrelated reasons. An expired or revoked token is
-ours to mend. Strong customer authentication (SCA) is the user's: the token is
+ours to replace. Strong customer authentication (SCA) is the user's: the token is
 fine, and the response carries ``WWW-Authenticate: PendingUserAction
 RedirectUrl=…`` (Mangopay guide "SCA").
 """

@@ -17,7 +17,7 @@ def read(call: Call) -> EmulatedResponse:
     stored = call.client.stored_responses.read(
         call.parameters["Key"], state.clock.wall(), state.settings.stored_answer_delay
     )
-    return stored or call.reports.no_stored_answer()
+    return stored or call.reports.no_stored_response()
 
 
 EMULATED: Final = Emulated(scope="Client.Developers", routes=(does("GET", "responses/{Key}", read),))

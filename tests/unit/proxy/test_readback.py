@@ -12,7 +12,7 @@ from sidecar.core.endpoint import Endpoint
 from sidecar.core.http.response_head import response_head
 from sidecar.core.http.trace_context import SAMPLED, CallTrace
 from sidecar.proxy.exchange import WaitBudget
-from sidecar.proxy.readback import LostResponses, Question
+from sidecar.proxy.readback import LostResponses, ReadBackQuery
 from sidecar.proxy.upstream_response import UpstreamResponse
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.record import CallRecord
@@ -56,7 +56,7 @@ class World:
     async def read_back(self, record: CallRecord) -> StoredResponse | None:
         """Move the clock over all pauses."""
         tokens: Any = self
-        question = Question(KEY, "/v2.01/acme/payins", self.clock.now())
+        question = ReadBackQuery(KEY, "/v2.01/acme/payins", self.clock.now())
         waiting = WaitBudget(self.clock, 12.0, self.clock)
         reading = asyncio.ensure_future(self.lost_responses.read_back(question, tokens, waiting, record))
         await self.clock.advance(2.0)

@@ -64,7 +64,7 @@ class World:
         return await retry.settle(first, 3, manager, PATH, send=self.send, may_resend=self.may_resend)
 
     def counted(self) -> dict[str, int]:
-        return {kind: count for (kind,), count in self.metrics.answers_401.items() if count}
+        return {kind: count for (kind,), count in self.metrics.unauthorized_total.items() if count}
 
 
 FIRST: Final = response(401)

@@ -14,6 +14,7 @@ from sidecar.core.name_record import KEPT
 from tests.support.app import App, Pair, running_app, running_pair
 from tests.support.clock import FakeClock
 from tests.support.emulator import new_emulator, running_emulator
+from tests.support.ports import free_port
 from tests.wire.faults.support import METHODS, call_and_observe, gauges, timed_pair, until, warm
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ async def test_new_connections_share_a_response_for_some_seconds(names: Names) -
 
 
 async def test_a_server_that_moved_is_found(names: Names) -> None:
-    async with running_emulator() as old:
+    async with running_emulator(port=free_port()) as old:
         names.addresses = ["127.0.0.1"]
         async with running_app(f"http://{NAME}:{old.port}") as app:
             assert await call(app) == 200

@@ -16,6 +16,7 @@ import trustme
 
 from tests.support.app import Pair, running_app, running_pair
 from tests.support.emulator import new_emulator
+from tests.support.ports import free_port
 from tests.support.upstreams import Peer, serve
 from tests.wire.faults.support import (
     ECHO,
@@ -153,7 +154,7 @@ async def test_two_connections_that_end_at_once_are_enough(method: str, end: str
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_an_upstream_that_cannot_be_reached_was_sent_nothing(method: str) -> None:
-    async with running_pair() as pair:
+    async with running_pair(emulator_settings={"port": free_port()}) as pair:
         await warm(pair)
         pair.emulator.close_connections()
         await until(lambda: not pair.emulator._connections)
