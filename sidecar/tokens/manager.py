@@ -20,7 +20,7 @@ from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Latch, State, Token
 from sidecar.core.tokens.unauthorized import is_news
 from sidecar.patience import look_at_sockets
-from sidecar.tokens.events import describe_result, tell, log_futile_refresh
+from sidecar.tokens.events import describe_result, log_futile_refresh, tell
 from sidecar.tokens.failures import shutting_down, token_failure
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.notifier import Notifier

@@ -396,16 +396,27 @@ async def test_a_chunked_response_is_chunked_again_and_delimited_by_the_end_for_
         assert (old.header("Transfer-Encoding"), old.header("Connection"), old.body) == (None, b"close", b"abcde")
 
 
-async def test_a_response_without_a_length_ends_an_http10_connection_that_was_to_stay() -> None:
+async def test_a_response_without_a_length_that_comes_in_pieces_ends_an_http10_connection_that_was_to_stay() -> None:
     """There are no chunks in HTTP/1.0: only the end of the connection can be the end of the body."""
-    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n" + b"a" * 2**20 + b"\r\n0\r\n\r\n"
     async with serve(scripted(chunked)) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
         with await app.connect() as client:
             await client.send(b"GET /v2.01/acme/users HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n")
             response = await client.response()
             assert (response.header("Connection"), response.header("Transfer-Encoding")) == (b"close", None)
-            assert response.body == b"abc"
+            assert response.header("Content-Length") is None
+            assert response.body == b"a" * 2**20
             assert await client.ending() == "end"
+
+
+async def test_a_response_without_a_length_that_is_in_hand_gets_one_over_http10_and_the_connection_stays() -> None:
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    async with serve(scripted(chunked)) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
+        with await app.connect() as client:
+            await client.send(b"GET /v2.01/acme/users HTTP/1.0\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n")
+            response = await client.response()
+            assert (response.header("Connection"), response.header("Content-Length")) == (b"keep-alive", b"3")
+            assert response.body == b"abc"
 
 
 @pytest.mark.parametrize("response", ["whole", "cut", "large"])

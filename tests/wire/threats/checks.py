@@ -150,6 +150,7 @@ NEEDED: Final[dict[str, Need]] = {
     "request_reader.RequestReader._check_chunks: "
     "self._wire_body > _CHUNK_OVERHEAD + (1 + _CHUNK_RATIO) * content.total_bytes": "extension-on-every-byte",
     "body.BodyReader.read: length is not None and length > limits.max_body": "body-too-large-by-far",
+    "body.BodyReader.read: size > limits.max_body": "chunks-too-large-at-once",
     "chunks.ChunkedDecoder._feed: self._overhead > _MAX_OVERHEAD and "
     "self._overhead > _MAX_OVERHEAD + self._payload.total_bytes": "answer-chunk-extension-flood",
     "chunks.ChunkedDecoder._feed: not self._payload.is_eof()": "answer-chunk-no-number",

@@ -43,6 +43,7 @@ SETTINGS: Final[dict[str, dict[str, str]]] = {
     "allowing": {"policy_allow": "GET /v2.01/*/users/**,* /v2.01/acme/probe/*"},
     "reading": {"policy_read_only": "true"},
     "small": {"listen_max_body": "64KiB", "replay_max_body": "16KiB"},
+    "tiny": {"listen_max_body": "8KiB"},
     "hasty": {"listen_body_timeout": "10s", "listen_keepalive_timeout": "10s"},
 }
 #: Time on this sidecar goes ten times faster, so that ten seconds of patience take one.

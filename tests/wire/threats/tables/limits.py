@@ -68,6 +68,7 @@ SIZES: Final = group(
         _TOO_LARGE_BODY,
         on="small",
     ),
+    row("chunks-too-large-at-once", chunked(_in_chunks(b"a" * (8 * _KIB + 1))), _TOO_LARGE_BODY, on="tiny"),
     row("body-as-large-as-may-be", sized(b"a" * (64 * _KIB)), AS_SENT, on="small"),
     row("body-beyond-replay", sized(b"a" * (16 * _KIB + 1)), AS_SENT, on="small"),
     row("body-within-replay", sized(b"a" * (16 * _KIB)), AS_SENT, on="small"),
