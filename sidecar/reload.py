@@ -8,16 +8,14 @@
 
 What can change: the API keys, the client certificate with its key and password,
 and the CA files. A token fetched with the old key stays in use to its end, and
-a connection with the old certificate until its exchange is over. A pipe gives its
-value once: what came from one stays as it is, and only whoever sends SIGHUP is told.
+a connection with the old certificate until its exchange is over. What came from a
+pipe stays as it is, since a pipe gives its content once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import stat
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -25,6 +23,7 @@ import structlog
 
 from sidecar.config import ConfigError
 from sidecar.config.model import SETTINGS
+from sidecar.config.secret_file import can_be_read_again
 from sidecar.core.rotation import ChangeWatch
 from sidecar.core.text import printable_name
 from sidecar.telemetry.line_format import exception_fields
@@ -126,9 +125,6 @@ class Reloader:
         # Two, so that one look at a file system that hangs, given up at the end, does not fail the next.
         self._in_thread: Final = DaemonThreads("reload", 2).run if in_thread is None else in_thread
         self._paths = _watched(config.tls, config.secret_files)
-        # What was a pipe from the start on: of the configuration's values, and of the files of [tls].
-        self._spent_values: Final = {path: setting for setting, path in config.spent_files.items()}
-        self._spent_tls: Final = _pipes(_tls_files(config.tls))
         self._watch: Final = ChangeWatch()
         self._one_at_a_time: Final = asyncio.Lock()
         self._restart_told: list[str] = []
@@ -166,7 +162,7 @@ class Reloader:
             await self._reload(asked=True)
 
     async def _reload(self, *, asked: bool) -> None:
-        loaded: _Loaded = await self._in_thread(partial(self._load, asked=asked))
+        loaded: _Loaded = await self._in_thread(self._load)
         if loaded.before != loaded.after:
             return  # written to at this very moment: the next look sees that, and waits until it is over
         changed = self._swap(loaded)
@@ -186,30 +182,26 @@ class Reloader:
     def _signature(self) -> object:
         return tuple(_look_at(path) for path in self._paths)
 
-    def _load(self, *, asked: bool) -> _Loaded:
+    def _load(self) -> _Loaded:
         before = self._signature()
         config = trust = error = None
         try:
-            self._refuse_pipes(asked=asked)
-            if not self._spent_values:
-                config = self._read_config()
-            if not self._spent_tls:
-                trust = self._load_trust(self._config if config is None else config)
+            self._refuse_pipes()
+            config = self._read_config()
+            trust = self._load_trust(config)
         except ConfigError as caught:
             error = "; ".join(caught.lines)
         return _Loaded(before, self._signature(), config, trust, error)
 
-    def _refuse_pipes(self, *, asked: bool) -> None:
-        """Raise ConfigError for a pipe: it gave its value once, and reading it again would wait for ever.
-
-        Of one that was a pipe from the start on only whoever ``asked`` is told.
-        """
-        spent = self._spent_values | self._spent_tls
-        if asked and spent:
-            raise _unrepeatable(*next(iter(spent.items())))
-        for path, setting in _pipes(self._paths).items():
-            if path not in spent:
-                raise _unrepeatable(path, setting)
+    def _refuse_pipes(self) -> None:
+        """Raise ConfigError for a pipe in the place of a file: reading it would wait for whoever writes to it."""
+        for path, setting in self._paths.items():
+            if not can_be_read_again(path):
+                raise ConfigError(
+                    f"{setting}: {printable_name(path)}",
+                    "is no regular file any more, so it is not read",
+                    "put a file there, or restart",
+                )
 
     def _load_trust(self, config: Config) -> Trust | None:
         """Return what to trust and show from now on; None if that is what is in use."""
@@ -276,33 +268,11 @@ def _watched(tls: Tls, secret_files: Mapping[str, Path]) -> dict[Path, str]:
     for name in _ROTATING:
         if name in secret_files:
             named.setdefault(secret_files[name], name)
-    return _tls_files(tls) | named
-
-
-def _tls_files(tls: Tls) -> dict[Path, str]:
-    files: dict[Path, str] = {}
     for name in TLS_FILES:
         path: Path | None = getattr(tls, name)
         if path is not None:
-            files.setdefault(path, f"tls.{name}")
-    return files
-
-
-def _pipes(named: Mapping[Path, str]) -> dict[Path, str]:
-    """Return those of the files that are there and no regular ones."""
-    return {path: setting for path, setting in named.items() if _is_pipe(path)}
-
-
-def _is_pipe(path: Path) -> bool:
-    try:
-        return not stat.S_ISREG(path.stat().st_mode)
-    except OSError:
-        return False
-
-
-def _unrepeatable(path: Path, setting: str) -> ConfigError:
-    where = f"{setting}: {printable_name(path)}"
-    return ConfigError(where, "is no regular file, so it cannot be read again", "restart to change it")
+            named.setdefault(path, f"tls.{name}")
+    return named
 
 
 def _look_at(path: Path) -> object:

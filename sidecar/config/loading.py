@@ -89,9 +89,6 @@ class _Reader:
     def __init__(self, document: ConfigFile) -> None:
         self.document = document
         self.secret_files: dict[str, Path] = {}
-        self.spent_files: dict[str, Path] = {}
-        if document.path is not None and not document.regular:
-            self.spent_files["the configuration"] = document.path
         self.warnings: list[str] = []
 
     def read(self, setting: Setting, given: RawValue | None) -> Any:
@@ -134,8 +131,6 @@ class _Reader:
             where = f"{given.where}: {printable_name(file)}"
             raise ConfigError(where, str(unfit), f"it must hold {kind.expected}") from None
         self._warn_of_place(given.setting, file)
-        if not content.regular:
-            self.spent_files[given.setting.name] = file
         if _holds_secret(value):
             self.secret_files[given.setting.name] = file
             if content.world_readable:
@@ -190,9 +185,4 @@ def _build(sections: dict[str, dict[str, Any]], reader: _Reader) -> Config:
     complaints.raise_all()
     reader.warnings.extend(limits_warnings(Limits(**sections["limits"])))
     built: dict[str, Any] = {section: model(**sections[section]) for section, model in SECTIONS.items()}
-    return Config(
-        **built,
-        secret_files=MappingProxyType(reader.secret_files),
-        spent_files=MappingProxyType(reader.spent_files),
-        warnings=tuple(reader.warnings),
-    )
+    return Config(**built, secret_files=MappingProxyType(reader.secret_files), warnings=tuple(reader.warnings))

@@ -371,8 +371,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     tracing: Tracing
     #: Which file each secret came from, by the secret's key (``"mangopay.api_key"``), to be watched.
     secret_files: Mapping[str, Path]
-    #: What gave its values once, as a pipe does: by the setting, or "the configuration". It cannot be read anew.
-    spent_files: Mapping[str, Path]
     #: Sentences for the log at start-up: nothing that prevents it.
     warnings: tuple[str, ...]
 

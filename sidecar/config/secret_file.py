@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -20,22 +20,17 @@ _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
 _MEND: Final = "it must be a readable file with the value alone, in UTF-8, and at most one line end behind it"
 
 
+#: What pipes and the like gave, by device and inode: each gives it once, and files are read anew for as long as the
+#: process lives.
+_spent: Final[dict[tuple[int, int], tuple[bytes, bool]]] = {}
+
+
 class SecretFile(msgspec.Struct, frozen=True):
     """What a file held."""
 
     value: Secret
     #: Every user of this machine may read the file.
     world_readable: bool
-    #: It can be read again: what a pipe gave, it gave once.
-    regular: bool
-
-
-class FileContent(NamedTuple):
-    """What was read of a file, and the same two facts."""
-
-    data: bytes
-    world_readable: bool
-    regular: bool
 
 
 def anchored(path: Path, base: Path) -> Path:
@@ -78,13 +73,13 @@ def read_secret_file(path: Path) -> SecretFile:
     that is empty, has other whitespace around it, a control or invisible character or a BOM, or is not UTF-8.
     """
     try:
-        content = read_bounded(path, MAX_FILE)
+        content, world_readable = read_bounded(path, MAX_FILE)
     except UnreadableFile as unfit:
         raise ConfigError(printable_name(path), str(unfit), unfit.mend or _MEND) from None
-    complaint, text = _decode(content.data)
+    complaint, text = _decode(content)
     if complaint:
         raise ConfigError(printable_name(path), complaint, _MEND)
-    return SecretFile(Secret(text), content.world_readable, content.regular)
+    return SecretFile(Secret(text), world_readable)
 
 
 def _decode(content: bytes) -> tuple[str, str]:
@@ -107,16 +102,35 @@ def world_readable_warning(path: Path, what: str) -> str:
     return f"{printable_name(path)} {what} and every user of this machine may read it: chmod o-r it"
 
 
-def read_bounded(path: Path, limit: int) -> FileContent:
-    """Read ``path`` to its end, or one byte more than ``limit``.
+def read_bounded(path: Path, limit: int) -> tuple[bytes, bool]:
+    """Read ``path`` to its end, or one byte more than ``limit``; tell too whether every user may read it.
 
+    What is no regular file (``<(vault read …)``) is read once: from then on its content of then is returned.
     Raises UnreadableFile, which ends the sentence "FILE …" and does not repeat its name.
     """
     try:
+        if (known := _known(path.stat())) is not None:
+            return known
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            return FileContent(file.read(limit + 1), bool(mode & stat.S_IROTH), stat.S_ISREG(mode))
+            found = os.fstat(file.fileno())
+            content = file.read(limit + 1), bool(found.st_mode & stat.S_IROTH)
     except OSError as error:
         raise UnreadableFile(error) from None
     except ValueError:  # a zero byte, or characters that the file system's encoding lacks
         raise UnreadableFile(None) from None
+    if not stat.S_ISREG(found.st_mode):
+        _spent[found.st_dev, found.st_ino] = content
+    return content
+
+
+def can_be_read_again(path: Path) -> bool:
+    """Whether :func:`read_bounded` has no need to wait for somebody to write to a pipe."""
+    try:
+        found = path.stat()
+    except OSError:
+        return True  # what is wrong with it is told to whoever reads it
+    return stat.S_ISREG(found.st_mode) or _known(found) is not None
+
+
+def _known(found: os.stat_result) -> tuple[bytes, bool] | None:
+    return None if stat.S_ISREG(found.st_mode) else _spent.get((found.st_dev, found.st_ino))

@@ -63,11 +63,9 @@ class ConfigFile(msgspec.Struct, frozen=True):
     given: dict[str, RawValue]
     #: Every user of this machine may read the file.
     world_readable: bool
-    #: It can be read again: what a pipe gave, it gave once.
-    regular: bool
 
 
-NO_FILE: Final = ConfigFile(None, {}, world_readable=False, regular=True)
+NO_FILE: Final = ConfigFile(None, {}, world_readable=False)
 
 
 def read_document(path: Path, complaints: Complaints, named_by: str = "--config") -> ConfigFile:
@@ -76,11 +74,11 @@ def read_document(path: Path, complaints: Complaints, named_by: str = "--config"
     Raises ConfigError if it cannot be read, or is no TOML.
     """
     try:
-        content = read_bounded(path, MAX_FILE)
+        content, world_readable = read_bounded(path, MAX_FILE)
     except UnreadableFile as unfit:
         mend = unfit.mend or "name a readable file"
         raise ConfigError(f"{named_by}: {printable_name(path)}", str(unfit), mend) from None
-    complaint, tables, lines = _parse(content.data)
+    complaint, tables, lines = _parse(content)
     if complaint:
         raise ConfigError(printable_name(path), complaint)
     found: dict[str, RawValue] = {}
@@ -89,7 +87,7 @@ def read_document(path: Path, complaints: Complaints, named_by: str = "--config"
         setting, from_file = SPELLINGS[name]
         where = places.of(name)
         _add(found, RawValue(setting, value, where, path.parent, is_text=False, from_file=from_file), complaints)
-    return ConfigFile(path, found, content.world_readable, content.regular)
+    return ConfigFile(path, found, world_readable)
 
 
 class _Places(NamedTuple):

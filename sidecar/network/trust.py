@@ -101,7 +101,7 @@ def read_pem(path: Path) -> tuple[bytes, bool]:
 
     Raises InvalidValue, also UnreadableFile, which ends the sentence "FILE …".
     """
-    content, world_readable, _ = read_bounded(path, MAX_FILE)
+    content, world_readable = read_bounded(path, MAX_FILE)
     if len(content) > MAX_FILE:
         raise InvalidValue(f"is larger than {MAX_FILE} bytes")
     return content, world_readable

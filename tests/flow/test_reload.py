@@ -252,8 +252,7 @@ async def test_a_change_between_the_first_reading_and_the_first_look_is_noticed(
     await managers.close()
 
 
-async def test_a_pipe_is_not_read_a_second_time(tmp_path: Path) -> None:
-    """``SIDECAR_MANGOPAY_API_KEY_FILE=<(vault read …)`` gives its value once; reading on would wait for ever."""
+async def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
     path = key_file(tmp_path)
     async with running(keyed(path)) as sidecar:
         path.unlink()
@@ -276,41 +275,50 @@ def pipe(content: str) -> Iterator[str]:
         os.close(reader)
 
 
-async def test_what_was_a_pipe_from_the_start_is_no_failure_and_holds_up_no_other_file(
-    authority: trustme.CA, files: ClientFiles
-) -> None:
-    """Nothing has changed, so there is nothing to tell; certificates have to be renewed all the same."""
+async def test_a_key_from_a_pipe_stays_and_certificates_are_renewed(authority: trustme.CA, files: ClientFiles) -> None:
+    """Nothing has changed at the first look, so there is nothing to tell."""
     with pipe(OLD) as name:
         async with running({**shown(files), **keyed(Path(name))}) as sidecar:
             put(files, authority.issue_cert("new@example.org"))
             await sidecar.looks(3)
             assert sidecar.key() == OLD
             assert sidecar.changed == [["tls.client_cert_file", "tls.client_key_file"]]
+            sidecar.reloader.reload_now()
+            await sidecar.clock.settle()
+            assert (sidecar.key(), sidecar.events()) == (OLD, ["config.reloaded"] * 2)
             assert sidecar.reloader.successful
 
 
-async def test_a_configuration_from_a_pipe_stays_as_it_is_and_says_so_to_who_asks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["the configuration", "another secret", "CA certificates"])
+async def test_what_else_came_from_a_pipe_leaves_the_key_to_change(
+    what: str, files: ClientFiles, tmp_path: Path
+) -> None:
     path = key_file(tmp_path)
-    with pipe('[mangopay]\nclient_id = "acme"\n') as name:
-        async with running(keyed(path), Path(name)) as sidecar:
-            in_place(path, NEW)
-            await sidecar.looks(5)
-            assert (sidecar.key(), sidecar.events()) == (OLD, [])
-            sidecar.reloader.reload_now()
-            await sidecar.clock.settle()
-            (entry,) = sidecar.logs
-            assert entry["message"] == (
-                f"the configuration: {name} is no regular file, so it cannot be read again: restart to change it"
-            )
-
-
-async def test_ca_certificates_from_a_pipe_leave_the_key_to_change(files: ClientFiles, tmp_path: Path) -> None:
-    path = key_file(tmp_path)
-    with pipe(files.ca.read_text()) as name:
-        async with running({**keyed(path), "SIDECAR_TLS_CA_FILE": name}) as sidecar:
+    content = {
+        "the configuration": '[mangopay]\nclient_id = "acme"\n[log]\nlevel = "error"\n',
+        "another secret": canary.CANARY_CALLER_KEY,
+        "CA certificates": files.ca.read_text(),
+    }[what]
+    with pipe(content) as name:
+        variables = {
+            "the configuration": {},
+            "another secret": {"SIDECAR_LISTEN_CALLER_KEY_FILE": name},
+            "CA certificates": {"SIDECAR_TLS_CA_FILE": name},
+        }[what]
+        configuration = Path(name) if what == "the configuration" else None
+        async with running({**keyed(path), **variables}, configuration) as sidecar:
             in_place(path, NEW)
             await sidecar.looks(3)
             assert (sidecar.key(), sidecar.changed) == (NEW, [["mangopay.api_key"]])
+            assert sidecar.events() == ["config.reloaded"]
+
+
+async def test_a_device_for_a_configuration_holds_nothing_up(tmp_path: Path) -> None:
+    path = key_file(tmp_path)
+    async with running(keyed(path), Path(os.devnull)) as sidecar:
+        in_place(path, NEW)
+        await sidecar.looks(3)
+        assert (sidecar.key(), sidecar.events()) == (NEW, ["config.reloaded"])
 
 
 # --- bad values ------------------------------------------------------------------------------------------------------
