@@ -51,8 +51,12 @@ class Reading(msgspec.Struct):
     broken_unknown: int = 0
     #: Where the first of them are, those that may hide a call before the others: ``file:line``.
     broken_at: list[str] = []
-    #: Lines that a sidecar could not write.
-    dropped: int = 0
+    #: Where a sidecar says that it could not write lines.
+    dropped: list[Dropped] = []
+
+    def lines_dropped(self, since: float | None) -> int:
+        """Return how many lines a sidecar could not write, as far as that was not before ``since`` (Unix seconds)."""
+        return sum(each.lines for each in self.dropped if since is None or each.at is None or each.at >= since)
 
 
 def read_logs(names: Iterable[str]) -> Reading:
@@ -83,9 +87,9 @@ def _read(lines: Iterator[bytes], shown: str, reading: Reading, places: dict[Lin
             case UncertainCall() as call:
                 reading.ours += 1
                 reading.calls.append(call)
-            case Dropped(lost):
+            case Dropped() as dropped:
                 reading.ours += 1
-                reading.dropped += lost
+                reading.dropped.append(dropped)
             case LineKind.OURS:
                 reading.ours += 1
             case LineKind.CONSOLE:

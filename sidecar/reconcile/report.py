@@ -27,7 +27,7 @@ _DATE: Final = len("2026-11-30 ")
 
 #: What is to be done about writes of each kind.
 MENDS: Final = {
-    VerdictKind.EXECUTED: "Mangopay executed it: do not repeat it. Only what has the Status FAILED moved no money; try "
+    VerdictKind.EXECUTED: "Mangopay executed it: do not repeat it. What has the Status FAILED moved no money: try "
     "that again with a new key.",
     VerdictKind.REFUSED: "Mangopay refused it and executed nothing. A repeat needs a new key: this one is used up.",
     VerdictKind.FAILED: "Mangopay answered with an error of its own and may have executed it: look for what it would "
@@ -103,13 +103,19 @@ class Document(msgspec.Struct, frozen=True):
     read: Read
 
 
-def document_of(judged: Sequence[tuple[UncertainWrite, Verdict]], reading: Reading, *, left_out: int) -> Document:
-    """Return the document about the writes with their verdicts: certain ones first, then by time."""
+def document_of(
+    judged: Sequence[tuple[UncertainWrite, Verdict]], reading: Reading, *, left_out: int, since: float | None = None
+) -> Document:
+    """Return the document about the writes with their verdicts: certain ones first, then by time.
+
+    ``since`` (Unix seconds): lines that were lost before do not count.
+    """
+    dropped = reading.lines_dropped(since)
     told = sorted((_told(write, verdict) for write, verdict in judged), key=lambda each: (not each.certain, each.at))
     return Document(
         tuple(told),
         dict(Counter(each.verdict for each in told)),
-        sum(not each.certain for each in told) + reading.broken_unknown + reading.dropped,
+        sum(not each.certain for each in told) + reading.broken_unknown + dropped,
         Read(
             reading.files,
             reading.lines,
@@ -117,7 +123,7 @@ def document_of(judged: Sequence[tuple[UncertainWrite, Verdict]], reading: Readi
             reading.broken,
             reading.broken_unknown,
             tuple(reading.broken_at),
-            reading.dropped,
+            dropped,
             left_out,
         ),
     )

@@ -34,9 +34,10 @@ def reconcile(
     told how many keys have been asked for, of how many.
     """
     now = clock.wall()
+    earliest = None if since is None else now - since
     told = tell_writes(reading.calls)
     # A write's first try may have been earlier: its answer is to be known as the write's own.
-    writes = [each for each in told if since is None or each.ended >= now - since]
+    writes = [each for each in told if earliest is None or each.ended >= earliest]
     left_out = sum(len(each.tries) for each in told) - sum(len(each.tries) for each in writes)
     judged: list[tuple[UncertainWrite, Verdict]] = []
     open_writes: list[UncertainWrite] = []
@@ -53,4 +54,4 @@ def reconcile(
         assert key is not None  # noqa: S101 - without one there is a verdict already
         judged.append((write, judge(write, asker.ask(key), now=clock.wall())))
     progress(len(open_writes), len(open_writes))
-    return document_of(judged, reading, left_out=left_out)
+    return document_of(judged, reading, left_out=left_out, since=earliest)

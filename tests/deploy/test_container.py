@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from sidecar.version import __version__
+from tests.support.ports import free_port
 from tests.support.sidecar import Command, Sidecar
 
 if TYPE_CHECKING:
@@ -169,8 +170,7 @@ def test_a_file_that_says_nothing_of_it_means_the_default(tmp_path: Path) -> Non
 @pytest.mark.parametrize("host", ["[::1]", "[::]"])
 def test_brackets_around_an_address_are_no_part_of_it(host: str) -> None:
     """The sidecar takes them, as in a URL."""
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        free = str(taken.getsockname()[1])
+    free = str(free_port())
     said = f"no sidecar answers on admin port {free} of ::1"
     assert checked(SIDECAR_ADMIN_PORT=free, SIDECAR_ADMIN_HOST=host) == (1, said)
 

@@ -80,6 +80,8 @@ class Dropped(msgspec.Struct, frozen=True):
     """The sidecar could not write so many lines before this one."""
 
     lines: int
+    #: When this one was written (Unix seconds); None if that cannot be read.
+    at: float | None = None
 
 
 class LineKind(Enum):
@@ -162,7 +164,8 @@ def _is_ours(event: object, entry: dict[str, Any]) -> TypeGuard[str]:
 
 def _read_event(event: str, entry: dict[str, Any]) -> LogLine:
     if event == "log.dropped":
-        return Dropped(max(0, _whole(entry.get("lines")) or 0))
+        lines = max(0, _whole(entry.get("lines")) or 0)
+        return Dropped(lines, _date(entry.get("timestamp") or entry.get("time")))
     if event != "request" or entry.get("outcome") != Outcome.UNKNOWN or _text(entry.get("method")) in SAFE_METHODS:
         return LineKind.OURS
     call = _call(entry)

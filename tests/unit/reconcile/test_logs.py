@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -90,7 +91,11 @@ def test_a_line_without_an_end_takes_no_memory_and_the_next_one_is_read(tmp_path
 
 def test_lines_that_were_never_written_are_counted(tmp_path: Path) -> None:
     lost = b'{"timestamp":"2026-11-29T00:00:00.000Z","level":"warning","event":"log.dropped","lines":3}\n'
-    assert read_logs([written(tmp_path, "a.log", lost + lost)]).dropped == 6
+    later = lost.replace(b"29T00", b"29T12")
+    reading = read_logs([written(tmp_path, "a.log", lost + later + b'{"event":"log.dropped","lines":1}\n')])
+    noon = datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp()
+    # Of when it cannot be told for when, it always counts.
+    assert [reading.lines_dropped(since) for since in (None, noon, noon + 1)] == [7, 4, 1]
 
 
 def test_a_log_for_people_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from sidecar.core.reconciliation.log_lines import UncertainCall
+from sidecar.core.reconciliation.log_lines import Dropped, UncertainCall
 from sidecar.core.reconciliation.verdicts import CERTAIN, Stored, Verdict, VerdictKind
 from sidecar.core.reconciliation.writes import UncertainWrite
 from sidecar.reconcile.logs import Reading
@@ -174,7 +174,7 @@ def test_every_kind_has_words() -> None:
             0,
             ["2 lines not whole, and not read; 1 may hide an unknown outcome: a:3, b:1"],
         ),
-        (Reading(lines=1, ours=1, dropped=7), 0, ["could not write 7 lines (log.dropped)"]),
+        (Reading(lines=1, ours=1, dropped=[Dropped(7)]), 0, ["could not write 7 lines (log.dropped)"]),
         (Reading(lines=1, ours=1), 2, ["2 calls with an unknown outcome before --since left out"]),
     ],
 )
@@ -188,7 +188,7 @@ def test_what_has_to_be_known_of_the_log(reading: Reading, left_out: int, words:
     ("reading", "uncertain", "words"),
     [
         (Reading(ours=1, broken=3, broken_unknown=2), 2, ", and 2 lines of the log may hide more."),
-        (Reading(ours=1, dropped=1), 1, ", and 1 line of the log may hide more."),
+        (Reading(ours=1, dropped=[Dropped(1)]), 1, ", and 1 line of the log may hide more."),
         (Reading(ours=1, broken=3), 0, "0 still uncertain."),
     ],
 )

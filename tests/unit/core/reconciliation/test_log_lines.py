@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -127,7 +128,7 @@ def test_nothing_is_stored_for_other_methods_other_accounts_or_without_a_key(
 @pytest.mark.parametrize("form", FORMATS)
 def test_lines_that_were_lost_are_counted(form: str) -> None:
     lost = FORMATS[form]({"timestamp": ENTRY["timestamp"], "level": "warning", "event": "log.dropped", "lines": 12})
-    assert read_line(lost) == Dropped(12)
+    assert read_line(lost) == Dropped(12, datetime.fromisoformat(ENTRY["timestamp"]).timestamp())
 
 
 @pytest.mark.parametrize("lines", ["12", True, None, -12])
