@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -69,7 +70,6 @@ FLOWS: Final[dict[str, tuple[str, Arguments]]] = {
     "virtual_accounts": ("open_virtual_account", {"wallet": "wallet"}),
     "wallets": ("create_wallet", {"owner": "user", "description": "savings"}),
 }
-KEY: Final = "every-resource-has-a-key"
 
 
 def test_each_emulated_resource_has_a_flow() -> None:
@@ -80,9 +80,12 @@ def test_each_emulated_resource_has_a_flow() -> None:
 
 @pytest.fixture(scope="module")
 def known(app: SdkApp, mangopay_server: Mangopay) -> Mapping[str, str]:
-    """The Ids of what the flows are about, made by the same app."""
-    emulator = MangopayEmulator(mangopay_server.url)
-    user = app.do("create_natural_user", email="zoe@example.org", key=f"{KEY}-{app.sdk}").id
+    """The Ids of what the flows are about, made by the same app.
+
+    For an app that comes back after the other one they are made anew, at the same emulator: so no key is used twice.
+    """
+    emulator, key = MangopayEmulator(mangopay_server.url), secrets.token_hex(16)
+    user = app.do("create_natural_user", email="zoe@example.org", key=key).id
     emulator.authenticate(user)
     wallet = app.do("create_wallet", owner=user, description="savings").id
     registration = app.do("register_card", user=user)
@@ -100,7 +103,7 @@ def known(app: SdkApp, mangopay_server: Mangopay) -> Mapping[str, str]:
         "mandate": app.do("create_mandate", bank_account=account).id,
         "company": app.do("create_legal_user", name="Fleurs").id,
         "dispute": emulator.make_disputes()[0],
-        "key": f"{KEY}-{app.sdk}",
+        "key": key,
     }
 
 
