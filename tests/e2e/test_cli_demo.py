@@ -120,7 +120,7 @@ def test_a_port_that_is_asked_for_is_not_given_up() -> None:
 def test_ports_can_be_set() -> None:
     proxy, admin = str(free_port()), str(free_port())
     with Command("demo", "--port", proxy, "--admin-port", admin) as command:
-        assert [url.rpartition(":")[2] for url in command.wait_for(READY).groups()] == [proxy, admin]
+        assert command.wait_for(READY).groups() == (f"http://127.0.0.1:{proxy}", f"http://127.0.0.1:{admin}")
         command.stop()
 
 
