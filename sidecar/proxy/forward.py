@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sidecar.core.errors import Outcome
 from sidecar.core.stored_response import is_conflict
 from sidecar.proxy.attempts import Attempts, NoResponse, broken_response
@@ -193,6 +191,5 @@ class Forwarder:
 
 def _tell_when(batch: BatchLane, response: UpstreamResponse) -> None:
     """Add ``Retry-After`` to a 429 that lacks it, from the window that is used up."""
-    head = response.head
-    if (seconds := batch.when_to_retry(head)) is not None:
-        response.head = msgspec.structs.replace(head, lines_down=[*head.lines_down, b"Retry-After: %d" % seconds])
+    if (seconds := batch.when_to_retry(response.head)) is not None:
+        response.add_line(b"Retry-After: %d" % seconds)

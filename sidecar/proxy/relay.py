@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.http.caller_framing import CALLER_FRAMING, USUAL, CallerFraming
 from sidecar.core.http.chunks import LAST_CHUNK, chunk
@@ -30,8 +28,7 @@ def relay_whole(call: Call, response: UpstreamResponse, *, http10: bool, keep_al
     """
     if http10 and response.has_body and response.content_length is None:
         response.content_length = size = len(response.body)
-        lines = [*response.head.lines_down, b"Content-Length: %d" % size]
-        response.head = msgspec.structs.replace(response.head, lines_down=lines)
+        response.add_line(b"Content-Length: %d" % size)
     head, framing = _begin(call, response, http10=http10, keep_alive=keep_alive)
     body = response.body
     call.record.bytes_out = len(body)

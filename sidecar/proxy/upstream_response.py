@@ -70,6 +70,10 @@ class UpstreamResponse(msgspec.Struct):
             content_length=len(body),
         )
 
+    def add_line(self, line: bytes) -> None:
+        """Add a header line to what the caller gets."""
+        self.head = msgspec.structs.replace(self.head, lines_down=[*self.head.lines_down, line])
+
     def error_report(self) -> ErrorReport:
         """Return what the response tells of an error, as far as it is at hand: nothing is waited for."""
         return read_error_report(self.head.raw_headers, self.body if self.rest is None else None)

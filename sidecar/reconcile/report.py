@@ -177,10 +177,10 @@ def _lines(document: Document, *, color: bool) -> Iterator[str]:
             if number := document.verdicts.get(kind):
                 yield f"{number} {_in_words(kind)}: {MENDS[kind]}"
         yield ""
-    uncertain = sum(not each.certain for each in document.writes)
-    hidden = count(document.uncertain - uncertain, "line")
-    more = f", and {hidden} of the log may hide more" if document.uncertain > uncertain else ""
-    yield f"{count(len(document.writes), 'write')} with an unknown outcome; {uncertain} still uncertain{more}."
+    hidden = document.read.broken_unknown + document.read.dropped
+    more = f", and {count(hidden, 'line')} of the log may hide more" if hidden else ""
+    known = f"{count(len(document.writes), 'write')} with an unknown outcome"
+    yield f"{known}; {document.uncertain - hidden} still uncertain{more}."
 
 
 def notes(document: Document) -> Iterator[str]:
