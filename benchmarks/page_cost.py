@@ -167,7 +167,7 @@ def _size_of_list(make: Callable[[CallRecorder, int], None]) -> int:
 
 def _usual_call(recorder: CallRecorder, number: int) -> None:
     record = recorder.open("GET", f"/v2.01/acme/users/user_m_{number:08}/wallets?page=1")
-    record.status, record.attempts, record.bytes_out = 200, 1, 600 + number
+    record.status, record.deliveries, record.bytes_out = 200, 1, 600 + number
     record.upstream_seconds = number / 7
     record.timeline = (Attempt(number / 3, number / 5, 0.0, number / 7, 200),)
     recorder.close(record)

@@ -48,11 +48,11 @@ class AuthenticatedUpstream:
         tasks: Tasks,
         metrics: Metrics,
         read_config: Callable[[], Config] | None,
-        attended: Clock | None = None,
+        attended: Clock,
     ) -> None:
         """``read_config`` reads the configuration anew; without it nothing changes. Raises StartError.
 
-        ``attended`` counts what calls wait for tokens; without it ``clock`` does.
+        ``attended`` counts what calls wait for tokens.
         """
         self._config: Final = config
         self._clock: Final = clock

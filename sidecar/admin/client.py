@@ -24,7 +24,7 @@ TIMEOUT: Final = 5.0
 _LARGEST: Final = 4 * 1024 * 1024
 
 
-class Reply(NamedTuple):
+class Response(NamedTuple):
     """What was answered, and by which host."""
 
     host: str
@@ -32,11 +32,11 @@ class Reply(NamedTuple):
     body: bytes
 
 
-def ask(hosts: Iterable[str], port: int, path: str, *, timeout: float = TIMEOUT) -> Reply | None:
+def ask(hosts: Iterable[str], port: int, path: str, *, timeout: float = TIMEOUT) -> Response | None:
     """Return what the first of ``hosts`` that answers within ``timeout`` seconds says to a GET; None if none does.
 
     That is the time for all of the response: one that comes byte by byte is none.
-    ``hosts`` are addresses as the configuration has them; one for every address is asked on loopback.
+    ``hosts`` are addresses as the configuration has them; a wildcard (``0.0.0.0``, ``::``) is asked on loopback.
     """
     for host in map(from_here, hosts):
         try:
@@ -47,13 +47,13 @@ def ask(hosts: Iterable[str], port: int, path: str, *, timeout: float = TIMEOUT)
         except (OSError, http.client.HTTPException):
             continue
         if not late.is_set():  # http.client takes a head that was cut off for a whole one
-            return Reply(host, response.status, body)
+            return Response(host, response.status, body)
     return None
 
 
 @contextmanager
 def _connected(host: str, port: int, timeout: float) -> Iterator[tuple[http.client.HTTPConnection, threading.Event]]:
-    """Connect; ``timeout`` seconds later set the event and have whoever still reads read the end. Raises OSError."""
+    """Connect. After ``timeout`` seconds set the event and end the connection, so that a read ends. Raises OSError."""
     late = threading.Event()
 
     def cut_off(sock: socket.socket) -> None:
@@ -73,7 +73,7 @@ def _connected(host: str, port: int, timeout: float) -> Iterator[tuple[http.clie
 
 
 def read(document: bytes, kind: type[T]) -> T | None:
-    """Return a JSON ``document`` with all its text printable; None if it is none, or not of that ``kind``."""
+    """Return a ``document`` with all its text printable; None if it is no JSON, or does not fit ``kind``."""
     try:
         return msgspec.convert(_printable(msgspec.json.decode(document)), kind)
     except (ValueError, RecursionError):

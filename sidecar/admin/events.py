@@ -131,7 +131,7 @@ class EventStreams:
         return self._closed or len(self._streams) >= MOST_STREAMS
 
     def everything(self) -> bytes:
-        """Return what a new listener is told first; it joins before anything else happens."""
+        """Return the first events of a new listener; call :meth:`join` with them before anything is awaited."""
         return self._feed.all()
 
     def join(self, stream: EventStream, everything: bytes) -> None:

@@ -14,8 +14,8 @@ from sidecar.admin.views import (
     foreign_calls,
     history_sample,
     last_error,
-    mended,
     recent_call,
+    recovered_call,
     upstream_status,
 )
 from sidecar.version import __version__
@@ -58,7 +58,7 @@ class AdminState(Protocol):
         ...
 
     def snapshot(self) -> Snapshot:
-        """What of it is true of this moment alone."""
+        """The status document without the lists of past calls and samples."""
         ...
 
     @property
@@ -229,7 +229,7 @@ class LiveState:
                 connections=parts.connections(),
                 max_connections=identity.max_connections,
             ),
-            last_mended=mended(parts.recent.mended, offset),
+            last_mended=recovered_call(parts.recent.recovered, offset),
             foreign_calls=foreign_calls(parts.recent.foreign, offset),
             proxy=parts.proxy(),
             replay_buffer_bytes=parts.replay_bytes(),

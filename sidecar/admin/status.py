@@ -91,7 +91,7 @@ class CallTotals(msgspec.Struct, frozen=True):
     max_connections: int
 
 
-class Mended(msgspec.Struct, frozen=True):
+class RecoveredCall(msgspec.Struct, frozen=True):
     """The newest call that was retried, or whose lost answer was read back, without its caller noticing."""
 
     at: float
@@ -280,7 +280,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     upstream: UpstreamStatus
     calls: CallTotals
     #: None before the first.
-    last_mended: Mended | None
+    last_mended: RecoveredCall | None
     #: None before the first.
     foreign_calls: ForeignCalls | None
     proxy: ProxyStatus

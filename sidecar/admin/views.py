@@ -12,8 +12,8 @@ from sidecar.admin.status import (
     ForeignCalls,
     HistorySample,
     LastError,
-    Mended,
     RecentCall,
+    RecoveredCall,
     UpstreamFailure,
     UpstreamStatus,
 )
@@ -47,13 +47,13 @@ def recent_call(record: CallRecord, offset: float) -> RecentCall:
         duration_seconds=round(record.duration, 6),
         upstream_seconds=round(record.upstream_seconds, 6),
         token_wait_seconds=round(record.token_wait_seconds, 6),
-        deliveries=record.attempts,
+        deliveries=record.deliveries,
         attempts=tuple(_attempt(attempt) for attempt in record.timeline),
         recovered=record.recovered,
         bytes_in=record.bytes_in,
         bytes_out=record.bytes_out,
-        error="" if record.error is None else record.error.value,
-        outcome="" if record.outcome is None else record.outcome.value,
+        error=record.error or "",
+        outcome=record.outcome or "",
         detail=record.detail or "",
         # As in the log: only so that a payment can be looked up.
         idempotency_key=(record.idempotency_key or "") if record.outcome is Outcome.UNKNOWN else "",
@@ -86,21 +86,21 @@ def _attempt(attempt: Attempt) -> Attempt:
 def last_error(record: CallRecord, offset: float) -> LastError:
     """Show a call that the sidecar ended itself."""
     return LastError(
-        at=record.started + record.duration + offset,
+        at=record.ended + offset,
         id=record.id,
         method=record.method,
         path=record.shown_path,
         status=record.status or None,
-        code=record.error.value if record.error is not None else "",
-        outcome=record.outcome.value if record.outcome is not None else "",
+        code=record.error or "",
+        outcome=record.outcome or "",
     )
 
 
-def mended(record: CallRecord | None, offset: float) -> Mended | None:
-    """Show when a call was mended, and how."""
+def recovered_call(record: CallRecord | None, offset: float) -> RecoveredCall | None:
+    """Show when a call was recovered, and how."""
     if record is None:
         return None
-    return Mended(at=record.started + record.duration + offset, id=record.id, how=record.recovered)
+    return RecoveredCall(at=record.ended + offset, id=record.id, how=record.recovered)
 
 
 def foreign_calls(known: recent.ForeignCalls | None, offset: float) -> ForeignCalls | None:
@@ -111,7 +111,7 @@ def foreign_calls(known: recent.ForeignCalls | None, offset: float) -> ForeignCa
     return ForeignCalls(
         calls=known.calls,
         since=known.since + offset,
-        at=record.started + record.duration + offset,
+        at=record.ended + offset,
         id=record.id,
         method=record.method,
         path=record.shown_path,
@@ -143,7 +143,7 @@ def upstream_status(health: UpstreamHealth, offset: float) -> UpstreamStatus:
     if (last := health.last_failure) is not None:
         record = last.record
         failure = UpstreamFailure(
-            at=record.started + record.duration + offset,
+            at=record.ended + offset,
             kind=last.kind,
             id=record.id,
             status=record.status if record.source == "upstream" and record.status else None,

@@ -140,7 +140,7 @@ def token_finding(response: TokenResponse, result: FetchResult, *, source_addres
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class GetResponse:
     """The response to one of the harmless GETs."""
 
     status: int
@@ -149,7 +149,7 @@ class Reply:
     is_sca: bool = False
 
 
-def call_finding(reply: Reply, *, source_address: str) -> StepFinding:
+def call_finding(reply: GetResponse, *, source_address: str) -> StepFinding:
     """Judge the response to the GET of the platform's own record; ``source_address`` as above."""
     status, said = reply.status, _said(reply)
     if 200 <= status < 300:
@@ -184,7 +184,7 @@ def judged_together(call: StepFinding, read_back: StepFinding) -> tuple[StepFind
     return call, read_back
 
 
-def read_back_finding(reply: Reply) -> StepFinding:
+def read_back_finding(reply: GetResponse) -> StepFinding:
     """Judge the response to reading back by a key that nobody used: 400 ``correlationid_not_found`` is right.
 
     Only a 403 of Mangopay's own says that the API key may not read responses. Neither that nor a response which is not
@@ -202,7 +202,7 @@ def read_back_finding(reply: Reply) -> StepFinding:
     return StepFinding.failed(_of_status(status, Cause.CALL_REFUSED), said)
 
 
-def _said(reply: Reply) -> str:
+def _said(reply: GetResponse) -> str:
     report = reply.report
     parts = [f"status {reply.status}"]
     if report.is_page:

@@ -6,7 +6,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from sidecar.advice.classify import (
-    Reply,
+    GetResponse,
     call_finding,
     classify_exchange_failure,
     clock_finding,
@@ -94,7 +94,7 @@ class Calls:
         reply = await self._get(f"responses/mangopay-sidecar-check-{secrets.token_hex(6)}")
         return reply if isinstance(reply, StepFinding) else read_back_finding(reply)
 
-    async def _get(self, resource: str) -> Reply | StepFinding:
+    async def _get(self, resource: str) -> GetResponse | StepFinding:
         """Read one of the account's resources; a StepFinding says why there is no response."""
         if self._token is None:
             return StepFinding.skipped("there is no token")
@@ -113,7 +113,7 @@ class Calls:
         if said is not None:
             self._skew = response.wall - (said + 0.5)  # it is cut to whole seconds
 
-    async def _exchange(self, path: str, token: Secret) -> Reply:
+    async def _exchange(self, path: str, token: Secret) -> GetResponse:
         """Make one exchange on a connection of its own. Raises UpstreamError."""
         endpoint = self._config.mangopay.endpoint
         lines = (
@@ -131,7 +131,7 @@ class Calls:
             headers, body = response.head.raw_headers, await _read(response)
         finally:
             response.release()
-        return Reply(response.status, read_error_report(headers, body), is_sca=is_sca_challenge(headers))
+        return GetResponse(response.status, read_error_report(headers, body), is_sca=is_sca_challenge(headers))
 
 
 async def _read(response: Response) -> bytes:

@@ -90,12 +90,12 @@ class Report:
         return finding
 
     def take(self, name: StepName, step: Callable[[], StepFinding]) -> bool:
-        """Take a step and note it; return whether it did not fail."""
+        """Take a step and note it; return False if it failed."""
         started = self._clock.now()
         return self.add(name, step(), self._clock.now() - started).status is not StepStatus.FAILED
 
     async def take_async(self, name: StepName, step: Awaitable[StepFinding]) -> bool:
-        """Take a step that waits, and note it; return whether it did not fail."""
+        """Take a step that waits, and note it; return False if it failed."""
         started = self._clock.now()
         return self.add(name, await step, self._clock.now() - started).status is not StepStatus.FAILED
 

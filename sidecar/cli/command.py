@@ -59,7 +59,7 @@ admin_port_option: Final[Callable[[Callable[..., Any]], Callable[..., Any]]] = c
 
 
 def words(*known: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
-    """Return what a shell is told that completes an option with a few values; any other is judged where it is read."""
+    """Return the ``shell_complete`` of an option that offers ``known``; other text is checked where it is read."""
     return lambda _context, _option, begun: [word for word in known if word.startswith(begun)]
 
 
@@ -140,7 +140,7 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
     return admin.host, admin.port
 
 
-def unanswered(port: int, mark: str = ":") -> str:
+def no_sidecar_message(port: int, mark: str = ":") -> str:
     """Say that no sidecar answers on the admin port, and behind ``mark`` what to do."""
     mend = "start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
     return f"no sidecar answers on admin port {port}{mark} {mend}"

@@ -106,7 +106,7 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
     end_as_first_process()
     given = sys.argv[1:] if arguments is None else arguments
     if not given and COMPLETE_VARIABLE not in os.environ:
-        # As click does: no command is a mistake, and what there is is the help.
+        # As click does: without a command it prints the help, with the status of a usage error.
         print_help(root.get_help(click.Context(root, info_name=PROGRAM, **root.context_settings)))
         return BAD_USAGE
     try:

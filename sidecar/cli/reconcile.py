@@ -17,8 +17,8 @@ from sidecar.cli.process import forbid_core_dumps
 from sidecar.config.errors import InvalidValue
 from sidecar.config.values import read_duration
 from sidecar.core.text import printable
-from sidecar.reconcile.asking import PATIENCE, Asker
 from sidecar.reconcile.logs import LogError, read_logs
+from sidecar.reconcile.lookup import MAX_WAIT, ResponseLookup
 from sidecar.reconcile.proxy import TIMEOUT, Proxy
 from sidecar.reconcile.report import notes, report_in_words
 from sidecar.reconcile.run import reconcile
@@ -85,10 +85,10 @@ def command(
     progress = _Progress()
     proxy = Proxy(goal.addresses, goal.caller_key, goal.timeout)
     clock = SystemClock()
-    asker = Asker(proxy, goal.segment, clock=clock, sleep=time.sleep, waits=progress.tell)
+    lookup = ResponseLookup(proxy, goal.segment, clock=clock, sleep=time.sleep, on_wait=progress.show_wait)
     try:
         document = reconcile(
-            reading, asker, clock=clock, since=longest, environment=goal.environment, progress=progress.show
+            reading, lookup, clock=clock, since=longest, environment=goal.environment, progress=progress.show
         )
     finally:
         progress.clear()
@@ -99,8 +99,8 @@ def command(
         print_painted(report_in_words(document, color=colors()))
     for note in notes(document):
         print_error(note)
-    if asker.lasting is not None:
-        print_error(f"not all could be asked: {asker.lasting}")
+    if lookup.stop_reason is not None:
+        print_error(f"not all could be asked: {lookup.stop_reason}")
     if document.uncertain:
         return FAILED
     # Of another program's log nothing follows, and least of all that all is certain.
@@ -145,7 +145,7 @@ def _goal(config_path: Path | None, port: int | None) -> _Goal:
 def _longest_response(config: Config) -> float:
     """Return for how long the sidecar may let a question wait (seconds), which is one of the batch lane."""
     waits = config.limits.wait + 2 * (config.token.wait_timeout + config.upstream.response_timeout)
-    return max(TIMEOUT, min(waits, PATIENCE))
+    return max(TIMEOUT, min(waits, MAX_WAIT))
 
 
 def _read_since(text: str) -> float:
@@ -171,7 +171,7 @@ class _Progress:
             self._shown = f"asked for {asked} of {all_} keys"
             self._write(self._shown)
 
-    def tell(self, what: str) -> None:
+    def show_wait(self, what: str) -> None:
         """Show what is waited for, until the next step."""
         self._write(f"{self._shown}; {what}" if self._shown else what)
 

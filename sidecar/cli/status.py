@@ -9,7 +9,14 @@ import click
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Status
 from sidecar.admin.status_text import status_in_words
-from sidecar.cli.command import Command, CommandError, admin_address, admin_port_option, config_option, unanswered
+from sidecar.cli.command import (
+    Command,
+    CommandError,
+    admin_address,
+    admin_port_option,
+    config_option,
+    no_sidecar_message,
+)
 from sidecar.cli.output import colors, print_line, print_painted
 from sidecar.cli.process import forbid_core_dumps
 
@@ -57,7 +64,7 @@ def _document(hosts: tuple[str, ...], port: int, kind: type[T]) -> tuple[T, byte
     """Return the document of the sidecar at ``port``, and as it was sent. Raises CommandError."""
     reply = ask(hosts, port, "/status")
     if reply is None:
-        raise CommandError(unanswered(port))
+        raise CommandError(no_sidecar_message(port))
     if reply.status != 200:
         where = f"http://{reply.host}:{port}/status"
         raise CommandError(f"{where} answered {reply.status}: is it the admin port, and this machine's?")

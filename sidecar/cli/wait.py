@@ -15,8 +15,8 @@ from sidecar.cli.command import (
     admin_address,
     admin_port_option,
     config_option,
+    no_sidecar_message,
     seconds,
-    unanswered,
 )
 from sidecar.cli.process import forbid_core_dumps
 from sidecar.runtime import SystemClock
@@ -57,7 +57,7 @@ def _obstacle(hosts: tuple[str, ...], port: int, left: float) -> str | None:
     """Return why the sidecar is not ready, in words; None if it is. ``left`` seconds are shared by the addresses."""
     reply = ask(hosts, port, "/readyz", timeout=max(_LEAST_PATIENCE, min(_PATIENCE, left / len(hosts))))
     if reply is None:
-        return unanswered(port, ";")  # it stands behind a colon
+        return no_sidecar_message(port, ";")  # it stands behind a colon
     if reply.status == 200:
         return None
     readiness = read(reply.body, Readiness)

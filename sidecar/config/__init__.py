@@ -23,15 +23,8 @@ from sidecar.config.model import (
     Admin,
     Config,
     Listen,
-    Log,
-    Mangopay,
     MangopayEnvironment,
-    Policy,
-    Replay,
-    Shutdown,
     Tls,
-    Token,
-    Upstream,
 )
 
 __all__ = [
@@ -40,15 +33,8 @@ __all__ = [
     "ConfigError",
     "EgressProxy",
     "Listen",
-    "Log",
-    "Mangopay",
     "MangopayEnvironment",
-    "Policy",
-    "Replay",
-    "Shutdown",
     "Tls",
-    "Token",
     "TokenStore",
-    "Upstream",
     "load",
 ]

@@ -21,7 +21,7 @@ _HTML_START: Final = re.compile(
     rb"|<\?xml\s[^>]*>\s*+(?:<!--(?s:.*?)-->\s*+)*+<(?:!doctype\s+html\b|html[\s/>])",
     re.IGNORECASE,
 )
-#: All of a page that is no HTML.
+#: The whole body of a page in plain text.
 _PLAIN_PAGE: Final = re.compile(rb"error code: [0-9]{3,4}\s*")
 #: Bytes that are looked at, behind leading blanks.
 _LOOKED_AT: Final = 65_536

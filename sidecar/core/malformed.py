@@ -10,6 +10,8 @@ import re
 from enum import Enum
 from typing import Final
 
+from sidecar.core.errors import ErrorCode, SidecarError
+
 
 class Malformed(Enum):
     """What is wrong: a word for the log, and what the caller is told."""
@@ -80,6 +82,10 @@ class Malformed(Enum):
     def __init__(self, detail: str, message: str) -> None:
         self.detail = detail
         self.message = message
+
+    def error(self) -> SidecarError:
+        """Return the error that says so, and closes the connection."""
+        return SidecarError(ErrorCode.BAD_REQUEST, self.message, detail=f"malformed: {self.detail}", close=True)
 
 
 #: How other protocols begin: a TLS record (RFC 8446 section 5.1), HTTP/2's preface (RFC 9113 section 3.4), the headers

@@ -16,7 +16,7 @@ connection is, to have its requests answered one after another, and to end it.
     REFUSED ────── first bytes ─────────────────────────────────────────► LINGERING
 
 A connection is REFUSED rather than FRESH if it was not admitted: beyond the cap,
-or a user that may not use the Unix socket. It is told so when it speaks.
+or a user that may not use the Unix socket. It gets the refusal after its first bytes.
 
 **What ends it.** A response or request that says so, a request behind which
 nothing can be read (*sealed*, see the reader), a refusal, a drain, a deadline,

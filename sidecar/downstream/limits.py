@@ -21,7 +21,7 @@ class ConnectionLimits:
 
 
 class Deadlines(Protocol):
-    """Where deadlines come from: :class:`sidecar.downstream.server.ProxyServer`."""
+    """What the parts of a connection need of their port: :class:`sidecar.downstream.server.ProxyServer`."""
 
     #: How long each phase and each pause may last.
     limits: ConnectionLimits

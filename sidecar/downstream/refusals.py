@@ -13,8 +13,8 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.malformed import Malformed, why_malformed
 from sidecar.telemetry.line_format import place
 
-#: What is known of a request, as the end of a sentence.
-FATES: Final = {
+#: Each outcome as the end of a sentence.
+_OUTCOME_TEXT: Final = {
     Outcome.NOT_SENT: "it was not sent to Mangopay",
     Outcome.REJECTED: "Mangopay answered it with 401 and executed nothing",
     Outcome.UNKNOWN: "Mangopay may have received it",
@@ -26,14 +26,12 @@ _TOO_MANY: Final = "Too many headers received"
 
 def malformed(head: bytes = b"") -> SidecarError:
     """Bytes that are no HTTP/1 request; ``head`` is what they begin with, as far as it has come."""
-    why = why_malformed(head)
-    return _closing(ErrorCode.BAD_REQUEST, why.message, f"malformed: {why.detail}")
+    return why_malformed(head).error()
 
 
 def bad_chunks() -> SidecarError:
     """A chunked body whose chunks are none, or are framed by far more bytes than they have."""
-    why = Malformed.CHUNKS
-    return _closing(ErrorCode.BAD_REQUEST, why.message, f"malformed: {why.detail}")
+    return Malformed.CHUNKS.error()
 
 
 def _closing(code: ErrorCode, message: str, detail: str | None = None) -> SidecarError:
@@ -118,7 +116,7 @@ def interrupted_by_shutdown(outcome: Outcome = Outcome.UNKNOWN) -> SidecarError:
     """A request that was still running when its connection's task was cancelled."""
     return SidecarError(
         ErrorCode.UPSTREAM_UNREACHABLE,
-        f"The sidecar stopped before this request was answered; {FATES[outcome]}.",
+        f"The sidecar stopped before this request was answered; {_OUTCOME_TEXT[outcome]}.",
         outcome=outcome,
         close=True,
     )

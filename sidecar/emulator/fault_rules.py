@@ -41,7 +41,7 @@ class Family(enum.Enum):
     """What an action works on."""
 
     NOTHING = enum.auto()
-    ANSWER = enum.auto()
+    RESPONSE = enum.auto()
     CONNECTION = enum.auto()
     BYTES = enum.auto()
     HOOK = enum.auto()
@@ -51,14 +51,14 @@ _ANY_STAGE: Final = frozenset(Stage)
 _AROUND_EXECUTION: Final = frozenset({Stage.HEAD, Stage.BEFORE, Stage.AFTER})
 _STAGES: Final = {
     Family.NOTHING: frozenset({Stage.BEFORE}),
-    Family.ANSWER: _AROUND_EXECUTION,
+    Family.RESPONSE: _AROUND_EXECUTION,
     Family.CONNECTION: _ANY_STAGE,
     Family.BYTES: frozenset({Stage.DURING}),
     Family.HOOK: frozenset({Stage.BEFORE}),
 }
 _DEFAULT_STAGE: Final = {
     Family.NOTHING: Stage.BEFORE,
-    Family.ANSWER: Stage.BEFORE,
+    Family.RESPONSE: Stage.BEFORE,
     Family.CONNECTION: Stage.BEFORE,
     Family.BYTES: Stage.DURING,
     Family.HOOK: Stage.BEFORE,
@@ -78,7 +78,7 @@ _HOOKS: Final = ("hook-late", "hook-lost", "hook-twice", "hook-swap")
 #: Every action there is.
 ACTIONS: Final[dict[str, Family]] = {
     "pass": Family.NOTHING,
-    **dict.fromkeys(_RESPONSES, Family.ANSWER),
+    **dict.fromkeys(_RESPONSES, Family.RESPONSE),
     **dict.fromkeys(_CONNECTION, Family.CONNECTION),
     **dict.fromkeys(_BYTES, Family.BYTES),
     **dict.fromkeys(_HOOKS, Family.HOOK),

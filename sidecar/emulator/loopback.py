@@ -1,4 +1,4 @@
-"""What is this machine itself, and what counts as much."""
+"""Which peers and hosts count as this machine: loopback, and what ``--trust`` names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether an IP address is a loopback address; anything that is no address is none."""
+    """Tell whether an IP address is a loopback address; False for text that is no address."""
     parsed = parse_address(address)
     return parsed is not None and parsed.is_loopback
 
@@ -58,9 +58,6 @@ class Trusted:
                 names.add(name)
         self._networks: Final = tuple(networks)
         self._names: Final = frozenset(names)
-
-    def __bool__(self) -> bool:
-        return bool(self._networks or self._names)
 
     def has_peer(self, address: str) -> bool:
         """Tell whether a peer's address is in one of the networks."""

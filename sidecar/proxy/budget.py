@@ -28,10 +28,11 @@ class _Waiter:
 
 
 def gives_way(held: Sequence[int], used: int) -> int | None:
-    """Return which of those in line has to give way; None if there is hope for all.
+    """Return which of those in line is to be refused, so that the others can go on; None: none has to be.
 
     ``held`` says what each of them holds (bytes), in the order in which their requests came; ``used`` is what all
-    calls hold. As long as others hold some of it, they will give it back. It is the last that holds any.
+    calls hold. As long as calls outside the line hold some of it, they will give it back. Else it is the last in
+    the line that holds any.
     """
     if sum(held) < used:
         return None
@@ -134,7 +135,7 @@ class Reservation:
         return True
 
     def can_ever_take(self, size: int) -> bool:
-        """Whether waiting for ``size`` bytes more has any hope."""
+        """Whether ``size`` bytes more could ever be granted."""
         return self.held + size <= self._budget.limit and not self._budget.crowded
 
     async def wait(self, size: int, waiter: asyncio.Future[None]) -> None:

@@ -17,12 +17,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sidecar.core.errors import ErrorCode, Outcome, SidecarError
+from sidecar.core.errors import Outcome
 from sidecar.core.resend import SAFE_METHODS, Sent
-from sidecar.downstream.refusals import FATES
+from sidecar.downstream.refusals import interrupted_by_shutdown
 
 if TYPE_CHECKING:
     from sidecar.core.clock import Clock
+    from sidecar.core.errors import SidecarError
     from sidecar.downstream.request import Caller
     from sidecar.proxy.batch_lane import Turn
     from sidecar.telemetry.record import CallRecord
@@ -111,7 +112,7 @@ class Call:
         if self._head_arrived or connection.sent is not Sent.NOTHING:
             self._last_status = status
             self.deliveries += 1
-            self.record.attempts = self.deliveries
+            self.record.deliveries = self.deliveries
 
     def rejected(self) -> None:
         """Every delivery so far was answered with a complete token 401: nothing of the call was executed."""
@@ -142,14 +143,8 @@ class Call:
         self._cancel()
 
     def cut_error(self) -> SidecarError:
-        """Return the error that a call ends with which :meth:`cut_short` stopped."""
-        outcome = self.outcome()
-        return SidecarError(
-            ErrorCode.UPSTREAM_UNREACHABLE,
-            f"The sidecar shut down before this request was answered; {FATES[outcome]}.",
-            outcome=outcome,
-            close=True,
-        )
+        """Return the error for a call that :meth:`cut_short` stopped."""
+        return interrupted_by_shutdown(self.outcome())
 
     def _write_is_out(self) -> bool:
         return self.method not in SAFE_METHODS and self._upstream is not None and self._upstream.sent is Sent.ALL

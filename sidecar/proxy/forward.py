@@ -67,11 +67,7 @@ class Forwarder:
             response, generation = await attempts.response()
             if outgoing.foreign:
                 return response
-            self._metrics.rate_limits.observe(response.head.read_here)
-            if self._batch is not None:
-                self._batch.look(response.head, call.sent_at, call.attempt_ended_at)
-                if response.status == 429:
-                    _tell_when(self._batch, response)
+            self._observe_limits(call, response)
             if response.status == 401:
                 response = await self._settle(attempts, call, outgoing, response, generation)
             else:
@@ -90,6 +86,16 @@ class Forwarder:
         else:
             return response
         return await self._recover(attempts, call, outgoing, lost)
+
+    def _observe_limits(self, call: Call, response: UpstreamResponse) -> None:
+        """Note what a response tells of the rate windows; a 429 without ``Retry-After`` gets one, if they tell it."""
+        self._metrics.rate_limits.observe(response.head.read_here)
+        batch = self._batch
+        if batch is None:
+            return
+        batch.look(response.head, call.sent_at, call.attempt_ended_at)
+        if response.status == 429 and (seconds := batch.when_to_retry(response.head)) is not None:
+            response.add_line(b"Retry-After: %d" % seconds)
 
     async def _settle(
         self, attempts: Attempts, call: Call, outgoing: ForwardRequest, first: UpstreamResponse, generation: int
@@ -111,10 +117,7 @@ class Forwarder:
         if settled.futile:
             call.record.futile = True
         if settled.resent:
-            self._metrics.rate_limits.observe(settled.response.head.read_here)
-            if self._batch is not None:
-                self._batch.look(settled.response.head, call.sent_at, call.attempt_ended_at)
-                _tell_when(self._batch, settled.response)
+            self._observe_limits(call, settled.response)
         if settled.resent and not settled.futile:
             response = await self._resolve_conflict(attempts, call, outgoing, settled.response, first)
             if response is not first:
@@ -187,9 +190,3 @@ class Forwarder:
             return await response.read_whole(BODY_LIMIT, lambda: self._clock.now() >= ends)
         except UpstreamError as error:
             raise broken_response(error) from None
-
-
-def _tell_when(batch: BatchLane, response: UpstreamResponse) -> None:
-    """Add ``Retry-After`` to a 429 that lacks it, from the window that is used up."""
-    if (seconds := batch.when_to_retry(response.head)) is not None:
-        response.add_line(b"Retry-After: %d" % seconds)

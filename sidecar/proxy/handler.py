@@ -95,11 +95,6 @@ class ProxyHandler:
         #: Every new request is answered 503 ``shutting_down``.
         self.draining = False
 
-    @property
-    def in_flight(self) -> int:
-        """Calls that are being served now."""
-        return len(self._calls)
-
     def cut_short(self) -> None:
         """Stop every call that still runs: the time to drain is over."""
         for call in list(self._calls):

@@ -82,7 +82,7 @@ class UpstreamResponse(msgspec.Struct):
         """Take what has come of a body whose connection has closed already, without waiting.
 
         Raises UpstreamError if its framing is broken: nothing of it has been
-        passed on, so that it need not be. One that was cut short is passed on as
+        passed on yet, so the call can still end with an error. One that was cut short is passed on as
         far as it goes.
         """
         if self.rest is None:

@@ -25,7 +25,7 @@ _LARGEST: Final = 2 * 1024 * 1024
 Address: TypeAlias = "tuple[str, int] | Path"
 
 
-class Reply(NamedTuple):
+class Response(NamedTuple):
     """A response of the proxy port's."""
 
     #: 0 if it was cut short, as upstream's was most likely, or did not come in time.
@@ -62,7 +62,7 @@ class Proxy:
         places = [f"{each[0]}:{each[1]}" if isinstance(each, tuple) else f"unix:{each}" for each in self._addresses]
         return printable(" and ".join(places))
 
-    def get(self, target: str) -> Reply | None:
+    def get(self, target: str) -> Response | None:
         """Return the response to a GET; None if nobody answers there. A GET may be sent twice.
 
         Of a sidecar that does not answer in time no other address is asked: it is the same one.
@@ -83,7 +83,7 @@ class Proxy:
             self._connection.close()
             self._connection = None
 
-    def _exchange(self, connection: http.client.HTTPConnection, target: str) -> Reply | None:
+    def _exchange(self, connection: http.client.HTTPConnection, target: str) -> Response | None:
         try:
             if connection.sock is None:
                 connection.connect()
@@ -99,10 +99,10 @@ class Proxy:
             body = response.read(_LARGEST)
             # It does not raise for a body that is shorter than it was said to be.
             is_cut = bool(response.length) and len(body) < _LARGEST
-            return Reply(0 if is_cut else response.status, headers, body)
+            return Response(0 if is_cut else response.status, headers, body)
         except (http.client.IncompleteRead, TimeoutError):
             connection.close()
-            return Reply(0, {}, b"")
+            return Response(0, {}, b"")
         except (OSError, http.client.HTTPException):
             return None
 

@@ -1,4 +1,4 @@
-"""What is told in the end: a table for people, a document for machines."""
+"""The report: a table for people, a document for machines."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SEARCHED: Final = frozenset(
 _HEAD: Final = ("when (UTC)", "what became of it", "call", "key", "id", "more")
 
 
-class Told(msgspec.Struct, frozen=True):
+class WriteReport(msgspec.Struct, frozen=True):
     """A write, as the document has it. Moments are Unix seconds."""
 
     verdict: VerdictKind
@@ -77,7 +77,7 @@ class Told(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Read(msgspec.Struct, frozen=True):
+class LogSummary(msgspec.Struct, frozen=True):
     """What was read: files, lines, of these the sidecars' own, those that are not whole, and those never written."""
 
     files: int
@@ -95,12 +95,12 @@ class Read(msgspec.Struct, frozen=True):
 class Document(msgspec.Struct, frozen=True):
     """What ``--json`` prints."""
 
-    writes: tuple[Told, ...]
+    writes: tuple[WriteReport, ...]
     #: Writes by verdict.
     verdicts: dict[VerdictKind, int]
     #: Writes of which it is not certain what became, and lines that may hide one: torn ones, and those never written.
     uncertain: int
-    read: Read
+    read: LogSummary
 
 
 def document_of(
@@ -111,12 +111,14 @@ def document_of(
     ``since`` (Unix seconds): lines that were lost before do not count.
     """
     dropped = reading.lines_dropped(since)
-    told = sorted((_told(write, verdict) for write, verdict in judged), key=lambda each: (not each.certain, each.at))
+    told = sorted(
+        (_write_report(write, verdict) for write, verdict in judged), key=lambda each: (not each.certain, each.at)
+    )
     return Document(
         tuple(told),
         dict(Counter(each.verdict for each in told)),
         sum(not each.certain for each in told) + reading.broken_unknown + dropped,
-        Read(
+        LogSummary(
             reading.files,
             reading.lines,
             reading.ours,
@@ -129,9 +131,9 @@ def document_of(
     )
 
 
-def _told(write: UncertainWrite, verdict: Verdict) -> Told:
+def _write_report(write: UncertainWrite, verdict: Verdict) -> WriteReport:
     first, stored = write.first, verdict.stored
-    return Told(
+    return WriteReport(
         verdict=verdict.kind,
         certain=verdict.certain,
         at=round(first.started, 3),
@@ -200,12 +202,12 @@ def notes(document: Document) -> Iterator[str]:
         yield f"{count(read.left_out, 'call')} with an unknown outcome before --since left out"
 
 
-def _style(told: Told) -> Style:
+def _style(told: WriteReport) -> Style:
     """Green is what needs nothing more: a payment that FAILED has to be made again."""
     return Style.GOOD if told.certain and told.resource_status != "FAILED" else Style.WARNING
 
 
-def _row(told: Told) -> tuple[str, ...]:
+def _row(told: WriteReport) -> tuple[str, ...]:
     tries = "" if len(told.ids) == 1 else f" (+{len(told.ids) - 1})"
     return (
         _moment(told.at),
@@ -217,7 +219,7 @@ def _row(told: Told) -> tuple[str, ...]:
     )
 
 
-def _more(told: Told) -> Iterator[str]:
+def _more(told: WriteReport) -> Iterator[str]:
     if told.status is not None:
         yield " ".join(filter(None, (str(told.status), told.type, told.resource_id, told.resource_status)))
     if told.by_later_try and told.answered_at is not None:
@@ -230,7 +232,7 @@ def _more(told: Told) -> Iterator[str]:
         yield _what_to_look_for(told)
 
 
-def _what_to_look_for(told: Told) -> str:
+def _what_to_look_for(told: WriteReport) -> str:
     if told.method != "POST":
         return "look whether the resource has changed"
     segments = [each for each in told.path.split("/")[3:] if each and each != "{id}"]

@@ -1,11 +1,11 @@
-"""From the log's calls to a document: which writes there are, what is asked, what is said."""
+"""From the calls in the log to the report: which writes there are, what is looked up, what is said of each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sidecar.core.reconciliation.verdicts import judge, verdict_unasked
-from sidecar.core.reconciliation.writes import tell_writes
+from sidecar.core.reconciliation.writes import group_writes
 from sidecar.reconcile.report import Document, document_of
 
 if TYPE_CHECKING:
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from sidecar.core.clock import Clock
     from sidecar.core.reconciliation.verdicts import Verdict
     from sidecar.core.reconciliation.writes import UncertainWrite
-    from sidecar.reconcile.asking import Asker
     from sidecar.reconcile.logs import Reading
+    from sidecar.reconcile.lookup import ResponseLookup
 
 
 def reconcile(
     reading: Reading,
-    asker: Asker,
+    lookup: ResponseLookup,
     *,
     clock: Clock,
     since: float | None = None,
@@ -35,14 +35,14 @@ def reconcile(
     """
     now = clock.wall()
     earliest = None if since is None else now - since
-    told = tell_writes(reading.calls)
+    told = group_writes(reading.calls)
     # A write's first try may have been earlier: its answer is to be known as the write's own.
     writes = [each for each in told if earliest is None or each.ended >= earliest]
     left_out = sum(len(each.tries) for each in told) - sum(len(each.tries) for each in writes)
     judged: list[tuple[UncertainWrite, Verdict]] = []
     open_writes: list[UncertainWrite] = []
     if any(verdict_unasked(write, environment=environment, now=now) is None for write in writes):
-        environment = asker.about() or environment
+        environment = lookup.environment() or environment
     for write in writes:
         if (verdict := verdict_unasked(write, environment=environment, now=now)) is not None:
             judged.append((write, verdict))
@@ -52,6 +52,6 @@ def reconcile(
         progress(number, len(open_writes))
         key = write.first.key
         assert key is not None  # noqa: S101 - without one there is a verdict already
-        judged.append((write, judge(write, asker.ask(key), now=clock.wall())))
+        judged.append((write, judge(write, lookup.look_up(key), now=clock.wall())))
     progress(len(open_writes), len(open_writes))
     return document_of(judged, reading, left_out=left_out, since=earliest)

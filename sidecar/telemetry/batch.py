@@ -1,4 +1,4 @@
-"""Calls that are over and not told yet: which are told together, and when.
+"""Ended calls that the observers do not know yet: which they are told together, and when.
 
 Whoever observes calls needs less for several at once, and holds up no caller once
 the response is out::

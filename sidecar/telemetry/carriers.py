@@ -2,7 +2,7 @@
 
 Which write may block depends on what the descriptor is::
 
-    pipe              not one of up to PIPE_BUF bytes, once select() says ready (POSIX write())
+    pipe              a write of up to PIPE_BUF bytes does not, once poll() says ready (POSIX write())
     socket            not with MSG_DONTWAIT (send(2)); systemd's journal is one
     terminal, file    any: a terminal that is not read has room for one byte and waits for the rest,
                       a file system whose server is gone waits for ever
@@ -246,7 +246,7 @@ def carrier_to(fd: int | None, backlog: LineBacklog) -> Carrier | None:
 
 
 def _writable(fd: int, timeout: float) -> bool:
-    """Whether select(2) says so within ``timeout`` seconds; poll(2) has no limit on the number of a descriptor."""
+    """Whether ``fd`` takes bytes within ``timeout`` seconds: by poll(2), for select(2) takes none above 1023."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(timeout * 1000))

@@ -72,7 +72,7 @@ class LineWriter:
             self._schedule()
 
     async def confirm(self) -> None:
-        """Return once the system has every line that was written so far, or none of them is to be had any more.
+        """Return once each line that was written so far has been handed to the system, or is lost.
 
         A descriptor that is not read costs a quarter of a second once, and nothing from then on until it takes lines
         again.

@@ -122,7 +122,7 @@ class LogOutput:
 
 
 def _nothing() -> None:
-    """Stand where nobody keeps lines."""
+    """Do nothing: no lines are kept that would have to be written first."""
 
 
 def _error_of(exc_info: object) -> BaseException | None:

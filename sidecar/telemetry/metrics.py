@@ -177,7 +177,7 @@ class Metrics:
         method = record.method
         self.requests[method if method in KNOWN_METHODS else "other", record.status, record.source] += 1
         self.request_duration.observe(record.duration)
-        if record.attempts:
+        if record.deliveries:
             self.upstream_duration.observe(record.upstream_seconds)
         if record.recovered:
             for how in record.recovered:

@@ -31,7 +31,7 @@ _LONGEST_PATH: Final = 257
 _MINUTE: Final = 60.0
 
 #: Seconds for which a call for another ClientId is told, and counted together with the next one.
-FOREIGN_TOLD: Final = 300.0
+FOREIGN_SHOWN_FOR: Final = 300.0
 
 #: Refusals that have a finding of their own, and may come by the thousand.
 _TOLD_APART: Final = (ErrorCode.CLIENT_ID_MISMATCH, ErrorCode.RATE_RESERVED)
@@ -49,7 +49,7 @@ class FailedCall(NamedTuple):
 
 
 class ForeignCalls(NamedTuple):
-    """Calls for another ClientId, with less than :data:`FOREIGN_TOLD` between one and the next."""
+    """Calls for another ClientId, with less than :data:`FOREIGN_SHOWN_FOR` between one and the next."""
 
     calls: int
     #: When the first one ended (``Clock.now``).
@@ -83,7 +83,7 @@ class RecentCalls:
 
     __slots__ = (
         *("_answered_at", "_calls", "_errors", "_failures", "_running", "_unknown"),
-        *("deprecated", "foreign", "mended", "total"),
+        *("deprecated", "foreign", "recovered", "total"),
     )
 
     def __init__(self, *, calls: int = CALLS, errors: int = ERRORS, failures: int = FAILURES) -> None:
@@ -97,8 +97,8 @@ class RecentCalls:
         self._answered_at: float | None = None
         #: Calls observed so far.
         self.total = 0
-        #: The newest call that was mended.
-        self.mended: CallRecord | None = None
+        #: The newest call that was recovered.
+        self.recovered: CallRecord | None = None
         #: The newest calls for another ClientId, however long ago.
         self.foreign: ForeignCalls | None = None
         #: By the row of the table; there are few.
@@ -150,7 +150,7 @@ class RecentCalls:
         elif record.error is not None and record.error not in _TOLD_APART:
             self._errors.append(record)
         if record.recovered:
-            self.mended = record
+            self.recovered = record
         kind = failure_kind(record)
         if kind is not None:
             if not self._running:
@@ -162,7 +162,7 @@ class RecentCalls:
 
     def _count_foreign(self, record: CallRecord) -> None:
         known, now = self.foreign, _ended(record)
-        if known is None or now - _ended(known.newest) > FOREIGN_TOLD:
+        if known is None or now - _ended(known.newest) > FOREIGN_SHOWN_FOR:
             self.foreign = ForeignCalls(1, now, record)
         else:
             self.foreign = ForeignCalls(known.calls + 1, known.since, record)

@@ -78,8 +78,8 @@ class CallRecord(msgspec.Struct, gc=False):
     #: From the request written to the head of upstream's response (an upload included), all attempts together.
     upstream_seconds: float = 0.0
     token_wait_seconds: float = 0.0
-    #: Deliveries begun: 0 if nothing went to Mangopay.
-    attempts: int = 0
+    #: Times that at least one byte of the request was written; 0: nothing went to Mangopay.
+    deliveries: int = 0
     recovered: tuple[Recovery, ...] = ()
     #: In the order in which they ended.
     timeline: tuple[Attempt, ...] = ()
@@ -108,6 +108,11 @@ class CallRecord(msgspec.Struct, gc=False):
     caller_request_id: str | None = None
     #: The spans of the call; None without traces.
     trace: CallTrace | None = None
+
+    @property
+    def ended(self) -> float:
+        """When the call was over (``Clock.now``)."""
+        return self.started + self.duration
 
     @property
     def shown_path(self) -> str:

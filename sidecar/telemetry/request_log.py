@@ -94,7 +94,7 @@ class RequestLog:
             int(record.duration * 1e6) / 1e3,
             int(record.upstream_seconds * 1e6) / 1e3,
             int(record.token_wait_seconds * 1e6) / 1e3,
-            record.attempts,
+            record.deliveries,
             record.recovered,
             record.bytes_in,
             record.bytes_out,

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
 from sidecar.telemetry.line_format import place
 
+if TYPE_CHECKING:
+    from sidecar.telemetry.record import CallRecord
+
 _log = structlog.get_logger()
 
 
-class EndedCall(Protocol):
-    """What is told of the call that an exception ended: :class:`sidecar.telemetry.record.CallRecord`."""
-
-    @property
-    def id(self) -> str:
-        """The request id."""
-
-    @property
-    def status(self) -> int:
-        """The status that the caller gets; 0: none."""
-
-    @property
-    def idempotency_key(self) -> str | None:
-        """The request's key, if it has one to read a stored response back by."""
-
-
-def log_unforeseen(error: BaseException, record: EndedCall | None = None) -> None:
+def log_unforeseen(error: BaseException, record: CallRecord | None = None) -> None:
     """Write ``request.failed``: the exception's class and place, not its words, which may quote the request.
 
     ``record`` is the call's that it ended, if there is one: its line has the call's id and status, and its

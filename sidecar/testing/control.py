@@ -19,8 +19,8 @@ class EmulatorError(Exception):
     """The emulator or the sidecar could not do what a test asked for; ``str()`` says what is wrong, and the mend."""
 
 
-class Answer:
-    """What came back."""
+class Response:
+    """A response, read whole."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status: Final = status
@@ -42,14 +42,14 @@ class Answer:
 
 def send(
     base_url: str, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-) -> Answer:
+) -> Response:
     """Send one request on a connection of its own, never through a proxy. Raises OSError or HTTPException."""
     connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=_PATIENCE)
     try:
         connection.request(method, target, body, {**(headers or {}), "Connection": "close"})
         response = connection.getresponse()
         # An HTTPMessage finds a name however it is written.
-        return Answer(response.status, response.headers, response.read())  # type: ignore[arg-type]
+        return Response(response.status, response.headers, response.read())  # type: ignore[arg-type]
     finally:
         connection.close()
 
@@ -74,7 +74,7 @@ class ControlRoutes:
         mend = " From another machine or container: start the emulator with --trust." if answer.status == 403 else ""
         raise EmulatorError(f"{method} /__emulator__/{route}: {said}{mend}")
 
-    def submit(self, url: str, form: Mapping[str, str]) -> Answer:
+    def submit(self, url: str, form: Mapping[str, str]) -> Response:
         """Send a form of one of the emulator's pages, wherever a test reaches it. Raises EmulatorError."""
         parts = urlsplit(url)
         if not parts.path.startswith("/pages/"):
@@ -82,7 +82,7 @@ class ControlRoutes:
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
         return self._send("POST", target, urlencode(form).encode(), _FORM)
 
-    def _send(self, method: str, target: str, body: bytes | None, content_type: str) -> Answer:
+    def _send(self, method: str, target: str, body: bytes | None, content_type: str) -> Response:
         try:
             return send(self.base_url, method, target, body, {"Content-Type": content_type} if body else {})
         except (OSError, http.client.HTTPException) as error:

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from sidecar.testing.control import Answer, EmulatorError, send
+from sidecar.testing.control import EmulatorError, Response, send
 from sidecar.testing.emulator import CLIENT_ID, MangopayEmulator
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Pair:
             return None
         return error_code or f"status {answer.status}", float(answer.headers.get("Retry-After", _LOOK))
 
-    def _call(self, client_id: str) -> Answer:
+    def _call(self, client_id: str) -> Response:
         return send(self.base_url, "GET", f"/v2.01/{client_id}/clients")
 
 

@@ -24,7 +24,7 @@ def describe_result(result: FetchResult) -> str:
     return "the token had expired when it arrived" if isinstance(result, Fetched) else result.detail
 
 
-def tell(credential: str, before: State, after: State, result: FetchResult, now: float) -> None:
+def log_fetch_result(credential: str, before: State, after: State, result: FetchResult, now: float) -> None:
     """Log what came of a fetch, which led from one state to the other at ``now`` (``Clock.now``)."""
     pause = round(max(policy.allowed_at(after) - now, 0.0), 1)
     if isinstance(result, Fetched) and after.generation > before.generation:

@@ -44,7 +44,7 @@ class Fetcher:
     A session lives for one request: token requests are rare, and so a changed key
     or certificate counts from the next one on. Nothing of the environment is used
     (proxies, netrc), no cookie kept, no redirect followed, nothing decompressed
-    (``core.oauth`` does that, up to a limit); and aiohttp never sends a POST a
+    (:mod:`sidecar.core.tokens.oauth` does that, up to a limit); and aiohttp never sends a POST a
     second time by itself.
     """
 
@@ -82,18 +82,15 @@ class Fetcher:
 
     async def fetch_with(self, api_key: Secret) -> FetchResult:
         """Do the same with ``api_key``, also if :attr:`api_key` has changed."""
-        result = await self._fetch(api_key)
+        sent_at = self._clock.now()
+        response = await self.ask(api_key)
+        result = read_response(response, sent_at=sent_at) if isinstance(response, TokenResponse) else response
         if self.observe is not None:
             self.observe(result)
         return result
 
     def burnt(self) -> None:
         """Do nothing: a fetcher keeps no token."""
-
-    async def _fetch(self, api_key: Secret) -> FetchResult:
-        sent_at = self._clock.now()
-        response = await self.ask(api_key)
-        return read_response(response, sent_at=sent_at) if isinstance(response, TokenResponse) else response
 
     async def ask(self, api_key: Secret) -> TokenResponse | Refused | Transient:
         """Send one token request with ``api_key``; return the response as it came, or why there is none."""

@@ -20,7 +20,7 @@ from sidecar.core.tokens.policy import Decision, Fail, Use, UseAndRefresh, Wait
 from sidecar.core.tokens.state import Latch, State, Token
 from sidecar.core.tokens.unauthorized import is_news
 from sidecar.patience import look_at_sockets
-from sidecar.tokens.events import describe_result, log_futile_refresh, tell
+from sidecar.tokens.events import describe_result, log_fetch_result, log_futile_refresh
 from sidecar.tokens.failures import shutting_down, token_failure
 from sidecar.tokens.lockout import AccountLockout
 from sidecar.tokens.notifier import Notifier
@@ -299,5 +299,5 @@ class TokenManager:
         self._change(states.fetch_ended(before, result, self._clock.now(), self._random()))
         self._last_error = None if self._state.generation > before.generation else describe_result(result)
         self._last_failure = result.failure if isinstance(result, Transient) else None
-        tell(self.credential, before, self._state, result, self._clock.now())
+        log_fetch_result(self.credential, before, self._state, result, self._clock.now())
         self._news.notify_all()

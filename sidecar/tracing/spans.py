@@ -138,7 +138,7 @@ def _server_attributes(record: CallRecord) -> dict[str, AttributeValue]:
         "error.type": _error_type(record),
         _OWN + "request_id": record.id,
         _OWN + "source": record.source,
-        _OWN + "attempts": record.attempts,
+        _OWN + "attempts": record.deliveries,
         _OWN + "recovered": record.recovered or None,
         _OWN + "error": None if record.error is None else record.error.value,
         _OWN + "outcome": None if record.outcome is None else record.outcome.value,

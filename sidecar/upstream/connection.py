@@ -235,7 +235,7 @@ class Connection(ByteProtocol):
         return self._tasks.spawn(send(self, body), name="upstream.send")
 
     @property
-    def unanswered(self) -> bool:
+    def awaiting_head(self) -> bool:
         """Whether a request is on its way and no final head has come yet."""
         return self.phase is ExchangePhase.HEAD
 

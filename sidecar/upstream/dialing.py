@@ -9,7 +9,7 @@ from sidecar.advice.tunnel import explain_tunnel
 from sidecar.core.http.tunnel import TunnelRefusedError
 from sidecar.core.resend import FailureKind
 from sidecar.network.connecting import connect
-from sidecar.network.resolver import AddressInfo, Resolver
+from sidecar.network.resolver import Resolver
 from sidecar.patience import PatientTimeout
 from sidecar.upstream.egress import Egress
 from sidecar.upstream.errors import before_a_byte, os_detail
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sidecar.core.endpoint import Endpoint
     from sidecar.network.resolver import Addresses, Names
     from sidecar.upstream.trust import Trust
-
-__all__ = ["AddressInfo", "Dialer", "dialer_for"]
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

@@ -32,7 +32,7 @@ class SendingConnection(Protocol):
     """What is asked of the connection while a body goes out on it."""
 
     @property
-    def unanswered(self) -> bool:
+    def awaiting_head(self) -> bool:
         """Whether a request is on its way and no final head has come yet."""
         ...
 
@@ -91,28 +91,28 @@ async def send(connection: SendingConnection, body: bytes | BodySource) -> None:
     try:
         await _drain(connection)
         async for piece in pieces:
-            if not connection.unanswered:
+            if not connection.awaiting_head:
                 return
             connection.write(piece)
             await _drain(connection)
     except Exception as error:  # noqa: BLE001 - edge of a supervised task: the exchange raises it
-        if connection.unanswered:
+        if connection.awaiting_head:
             connection.give_up_sending(error)
     except asyncio.CancelledError:
-        if connection.unanswered:
+        if connection.awaiting_head:
             connection.abort()
         raise
     finally:
         await pieces.aclose()
-    if connection.unanswered:
+    if connection.awaiting_head:
         connection.sent_all()
 
 
 async def _drain(connection: SendingConnection) -> None:
-    while connection.writing_paused and connection.unanswered:
+    while connection.writing_paused and connection.awaiting_head:
         connection.start_timer()
         await connection.drain()
-    if connection.unanswered:
+    if connection.awaiting_head:
         connection.stop_timer()  # from here on the caller is waited for
 
 

@@ -61,7 +61,7 @@ def held(proxy: MemoryProxy) -> dict[str, int]:
 
 def nothing_is_left(proxy: MemoryProxy) -> None:
     assert repr(proxy.lane) == "<BatchLane [0 waiting, 0 under way]>"
-    assert proxy.handler.in_flight == 0
+    assert proxy.recorder.in_flight == 0
 
 
 # --- held, and let through -------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ async def test_without_room_it_waits_and_holds_its_callers_connection_alone() ->
         assert proxy.pool.open == proxy.pool.idle == 1
         proxy.mangopay.script.append(Fate(response=told(proxy, 90)))
         await proxy.over()
-        assert (caller.status, proxy.record.attempts) == (200, 1)
+        assert (caller.status, proxy.record.deliveries) == (200, 1)
         assert proxy.record.held_seconds == 10.0, "until the reset"
         assert held(proxy) == {"sent": 1}
         nothing_is_left(proxy)
@@ -195,7 +195,7 @@ async def refused(proxy: MemoryProxy, caller: MemoryCaller, *, retry_after: str)
     assert (caller.header("X-Sidecar-Outcome"), caller.header("Retry-After")) == ("not-sent", retry_after)
     assert b'"Type":"sidecar_rate_reserved"' in caller.body
     record = proxy.records[-1]
-    assert (record.outcome, record.attempts, record.lane) == (Outcome.NOT_SENT, 0, "batch")
+    assert (record.outcome, record.deliveries, record.lane) == (Outcome.NOT_SENT, 0, "batch")
     assert proxy.mangopay.deliveries == []
     nothing_is_left(proxy)
 

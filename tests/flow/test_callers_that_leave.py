@@ -43,10 +43,10 @@ async def is_over(proxy: MemoryProxy, end: End) -> None:
     await proxy.clock.settle()
     record = proxy.record
     assert record.caller == "gone"
-    assert (record.status, record.outcome, record.attempts) == (end.status, end.outcome, end.deliveries)
+    assert (record.status, record.outcome, record.deliveries) == (end.status, end.outcome, end.deliveries)
     assert record.error is None
     assert len(proxy.mangopay.deliveries) == end.deliveries
-    assert proxy.handler.in_flight == 0
+    assert proxy.recorder.in_flight == 0
     assert not proxy.mangopay.read_backs
 
 
@@ -79,7 +79,7 @@ async def test_who_leaves_while_a_connection_is_waited_for_sends_nothing(asked: 
         await proxy.clock.settle()
         assert proxy.pool.waiting == 0
         (record,) = proxy.records
-        assert (record.caller, record.status, record.outcome, record.attempts) == ("gone", 0, NOT_SENT, 0)
+        assert (record.caller, record.status, record.outcome, record.deliveries) == ("gone", 0, NOT_SENT, 0)
         for other in others:
             other.leave()
         await proxy.clock.settle()
@@ -178,7 +178,7 @@ async def test_a_write_whose_caller_leaves_and_that_gets_no_response_is_unknown(
         elif broken.breaks:
             delivery.transport.end(ConnectionResetError())
         record = await proxy.over()
-        assert (record.caller, record.outcome, record.attempts) == ("gone", UNKNOWN, 1)
+        assert (record.caller, record.outcome, record.deliveries) == ("gone", UNKNOWN, 1)
         assert not proxy.mangopay.read_backs
         assert record.idempotency_key == KEY
 

@@ -56,7 +56,7 @@ async def test_the_stored_response_is_passed_on_with_its_type_and_the_mark() -> 
         assert caller.header("Content-Length") == "11"
         assert caller.header("X-Sidecar-Recovered") == "idempotency"
         assert proxy.mangopay.read_backs == [f"/v2.01/{CLIENT_ID}/responses/{KEY}"]
-        assert (proxy.record.attempts, proxy.record.recovered, proxy.record.outcome) == (1, ("idempotency",), None)
+        assert (proxy.record.deliveries, proxy.record.recovered, proxy.record.outcome) == (1, ("idempotency",), None)
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -362,7 +362,7 @@ async def watch(case: Case) -> Seen:
 def _check_record(case: Case, proxy: MemoryProxy, seen: Seen) -> None:
     """The log and the metrics say what the caller saw."""
     record, metrics = proxy.record, proxy.metrics
-    assert (record.status, record.attempts) == (seen.status, seen.deliveries)
+    assert (record.status, record.deliveries) == (seen.status, seen.deliveries)
     assert (record.error, record.outcome) == (seen.code, seen.outcome)
     assert {how for (how,), count in metrics.recovered.items() if count} == set(record.recovered)
     # A call that was mended, and failed all the same, tells its caller of the failure alone.
@@ -568,7 +568,7 @@ async def test_broken_chunks_that_came_with_the_head_are_an_error_and_not_half_a
     async with in_memory() as proxy:
         caller = await proxy.call(Asked("GET").bytes(), Fate(response=broken))
         assert (caller.status, caller.header("X-Sidecar-Outcome")) == (502, "unknown")
-        assert proxy.record.attempts == 1
+        assert proxy.record.deliveries == 1
 
 
 async def test_a_bug_of_ours_that_comes_between_a_response_and_its_caller_keeps_no_connection(

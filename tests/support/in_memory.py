@@ -325,6 +325,7 @@ class MemoryProxy:
     pool: Pool
     #: None: nothing is reserved.
     lane: BatchLane | None
+    recorder: CallRecorder
     #: Of the calls that are over.
     records: list[CallRecord]
     #: Log events.
@@ -444,6 +445,7 @@ async def in_memory(
                 manager,
                 pool,
                 lane,
+                recorder,
                 records,
                 cast("list[Any]", logs),
             )

@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.core.admission.guard import _host_allowed
 from sidecar.core.http import response_head
-from sidecar.core.http.header_index import INDEXES
+from sidecar.core.http.header_table import INDEXES
 from sidecar.core.redact import mask_path
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from tests.support.upstreams import OK, Client, Peer, Source, answering, client_
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from sidecar.upstream.dialing import AddressInfo
+    from sidecar.network.resolver import AddressInfo
 
 pytestmark = pytest.mark.any_loop
 

@@ -31,8 +31,8 @@ from tests.support.upstreams import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sidecar.network.resolver import AddressInfo
     from sidecar.upstream.connection import Connection
-    from sidecar.upstream.dialing import AddressInfo
 
 pytestmark = pytest.mark.any_loop
 

@@ -17,7 +17,7 @@ from tests.support.upstreams import OK, Client, Peer, answering, client_of, hang
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sidecar.upstream.dialing import AddressInfo
+    from sidecar.network.resolver import AddressInfo
 
 pytestmark = pytest.mark.any_loop
 

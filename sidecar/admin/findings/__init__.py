@@ -17,7 +17,7 @@ from sidecar.admin.findings.hooks import of_hooks
 from sidecar.admin.findings.limits import of_batch_lane, of_certificate, of_limits, of_rate_limits
 from sidecar.admin.findings.process import of_phase, of_reload, of_store, of_tracing
 from sidecar.admin.findings.tokens import of_tokens
-from sidecar.admin.findings.upstream import of_mended, of_upstream
+from sidecar.admin.findings.upstream import of_recovered, of_upstream
 from sidecar.core.text import sentence
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _RULES: Final = (
     *(of_phase, of_tokens, of_upstream, of_rate_limits, of_batch_lane, of_certificate),
-    *(of_limits, of_reload, of_store, of_tracing, of_foreign_calls, of_deprecated_calls, of_calls, of_hooks, of_mended),
+    *(of_limits, of_reload, of_store, of_tracing, of_foreign_calls, of_deprecated_calls, of_calls, of_hooks),
+    of_recovered,
 )
 _RANKS: Final = {level: rank for rank, level in enumerate(reversed(Level))}
 

@@ -9,7 +9,7 @@ from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
 from sidecar.core.causes import Cause
 from sidecar.core.text import count, duration, sentence
-from sidecar.telemetry.recent import ERRORS, FOREIGN_TOLD
+from sidecar.telemetry.recent import ERRORS, FOREIGN_SHOWN_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from sidecar.admin.status import Snapshot
 
 #: Seconds for which a refused caller, and an unknown outcome, are told.
-REFUSED_TOLD: Final = 300.0
-UNKNOWN_TOLD: Final = 900.0
+REFUSED_SHOWN_FOR: Final = 300.0
+UNKNOWN_SHOWN_FOR: Final = 900.0
 #: Seconds for which a call to a deprecated endpoint is told.
-DEPRECATED_TOLD: Final = 86_400.0
+DEPRECATED_SHOWN_FOR: Final = 86_400.0
 #: From so many refusals on it is a warning: fewer may be one person's mistake.
 SEVERAL: Final = 3
 
@@ -42,7 +42,7 @@ _REFUSED: Final = {
 def of_foreign_calls(facts: Snapshot) -> Iterator[Finding]:
     """Tell of calls whose path names another ClientId: without this they look like a bad token or key."""
     foreign = facts.foreign_calls
-    if foreign is None or facts.time - foreign.at > FOREIGN_TOLD:
+    if foreign is None or facts.time - foreign.at > FOREIGN_SHOWN_FOR:
         return
     became = (
         "It was refused here, and not sent to Mangopay."
@@ -58,14 +58,14 @@ def of_foreign_calls(facts: Snapshot) -> Iterator[Finding]:
         f"{foreign.method} {foreign.path} with the id {foreign.id}. {became}",
         f"Set the app's ClientId to {facts.client_id}, or have it write {facts.proxy.client_segment} there. Set "
         "SIDECAR_MANGOPAY_CLIENT_ID_ALIASES to * to have every ClientId replaced.",
-        foreign.at + FOREIGN_TOLD,
+        foreign.at + FOREIGN_SHOWN_FOR,
         "forgotten",
     )
 
 
 def of_deprecated_calls(facts: Snapshot) -> Iterator[Finding]:
     """Tell which endpoints are called that Mangopay has deprecated, and what to call instead."""
-    recent = [each for each in facts.deprecated_calls if facts.time - each.at <= DEPRECATED_TOLD]
+    recent = [each for each in facts.deprecated_calls if facts.time - each.at <= DEPRECATED_SHOWN_FOR]
     if not recent:
         return
     told = "; ".join(f"{each.endpoint} ({count(each.calls, 'call')}) {each.announced}" for each in recent)
@@ -82,7 +82,7 @@ def of_deprecated_calls(facts: Snapshot) -> Iterator[Finding]:
 
 def of_calls(facts: Snapshot) -> Iterator[Finding]:
     """Tell what was wrong with calls that ended here."""
-    unknown = [e for e in facts.last_errors if e.outcome == "unknown" and facts.time - e.at <= UNKNOWN_TOLD]
+    unknown = [e for e in facts.last_errors if e.outcome == "unknown" and facts.time - e.at <= UNKNOWN_SHOWN_FOR]
     if unknown:
         number = count(len(unknown), "call") if len(unknown) < ERRORS else f"{len(unknown)} calls or more"
         yield Finding(
@@ -105,7 +105,7 @@ def of_calls(facts: Snapshot) -> Iterator[Finding]:
             "whose answer is lost end as unknown, although Mangopay could tell what became of them.",
             sentence(DIAGNOSES[Cause.READ_BACK_FORBIDDEN].mend),
         )
-    recent = [e.code for e in facts.last_errors if e.code in _REFUSED and facts.time - e.at <= REFUSED_TOLD]
+    recent = [e.code for e in facts.last_errors if e.code in _REFUSED and facts.time - e.at <= REFUSED_SHOWN_FOR]
     if recent:
         codes = Counter(recent).most_common()
         yield Finding(

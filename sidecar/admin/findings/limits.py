@@ -23,7 +23,7 @@ NEARLY_USED: Final = 0.1
 NEARLY_FULL: Final = 0.9
 _DAY: Final = 86_400.0
 #: Seconds for which a refused batch call is told.
-HELD_TOLD: Final = 60.0
+HELD_SHOWN_FOR: Final = 60.0
 
 _WINDOWS: Final = {"15m": "15 minutes", "30m": "30 minutes", "1h": "1 hour", "24h": "24 hours"}
 
@@ -63,7 +63,7 @@ def of_batch_lane(facts: Snapshot) -> Iterator[Finding]:
     lane = facts.batch_lane
     if lane is None:
         return
-    refused = lane.refused_at is not None and facts.time - lane.refused_at <= HELD_TOLD
+    refused = lane.refused_at is not None and facts.time - lane.refused_at <= HELD_SHOWN_FOR
     if not lane.waiting and not refused:
         return
     held = f"{lane.waiting} {'waits' if lane.waiting == 1 else 'wait'}"

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 #: So many consecutive failed calls are an outage.
 OUTAGE: Final = 3
-#: Seconds for which an outage counts as one of now, and for which a mended call is told.
-OUTAGE_TOLD: Final = 300.0
-MENDED_TOLD: Final = 300.0
+#: Seconds for which an outage counts as one of now, and for which a recovered call is shown.
+OUTAGE_SHOWN_FOR: Final = 300.0
+RECOVERED_SHOWN_FOR: Final = 300.0
 
 _BREAKING: Final = (FindingKind.CONNECTIONS_BREAKING, Area.NETWORK)
 _KINDS: Final = {
@@ -62,11 +62,11 @@ def of_upstream(facts: Snapshot) -> Iterator[Finding]:
             text = f"{count(number, 'call')} failed so in the last minute; {others}."
         if newest and last is not None and last.detail:
             text = f"{text} Last seen: {last.detail}."
-        outage = running >= OUTAGE and last is not None and facts.time - last.at <= OUTAGE_TOLD
+        outage = running >= OUTAGE and last is not None and facts.time - last.at <= OUTAGE_SHOWN_FOR
         yield failure(kind, Level.CRITICAL if outage else Level.WARNING, text)
 
 
-_MENDED: Final = {
+_RECOVERED: Final = {
     "token": (
         FindingKind.TOKEN_MENDED,
         Area.TOKEN,
@@ -94,11 +94,11 @@ _MENDED: Final = {
 }
 
 
-def of_mended(facts: Snapshot) -> Iterator[Finding]:
-    """Tell of the newest call that was mended."""
-    mended = facts.last_mended
-    if mended is None or facts.time - mended.at > MENDED_TOLD:
+def of_recovered(facts: Snapshot) -> Iterator[Finding]:
+    """Tell of the newest call that was recovered."""
+    recovered = facts.last_mended
+    if recovered is None or facts.time - recovered.at > RECOVERED_SHOWN_FOR:
         return
-    for how in mended.how:
-        kind, area, title, text = _MENDED[how]
-        yield Finding(kind, Level.INFO, area, title, text.format(id=mended.id), "")
+    for how in recovered.how:
+        kind, area, title, text = _RECOVERED[how]
+        yield Finding(kind, Level.INFO, area, title, text.format(id=recovered.id), "")

@@ -88,8 +88,7 @@ def check_guard(raw: RawHeaders, rules: GuardRules, header_index: HeaderIndex | 
         value = raw[index][1]
         if field == _HOST:
             if host is not None:
-                why = Malformed.HOST
-                raise SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
+                raise Malformed.HOST.error()
             host = value
         elif field == _USER_AGENT:
             agent = agent or value.startswith(_BROWSER)

@@ -40,7 +40,7 @@ class LaneRules:
     def __init__(self, batch: Iterable[str]) -> None:
         """Raise ValueError if a rule cannot be read."""
         self._rules: Final = tuple(map(Rule.parse, batch))
-        #: By method and masked path: whether a call may match a rule. Most calls are told to be others by this alone.
+        #: By method and masked path: whether a call may match a rule. Most calls need no look at their segments then.
         self.possible: Final = _Possible(self._rules)
 
     def lane(self, method: str, path: str, raw: RawHeaders, header_index: HeaderIndex | None = None) -> Lane | None:

@@ -75,7 +75,7 @@ def check_request(
 
 
 def _refuse(why: Malformed) -> NoReturn:
-    raise SidecarError(ErrorCode.BAD_REQUEST, why.message, detail=f"malformed: {why.detail}", close=True)
+    raise why.error()
 
 
 def _is_method(method: str) -> bool:

@@ -21,13 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "INDEXES",
     "HeaderIndex",
-    "Names",
     "RawHeader",
     "RawHeaders",
-    "Selected",
-    "Selector",
     "index_of",
     "joined_values",
     "reject",

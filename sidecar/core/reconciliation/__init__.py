@@ -1,1 +1,1 @@
-"""What became of writes whose outcome is unknown: reading the log, telling one write's story, judging its answer."""
+"""What became of writes whose outcome is unknown: reads the log, groups a write's lines, judges what is stored."""

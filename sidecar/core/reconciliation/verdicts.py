@@ -98,15 +98,15 @@ class NothingStored(msgspec.Struct, frozen=True):
     """Mangopay knows nothing of the key."""
 
 
-class NoAnswer(msgspec.Struct, frozen=True):
+class LookupFailed(msgspec.Struct, frozen=True):
     """It cannot be told what is stored; the reason is for people."""
 
     reason: str
     #: The next question would end in the same way.
-    lasting: bool = False
+    permanent: bool = False
 
 
-Answer: TypeAlias = Stored | NothingStored | NoAnswer
+LookupResult: TypeAlias = Stored | NothingStored | LookupFailed
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ class _Resource(msgspec.Struct):
     status: Any = msgspec.field(name="Status", default=None)
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, ahead: float | None) -> Answer | None:
+def read_lookup(status: int, headers: Mapping[str, str], body: bytes, *, ahead: float | None) -> LookupResult | None:
     """Return what a response of Mangopay's to ``GET …/responses/{key}`` tells; None if it tells nothing of the key.
 
     ``headers`` by lower-case name; ``ahead`` is its ``Date`` less our clock, None without one.
@@ -178,15 +178,15 @@ def verdict_unasked(write: UncertainWrite, *, environment: str | None, now: floa
     return None
 
 
-def judge(write: UncertainWrite, answer: Answer, *, now: float) -> Verdict:
+def judge(write: UncertainWrite, result: LookupResult, *, now: float) -> Verdict:
     """Return the verdict on a write whose key was asked for; ``now`` is Unix seconds by our clock."""
-    if isinstance(answer, NoAnswer):
-        return Verdict(VerdictKind.NOT_ASKED, reason=answer.reason)
-    if isinstance(answer, NothingStored):
+    if isinstance(result, LookupFailed):
+        return Verdict(VerdictKind.NOT_ASKED, reason=result.reason)
+    if isinstance(result, NothingStored):
         # The response to the first try may be forgotten already, and then a later one was refused because of it.
         forgotten = now - write.first.started > KEPT - MARGIN
         return Verdict(VerdictKind.TOO_OLD if forgotten else VerdictKind.NOT_THERE)
-    return _judge_stored(write, answer, now)
+    return _judge_stored(write, result, now)
 
 
 def _judge_stored(write: UncertainWrite, stored: Stored, now: float) -> Verdict:
@@ -215,7 +215,7 @@ def _kind(status: int) -> VerdictKind:
 def _resource(body: bytes) -> _Resource:
     try:
         return msgspec.json.decode(body, type=_Resource)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return _Resource()
 
 

@@ -1,4 +1,4 @@
-"""Many lines, one story: the lines of one write brought together, whatever files and pods they come from.
+"""Groups the log lines of one write, whatever files and pods they come from.
 
 An app that was told ``unknown`` repeats with the same key, perhaps through another pod,
 and may be told ``unknown`` again. Mangopay executes one of these tries at most, and
@@ -37,7 +37,7 @@ class UncertainWrite(msgspec.Struct, frozen=True):
         return max(each.ended for each in self.tries)
 
 
-def tell_writes(calls: Iterable[UncertainCall]) -> list[UncertainWrite]:
+def group_writes(calls: Iterable[UncertainCall]) -> list[UncertainWrite]:
     """Return the writes that ``calls`` tell of, ordered by when each began."""
     tries: dict[tuple[str, ...], list[UncertainCall]] = {}
     known: set[tuple[str, ...]] = set()

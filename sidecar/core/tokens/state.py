@@ -125,9 +125,9 @@ def demanded(state: State) -> State:
 
 
 def used(state: State, *, refresh: bool = False) -> State:
-    """Note that the token was given to a call; ``refresh``: and that this call would have it refreshed.
+    """Note that the token was given to a call; ``refresh``: in the time in which it is refreshed ahead.
 
-    A used token is refreshed ahead without that. While latched, only such a call starts a request.
+    Without a latch a used token is refreshed ahead in any case; while latched only such a call starts a request.
     """
     demand = state.demand or (refresh and state.latch is not None)
     return state if state.used and demand == state.demand else replace(state, used=True, demand=demand)

@@ -20,7 +20,7 @@ class NotAllowedError(ValueError):
 
 
 def move(client: ClientState, resource: Resource, name: str, at: int) -> None:
-    """Carry out a transition of ``resource`` at ``at`` (Unix seconds); what was due is so no more.
+    """Carry out a transition of ``resource`` at ``at`` (Unix seconds); a transition that was due later is dropped.
 
     Raises NotAllowedError, and changes nothing, if its status does not allow it, and
     ValueError if its kind has no such transition.

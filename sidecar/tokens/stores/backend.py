@@ -58,7 +58,7 @@ class Backend(Protocol):
         ...
 
     async def inspect(self) -> None:
-        """Show whether this process could use it, and change nothing that matters."""
+        """Show whether this process could use it; a key of its own is all that it writes."""
         ...
 
     async def rest(self) -> None:

@@ -82,11 +82,6 @@ class Store:
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
-    @property
-    def up(self) -> bool | None:
-        """Whether it can be used; None: nobody has tried."""
-        return self._up
-
     def status(self) -> StoreStatus:
         """Return a snapshot."""
         since = None if self._since is None else self._since - self._clock.now() + self._clock.wall()

@@ -15,9 +15,9 @@ from sidecar.admin.status import (
     DeprecatedCalls,
     ForeignCalls,
     LastError,
-    Mended,
     PoolStatus,
     Readiness,
+    RecoveredCall,
     ReloadStatus,
     Snapshot,
     UpstreamFailure,
@@ -206,13 +206,13 @@ ROWS = {
         "401s from /a are",
     ),
     "a mended token": Row(
-        {"last_mended": Mended(NOW - 299, "call-7", ("token",))}, K.TOKEN_MENDED, INFO, A.TOKEN, words="call-7"
+        {"last_mended": RecoveredCall(NOW - 299, "call-7", ("token",))}, K.TOKEN_MENDED, INFO, A.TOKEN, words="call-7"
     ),
     "a mended connection": Row(
-        {"last_mended": Mended(NOW, "call-7", ("connection",))}, K.CONNECTION_MENDED, INFO, A.NETWORK
+        {"last_mended": RecoveredCall(NOW, "call-7", ("connection",))}, K.CONNECTION_MENDED, INFO, A.NETWORK
     ),
     "an answer read back": Row(
-        {"last_mended": Mended(NOW, "call-7", ("idempotency",))},
+        {"last_mended": RecoveredCall(NOW, "call-7", ("idempotency",))},
         *(K.ANSWER_READ_BACK, INFO, A.NETWORK, None, "stored under its Idempotency-Key"),
     ),
     # --- why there is no token, told apart
@@ -430,7 +430,7 @@ def test_whatever_is_not_ready_is_never_said_to_be_well(facts: dict[str, Any]) -
         {"last_errors": (error("upstream_timeout", outcome="unknown", ago=901),)},
         {"last_errors": (error("token_unavailable"),)},
         {"foreign_calls": foreign(20, refused=True, ago=301)},
-        {"last_mended": Mended(NOW - 301, "call-7", ("token",))},
+        {"last_mended": RecoveredCall(NOW - 301, "call-7", ("token",))},
         {"tokens": (token(), no_token(credential="embedded", generation=0))},
         {"reload": None},
         {"store": StoreStatus("file", "/run/token", True, NOW - 5, "is full")},  # that is over

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.advice.classify import (
-    Reply,
+    GetResponse,
     call_finding,
     certificate_fits,
     classify_connect_error,
@@ -274,18 +274,18 @@ def test_a_page_of_the_edge_a_refusal_and_a_403_are_told_apart(status: int, body
 
 @pytest.mark.parametrize("status", [200, 204, 401, 403, 404, 409, 429, 500, 302, 408])
 def test_every_response_to_the_get_is_explained(status: int) -> None:
-    finding = call_finding(Reply(status, ErrorReport()), source_address="from here")
+    finding = call_finding(GetResponse(status, ErrorReport()), source_address="from here")
     assert (finding.cause is None) == (status < 300)
     assert str(status) in finding.detail
 
 
 def test_an_sca_challenge_is_no_failure() -> None:
-    assert call_finding(Reply(401, ErrorReport(), is_sca=True), source_address="").status is StepStatus.OK
+    assert call_finding(GetResponse(401, ErrorReport(), is_sca=True), source_address="").status is StepStatus.OK
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 502])
 def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
-    page = Reply(status, ErrorReport(cf_ray=RAY, is_page=True))
+    page = GetResponse(status, ErrorReport(cf_ray=RAY, is_page=True))
     for finding in (call_finding(page, source_address=""), read_back_finding(page)):
         assert finding == StepFinding.failed(
             Cause.EDGE_PAGE, f"status {status} with a page of the edge, or of a gateway, CF-Ray {RAY}"
@@ -305,16 +305,16 @@ def test_a_page_of_the_edge_is_no_response_to_the_gets(status: int) -> None:
     ],
 )
 def test_only_a_403_says_that_the_key_may_not_read_back(status: int, step: StepStatus, cause: Cause | None) -> None:
-    finding = read_back_finding(Reply(status, ErrorReport()))
+    finding = read_back_finding(GetResponse(status, ErrorReport()))
     assert (finding.status, finding.cause) == (step, cause)
 
 
 def test_another_error_than_an_unknown_key_tells_nothing_of_reading_back() -> None:
-    assert read_back_finding(Reply(400, ErrorReport(type="param_error"))) == StepFinding.warning(
+    assert read_back_finding(GetResponse(400, ErrorReport(type="param_error"))) == StepFinding.warning(
         Cause.READ_BACK_UNKNOWN, "status 400, param_error"
     )
-    assert read_back_finding(Reply(404, ErrorReport(type="resource_not_found"))).cause is Cause.READ_BACK_UNKNOWN
-    assert read_back_finding(Reply(404, ErrorReport(type="correlationid_not_found"))).status is StepStatus.OK
+    assert read_back_finding(GetResponse(404, ErrorReport(type="resource_not_found"))).cause is Cause.READ_BACK_UNKNOWN
+    assert read_back_finding(GetResponse(404, ErrorReport(type="correlationid_not_found"))).status is StepStatus.OK
 
 
 FORBIDDEN: Final = StepFinding.failed(Cause.CALL_FORBIDDEN, "status 403, forbidden; from 192.0.2.1")
@@ -348,7 +348,7 @@ def test_a_forbidden_call_is_judged_beside_reading_back(
 
 def test_what_mangopay_calls_the_error_is_told() -> None:
     report = ErrorReport(id="5e83fbe8-7345-4778-8437-4aa6464b3337", type="correlationid_not_found")
-    assert read_back_finding(Reply(400, report)) == StepFinding.ok(
+    assert read_back_finding(GetResponse(400, report)) == StepFinding.ok(
         "status 400, correlationid_not_found, Id 5e83fbe8-7345-4778-8437-4aa6464b3337"
     )
 

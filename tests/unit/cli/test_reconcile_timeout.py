@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.cli.reconcile import _longest_response
 from sidecar.config import load
-from sidecar.reconcile.asking import PATIENCE
+from sidecar.reconcile.lookup import MAX_WAIT
 from sidecar.reconcile.proxy import TIMEOUT
 from tests.support.canary import CANARY_API_KEY
 
@@ -19,7 +19,7 @@ ACCOUNT = {"SIDECAR_MANGOPAY_CLIENT_ID": "acme", "SIDECAR_MANGOPAY_API_KEY": CAN
         ({"SIDECAR_UPSTREAM_RESPONSE_TIMEOUT": "5s"}, TIMEOUT),
         ({}, 2 * (10.0 + 60.0)),
         ({"SIDECAR_LIMITS_WAIT": "5m"}, 300.0 + 2 * (10.0 + 60.0)),
-        ({"SIDECAR_LIMITS_WAIT": "24h"}, PATIENCE),
+        ({"SIDECAR_LIMITS_WAIT": "24h"}, MAX_WAIT),
     ],
 )
 def test_it_waits_for_what_the_configuration_lets_a_batch_call_wait(variables: dict[str, str], seconds: float) -> None:

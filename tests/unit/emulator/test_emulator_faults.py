@@ -283,7 +283,7 @@ def test_a_status_may_bring_its_own_body() -> None:
 
 
 def test_every_answering_action_has_a_response() -> None:
-    for action in (name for name, family in ACTIONS.items() if family is Family.ANSWER):
+    for action in (name for name, family in ACTIONS.items() if family is Family.RESPONSE):
         assert canned.response(Rule(action=action), Reports(FakeClock()), "x", for_token=False).status
 
 

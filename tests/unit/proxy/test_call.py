@@ -116,7 +116,7 @@ def test_what_is_known_of_the_request(
     call, _ = make()
     for attempt in attempts:
         attempt(call)
-    assert (call.deliveries, call.record.attempts, call.outcome()) == (deliveries, deliveries, outcome)
+    assert (call.deliveries, call.record.deliveries, call.outcome()) == (deliveries, deliveries, outcome)
     assert call.cut_error().outcome is outcome
 
 

@@ -13,7 +13,7 @@ from sidecar.core.reconciliation.log_lines import Dropped, UncertainCall
 from sidecar.core.reconciliation.verdicts import CERTAIN, Stored, Verdict, VerdictKind
 from sidecar.core.reconciliation.writes import UncertainWrite
 from sidecar.reconcile.logs import Reading
-from sidecar.reconcile.report import MENDS, Document, Read, Told, document_of, notes, report_in_words
+from sidecar.reconcile.report import MENDS, Document, LogSummary, WriteReport, document_of, notes, report_in_words
 
 PAGE: Final = (Path(__file__).parents[3] / "docs" / "reconcile.md").read_text(encoding="utf-8")
 BEGAN: Final = 1_700_000_000.0
@@ -220,8 +220,8 @@ def test_the_page_tells_every_verdict_and_which_are_certain() -> None:
 def test_the_page_tells_every_field_of_the_document() -> None:
     chapter = PAGE.partition("## The document")[2].partition("\n## ")[0]
     known = names(chapter)
-    assert set(Told.__struct_fields__) <= known
-    assert set(Read.__struct_fields__) <= known
+    assert set(WriteReport.__struct_fields__) <= known
+    assert set(LogSummary.__struct_fields__) <= known
     assert all(f'"{name}"' in chapter for name in Document.__struct_fields__)
 
 

@@ -84,7 +84,12 @@ class Collector(LogOutput):
 def request_line(*, failed: SidecarError | None = None, **fields: Any) -> Line:
     """The line of a call, as the request log makes it."""
     call = CallRecord(
-        id="abc-1", started=1000.0, method="POST", path="/v2.01/acme/payins/card/direct", duration=0.0123456, attempts=1
+        id="abc-1",
+        started=1000.0,
+        method="POST",
+        path="/v2.01/acme/payins/card/direct",
+        duration=0.0123456,
+        deliveries=1,
     )
     for name, value in {"status": 200, **fields}.items():
         setattr(call, name, value)

@@ -89,8 +89,8 @@ def test_a_call_whose_caller_left_before_a_response_has_no_status() -> None:
 
 def test_durations_fall_into_their_buckets() -> None:
     metrics = Metrics()
-    metrics.observe_call(call(duration=0.005, attempts=1, upstream_seconds=0.004))
-    metrics.observe_call(call(duration=0.3, attempts=1, upstream_seconds=0.2))
+    metrics.observe_call(call(duration=0.005, deliveries=1, upstream_seconds=0.004))
+    metrics.observe_call(call(duration=0.3, deliveries=1, upstream_seconds=0.2))
     metrics.observe_call(call(duration=100.0))
     durations = exposed(metrics)["request_duration_seconds"]
     assert durations.value("_bucket", le="0.0025") == 0

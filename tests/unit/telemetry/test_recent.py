@@ -86,8 +86,8 @@ def test_of_a_long_path_no_more_is_kept_than_is_ever_shown(length: int) -> None:
 
 def test_the_newest_mended_call_is_remembered() -> None:
     recent = observed(record(1, recovered=("token",)), record(2, recovered=("connection",)), record(3))
-    assert recent.mended is not None
-    assert recent.mended.id == "2"
+    assert recent.recovered is not None
+    assert recent.recovered.id == "2"
 
 
 def test_calls_for_another_client_id_are_counted_as_long_as_they_go_on() -> None:

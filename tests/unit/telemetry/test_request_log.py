@@ -367,7 +367,7 @@ def test_on_a_terminal_a_call_is_one_short_line(log: Log) -> None:
 
 
 def test_on_a_terminal_what_was_done_about_a_call_is_told(log: Log) -> None:
-    line = on_a_terminal(log, ended("/v2.01/acme/users", recovered=("token",), attempts=2))
+    line = on_a_terminal(log, ended("/v2.01/acme/users", recovered=("token",), deliveries=2))
     assert line == "13:11:17.250Z info     POST /v2.01/{client}/users 200 in 152 ms recovered=token\n"
 
 

@@ -99,7 +99,7 @@ def test_what_is_known_of_a_failed_call_is_told() -> None:
         error=ErrorCode.UPSTREAM_UNREACHABLE,
         outcome=Outcome.UNKNOWN,
         detail="connection reset",
-        attempts=2,
+        deliveries=2,
         recovered=("token", "connection"),
         idempotency_key="never-in-a-span-01",
         lane="batch",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.core.admission import caller, guard, policy, target
 from sidecar.core.http import framing, headers, response_head
-from sidecar.core.http.header_index import INDEXES
+from sidecar.core.http.header_table import INDEXES
 from tests.support.source import source_of
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ import pytest
 from sidecar.core.reconciliation.log_lines import UncertainCall
 from sidecar.core.reconciliation.verdicts import (
     CERTAIN,
-    NoAnswer,
+    LookupFailed,
     NothingStored,
     Stored,
     VerdictKind,
     judge,
-    read_answer,
+    read_lookup,
     verdict_unasked,
 )
-from sidecar.core.reconciliation.writes import UncertainWrite, tell_writes
+from sidecar.core.reconciliation.writes import UncertainWrite, group_writes
 
 KEY: Final = "0123456789abcdef"
 PATH: Final = "/v2.01/{client}/wallets/{id}/transfers"
@@ -43,7 +43,7 @@ def call(**changes: Any) -> UncertainCall:
 
 
 def write(*others: UncertainCall, **changes: Any) -> UncertainWrite:
-    (told,) = tell_writes([call(**changes), *others])
+    (told,) = group_writes([call(**changes), *others])
     return told
 
 
@@ -210,7 +210,7 @@ def test_a_first_try_that_is_forgotten_may_be_why_nothing_is_stored_for_the_seco
 
 
 def test_no_answer_has_its_reason() -> None:
-    verdict = judge(write(), NoAnswer("because"), now=ENDED)
+    verdict = judge(write(), LookupFailed("because"), now=ENDED)
     assert (verdict.kind, verdict.reason, verdict.certain) == (VerdictKind.NOT_ASKED, "because", False)
 
 
@@ -230,35 +230,35 @@ def document(**changes: Any) -> bytes:
 
 
 def test_a_stored_answer_is_read_with_its_resource_and_its_path_masked() -> None:
-    assert read_answer(200, {}, document(), ahead=2.0) == Stored(
+    assert read_lookup(200, {}, document(), ahead=2.0) == Stored(
         200, "/V2.01/{client}/wallets/{id}/transfers", int(BEGAN) + 1.0, "transfer_1", "SUCCEEDED", None, 2.0
     )
 
 
 def test_a_stored_refusal_is_read_with_its_type() -> None:
     report = {"Id": "6f1c", "Type": "param_error", "Message": "no", "errors": {}}
-    answer = read_answer(200, {}, document(StatusCode="400", Resource=report), ahead=0.0)
+    answer = read_lookup(200, {}, document(StatusCode="400", Resource=report), ahead=0.0)
     assert isinstance(answer, Stored)
     assert (answer.status, answer.type, answer.resource_id) == (400, "param_error", "6f1c")
 
 
 @pytest.mark.parametrize("resource", [None, "text", [1], {"Id": 5, "Status": None}, {"Id": ""}])
 def test_a_resource_without_an_id_has_none(resource: object) -> None:
-    answer = read_answer(200, {}, document(Resource=resource), ahead=0.0)
+    answer = read_lookup(200, {}, document(Resource=resource), ahead=0.0)
     assert isinstance(answer, Stored)
     assert (answer.resource_id, answer.resource_status) == (None, None)
 
 
 def test_what_is_shown_of_a_resource_is_printable_and_short() -> None:
-    answer = read_answer(200, {}, document(Resource={"Id": "\x1b[2J" + "x" * 99, "Status": "a\nb"}), ahead=0.0)
+    answer = read_lookup(200, {}, document(Resource={"Id": "\x1b[2J" + "x" * 99, "Status": "a\nb"}), ahead=0.0)
     assert isinstance(answer, Stored)
     assert answer.resource_id == ("?[2J" + "x" * 99)[:64]
     assert answer.resource_status == "a?b"
 
 
 def test_no_document_and_no_date_tell_nothing() -> None:
-    assert read_answer(200, {}, b"<html>", ahead=0.0) is None
-    assert read_answer(200, {}, document(), ahead=None) is None
+    assert read_lookup(200, {}, b"<html>", ahead=0.0) is None
+    assert read_lookup(200, {}, document(), ahead=None) is None
 
 
 JSON: Final = {"content-type": "application/json"}
@@ -280,4 +280,4 @@ JSON: Final = {"content-type": "application/json"}
 def test_only_mangopays_own_word_says_that_nothing_is_stored(
     status: int, headers: dict[str, str], body: bytes, nothing: bool
 ) -> None:
-    assert read_answer(status, headers, body, ahead=0.0) == (NothingStored() if nothing else None)
+    assert read_lookup(status, headers, body, ahead=0.0) == (NothingStored() if nothing else None)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from sidecar.core.reconciliation.log_lines import UncertainCall
-from sidecar.core.reconciliation.writes import tell_writes
+from sidecar.core.reconciliation.writes import group_writes
 
 KEY = "0123456789abcdef"
 
@@ -25,7 +25,7 @@ def call(identifier: str, started: float, **changes: Any) -> UncertainCall:
 
 
 def ids(*calls: UncertainCall) -> list[list[str]]:
-    return [[each.id for each in write.tries] for write in tell_writes(calls)]
+    return [[each.id for each in write.tries] for write in group_writes(calls)]
 
 
 def test_the_tries_with_one_key_are_one_write_whatever_pod_made_them() -> None:
@@ -57,6 +57,6 @@ def test_a_key_on_another_path_or_in_another_environment_is_another_write() -> N
 
 
 def test_a_write_began_with_its_first_try_and_ended_with_its_last() -> None:
-    (write,) = tell_writes([call("b", 20.0, ended=21.0), call("a", 10.0, ended=90.0)])
+    (write,) = group_writes([call("b", 20.0, ended=21.0), call("a", 10.0, ended=90.0)])
     assert (write.first.id, write.ended) == ("a", 90.0)
     assert msgspec.structs.asdict(write)["tries"][0].started == 10.0
