@@ -71,3 +71,4 @@ def _set_result(outcome: asyncio.Future[T], result: T) -> None:
 def _set_exception(outcome: asyncio.Future[T], error: BaseException) -> None:
     if not outcome.done():
         outcome.set_exception(error)
+        outcome.exception()  # whoever began the call may be gone: then nobody needs to know

@@ -9,6 +9,8 @@ from sidecar.config.model import MangopayEnvironment
 from sidecar.core.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sidecar.config.errors import Complaints
     from sidecar.config.model import Admin, Limits, Listen, Tls
 
@@ -72,10 +74,26 @@ def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironme
         complaints.add(ConfigError("listen.port", why, "set one, so that apps have a way in"))
     if listen.allowed_uids is not None and listen.unix_socket is None:
         complaints.add(_incomplete("listen.allowed_uids", "listen.unix_socket"))
-    if listen.port and listen.port == admin.port and set(listen.host) & set(admin.host):
+    if listen.port and listen.port == admin.port and _share_address(listen.host, admin.host):
         why = f"are both {listen.port}, on the same address"
         mend = "set another SIDECAR_LISTEN_PORT or SIDECAR_ADMIN_PORT"
         complaints.add(ConfigError("listen.port and admin.port", why, mend))
+
+
+def _share_address(hosts: Iterable[str], others: Iterable[str]) -> bool:
+    """Whether two listeners of one port are in each other's way: ``0.0.0.0`` and ``::`` are all of their family."""
+    one, other = _addresses(hosts), _addresses(others)
+    return bool(one & other) or _covers(one, other) or _covers(other, one)
+
+
+def _addresses(hosts: Iterable[str]) -> set[str]:
+    return {address for host in hosts for address in (("127.0.0.1", "::1") if host == "localhost" else (host,))}
+
+
+def _covers(one: set[str], other: set[str]) -> bool:
+    return ("0.0.0.0" in one and any(":" not in each for each in other)) or (
+        "::" in one and any(":" in each for each in other)
+    )
 
 
 def limits_warnings(limits: Limits) -> list[str]:

@@ -42,8 +42,21 @@ class Inherited:
         return cls([_adopt(descriptor) for descriptor in range(_FIRST, _FIRST + number)])
 
     def tcp(self, family: int, host: str, port: int) -> socket.socket | None:
-        """Take the socket with this address, if there is one. Port 0 asks for none: it means any free port."""
-        return self._take(lambda sock: sock.family == family and sock.getsockname()[:2] == (host, port))
+        """Take the socket with this address, if there is one. Port 0 asks for none: it means any free port.
+
+        Raises ListenError for one of ``::`` that takes IPv4 too, which is more than that address means here.
+        """
+        found = self._take(lambda sock: sock.family == family and sock.getsockname()[:2] == (host, port))
+        if found is None or family != socket.AF_INET6 or host != "::":
+            return found
+        if found.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            return found
+        found.close()
+        raise ListenError(
+            f"http://[::]:{port}",
+            "was handed over with IPv4 besides, and means IPv6 alone",
+            "set BindIPv6Only=ipv6-only in its unit, with a ListenStream of its own for 0.0.0.0 if that is configured",
+        )
 
     def unix(self, path: Path, mode: int) -> socket.socket | None:
         """Take the socket at ``path``, if there is one. Raises ListenError if others may use it than ``mode`` lets."""

@@ -266,5 +266,7 @@ def _remove_stale(path: Path, advice: str) -> None:
             who = holder.of_unix_socket(probe)
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
+    except (BlockingIOError, TimeoutError):  # Linux says EAGAIN where its queue is full (unix(7))
+        raise ListenError(path, "is served by a running process", f"stop that, or {advice}") from None
     else:
         raise ListenError(path, f"is served {who or 'by a running process'}", f"stop that, or {advice}")

@@ -116,7 +116,7 @@ def interrupted_by_shutdown(outcome: Outcome = Outcome.UNKNOWN) -> SidecarError:
     """A request that was still running when its connection's task was cancelled."""
     return SidecarError(
         ErrorCode.UPSTREAM_UNREACHABLE,
-        f"The sidecar stopped before this request was answered; {_OUTCOME_TEXT[outcome]}.",
+        f"The sidecar shut down before this request was answered; {_OUTCOME_TEXT[outcome]}.",
         outcome=outcome,
         close=True,
     )

@@ -17,6 +17,7 @@ from sidecar.config import load
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
 from sidecar.reload import INTERVAL, Reloader, RotatingKey, Swappable
+from sidecar.threads import NoThreadError
 from sidecar.upstream.expiry import CertificateExpiry
 from sidecar.upstream.trust import load_trust
 from tests.support import canary
@@ -368,6 +369,29 @@ async def test_a_bug_while_reading_is_told_without_its_text_and_the_next_change_
 
 def broken() -> Config:
     raise RuntimeError(NEW)
+
+
+async def no_thread(_: Callable[[], Any]) -> Any:
+    raise NoThreadError
+
+
+async def test_without_a_thread_it_is_told_once_and_tried_again_though_no_file_changes(tmp_path: Path) -> None:
+    async with running(keyed(key_file(tmp_path))) as sidecar:
+        sidecar.reloader._in_thread = no_thread  # type: ignore[misc]
+        await sidecar.looks(3)
+        assert (sidecar.events(), sidecar.reloader.successful) == (["config.reload_failed"], False)
+        sidecar.reloader._in_thread = inline  # type: ignore[misc]
+        await sidecar.looks(62)
+        assert sidecar.reloader.successful
+        assert sidecar.events() == ["config.reload_failed", "config.reloaded"]
+
+
+async def test_what_nobody_foresaw_is_told_on_sighup_too(tmp_path: Path) -> None:
+    async with running(keyed(key_file(tmp_path))) as sidecar:
+        sidecar.reloader._read_config = broken  # type: ignore[misc]
+        sidecar.reloader.reload_now()
+        await sidecar.clock.settle()
+        assert (sidecar.events(), sidecar.reloader.successful) == (["config.reload_failed"], False)
 
 
 # --- SIGHUP ----------------------------------------------------------------------------------------------------------

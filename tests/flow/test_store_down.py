@@ -187,6 +187,67 @@ async def test_a_token_whose_lease_was_lost_is_used_alone_if_the_store_is_gone(f
     assert fleet.mangopay.requests == 1
 
 
+async def test_a_token_that_the_store_has_after_all_is_not_taken_for_a_newer_one(fleet: Fleet) -> None:
+    """The store was told, and only its reply was lost: Redis stood still for a second, or a disk did."""
+    backend = MemoryBackend(fleet.shelf)
+    backend.loses_reply_to = 2  # the first is the claim
+    node = fleet.node(backend)
+    assert await fleet.tokens(node) == ["-1"]
+    assert fleet.shelf.document.parts, "it is there"
+    await fleet.clock.advance(3)
+    assert node.store.status().up
+    node.manager.unauthorized(1, "/a")
+    assert await fleet.tokens(node, newer_than=1) == ["-2"]
+    await fleet.clock.advance(1)
+    assert await fleet.tokens(*fleet.start()) == ["-2"], "and nobody else gets the burnt one"
+
+
+async def test_a_token_that_the_store_has_after_all_is_refreshed_ahead_by_another_one(fleet: Fleet) -> None:
+    backend = MemoryBackend(fleet.shelf)
+    backend.loses_reply_to = 2
+    node = fleet.node(backend)
+    assert await fleet.tokens(node) == ["-1"]
+    await fleet.clock.advance(1150)
+    await fleet.tokens(node)
+    await fleet.clock.advance(5)
+    assert await fleet.tokens(node) == ["-2"]
+    assert fleet.mangopay.requests == 2
+
+
+async def test_a_refresh_that_failed_without_the_store_leaves_the_token_one_of_the_store(fleet: Fleet) -> None:
+    """So that the others are told once it is burnt."""
+    backend = MemoryBackend(fleet.shelf)
+    node = fleet.node(backend)
+    assert await fleet.tokens(node) == ["-1"]
+    backend.down = WHY
+    fleet.mangopay.then(LOCKED_OUT)
+    while fleet.mangopay.requests < 2:
+        await fleet.tokens(node)
+        await fleet.clock.advance(5)
+    backend.down = None
+    while not node.store.status().up:
+        await fleet.clock.advance(1)
+    node.manager.unauthorized(1, "/a")
+    await fleet.clock.advance(1)
+    assert await fleet.tokens(*fleet.start()) != ["-1"]
+
+
+async def test_a_refusal_of_the_old_certificate_whose_lease_was_lost_is_not_held_against_the_new_one(
+    fleet: Fleet,
+) -> None:
+    fleet.mangopay.then(REFUSED)
+    fleet.mangopay.gated = True
+    node = fleet.node(MemoryBackend(fleet.shelf), prefetch=True)
+    await fleet.clock.advance(1)
+    fleet.shelf.contents.clear()
+    node.asker.certificate = b"another"
+    node.manager.key_changed()
+    fleet.mangopay.gated = False
+    fleet.mangopay.let_go()
+    assert await fleet.tokens(node) == ["-2"]
+    assert await fleet.tokens(*fleet.start()) == ["-2"]
+
+
 async def test_a_refusal_of_the_old_key_whose_lease_was_lost_is_not_held_against_the_new_one(fleet: Fleet) -> None:
     fleet.mangopay.then(REFUSED)
     fleet.mangopay.gated = True

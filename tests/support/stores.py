@@ -62,6 +62,9 @@ class MemoryBackend:
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.closed = 0
+        #: The number of the write, from 1, whose reply does not arrive.
+        self.loses_reply_to = 0
+        self.writes = 0
         #: It says that it has written, and keeps nothing.
         self.forgets = False
         #: Called once, when something has been read.
@@ -84,6 +87,9 @@ class MemoryBackend:
         self.shelf.writes += 1
         if not self.forgets:
             self.shelf.contents[name] = after
+        self.writes += 1
+        if self.writes == self.loses_reply_to:
+            raise StoreError("does not answer in time")
         return True, StoredContent(after, self.shelf.now())
 
     async def probe(self) -> None:

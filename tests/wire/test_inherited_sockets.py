@@ -67,6 +67,20 @@ def test_a_tcp_socket_is_given_for_its_own_address_and_once() -> None:
         inherited.refuse_rest()
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_every_address_of_ipv6_is_not_taken_with_those_of_ipv4(both: bool) -> None:
+    """systemd's default for ``ListenStream=18080`` is one socket for both."""
+    sock = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=both)
+    port = sock.getsockname()[1]
+    if both:
+        with pytest.raises(ListenError, match=r"http://\[::\]:[0-9]+ was handed over with IPv4 .*BindIPv6Only"):
+            Inherited([sock]).tcp(socket.AF_INET6, "::", port)
+        assert sock.fileno() == -1
+    else:
+        with sock:
+            assert Inherited([sock]).tcp(socket.AF_INET6, "::", port) is sock
+
+
 @pytest.mark.parametrize(("actual", "allowed"), [(0o600, 0o600), (0o600, 0o660), (0o660, 0o660), (0o000, 0o600)])
 def test_a_unix_socket_may_be_narrower_than_configured(path: Path, actual: int, allowed: int) -> None:
     with unix(path, actual) as sock:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
+from structlog.testing import capture_logs
 
 from sidecar.config import ConfigError, Tls
 from sidecar.core.secret import Secret
@@ -169,6 +170,27 @@ async def test_a_ca_file_that_changes_counts_for_the_next_connection(secured: Se
     named.write_bytes(secured.root.read_bytes())
     await store.probe()
     await store.close()
+
+
+async def test_a_new_ca_file_that_is_no_good_is_told_once_and_the_old_one_stays(
+    secured: Secured, tmp_path: Path
+) -> None:
+    named = tmp_path / "ca.pem"
+    named.write_bytes(secured.root.read_bytes())
+    store = RedisBackend(Secret(secured.url(f"?ssl_ca_certs={named}")))
+    with capture_logs() as logs:
+        await store.probe()
+        named.write_text("no certificate", encoding="utf-8")
+        for _ in range(2):
+            await store.rest()
+            await store.probe()
+        named.write_bytes(secured.root.read_bytes() * 2)
+        await store.rest()
+        await store.probe()
+        await store.close()
+    (entry,) = logs
+    assert (entry["event"], entry["log_level"]) == ("store.tls_unchanged", "warning")
+    assert entry["message"].startswith(f"token.store: ssl_ca_certs {named} holds no CA certificates")
 
 
 @pytest.mark.parametrize("where", ["URL", "section"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import structlog
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 
 from sidecar.config import ConfigError, Tls
@@ -34,6 +35,9 @@ _NOT_FOR_A_URL: Final = ("ssl_include_verify_flags", "ssl_exclude_verify_flags",
 _HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 #: Threads that read certificates at the same time.
 _READERS: Final = 2
+
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ def _read_directory(path: Path) -> bytes:
 class LatestContext:
     """The context for new connections: made once, for it takes 50 ms, and anew when one of its files has changed.
 
-    A file system may hang: its calls run in threads that nobody waits for.
+    New files that are no good are told once, and the context of before stays (contract section 3). A file system may
+    hang: its calls run in threads that nobody waits for.
     """
 
     def __init__(self, tls: StoreTls) -> None:
@@ -139,23 +144,34 @@ class LatestContext:
         self._threads: Final = DaemonThreads("store certificates", _READERS)
         self._seen: list[tuple[int, int, int]] = []
         self._context: ssl.SSLContext | None = None
+        self._told: str | None = None
 
     async def get(self) -> ssl.SSLContext:
-        """Return it. Raises ConfigError, and TimeoutError if the file system hangs."""
+        """Return it. Raises ConfigError if there is none yet, and TimeoutError if the file system hangs."""
         try:
-            return await self._threads.run(self._current)
+            context, unusable = await self._threads.run(self._current)
         except NoThreadError:
             raise TimeoutError from None
+        if unusable is not None and unusable != self._told:
+            _log.warning("store.tls_unchanged", message=f"{unusable}; the certificates of before stay in use")
+        self._told = unusable
+        return context
 
-    def _current(self) -> ssl.SSLContext:
+    def _current(self) -> tuple[ssl.SSLContext, str | None]:
+        """Return the context to use, and why it is not made of the files as they are."""
         try:
             found = [path.stat() for path in self._tls.files]
         except OSError:
             found = []  # reading tells which, and why
         seen = [(each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
         if self._context is None or seen != self._seen:
-            self._context, self._seen = self._tls.context(), seen
-        return self._context
+            try:
+                self._context, self._seen = self._tls.context(), seen
+            except ConfigError as error:
+                if self._context is None:
+                    raise
+                return self._context, str(error)  # the files are read again for the next connection
+        return self._context, None
 
 
 class DialedConnection(Connection):

@@ -22,7 +22,8 @@ token is used alone. So is what came, token or refusal, if the store is gone by 
 **Without the store.** A call never waits for it: it uses the token in the manager's memory. A refresh does, for a
 random part of the time that the token in use still has (:meth:`SharedSource._patience`), so that a fleet whose store is
 gone for some seconds does not ask Mangopay all at once. Then, or at once if there is no token in use, it asks Mangopay
-alone: such a token is not in the store, so ``_current`` is None.
+alone: such a token is not in the store, so ``_current`` is None. If the store was told of it all the same, and only its
+reply was lost, the next claim finds it there: then it is no newer one, and burnt if it was burnt meanwhile (``_own``).
 
 **Burnt tokens.** A token that met a 401 is remembered in ``_burnt`` until the store was told. Each claim tells it, and
 if none comes a task does after ``_TELLING`` seconds, or once the store is back. Until then others may get the token
@@ -108,10 +109,10 @@ class _TokenInUse(NamedTuple):
 
 @dataclass(slots=True)
 class _Late:
-    """What came too late for its lease, and the key that it was asked with; None: nothing has."""
+    """What came too late for its lease, and the key and certificate that it was asked with; None: nothing has."""
 
     result: FetchResult | None = None
-    key: Secret | None = None
+    shown: tuple[str, str] | None = None
 
 
 class SharedSource:
@@ -141,6 +142,9 @@ class SharedSource:
         self._held: dict[str, TokenVersion] = {}
         #: The token in use; None: it is not of the store, or burnt.
         self._current: _TokenInUse | None = None
+        #: The token in use if it is not of the store, as far as is known here; and whether it is burnt.
+        self._own: Secret | None = None
+        self._own_burnt = False
         #: Burnt tokens that the store has not been told of.
         self._burnt: set[tuple[str, TokenVersion]] = set()
         #: Notified when the store is back, or when it is too late to wait for it.
@@ -151,7 +155,7 @@ class SharedSource:
         """Get a token that was not handed out before: the store's, or a new one."""
         patient_until: float | None = None
         late = _Late()
-        key = self._fetcher.api_key
+        key, certificate = self._fetcher.api_key, self._fetcher.certificate
         async with self._store.in_use():
             while True:
                 try:
@@ -164,9 +168,10 @@ class SharedSource:
                 if self._current is None or self._clock.now() >= patient_until:
                     break
                 await self._hurry.wait(patient_until)
-        if self._fetcher.api_key is not key:
-            # The manager counts this fetch to the old key, and would forget that the new one was refused.
-            return self._alone(Transient("the API key changed while the token store was waited for", failure=ELSEWHERE))
+        if self._fetcher.api_key is not key or self._fetcher.certificate != certificate:
+            # The manager counts this fetch to the old ones, and would forget that the new ones were refused.
+            changed = "the API key or the certificate changed while the token store was waited for"
+            return self._alone(Transient(changed, failure=ELSEWHERE))
         return self._alone(await self._fetcher.fetch_with(key))
 
     def burnt(self) -> None:
@@ -175,6 +180,8 @@ class SharedSource:
             self._burnt.add((self._current.part, self._current.known))
             self._current = None
             self._tell_later()
+        else:
+            self._own_burnt = True
         self._hurry.notify_all()
 
     # --- with the store ----------------------------------------------------------------------------------------------
@@ -193,7 +200,7 @@ class SharedSource:
                     return as_fetch_result(claimed, self._pause(claimed, time, spread=True))
                 case Grant() if late.result is not None and not isinstance(late.result, Fetched):
                     # Nobody has asked since, and to ask again at once would make a refusal worse.
-                    return await self._tell_late(claimed, key, late.result, late.key)
+                    return await self._tell_late(claimed, key, late.result, late.shown)
                 case Grant():
                     result, told_in_time = await self._ask(claimed, key)
                     if told_in_time:
@@ -201,7 +208,7 @@ class SharedSource:
                     if late.result is not None:
                         # The lease was lost twice: the store forgets what it is told.
                         return self._alone(result)
-                    late.result, late.key = result, key
+                    late.result, late.shown = result, _shown(request)
                 case Await():
                     pause = look * (0.5 + self._random())
                     look = min(look * _GROWTH, _LAST_LOOK)
@@ -239,11 +246,17 @@ class SharedSource:
             return None
         life = min(token.expires_at - token.sent_at, LONGEST_LIFE)
         fetched = Fetched(value, life, time.earliest(token.sent_at), shared=True)
+        is_own, is_burnt = value == self._own, self._own_burnt
         self._hold(request, take.known, fetched)
+        if is_own:  # handed out before: the claim after this one asks for a newer one
+            if is_burnt:
+                self.burnt()
+            return None
         return fetched if fetched.sent_at + life > self._clock.now() else None
 
     def _hold(self, request: ClaimRequest, known: TokenVersion, fetched: Fetched) -> None:
         self._held[request.part] = known
+        self._own = None
         hard_at = fetched.sent_at + fetched.expires_in - hard_window(fetched.expires_in)
         self._current = _TokenInUse(request.part, known, hard_at)
 
@@ -270,11 +283,11 @@ class SharedSource:
         return (result, False) if concluded is None else (concluded, True)
 
     async def _tell_late(
-        self, grant: Grant, key: Secret, result: FetchResult, asked_with: Secret | None
+        self, grant: Grant, key: Secret, result: FetchResult, shown: tuple[str, str] | None
     ) -> FetchResult:
         """Tell the store of a refusal whose lease was lost, with the lease that ``grant`` is for the next request."""
-        if key is not asked_with:
-            await self._give_back(grant)  # it is for the new key, of which nothing is known
+        if _shown(grant.request) != shown:
+            await self._give_back(grant)  # it is for a new key or certificate, of which nothing is known
             return self._alone(result)
         try:
             concluded = await self._conclude(grant, key, result)
@@ -283,8 +296,12 @@ class SharedSource:
         return self._alone(result) if concluded is None else concluded
 
     def _alone(self, result: FetchResult) -> FetchResult:
-        """Return ``result``, which the store does not know: if it is burnt, no other sidecar is told."""
-        self._current = None
+        """Return ``result``, which the store does not know: if it is burnt, no other sidecar is told.
+
+        The token in use goes on in use if no other came.
+        """
+        if isinstance(result, Fetched):
+            self._current, self._own, self._own_burnt = None, result.value, False
         return result
 
     async def _conclude(self, grant: Grant, key: Secret, result: FetchResult) -> FetchResult | None:
@@ -376,6 +393,11 @@ def _burn_all(document: SharedDocument, burnt: frozenset[tuple[str, TokenVersion
     for part, known in burnt:
         document = burn(document, part, known)
     return document
+
+
+def _shown(request: ClaimRequest) -> tuple[str, str]:
+    """Return what stands for the key and the certificate that a request shows."""
+    return request.part, request.certificate_fingerprint
 
 
 def _random_name() -> str:
