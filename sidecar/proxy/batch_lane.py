@@ -42,6 +42,7 @@ TURN_WAIT: Final = 1.0
 _TICK: Final = 0.5
 #: Seconds between them at least.
 _SHORTEST: Final = 0.01
+_RATE_LIMIT: Final = b"x-ratelimit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,13 +184,15 @@ class BatchLane:
     def look(self, head: ResponseHead, sent_at: float, at: float) -> None:
         """Note what a response tells that came ``at`` that moment, to a call that was ``sent_at`` that (``Clock.now``).
 
-        While nobody is in the lane it is not even read: the newest is all that the next one needs.
+        While nobody is in the lane it is not even read: the newest that tells anything is all that the next one needs.
         """
         if self._waiters or self._steward.under_way:
             self._read()
             self._unread = head, at, sent_at
             self._serve()
-        elif self._unread is None or sent_at >= self._unread[2]:
+        elif self._unread is None or (
+            sent_at >= self._unread[2] and (_tells_windows(head) or not _tells_windows(self._unread[0]))
+        ):
             self._unread = head, at, sent_at
 
     def when_to_retry(self, head: ResponseHead) -> int | None:
@@ -270,6 +273,11 @@ class BatchLane:
 
     def _count(self, result: RateHeld) -> None:
         self._metrics.rate_held[(result,)] += 1
+
+
+def _tells_windows(head: ResponseHead) -> bool:
+    """Whether a response tells anything of the rate windows; one of a gateway or of another endpoint may not."""
+    return head.status == 429 or any(field.key.startswith(_RATE_LIMIT) for field in head.read_here)
 
 
 def _reserved(ruling: Ruling, seconds: float) -> SidecarError:

@@ -132,7 +132,9 @@ class StreamingBody:
                 piece = await self._next_piece()
             except SidecarError as error:
                 outcome = Outcome.UNKNOWN if self.started else error.outcome
-                raise SidecarError(error.code, error.message, outcome=outcome, close=True) from None
+                raise SidecarError(
+                    error.code, error.message, outcome=outcome, detail=error.detail, close=True
+                ) from None
             if not piece:
                 raise StopAsyncIteration
         self.started = True

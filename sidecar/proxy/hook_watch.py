@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 import structlog
 
-from sidecar.advice.texts.calls import READ_BACK_SCOPE
-from sidecar.advice.texts.hooks import MEND
+from sidecar.advice.texts.hooks import FORBIDDEN, MEND
 from sidecar.core.errors import SidecarError
 from sidecar.core.hooks import MOST_HOOKS, PAGE_SIZE, Hook, HooksStatus, HookState, has_more, hooks_status, read_hooks
 from sidecar.proxy.attempts import WAITING_BUDGET
@@ -117,7 +116,7 @@ class HookWatch:
         if failing and failing != before.failing:
             _log.warning("hooks.failing", hooks=[f"{hook.event_type} {hook.state}" for hook in failing], mend=MEND)
         elif before.failing and not failing:
-            _log.info("hooks.recovered", hooks=len(hooks))
+            _log.info("hooks.recovered", count=len(hooks))
 
     async def _all(self) -> list[Hook]:
         """Return the hooks of all pages. Raises _LookFailed."""
@@ -180,5 +179,5 @@ def _told(response: UpstreamResponse) -> str:
     if report.is_page:
         return f"{response.status}, a web page"
     if response.status == 403:
-        return f"403: the API key lacks the scope {READ_BACK_SCOPE}"
+        return FORBIDDEN
     return f"{response.status}" if response.status != 200 else "200, and no list of hooks"

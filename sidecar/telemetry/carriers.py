@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _PIECE: Final = 64 * 1024
 #: Seconds in which a thread waits for a descriptor that somebody made non-blocking, before it tries again.
 _PAUSE: Final = 1.0
+_LINE_END: Final = ord("\n")
 #: A full disk may be emptied; the lines meant for it meanwhile are lost.
 _PASSING: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
 #: What kernels before 5.6, and such as are no real Linux, say of a flag or an offset that they do not know.
@@ -160,6 +161,8 @@ class ThreadCarrier:
         self._stuck = False
         #: The descriptor is closed, or its reader is.
         self._dead = False
+        #: What was written last ends within a line.
+        self._cut_off = False
 
     def push(self) -> bool:
         """Have the thread write all that is there."""
@@ -221,14 +224,21 @@ class ThreadCarrier:
             tell()
 
     def _write(self, data: memoryview) -> None:
+        """Write whole lines. One that was cut off before them is ended first: else it would spoil the first of them."""
+        ends_another = self._cut_off
+        if ends_another:
+            data = memoryview(b"\n" + data)
         while data and not self._dead:
             try:
-                data = data[os.write(self._fd, data) :]
+                written = os.write(self._fd, data)
+                self._cut_off = data[written - 1] != _LINE_END
+                ends_another = False
+                data = data[written:]
             except BlockingIOError:  # somebody made it non-blocking
                 _writable(self._fd, _PAUSE)
             except (OSError, ValueError) as error:
                 self._dead = not _is_passing(error)
-                self._backlog.count_dropped(bytes(data).count(b"\n"))
+                self._backlog.count_dropped(bytes(data).count(b"\n") - ends_another)
                 return
 
 

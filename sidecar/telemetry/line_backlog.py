@@ -13,40 +13,54 @@ MOST_KEPT: Final = 1024 * 1024
 class LineBacklog:
     """The lines that wait for one descriptor; any thread may use it."""
 
-    __slots__ = ("_lines", "_lock", "dropped", "size")
+    __slots__ = ("_lines", "_lock", "_told_of", "dropped", "size")
 
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
-        self._lines: Final[deque[bytes]] = deque()
+        #: Each with how many lost lines it tells of.
+        self._lines: Final[deque[tuple[bytes, int]]] = deque()
+        #: Lost lines of which those tell that were taken last.
+        self._told_of = 0
         #: Bytes.
         self.size = 0
         #: Lines dropped since :meth:`take_dropped` was last called.
         self.dropped = 0
 
-    def put(self, line: bytes) -> None:
-        """Add a line, and drop the oldest ones if there are too many."""
+    def put(self, line: bytes, tells_of: int = 0) -> None:
+        """Add a line, and drop the oldest ones if there are too many.
+
+        ``tells_of`` lost lines it tells: if it is lost itself, they count again.
+        """
         with self._lock:
-            self._lines.append(line)
+            self._lines.append((line, tells_of))
             self.size += len(line)
             while self.size > MOST_KEPT:
-                self.size -= len(self._lines.popleft())
-                self.dropped += 1
+                oldest, lost = self._lines.popleft()
+                self.size -= len(oldest)
+                self.dropped += 1 + lost
 
     def take(self, limit: int) -> bytes:
-        """Remove and return the oldest lines, whole: up to ``limit`` bytes of them, but at least one if any."""
+        """Remove and return the oldest lines, whole: up to ``limit`` bytes of them, but at least one if any.
+
+        Those that were taken before are written, or were counted by :meth:`count_dropped`.
+        """
         with self._lock:
             lines, total = self._lines, 0
             taken: list[bytes] = []
-            while lines and (not taken or total + len(lines[0]) <= limit):
-                taken.append(lines.popleft())
-                total += len(taken[-1])
+            self._told_of = 0
+            while lines and (not taken or total + len(lines[0][0]) <= limit):
+                line, lost = lines.popleft()
+                taken.append(line)
+                total += len(line)
+                self._told_of += lost
             self.size -= total
         return b"".join(taken)
 
     def count_dropped(self, lines: int) -> None:
-        """Count lines that were taken and could not be written."""
+        """Count lines that were taken last and could not be written, and those of which they may have told."""
         with self._lock:
-            self.dropped += lines
+            self.dropped += lines + self._told_of
+            self._told_of = 0
 
     @property
     def has_room(self) -> bool:

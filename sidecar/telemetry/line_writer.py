@@ -51,12 +51,15 @@ class LineWriter:
         """Gather lines from now on, and write them from ``loop``; before, each is written at once."""
         self._loop = loop
 
-    def write(self, line: bytes, *, urgent: bool = False) -> None:
-        """Take a line, its end included. Never raises for what the descriptor does; on a loop, never waits for it."""
+    def write(self, line: bytes, *, urgent: bool = False, tells_of: int = 0) -> None:
+        """Take a line, its end included. Never raises for what the descriptor does; on a loop, never waits for it.
+
+        ``tells_of``: see :meth:`LineBacklog.put`.
+        """
         carrier = self._carrier
         if carrier is None:
             return
-        self.backlog.put(line)
+        self.backlog.put(line, tells_of)
         if self._loop is None:
             carrier.finish(_PATIENCE)
         elif (urgent or self.backlog.size >= _BATCH) and not self._retrying:

@@ -89,19 +89,18 @@ class LogOutput:
             self._log_dropped(entry["timestamp"])
         self._writer.write(self._render(entry), urgent=entry["level"] not in _PATIENT)
 
-    def emit_line(self, line: Line) -> None:
-        """Write a line. Never raises."""
+    def emit_line(self, line: Line, *, urgent: bool = False) -> None:
+        """Write a line; one of a warning is ``urgent`` anyway. Never raises."""
         if self._backlog.dropped:
             self._log_dropped(line.timestamp)
-        self._writer.write(self._render(line), urgent=line.level not in _PATIENT)
+        self._writer.write(self._render(line), urgent=urgent or line.level not in _PATIENT)
 
     def _log_dropped(self, timestamp: str) -> None:
         """Write how many lines were dropped before this moment, once there is room for that."""
         if self._backlog.has_room:
             lost = self._backlog.take_dropped()
-            self._writer.write(
-                self._render({"timestamp": timestamp, "level": "warning", "event": "log.dropped", "lines": lost})
-            )
+            entry: Entry = {"timestamp": timestamp, "level": "warning", "event": "log.dropped", "lines": lost}
+            self._writer.write(self._render(entry), tells_of=lost)
 
     def event(self, level: str, fields: Entry) -> None:
         """Write an event as structlog hands it over: its name under ``event``, perhaps an ``exc_info``."""

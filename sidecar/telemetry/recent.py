@@ -93,7 +93,7 @@ class RecentCalls:
         self._unknown: deque[CallRecord] = deque(maxlen=errors)
         self._failures: deque[FailedCall] = deque(maxlen=failures)
         self._running = 0
-        # Looked up when failures begin; until then the calls themselves tell.
+        # That of the newest response before the calls that are none; the calls themselves tell of later ones.
         self._answered_at: float | None = None
         #: Calls observed so far.
         self.total = 0
@@ -119,6 +119,8 @@ class RecentCalls:
                 known = self.deprecated[row] = DeprecatedCalls(0, 0.0)
             known.calls += 1
             known.at = _ended(record)
+        if (record.source != "upstream" or not 0 < record.status < 429) and self._calls:
+            self._keep_moment(self._calls[-1])
         self._calls.append(record)
 
     def newest_first(self, most: int | None = None) -> list[CallRecord]:
@@ -159,6 +161,11 @@ class RecentCalls:
             self._failures.append(FailedCall(record, kind))
         elif self._running and _is_response(record):
             self._running = 0
+
+    def _keep_moment(self, record: CallRecord) -> None:
+        """Keep when the newest response came, which calls that are none may push out."""
+        if _is_response(record):
+            self._answered_at = _ended(record)
 
     def _count_foreign(self, record: CallRecord) -> None:
         known, now = self.foreign, _ended(record)

@@ -75,7 +75,10 @@ class RequestLog:
         self._environment = environment
 
     def write(self, record: CallRecord) -> None:
-        """Write the line: level ``warning`` for the sidecar's own errors, else ``info``. Never raises."""
+        """Write the line: level ``warning`` for the sidecar's own errors, else ``info``. Never raises.
+
+        That of an unknown outcome is written at once: where the caller has left there is no other trace of it.
+        """
         output = self._output
         if record.error is None and not output.wants_info:
             return
@@ -112,7 +115,7 @@ class RequestLog:
             line.deprecated = record.deprecation.what
         if (report := record.report) is not None:
             line.mangopay_id, line.mangopay_type, line.cf_ray = report.id, report.type, report.cf_ray
-        output.emit_line(line)
+        output.emit_line(line, urgent=record.outcome is Outcome.UNKNOWN)
 
     def _add_trouble(self, line: RequestLine, record: CallRecord) -> None:
         line.error = record.error

@@ -91,6 +91,15 @@ async def test_without_room_it_waits_and_holds_its_callers_connection_alone() ->
         nothing_is_left(proxy)
 
 
+async def test_an_answer_that_tells_no_window_hides_none_that_did() -> None:
+    """Endpoints of other kinds, and gateways, send no such headers."""
+    async with in_memory(reserve=0.2, batch=BATCH) as proxy:
+        await look(proxy, 10)
+        await proxy.call(get("clients"), Fate(response=respond(200, b"{}")))
+        for _ in range(3):
+            assert (await proxy.call(get())).header("X-Sidecar-Error") == "rate_reserved"
+
+
 async def test_a_body_is_not_read_meanwhile() -> None:
     async with in_memory(reserve=0.2, batch=BATCH, wait=60) as proxy:
         await look(proxy, 20)

@@ -38,7 +38,7 @@ class CollectedLog(LogOutput):
         canary.record("log", json_line(entry))
         self._entries.append(dict(entry))
 
-    def emit_line(self, line: Line) -> None:
+    def emit_line(self, line: Line, *, urgent: bool = False) -> None:
         fields = msgspec.structs.asdict(line)
         self.emit({name: value for name, value in fields.items() if value is not None or name == "status"})
 

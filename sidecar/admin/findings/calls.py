@@ -29,7 +29,7 @@ _REFUSED: Final = {
     "bad_request": "correct what builds the request: the answer's Message says what is malformed",
     "host_not_allowed": "add the name to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
     "browser_not_allowed": "call from a server: web pages may not",
-    "policy_denied": "widen policy.allow or policy.deny if the call is meant to be allowed",
+    "policy_denied": "if the call is meant to be allowed, change policy.allow, policy.deny or policy.read_only",
     "caller_not_allowed": "give the app SIDECAR_LISTEN_CALLER_KEY as its API key",
     "request_timeout": "see what holds the caller up while it sends",
     "body_too_large": "send less, or raise SIDECAR_LISTEN_MAX_BODY",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.finding import Area, Finding, FindingKind, Level
-from sidecar.advice.texts.hooks import MEND, UNSEEN_MEND
+from sidecar.advice.texts.hooks import MEND, unseen_mend
 from sidecar.core.text import count, sentence
 
 if TYPE_CHECKING:
@@ -41,5 +41,5 @@ def of_hooks(facts: Snapshot) -> Iterator[Finding]:
             Area.MANGOPAY,
             "The hooks could not be looked at",
             sentence(f"the last look ended with {hooks.last_error}"),
-            sentence(UNSEEN_MEND),
+            sentence(unseen_mend(hooks.last_error)),
         )

@@ -25,7 +25,11 @@ const ownSeconds = (call) => Math.max(0, call.duration_seconds - call.upstream_s
 function takeCalls(event) {
   const calls = event.calls.map((call) => ({ ...DEFAULTS, ...call })).reverse();
   list.skipped = event.skipped;
-  if (event.reset) {
+  if (event.reset && list.paused) {
+    const shown = new Set(list.calls.map((call) => call.id));
+    list.waiting = calls.filter((call) => !shown.has(call.id));
+    list.held = list.waiting.length;
+  } else if (event.reset) {
     list.calls = calls;
     list.waiting = [];
   } else if (list.paused) {

@@ -21,8 +21,8 @@ DIAGNOSES: Final = {
         "do what the message says; mangopay-sidecar init writes a file with every key",
     ),
     Cause.CONFIG_WARNING: Diagnosis(
-        "the environment has something that the sidecar ignores on purpose",
-        "do what the message says, or leave it if it is meant for other programs",
+        "something that the sidecar ignores, or a setting or place that is risky or does nothing as it is",
+        "do what the message says, or leave it if it is meant so",
     ),
     Cause.SECRET_FILE_UNREADABLE: Diagnosis(
         "the secret is not mounted, its file has another name, or this user may not read it",

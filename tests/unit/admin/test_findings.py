@@ -23,6 +23,7 @@ from sidecar.admin.status import (
     UpstreamFailure,
     UpstreamStatus,
 )
+from sidecar.advice.texts.hooks import FORBIDDEN
 from sidecar.core.errors import ErrorCode
 from sidecar.core.hooks import Hook, HooksStatus, HookState, hooks_status
 from sidecar.core.rate_windows import RateWindow
@@ -350,8 +351,18 @@ ROWS = {
         *(K.HOOKS_FAILING, WARNING, A.MANGOPAY, None, "Of 1 hook: PAYOUT_NORMAL_FAILED (disabled). Their events"),
     ),
     "a look at the hooks that failed": Row(
-        {"hooks": HooksStatus(NOW - 900, {HookState.VALID: 1}, (), "403: no scope")},
-        *(K.HOOKS_UNSEEN, INFO, A.MANGOPAY, None, "The last look ended with 403: no scope."),
+        {"hooks": HooksStatus(NOW - 900, {HookState.VALID: 1}, (), "timeout: no response within 10 s")},
+        *(
+            K.HOOKS_UNSEEN,
+            INFO,
+            A.MANGOPAY,
+            None,
+            "no response within 10 s",
+        ),
+    ),
+    "a look at the hooks that the key may not make": Row(
+        {"hooks": HooksStatus(NOW - 900, {HookState.VALID: 1}, (), FORBIDDEN)},
+        *(K.HOOKS_UNSEEN, INFO, A.MANGOPAY, None, "the API key needs the scope Client.Developers"),
     ),
     "callers refused": Row(
         {"last_errors": (error("host_not_allowed"),) * 3 + (error("bad_request"),)},

@@ -77,7 +77,7 @@ class Collector(LogOutput):
         )
         self.lines: list[Line] = []
 
-    def emit_line(self, line: Line) -> None:
+    def emit_line(self, line: Line, *, urgent: bool = False) -> None:
         self.lines.append(line)
 
 

@@ -57,6 +57,15 @@ def refused(number: int, code: ErrorCode, **fields: Any) -> CallRecord:
     return made
 
 
+def test_the_newest_response_is_known_when_calls_that_are_none_have_pushed_it_out() -> None:
+    """As probes of the port do, once in some seconds."""
+    own = [record(2 + number, source="sidecar") for number in range(9)]
+    recent = observed(record(0), record(1), *own, calls=5)
+    assert recent.health(20.0).answered_at == 2.0
+    recent.observe(record(30))
+    assert recent.health(40.0).answered_at == 31.0
+
+
 def test_an_unknown_outcome_is_pushed_out_by_others_of_its_kind_only() -> None:
     recent = observed(failed(0), *(refused(number, ErrorCode.BAD_REQUEST) for number in range(1, 30)), errors=2)
     assert [call.id for call in recent.errors_newest_first()] == ["29", "28", "0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.secret import Secret
 from sidecar.telemetry.line_format import console_line, json_line
+from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import LogOutput, configure_logging
 from sidecar.telemetry.record import CallRecord
 from sidecar.telemetry.request_log import RequestLog
@@ -76,7 +78,7 @@ def finished(**fields: Any) -> CallRecord:
             "duration": 0.0123456,
             "ended_at": 1_733_404_270.75,
             "upstream_seconds": 0.01,
-            "attempts": 1,
+            "deliveries": 1,
             "bytes_out": 600,
             **fields,
         }
@@ -186,6 +188,20 @@ def test_above_level_info_only_calls_that_the_sidecar_ended_are_logged(log: Log)
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_unknown_outcome_is_logged_at_once() -> None:
+    """Its caller has left, so there is no other trace of it."""
+    reader, writer = os.pipe()
+    output = LogOutput(LineWriter(writer), json_line, FakeClock(), "info")
+    output.attach(asyncio.get_running_loop())
+    RequestLog(output, environment="sandbox").write(finished(status=0, caller="gone", outcome=Outcome.UNKNOWN))
+    os.set_blocking(reader, False)
+    line = json.loads(os.read(reader, 65536))
+    assert (line["outcome"], line["level"]) == ("unknown", "info")
+    output.close()
+    os.close(reader)
+    os.close(writer)
 
 
 def test_an_event_has_timestamp_level_and_event_first(log: Log) -> None:
@@ -354,7 +370,7 @@ def on_a_terminal(log: Log, record: CallRecord) -> str:
 
 
 def ended(path: str = LONG_PATH, **fields: Any) -> CallRecord:
-    defaults: dict[str, Any] = {"method": "POST", "status": 200, "duration": 0.1524, "attempts": 1, "bytes_in": 9}
+    defaults: dict[str, Any] = {"method": "POST", "status": 200, "duration": 0.1524, "deliveries": 1, "bytes_in": 9}
     return CallRecord(id="abc-1", started=0.0, ended_at=1_733_404_277.25, path=path, **{**defaults, **fields})
 
 
@@ -414,7 +430,10 @@ def _through_terminal(form: str) -> str:
     try:
         configure_logging("info", form, FakeClock(), fd=slave)
         structlog.get_logger().info("some.event", key="value")
-        return os.read(master, 4096).decode()
+        text = b""
+        while not text.endswith(b"\n"):  # a terminal may hand over a part
+            text += os.read(master, 4096)
+        return text.decode()
     finally:
         os.close(master)
         os.close(slave)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import json
 import os
 import pty
 import select
@@ -215,6 +216,90 @@ def test_a_full_disk_loses_lines_counts_them_and_is_tried_again() -> None:
         assert writer.backlog.dropped == 2
     finally:
         os.close(fd)
+
+
+class Disk:
+    """Has room for so many bytes, as a file system that is nearly full has; a write that fits in part is cut off."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, fd: int, room: int) -> None:
+        self.room = room
+        self._fd = fd
+        self._write = os.write
+        monkeypatch.setattr(os, "write", self._limited)
+
+    def _limited(self, fd: int, data: bytes | memoryview) -> int:
+        if fd != self._fd:
+            return self._write(fd, data)
+        if not self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._write(fd, bytes(data[: self.room]))
+        self.room -= written
+        return written
+
+
+def test_a_line_that_a_full_disk_cut_off_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    with opened(path) as fd:
+        output = LogOutput(LineWriter(fd), json_line, FakeClock(), "info")
+        disk = Disk(monkeypatch, fd, room=200)
+        for number in range(9):
+            output.event("info", {"event": "some.event", "number": number})
+        disk.room = 10_000
+        for number in range(9, 11):
+            output.event("info", {"event": "some.event", "number": number})
+        output.close()
+    torn, lines = [], []
+    for line in path.read_bytes().splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            torn.append(line)
+    assert len(torn) == 1
+    *before, nine, ten = [entry["number"] for entry in lines if "number" in entry]
+    assert (before, nine, ten) == ([*range(len(before))], 9, 10)
+    # The rest of nine, and a notice before each of them but the first.
+    (lost,) = [entry["lines"] for entry in lines if entry["event"] == "log.dropped"]
+    assert lost == (9 - len(before)) + (8 - len(before))
+
+
+def test_what_a_lost_notice_told_of_is_told_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    with opened(path) as fd:
+        output = LogOutput(LineWriter(fd), json_line, FakeClock(), "info")
+        disk = Disk(monkeypatch, fd, room=0)
+        for _ in range(50):
+            output.event("info", {"event": "some.event"})
+        disk.room = 10_000
+        output.event("info", {"event": "some.event"})
+        output.close()
+    notice, line = map(json.loads, path.read_bytes().splitlines())
+    # Each of the 49 notices that were lost as well is one.
+    assert (notice["event"], notice["lines"], line["event"]) == ("log.dropped", 50 + 49, "some.event")
+
+
+async def test_what_a_notice_told_of_that_was_dropped_as_the_oldest_is_told_again(pipe: Pipe) -> None:
+    pipe.fill()
+    writer = attached(pipe.writer)
+    output = LogOutput(writer, json_line, FakeClock(), "info")
+    for _ in range(40):  # some of them are taken, to be written as soon as the pipe is read
+        writer.write(b"x" * 1023 + b"\n")
+    writer.backlog.count_dropped(7)
+    output.event("info", {"event": "some.event"})
+    assert writer.backlog.dropped == 0
+    for _ in range(1100):
+        writer.write(b"x" * 1023 + b"\n")
+    assert writer.backlog.dropped >= 7 + 1142 - 1024 - 5
+    text = b""
+    while not writer.backlog.has_room:
+        text += pipe.read()
+        writer.flush()
+    lost = writer.backlog.dropped
+    output.event("info", {"event": "another.event"})
+    while b"another.event" not in text:
+        text += pipe.read()
+        writer.flush()
+    assert b'"event":"log.dropped","lines":%d' % lost in text
+    writer.close()
 
 
 async def test_a_regular_file_gets_everything(tmp_path: Path) -> None:
