@@ -41,11 +41,13 @@ class Options:
     offline: bool = False
     #: Make a token call even while a running sidecar is latched.
     force: bool = False
+    #: A sentence about a configuration file that is not read; None: there is none.
+    unread: str | None = None
 
 
 def examine(options: Options, report: Report, clock: Clock, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
     """Take the steps and note them in ``report``. ``run`` runs a coroutine to its end."""
-    local = LocalSteps(options.path, options.environ, clock, report)
+    local = LocalSteps(options.path, options.environ, clock, report, unread=options.unread, run=run)
     startable = local.take()
     config = local.config
     if config is None or not (startable or options.offline):

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING, Final
+from random import getrandbits
+from typing import TYPE_CHECKING, Any, Final
 
 from sidecar.advice.classify import certificate_fits
 from sidecar.check.report import Report, StepName
 from sidecar.config import ConfigError, MangopayEnvironment, load
-from sidecar.config.sources import environment_warnings
+from sidecar.config.secret_file import world_readable_warning
 from sidecar.core.causes import OF_DEFECT, Cause, StepFinding
 from sidecar.core.text import printable_name
 from sidecar.network.trust import TlsFileError
+from sidecar.tracing.opening import exposed_headers, make_traces
 from sidecar.upstream.trust import load_trust
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from pathlib import Path
 
     from sidecar.config import Config
     from sidecar.core.clock import Clock
+    from sidecar.core.endpoint import Endpoint
     from sidecar.upstream.trust import Trust
 
 #: How loading says that the file of a secret cannot be had.
@@ -29,9 +32,21 @@ _UNREADABLE: Final = ("names no file that is there", "cannot be read")
 class LocalSteps:
     """Takes the steps; what they found to be good is left here for those that follow."""
 
-    def __init__(self, path: Path | None, environ: Mapping[str, str], clock: Clock, report: Report) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        environ: Mapping[str, str],
+        clock: Clock,
+        report: Report,
+        *,
+        unread: str | None,
+        run: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        """``unread``: a sentence about a configuration that is not read, if there is one; ``run`` as of examine()."""
         self._path: Final = path
         self._environ: Final = environ
+        self._unread: Final = () if unread is None else (unread,)
+        self._run: Final = run
         self._clock: Final = clock
         self._report: Final = report
         self.config: Config | None = None
@@ -54,7 +69,7 @@ class LocalSteps:
         try:
             config = self.config = load(self._path, self._environ)
         except ConfigError as error:
-            self._report.bad_config = message = "\n".join(error.lines)
+            self._report.bad_config = message = "\n".join((*error.lines, *self._unread))
             # The words behind the first colon are what is wrong; a name before it could hold anything.
             unreadable = "_file" in message.lower() and any(words in message for words in _UNREADABLE)
             return StepFinding.failed(Cause.SECRET_FILE_UNREADABLE if unreadable else Cause.CONFIG_UNUSABLE, message)
@@ -62,8 +77,17 @@ class LocalSteps:
         detail = f"{config.mangopay.client_id} in {config.mangopay.environment}, at {endpoint.origin}{endpoint.prefix}"
         if config.mangopay.environment is MangopayEnvironment.EMULATOR:
             detail += " (an emulator: never for money)"
-        if warnings := "; ".join(environment_warnings(self._environ)):
-            return StepFinding.warning(Cause.CONFIG_WARNING, f"{detail}; {warnings}")
+        warnings = [*_warnings(config), *self._unread]
+        if (collector := config.tracing.otlp_endpoint) is not None:
+            try:
+                self._run(_make_traces(config, collector, self._clock))
+            except ConfigError as error:
+                self._report.bad_config = str(error)
+                return StepFinding.failed(Cause.CONFIG_UNUSABLE, str(error))
+            if (warning := exposed_headers(collector, self._environ)) is not None:
+                warnings.append(warning)
+        if warnings:
+            return StepFinding.warning(Cause.CONFIG_WARNING, "; ".join((detail, *warnings)))
         return StepFinding.ok(detail)
 
     def _certificate(self, config: Config) -> StepFinding:
@@ -85,6 +109,17 @@ class LocalSteps:
         if trust.validity.warning(wall) is not None:
             return StepFinding.warning(Cause.CLIENT_CERTIFICATE_EXPIRING, detail)
         return StepFinding.ok(detail)
+
+
+def _warnings(config: Config) -> list[str]:
+    """Return what ``run`` warns of, but for the modes of files, of which the next step tells."""
+    of_modes = {world_readable_warning(file, f"holds {name}") for name, file in config.secret_files.items()}
+    return [each for each in config.warnings if each not in of_modes]
+
+
+async def _make_traces(config: Config, collector: Endpoint, clock: Clock) -> None:
+    """Make what sends traces as ``run`` does, and close it. Raises ConfigError."""
+    await make_traces(config, collector, clock=clock, chance=getrandbits).close()
 
 
 def _files(config: Config) -> StepFinding:

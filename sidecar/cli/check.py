@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
+import structlog
 
 from sidecar.check.examine import Options, examine
 from sidecar.check.report import Report, step_in_words
-from sidecar.cli.command import BAD_USAGE, FAILED, Command, CommandError, config_option
+from sidecar.cli.command import BAD_USAGE, FAILED, Command, CommandError, config_option, unread_file
 from sidecar.cli.output import colors, print_line, print_painted
 from sidecar.cli.process import forbid_core_dumps, run_loop
 from sidecar.runtime import SystemClock
@@ -34,6 +36,8 @@ def command(config_path: Path | None, offline: bool, force: bool, as_json: bool)
     "run" would refuse the configuration.
     """
     forbid_core_dumps()
+    # What is found is said by the lines below, and nothing else goes to stdout.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     color = colors()
 
     def show(step: Step) -> None:
@@ -42,7 +46,8 @@ def command(config_path: Path | None, offline: bool, force: bool, as_json: bool)
 
     clock = SystemClock()
     report = Report(clock, show)
-    examine(Options(config_path, os.environ, offline, force), report, clock, run_loop)
+    options = Options(config_path, os.environ, offline, force, unread_file(config_path))
+    examine(options, report, clock, run_loop)
     document = report.document
     if as_json:
         print_line(msgspec.json.format(msgspec.json.encode(document)).decode())

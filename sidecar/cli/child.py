@@ -122,12 +122,18 @@ class Child:
                 if not running:
                     on_signal(number)
                 elif not _has_reached(self._pid, number, sender):
-                    os.kill(self._pid, number)
+                    self._pass_on(number)
             # Only here does the process id become free: no signal goes to a stranger.
             elif (status := _reap(self._pid)) is not None:
                 running = False
                 on_end(status)
             number, sender = _next_signal(watched)
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        try:
+            os.kill(self._pid, number)
+        except PermissionError:  # sudo and its kin: this user may not signal it any more (kill(2))
+            print_error(f"{number.name} cannot be passed on: the command runs as another user, so end it yourself")
 
 
 def child_environment(environ: Mapping[str, str], base_url: str, emulator_url: str = "") -> dict[str, str]:

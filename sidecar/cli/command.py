@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import click
 
@@ -94,7 +94,7 @@ def load_config(
 
     from sidecar.config import ConfigError, load
 
-    unread = _unread_file() if environ is os.environ and not (path or environ.get("SIDECAR_CONFIG")) else None
+    unread = unread_file(path) if environ is os.environ else None
     try:
         config = load(path, environ, options)
     except ConfigError as error:
@@ -103,8 +103,13 @@ def load_config(
     return config if unread is None else msgspec.structs.replace(config, warnings=(*config.warnings, unread))
 
 
-def _unread_file() -> str | None:
-    """Return a sentence about a configuration file that somebody may think is read; None: there is none."""
+def unread_file(named: Path | None) -> str | None:
+    """Return a sentence about a configuration file that somebody may think is read; None: there is none.
+
+    ``named`` is the one that is read because an option names it.
+    """
+    if named is not None or os.environ.get("SIDECAR_CONFIG"):
+        return None
     try:
         there = Path("sidecar.toml").is_file()
     except OSError:
@@ -112,8 +117,26 @@ def _unread_file() -> str | None:
     return "sidecar.toml in the working directory is not read: name it by --config sidecar.toml" if there else None
 
 
-def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str, ...], int]:
-    """Return the hosts to try and the port at which the running sidecar's admin port is asked.
+class AdminAddress(NamedTuple):
+    """Where the running sidecar's admin port is asked."""
+
+    #: Tried in order.
+    hosts: tuple[str, ...]
+    port: int
+    #: How to name another port.
+    other: str
+    #: A sentence about a configuration that was not read; None: there is none.
+    unread: str | None = None
+
+    def nobody(self, mark: str = ":") -> str:
+        """Say that no sidecar answers there, and behind ``mark`` what to do."""
+        mend = f"start one with mangopay-sidecar run, or {self.other}"
+        message = f"no sidecar answers on admin port {self.port}{mark} {mend}"
+        return message if self.unread is None else f"{message}; {self.unread}"
+
+
+def admin_address(config_path: Path | None, port: int | None) -> AdminAddress:
+    """Return where the running sidecar's admin port is asked.
 
     ``port`` needs no configuration. Without one the configuration tells; and if
     none is named and the environment is that of somebody who only asks, not of
@@ -121,10 +144,11 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
     """
     from sidecar.config import Admin
 
-    admin = Admin()
+    admin, other, unread = Admin(), "set SIDECAR_ADMIN_PORT", None
     if port is not None:
-        admin = Admin(port=port)
+        admin, other = Admin(port=port), "give another --port"
     else:
+        unread = unread_file(config_path)
         try:
             admin = load_config(config_path).admin
         except CommandError:
@@ -137,10 +161,4 @@ def admin_address(config_path: Path | None, port: int | None) -> tuple[tuple[str
         raise CommandError(
             "admin.port is 0, any free one, so where to ask is not known: name it by --port, or set SIDECAR_ADMIN_PORT"
         )
-    return admin.host, admin.port
-
-
-def no_sidecar_message(port: int, mark: str = ":") -> str:
-    """Say that no sidecar answers on the admin port, and behind ``mark`` what to do."""
-    mend = "start one with mangopay-sidecar run, or set SIDECAR_ADMIN_PORT"
-    return f"no sidecar answers on admin port {port}{mark} {mend}"
+    return AdminAddress(admin.host, admin.port, other, unread)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from sidecar.cli.command import BAD_USAGE, Command, CommandError
+from sidecar.cli.new_file import write_new
 from sidecar.cli.output import print_line
 from sidecar.cli.process import forbid_core_dumps
 
@@ -50,8 +50,12 @@ def command(client_id: str, directory: Path) -> int:
                 raise CommandError(f"{file} exists already and is left as it is: name another directory", BAD_USAGE)
         private_key, request = _make(client_id)
         directory.mkdir(parents=True, exist_ok=True)
-        _write(key_file, private_key, _OWNER_ONLY)
-        _write(csr_file, request, _FOR_ALL)
+        write_new(key_file, private_key, _OWNER_ONLY)
+        try:
+            write_new(csr_file, request, _FOR_ALL)
+        except OSError:
+            key_file.unlink()  # without a request it is of no use, and would stand in the way of the next try
+            raise
     except OSError as error:
         from sidecar.core.system_errors import mend, reason
         from sidecar.core.text import printable_name
@@ -102,10 +106,3 @@ def _request(client_id: str, key: RSAPrivateKey) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, client_id)])
     signed = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.PEM)
-
-
-def _write(file: Path, content: bytes, mode: int) -> None:
-    # O_EXCL: never through a link, never over a key that somebody still needs.
-    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import PORT_VARIABLES, Command, CommandError, load_config, port
+from sidecar.cli.command import PORT_VARIABLES, Command, load_config, port
 from sidecar.cli.emulated import emulator_settings, running_emulator
 from sidecar.cli.process import leave_soon
 from sidecar.cli.serving import ready_line, serve_until_signal, tell
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sidecar.ports import Ready
     from sidecar.telemetry.log import LogOutput
 
+_OPTIONS: Final = {"SIDECAR_LISTEN_PORT": "--port", "SIDECAR_ADMIN_PORT": "--admin-port"}
 #: The base URL comes in between: the SDK reads it when the resources are imported.
 _PYTHON: Final = (
     'import mangopay; mangopay.client_id, mangopay.apikey, mangopay.api_sandbox_url = "acme", "dummy", "{}/v2.01/"; '
@@ -51,14 +52,8 @@ def command(port: int | None, admin_port: int | None) -> int:
                 own_emulator=True,
             )
 
-    try:
-        return serve_until_signal("info", "auto", serve)
-    except CommandError as failure:
-        # Nobody can set these here: the demo does not look at the environment.
-        message = failure.message.replace("set SIDECAR_LISTEN_PORT", "give another --port")
-        raise CommandError(
-            message.replace("set SIDECAR_ADMIN_PORT", "give another --admin-port"), failure.status
-        ) from None
+    # The demo does not look at the environment, so there only options can be given.
+    return serve_until_signal("info", "auto", serve, _OPTIONS)
 
 
 def _explain(ready: Ready, upstream: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import errno
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import Command, CommandError, port
+from sidecar.cli.command import FAILED, Command, CommandError, port
 from sidecar.cli.process import run_loop
 from sidecar.cli.serving import tell
 from sidecar.core.system_errors import mend, reason
@@ -142,8 +143,14 @@ def command(
         loop = asyncio.get_running_loop()
         output.attach(loop)
         stop = asyncio.Event()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                os._exit(FAILED)  # a second one ends it at once, as it ends run (contract section 8)
+            stop.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, on_signal)
         await serving.serve(
             host,
             port,

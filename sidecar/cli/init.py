@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 import click
 
 from sidecar.cli.command import BAD_USAGE, Command, CommandError
+from sidecar.cli.new_file import write_new
 from sidecar.cli.output import print_line
 
 #: Characters: PATH_MAX of Linux. The name is a part of a command to be copied, so it is shown whole.
@@ -29,10 +29,7 @@ def command(file: Path) -> int:
 
     name = printable_name(file, _LONGEST_PATH)
     try:
-        # O_EXCL: neither a file nor a link, dangling or not, is written through.
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(render_example())
+        write_new(file, render_example().encode(), 0o600)
     except FileExistsError:
         message = f"{name} exists already and is left as it is: name another file"
         raise CommandError(message, BAD_USAGE) from None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 import msgspec
 
-from sidecar.cli.command import BAD_USAGE, FAILED, Command, CommandError, config_option, load_config, words
+from sidecar.cli.command import BAD_USAGE, FAILED, Command, CommandError, config_option, load_config, unread_file, words
 from sidecar.cli.command import port as read_port
 from sidecar.cli.output import colors, is_terminal, print_error, print_line, print_painted
 from sidecar.cli.process import forbid_core_dumps
@@ -101,6 +101,8 @@ def command(
         print_error(note)
     if lookup.stop_reason is not None:
         print_error(f"not all could be asked: {lookup.stop_reason}")
+        if port is None and (unread := unread_file(config_path)) is not None:
+            print_error(unread)
     if document.uncertain:
         return FAILED
     # Of another program's log nothing follows, and least of all that all is certain.

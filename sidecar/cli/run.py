@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from sidecar.cli.command import Command, config_option, load_config, words
-from sidecar.cli.process import leave_soon
+from sidecar.cli.command import PORT_VARIABLES, Command, config_option, load_config, words
+from sidecar.cli.process import forbid_core_dumps, leave_soon
 from sidecar.cli.serving import notify_ready, ready_line, serve_until_signal, tell
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def command(config_path: Path | None, **given: str | None) -> int:
         for setting, option in _OPTIONS.items()
         if (text := given[option.removeprefix("--").replace("-", "_")]) is not None
     }
+    forbid_core_dumps()
     config = load_config(config_path, options=options)
 
     def on_ready(ready: Ready) -> None:
@@ -80,4 +81,5 @@ def command(config_path: Path | None, **given: str | None) -> int:
             leave=leave_soon,
         )
 
-    return serve_until_signal(config.log.level, config.log.format, serve)
+    given_ports = {PORT_VARIABLES[key]: _OPTIONS[key] for key in PORT_VARIABLES if key in options}
+    return serve_until_signal(config.log.level, config.log.format, serve, given_ports)

@@ -7,6 +7,7 @@ import atexit
 import socket
 import sys
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sidecar.cli.command import CommandError
@@ -51,10 +52,16 @@ def notify_ready(environ: Mapping[str, str]) -> None:
         sender.sendto(b"READY=1", target)
 
 
-def serve_until_signal(level: str, form: str, serve: Callable[[LogOutput], Awaitable[int]]) -> int:
+def serve_until_signal(
+    level: str,
+    form: str,
+    serve: Callable[[LogOutput], Awaitable[int]],
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Log as ``level`` and ``form`` say, run ``serve`` on an event loop, and return its exit status.
 
-    Raises CommandError if the sidecar could not start.
+    ``options`` of the command say what a variable would: each by the variable's name. Raises CommandError if the
+    sidecar could not start, with the option in place of the variable, which would change nothing.
     """
     forbid_core_dumps()
     output = configure_logging(level, form, SystemClock())
@@ -66,6 +73,9 @@ def serve_until_signal(level: str, form: str, serve: Callable[[LogOutput], Await
     try:
         return run_loop(main())
     except StartError as error:
-        raise CommandError(str(error), error.status) from None
+        message = str(error)
+        for variable, option in options.items():
+            message = message.replace(f"set {variable}", f"give another {option}")
+        raise CommandError(message, error.status) from None
     finally:
         output.close()

@@ -9,19 +9,14 @@ import click
 from sidecar.admin.client import ask, read
 from sidecar.admin.status import Status
 from sidecar.admin.status_text import status_in_words
-from sidecar.cli.command import (
-    Command,
-    CommandError,
-    admin_address,
-    admin_port_option,
-    config_option,
-    no_sidecar_message,
-)
+from sidecar.cli.command import Command, CommandError, admin_address, admin_port_option, config_option
 from sidecar.cli.output import colors, print_line, print_painted
 from sidecar.cli.process import forbid_core_dumps
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sidecar.cli.command import AdminAddress
 
 T = TypeVar("T")
 
@@ -41,30 +36,31 @@ def command(config_path: Path | None, port: int | None, verbose: bool, watch: bo
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: leave one of them out")
     forbid_core_dumps()
-    hosts, asked = admin_address(config_path, port)
+    address = admin_address(config_path, port)
     if watch:
         from sidecar.cli.watch import watch as show_until_ended
 
-        return show_until_ended(lambda: _words(hosts, asked, verbose=verbose))
+        return show_until_ended(lambda: _words(address, verbose=verbose))
     if as_json:
         # Any document, so that it works with a sidecar of another version too.
-        _, body = _document(hosts, asked, dict[str, Any])
+        _, body = _document(address, dict[str, Any])
         print_line(body.decode())
     else:
-        print_painted(_words(hosts, asked, verbose=verbose))
+        print_painted(_words(address, verbose=verbose))
     return 0
 
 
-def _words(hosts: tuple[str, ...], port: int, *, verbose: bool) -> str:
-    status, _ = _document(hosts, port, Status)
+def _words(address: AdminAddress, *, verbose: bool) -> str:
+    status, _ = _document(address, Status)
     return status_in_words(status, verbose=verbose, color=colors())
 
 
-def _document(hosts: tuple[str, ...], port: int, kind: type[T]) -> tuple[T, bytes]:
-    """Return the document of the sidecar at ``port``, and as it was sent. Raises CommandError."""
-    reply = ask(hosts, port, "/status")
+def _document(address: AdminAddress, kind: type[T]) -> tuple[T, bytes]:
+    """Return the document of the sidecar at ``address``, and as it was sent. Raises CommandError."""
+    port = address.port
+    reply = ask(address.hosts, port, "/status")
     if reply is None:
-        raise CommandError(no_sidecar_message(port))
+        raise CommandError(address.nobody())
     if reply.status != 200:
         where = f"http://{reply.host}:{port}/status"
         raise CommandError(f"{where} answered {reply.status}: is it the admin port, and this machine's?")

@@ -15,7 +15,6 @@ from sidecar.cli.command import (
     admin_address,
     admin_port_option,
     config_option,
-    no_sidecar_message,
     seconds,
 )
 from sidecar.cli.process import forbid_core_dumps
@@ -24,11 +23,13 @@ from sidecar.runtime import SystemClock
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sidecar.cli.command import AdminAddress
+
 #: Seconds between two questions: a start takes half a second.
 _PAUSE: Final = 0.05
 #: Seconds for a response, which comes from memory: at most, and at least, however little time is left.
 _PATIENCE: Final = 2.0
-_LEAST_PATIENCE: Final = 0.25
+_LEAST_PATIENCE: Final = 1.0
 
 
 @click.command("wait", cls=Command)
@@ -41,10 +42,10 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
     Asks the admin port of the configuration that the sidecar runs with. Exits with 1 if it was not ready in time.
     """
     forbid_core_dumps()
-    hosts, asked = admin_address(config_path, port)
+    address = admin_address(config_path, port)
     clock = SystemClock()
     deadline = clock.now() + timeout
-    while (obstacle := _obstacle(hosts, asked, deadline - clock.now())) is not None:
+    while (obstacle := _obstacle(address, deadline - clock.now())) is not None:
         left = deadline - clock.now()
         if left <= 0:
             message = f"not ready within {timeout:g} s: {obstacle}"
@@ -53,12 +54,15 @@ def command(config_path: Path | None, port: int | None, timeout: float) -> int:
     return 0
 
 
-def _obstacle(hosts: tuple[str, ...], port: int, left: float) -> str | None:
+def _obstacle(address: AdminAddress, left: float) -> str | None:
     """Return why the sidecar is not ready, in words; None if it is. ``left`` seconds are shared by the addresses."""
-    reply = ask(hosts, port, "/readyz", timeout=max(_LEAST_PATIENCE, min(_PATIENCE, left / len(hosts))))
+    timeout = max(_LEAST_PATIENCE, min(_PATIENCE, left / len(address.hosts)))
+    reply = ask(address.hosts, address.port, "/readyz", timeout=timeout)
     if reply is None:
-        return no_sidecar_message(port, ";")  # it stands behind a colon
+        return address.nobody(";")  # it stands behind a colon
     if reply.status == 200:
         return None
     readiness = read(reply.body, Readiness)
-    return f"port {port} answered {reply.status}: is it the admin port?" if readiness is None else readiness.message
+    if readiness is None:
+        return f"port {address.port} answered {reply.status}: is it the admin port?"
+    return readiness.message

@@ -155,8 +155,6 @@ def _unset(plan: Plan) -> frozenset[str]:
     from sidecar.config.sources import CONFIG, read_document, read_environment
 
     name = plan.path or plan.environ.get(CONFIG)
-    if name and not Path(name).is_file():
-        return frozenset()  # a pipe, which can be read only once; or there is none, and loading it tells so
     complaints, given = Complaints(), set[str]()
     with complaints:
         given |= read_environment(plan.environ, complaints).keys()

@@ -39,6 +39,13 @@ def open_traces(config: Config, *, clock: Clock, chance: Callable[[int], int]) -
     collector = config.tracing.otlp_endpoint
     if collector is None:
         return None
+    if (warning := exposed_headers(collector, os.environ)) is not None:
+        _log.warning("config.warning", message=warning)
+    return make_traces(config, collector, clock=clock, chance=chance)
+
+
+def make_traces(config: Config, collector: Endpoint, *, clock: Clock, chance: Callable[[int], int]) -> Traces:
+    """Make what sends traces to ``collector``; see :func:`open_traces`."""
     try:
         from sidecar.tracing.spans import SpanMaker
         from sidecar.tracing.traces import Traces
@@ -48,12 +55,6 @@ def open_traces(config: Config, *, clock: Clock, chance: Callable[[int], int]) -
             "is set, and the packages of OpenTelemetry are not installed",
             "pip install 'mangopay-sidecar[otel]'",
         ) from None
-    if exposes_headers(collector, os.environ):
-        _log.warning(
-            "config.warning",
-            message=f"{_KEY} is plain http:// to a host that is not loopback, and headers are set for it "
-            f"({' or '.join(_HEADERS)}): whoever is on the way can read them; use https://",
-        )
     maker = SpanMaker(resource_of(config.mangopay.environment), config.mangopay.endpoint)
     try:
         return Traces(collector, config.tracing.sample, maker, clock=clock, chance=chance)
@@ -63,9 +64,14 @@ def open_traces(config: Config, *, clock: Clock, chance: Callable[[int], int]) -
         ) from None
 
 
-def exposes_headers(collector: Endpoint, environ: Mapping[str, str]) -> bool:
-    """Whether headers of the user's go over a network in plain text."""
-    return collector.scheme == "http" and not collector.is_loopback and any(environ.get(name) for name in _HEADERS)
+def exposed_headers(collector: Endpoint, environ: Mapping[str, str]) -> str | None:
+    """Return a warning if headers of the user's go over a network in plain text; None: they do not."""
+    if collector.scheme != "http" or collector.is_loopback or not any(environ.get(name) for name in _HEADERS):
+        return None
+    return (
+        f"{_KEY} is plain http:// to a host that is not loopback, and headers are set for it "
+        f"({' or '.join(_HEADERS)}): whoever is on the way can read them; use https://"
+    )
 
 
 def resource_of(environment: str) -> Resource:

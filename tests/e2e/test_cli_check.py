@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.support.answering_mangopay import AnsweringMangopay, answering, response
 from tests.support.canary import CANARY_API_KEY, CANARY_EMBEDDED_KEY
-from tests.support.checking import check
+from tests.support.checking import check, examined
 from tests.support.sidecar import Sidecar
 
 if TYPE_CHECKING:
@@ -211,6 +212,46 @@ async def test_another_program_on_the_admin_port_is_no_sidecar(mangopay: Answeri
     checked = await check(url(mangopay), "--json", admin_port=str(mangopay.port))
     assert checked.status == 0
     assert "is no sidecar" in checked.step("sidecar")["detail"]
+
+
+# --- what run would refuse, or warn of -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [(), ("--offline",)])
+async def test_traces_that_could_never_be_sent_are_status_2(
+    mangopay: AnsweringMangopay, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenTelemetry reads its variables from the process alone."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "0")
+    checked = await examined(url(mangopay), *arguments, tracing_otlp_endpoint="http://127.0.0.1:4318")
+    assert (checked.status, checked.failures) == (2, [("config", "config_unusable")])
+    assert "OTEL_BSP_SCHEDULE_DELAY" in checked.stderr
+    assert mangopay.heads == []
+
+
+async def test_without_the_packages_of_traces_it_is_status_2(
+    mangopay: AnsweringMangopay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "sidecar.tracing.spans", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    checked = await examined(url(mangopay), "--offline", tracing_otlp_endpoint="http://127.0.0.1:4318")
+    assert (checked.status, checked.failures) == (2, [("config", "config_unusable")])
+    assert "mangopay-sidecar[otel]" in checked.stderr
+
+
+async def test_what_the_sdk_of_traces_logs_is_not_printed(mangopay: AnsweringMangopay) -> None:
+    """It falls back to its default, and says so: stdout is for the document alone."""
+    wrong = {"OTEL_BSP_SCHEDULE_DELAY": "soon"}
+    collector = "http://127.0.0.1:4318"
+    checked = await check(url(mangopay), "--json", "--offline", others=wrong, tracing_otlp_endpoint=collector)
+    assert (checked.status, checked.step("config")["status"]) == (0, "ok")
+
+
+async def test_what_run_would_warn_of_is_a_warning(mangopay: AnsweringMangopay) -> None:
+    checked = await check(url(mangopay), "--json", "--offline", limits_batch="POST /v2.01/*/payouts")
+    step = checked.step("config")
+    assert (checked.status, step["status"], step["code"]) == (0, "warning", "config_warning")
+    assert "limits.reserve" in step["detail"]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

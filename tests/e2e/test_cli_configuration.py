@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ level = "warn"
 [token]
 store = "nowhere"
 """
+UNREAD = "sidecar.toml in the working directory is not read: name it by --config sidecar.toml"
 EXAMPLE = "[mangopay]\nclient_id = 'acme'\n"
 
 
@@ -56,9 +58,19 @@ def test_a_file_in_the_working_directory_that_is_not_read_is_mentioned(tmp_path:
     ended = run("run", directory=tmp_path, SIDECAR_MANGOPAY_API_KEY=CANARY_API_KEY)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[0].startswith("mangopay.client_id is missing: ")
-    assert ended.stderr.splitlines()[-1] == (
-        "sidecar.toml in the working directory is not read: name it by --config sidecar.toml"
-    )
+    assert ended.stderr.splitlines()[-1] == UNREAD
+
+
+def test_check_mentions_it_too(tmp_path: Path) -> None:
+    (tmp_path / "sidecar.toml").write_text(EXAMPLE)
+    ended = run("check", "--offline", directory=tmp_path, SIDECAR_MANGOPAY_API_KEY=CANARY_API_KEY)
+    assert ended.returncode == 2
+    assert UNREAD in ended.stderr
+    given = {"SIDECAR_MANGOPAY_API_KEY": CANARY_API_KEY, "SIDECAR_MANGOPAY_CLIENT_ID": "acme"}
+    ended = run("check", "--offline", "--json", directory=tmp_path, **given)
+    (step,) = [step for step in json.loads(ended.stdout)["steps"] if step["name"] == "config"]
+    assert (ended.returncode, step["status"], step["code"]) == (0, "warning", "config_warning")
+    assert UNREAD in step["detail"]
 
 
 def test_one_that_is_read_is_not_mentioned(tmp_path: Path) -> None:

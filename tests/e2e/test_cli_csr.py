@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import stat
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,6 +62,20 @@ def test_what_is_there_is_left_alone(tmp_path: Path, there: str) -> None:
     assert (status, stdout) == (2, "")
     assert stderr == f"{tmp_path / there} exists already and is left as it is: name another directory\n"
     assert [path.name for path in tmp_path.iterdir()] == [there]
+
+
+def test_a_key_without_its_request_is_not_left_behind(tmp_path: Path) -> None:
+    """It would stand in the way of the next try."""
+    (tmp_path / "acme.csr").mkdir()
+    code = (
+        "import sys; from pathlib import Path; Path.exists = lambda *_: False; "
+        "from sidecar.cli import main; main(sys.argv[1:])"
+    )
+    tried = subprocess.run(
+        [sys.executable, "-c", code, "csr", "--client-id", "acme", "--out", tmp_path], capture_output=True, check=False
+    )
+    assert (tried.returncode, tried.stdout, tried.stderr.count(b"\n")) == (2, b"", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["acme.csr"]
 
 
 @pytest.mark.parametrize("client_id", ["a/b", "a:b", "", "..", "é", "a" * 65])

@@ -102,7 +102,7 @@ def test_the_environment_is_ignored() -> None:
 
 
 def test_the_usual_ports_are_taken_or_free_ones_if_those_are_in_use() -> None:
-    with taken(18080), taken(19090), Command("demo") as command:
+    with taken(18080, 19090), Command("demo") as command:
         proxy, admin = command.wait_for(READY).groups()
         assert {proxy.rpartition(":")[2], admin.rpartition(":")[2]}.isdisjoint({"18080", "19090", "0"})
         command.wait_for(re.escape(f"{in_use(18080)}: a free one is taken"), stream="stderr")

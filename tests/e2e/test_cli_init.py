@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import tomllib
@@ -47,6 +48,16 @@ def test_a_link_to_nowhere_is_not_written_through(tmp_path: Path) -> None:
     file.symlink_to(target)
     assert init(file)[0] == 2
     assert not target.exists()
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Else the next try would find a file that is there already, cut off as it is."""
+    shell = f"ulimit -f 1; trap '' XFSZ; exec '{COMMAND}' init"
+    # Bytecode that is cut off, too, would be kept.
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    full = subprocess.run(["sh", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, check=False)
+    assert (full.returncode, full.stderr.count(b"\n")) == (2, 1)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_directory_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ def test_a_port_in_use_is_status_1_and_one_line_at_the_end(upstream: str) -> Non
             assert command.stdout == ""
 
 
+def test_a_port_that_an_option_named_is_changed_by_that_option(upstream: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environ = settings(upstream, SIDECAR_LISTEN_HOST="127.0.0.1", SIDECAR_LOG_LEVEL="error")
+        with Command("run", "--port", str(port), environ=environ) as command:
+            assert command.wait() == 1
+            assert command.stderr == f"{in_use(port)}: give another --port\n"
+
+
 def test_a_bad_configuration_is_status_2_and_one_line(upstream: str) -> None:
     with Command("run", environ=settings(upstream, SIDECAR_LISTEN_PROT="1")) as command:
         assert command.wait() == 2

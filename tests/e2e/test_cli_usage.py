@@ -131,6 +131,13 @@ def test_starting_a_small_command_imports_nothing_heavy() -> None:
     assert (run.returncode, run.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help"), ("wrap", "--help")])
+def test_a_locale_that_lacks_a_character_is_no_bug(arguments: tuple[str, ...]) -> None:
+    with Command(*arguments, environ={"PYTHONIOENCODING": "ascii"}) as command:
+        assert (command.wait(), command.stderr) == (0, "")
+        assert "Exits with" in command.stdout or "Commands:" in command.stdout
+
+
 def test_rich_is_not_imported_for_run() -> None:
     """It costs 40 ms and 5 MiB, to paint tracebacks that are never shown."""
     pytest.importorskip("rich")

@@ -158,8 +158,7 @@ def without_ports(upstream: str) -> dict[str, str]:
 
 def test_the_usual_ports_are_given_up_for_free_ones_if_they_are_in_use(upstream: str) -> None:
     with (
-        taken(18080),
-        taken(19090),
+        taken(18080, 19090),
         wrap("--", "printenv", "MANGOPAY_BASE_URL", environ=without_ports(upstream)) as run,
     ):
         assert run.wait() == 0, run.stderr
@@ -201,6 +200,25 @@ def test_a_configuration_in_a_pipe_is_read_once(upstream: str) -> None:
     )
     os.close(reader)
     assert run.stdout == f"http://127.0.0.1:{port}\n".encode()
+
+
+def test_what_a_configuration_in_a_pipe_leaves_out_is_as_in_a_file(upstream: str) -> None:
+    """It logs warnings and errors only, and takes a free port where the usual one is in use."""
+    reader, writer = os.pipe()
+    os.write(writer, b"[admin]\nport = 0\n")
+    os.close(writer)
+    unset = {"SIDECAR_LISTEN_PORT", "SIDECAR_ADMIN_PORT", "SIDECAR_LOG_LEVEL"}
+    with taken(18080):
+        run = subprocess.run(
+            [COMMAND, "wrap", "--config", f"/dev/fd/{reader}", "--", "printenv", "MANGOPAY_BASE_URL"],
+            env={name: value for name, value in settings(upstream).items() if name not in unset},
+            pass_fds=(reader,),
+            capture_output=True,
+            check=True,
+        )
+    os.close(reader)
+    assert run.stdout.strip() not in (b"http://127.0.0.1:18080", b"")
+    assert {json.loads(line)["event"] for line in run.stderr.splitlines()} <= {"listener.moved", "config.emulator"}
 
 
 def test_a_listener_on_every_address_is_given_as_loopback(upstream: str) -> None:

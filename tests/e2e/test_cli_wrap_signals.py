@@ -76,7 +76,7 @@ def is_gone(pid: int) -> bool:
     """Whether a process has ended, reaped or not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter: reaped after the file was opened
         return True
 
 
@@ -123,6 +123,32 @@ def test_a_command_that_signals_its_whole_group_does_not_get_its_signal_back(ups
     script = "trap 'echo had one' TERM; kill -s TERM 0; sleep 0.3; exit 5"
     status, stdout, _ = ended("--", "sh", "-c", script, environ=settings(upstream))
     assert (status, stdout) == (5, "had one\n")
+
+
+#: As behind sudo: this user may not signal the command (kill(2): EPERM).
+NOT_ALLOWED = """
+import os, sys
+from sidecar.cli import main
+def kill(pid, number):
+    raise PermissionError(1, "Operation not permitted")
+os.kill = kill
+main(sys.argv[1:])
+"""
+
+
+def test_a_command_that_may_not_be_signalled_is_told_and_waited_for(upstream: str) -> None:
+    program = [PYTHON, "-c", NOT_ALLOWED, "wrap", "--", "sh", "-c", "echo up; read line; exit 7"]
+    environ = settings(upstream, SIDECAR_LOG_LEVEL="error")
+    with subprocess.Popen(
+        program, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr.readline().startswith("SIGTERM cannot be passed on: the command runs as another user")
+        _, more = process.communicate("\n", timeout=40)
+    assert (process.returncode, more) == (7, "")
 
 
 #: As macOS is: who sent a signal is not told there, so it is guessed.
@@ -186,7 +212,8 @@ def test_a_sigint_from_a_process_is_passed_on(upstream: str, program: list[str |
 
 
 def test_the_sidecar_is_gone_when_the_command_has_ended(upstream: str) -> None:
-    with wrap("--", "printenv", "MANGOPAY_BASE_URL", environ=settings(upstream)) as command:
+    environ = settings(upstream, SIDECAR_LISTEN_PORT=str(free_port()))
+    with wrap("--", "printenv", "MANGOPAY_BASE_URL", environ=environ) as command:
         assert command.wait() == 0
         with pytest.raises(OSError, match="refused"):
             urllib.request.urlopen(command.stdout.strip())
@@ -196,7 +223,7 @@ def test_the_sidecar_is_gone_when_the_command_has_ended(upstream: str) -> None:
 
 def test_calls_that_the_command_left_behind_are_finished_first(upstream: str) -> None:
     admin = free_port()
-    with Command("emulator", "--port", "0", "--fault", "pass api answer_delay=1") as slow:
+    with Command("emulator", "--port", "0", "--fault", "pass api answer_delay=4") as slow:
         url = slow.wait_for(r"^ready emulator=(\S+)$")[1]
         environ = settings(url, SIDECAR_ADMIN_PORT=str(admin))
         with wrap("--", PYTHON, "-c", LEAVES_A_CALL, f"http://127.0.0.1:{admin}", environ=environ) as command:
@@ -240,10 +267,11 @@ def test_as_the_first_process_of_a_container_it_reaps_orphans(upstream: str) -> 
     line = "unshare --pid --fork --mount-proc"
     if subprocess.run(f"{line} true", shell=True, capture_output=True, check=False).returncode:
         pytest.skip("no right to make a namespace")
-    script = "(sleep 0.1 &) ; sleep 0.5; cat /proc/[0-9]*/stat | grep -c ' Z '; exit 6"
+    # Up to 5 s for the orphan to be reaped.
+    left = "cat /proc/[0-9]*/stat | grep -c ' Z '"
+    script = f"(sleep 0.1 &) ; sleep 0.5; for _ in $(seq 50); do {left} >&2 || break; sleep 0.1; done; {left}; exit 6"
     run = subprocess.run(
-        f'exec {line} "{COMMAND}" wrap -- sh -c "{script}"',
-        shell=True,
+        [*line.split(), COMMAND, "wrap", "--", "sh", "-c", script],
         env={**settings(upstream), "PATH": os.environ["PATH"]},
         capture_output=True,
         check=False,

@@ -75,6 +75,8 @@ def test_a_terminal_that_is_stopped_from_the_start_stops_nothing(command: str, u
         port = free_port()
         environ = settings(upstream, PATH=os.environ["PATH"], SIDECAR_LISTEN_PORT=str(port))
         options = [] if command == "run" else ["--port", str(port)]
+        if command == "demo":
+            options += ["--admin-port", "0"]  # the usual one may be held by a test of it
         process = subprocess.Popen([COMMAND, command, *options], env=environ, stdout=terminal, stderr=terminal)
         stack.enter_context(process)
         stack.callback(process.kill)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from tests.support.canary import CANARY_API_KEY
 from tests.support.sidecar import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 #: An admin port of 0 says that no running sidecar is to be asked.
@@ -64,16 +66,18 @@ class Checked:
         return {step["name"]: step["status"] for step in self.document["steps"]}
 
 
-def _environ(base_url: str, settings: dict[str, str | Path]) -> dict[str, str]:
+def _environ(base_url: str, settings: Mapping[str, str | Path]) -> dict[str, str]:
     given = {f"SIDECAR_{name.upper()}": str(value) for name, value in settings.items()}
     return {**SETTINGS, "SIDECAR_MANGOPAY_BASE_URL": base_url, **given}
 
 
-async def check(base_url: str, *arguments: str, **settings: str | Path) -> Checked:
-    """Run ``check`` with ``SIDECAR_<SETTINGS>`` in its environment; an empty one counts as unset."""
+async def check(
+    base_url: str, *arguments: str, others: Mapping[str, str] = MappingProxyType({}), **settings: str | Path
+) -> Checked:
+    """Run ``check`` with ``SIDECAR_<SETTINGS>`` and ``others`` in its environment; an empty one counts as unset."""
 
     def run() -> Checked:
-        with Command("check", *arguments, environ=_environ(base_url, settings)) as command:
+        with Command("check", *arguments, environ={**_environ(base_url, settings), **others}) as command:
             status = command.wait()
             assert not command.complaints
             return Checked(status, command.stdout, command.stderr)

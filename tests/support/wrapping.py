@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.canary import CANARY_API_KEY
@@ -11,7 +13,6 @@ from tests.support.sidecar import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 
 def settings(upstream: str, **more: str) -> dict[str, str]:
@@ -38,11 +39,14 @@ def ended(*arguments: str | Path, environ: Mapping[str, str]) -> tuple[int, str,
 
 
 @contextmanager
-def taken(port: int) -> Iterator[None]:
-    """Have a port in use on 127.0.0.1: by this process, unless another one has it already."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with suppress(OSError):  # another one has it
+def taken(*ports: int) -> Iterator[None]:
+    """Have ports in use on 127.0.0.1, by this process. Other workers wait: never nest it, name all ports at once."""
+    with ExitStack() as stack:
+        lock = stack.enter_context(Path(__file__).open("rb"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for port in ports:
+            holder = stack.enter_context(socket.socket())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.bind(("127.0.0.1", port))
             holder.listen()
         yield

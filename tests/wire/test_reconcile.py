@@ -262,6 +262,21 @@ async def test_a_sidecar_that_does_not_run_leaves_the_list_of_what_is_unknown(co
     assert EXECUTED in ran.out[1]
 
 
+async def test_a_configuration_that_was_not_read_is_mentioned_where_no_sidecar_answers(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_pair() as pair:
+        log = await one_lost(pair, tmp_path)
+    (tmp_path / "sidecar.toml").write_text("[listen]\nport = 1\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Proxy, "get", lambda *_: None)
+    ran = await command("--log", log)
+    assert ran.status == 1
+    assert ran.err[-1] == "sidecar.toml in the working directory is not read: name it by --config sidecar.toml"
+    ran = await command("--log", log, "--port", "1")
+    assert "sidecar.toml" not in "".join(ran.err)
+
+
 async def test_only_calls_since_a_time_are_told_and_the_others_counted(command: Command, tmp_path: Path) -> None:
     async with running_pair() as pair:
         log = await one_lost(pair, tmp_path, timestamp="2020-01-01T00:00:00.000Z")

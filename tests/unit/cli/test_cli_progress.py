@@ -29,7 +29,7 @@ def test_it_is_one_line_that_is_written_over_and_taken_away(monkeypatch: pytest.
     terminal = Terminal()
     progress = shown(monkeypatch, terminal)
     progress.show(0, 12)
-    progress.tell("waits 2 s until it can be asked again")
+    progress.show_wait("waits 2 s until it can be asked again")
     progress.show(1, 12)
     progress.clear()
     assert terminal.getvalue().split("\r\x1b[K") == [
@@ -45,7 +45,7 @@ def test_what_is_waited_for_before_the_first_key_is_shown_too(monkeypatch: pytes
     terminal = Terminal()
     progress = shown(monkeypatch, terminal)
     progress.show(0, 0)
-    progress.tell("waits\x1b[2J")
+    progress.show_wait("waits\x1b[2J")
     assert terminal.getvalue() == "\r\x1b[Kwaits?[2J"
 
 

@@ -12,7 +12,7 @@ import requests
 from sidecar.core.endpoint import Endpoint
 from sidecar.tracing import collector
 from sidecar.tracing.collector import CollectorSession
-from sidecar.tracing.opening import exposes_headers, resource_of
+from sidecar.tracing.opening import exposed_headers, resource_of
 from sidecar.tracing.traces import collector_url
 from sidecar.version import __version__
 from tests.support.canary import CANARY_API_KEY
@@ -111,7 +111,7 @@ def test_the_usual_path_is_added_where_it_is_missing(endpoint: str, url: str) ->
     ],
 )
 def test_headers_in_plain_text_on_a_network_are_known(endpoint: str, environ: dict[str, str], exposed: bool) -> None:
-    assert exposes_headers(Endpoint.parse(endpoint), environ) is exposed
+    assert (exposed_headers(Endpoint.parse(endpoint), environ) is not None) is exposed
 
 
 def test_a_service_that_nobody_named_has_our_name(monkeypatch: pytest.MonkeyPatch) -> None:
