@@ -21,7 +21,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 USERS = "/v2.01/_/users"  # "_" stands for the ClientId, which the sidecar knows
-ADA = {"FirstName": "Ada", "LastName": "Lovelace", "Email": "ada@example.com"}
+NEW_USER = "/v2.01/_/sca/users/natural"
+ADA = {
+    "FirstName": "Ada",
+    "LastName": "Lovelace",
+    "Email": "ada@example.com",
+    "UserCategory": "PAYER",
+    "TermsAndConditionsAccepted": True,
+}
 #: Seconds: the sidecar answers within its own timeouts, a token call and a second try included.
 PATIENCE = 90
 
@@ -84,7 +91,7 @@ class Page(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Make a user."""
-        self._ask("POST", f"{USERS}/natural", ADA)
+        self._ask("POST", NEW_USER, ADA)
 
     def _ask(self, method: str, path: str, body: object = None) -> None:
         try:

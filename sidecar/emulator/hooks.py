@@ -95,12 +95,15 @@ class Outbox:
             self._plan(client, hook, event)
 
     def take(self) -> Delivery | None:
-        """Return the delivery whose time has come, or None."""
-        if not self._waiting or self._waiting[0][0] > self._clock.now():
-            return None
-        delivery = heapq.heappop(self._waiting)[2]
-        self._under_way[delivery.serial] = delivery
-        return delivery
+        """Return the delivery whose time has come, or None. One of a hook that is called no more fails."""
+        while self._waiting and self._waiting[0][0] <= self._clock.now():
+            delivery = heapq.heappop(self._waiting)[2]
+            hook = self._hook(delivery)
+            if hook is not None and _is_called(hook):
+                self._under_way[delivery.serial] = delivery
+                return delivery
+            self._log(delivery, Outcome.FAILED, "the hook is called no more")
+        return None
 
     def next_due(self) -> float | None:
         """Return when the next delivery is due (the emulator's clock), or None."""
@@ -114,13 +117,13 @@ class Outbox:
             self._log(delivery, Outcome.DELIVERED, "200")
             return
         pauses = self._state.settings.hook_retries
-        if delivery.attempt <= len(pauses):
+        hook = self._hook(delivery)
+        if delivery.attempt <= len(pauses) and hook is not None and _is_called(hook):
             self._log(delivery, Outcome.RETRIED, failure)
             again = msgspec.structs.replace(delivery, attempt=delivery.attempt + 1, outcome=Outcome.WAITING)
             self._push(again, self._clock.now() + pauses[delivery.attempt - 1])
             return
         self._log(delivery, Outcome.FAILED, failure)
-        hook = self._hook(delivery)
         if hook is not None:
             hook["Validity"] = "INVALID"
 
@@ -137,9 +140,9 @@ class Outbox:
         self._under_way = kept
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """Return the deliveries as plain values: those that are over, oldest first, then those that wait."""
+        """Return the deliveries as plain values: those that are over, oldest first, then those not over yet."""
         waiting = [each[2] for each in sorted(self._waiting, key=lambda each: each[:2])]
-        return [_told(delivery) for delivery in (*self.log, *waiting)]
+        return [_told(delivery) for delivery in (*self.log, *self._under_way.values(), *waiting)]
 
     def _plan(self, client: ClientState, hook: Resource, event: Mapping[str, Any]) -> None:
         delivery = Delivery(
@@ -205,9 +208,13 @@ class Outbox:
 
 def called_for(client: ClientState, event: str) -> list[Resource]:
     """Return the hooks that asked for events of this type, and are trusted."""
-    wanted = (event, "ENABLED", "VALID")
     hooks = client.collection("Hook").values()
-    return [hook for hook in hooks if (hook["EventType"], hook["Status"], hook["Validity"]) == wanted]
+    return [hook for hook in hooks if hook["EventType"] == event and _is_called(hook)]
+
+
+def _is_called(hook: Resource) -> bool:
+    """Whether Mangopay calls a hook: it is neither switched off nor given up."""
+    return (hook["Status"], hook["Validity"]) == ("ENABLED", "VALID")
 
 
 def host_to_call(url: str) -> str | None:

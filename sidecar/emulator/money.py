@@ -45,7 +45,7 @@ def derive_amounts(client: ClientState, resource: Resource) -> None:
     if debited is not None and fees is not None:
         resource["CreditedFunds"] = {"Currency": debited["Currency"], "Amount": debited["Amount"] - fees["Amount"]}
     if resource["CreditedUserId"] is None and (wallet := client.find("Wallet", resource["CreditedWalletId"] or "")):
-        resource["CreditedUserId"] = wallet["Owners"][0]
+        resource["CreditedUserId"] = next(iter(wallet["Owners"] or ()), None)
 
 
 def covered(client: ClientState, resource: Resource) -> bool:

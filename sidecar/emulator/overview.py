@@ -10,10 +10,12 @@ import itertools
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from sidecar.emulator import pages
 from sidecar.emulator.control import is_local
 from sidecar.emulator.engine.kinds import TRANSACTIONS, kind_of
-from sidecar.emulator.fault_rules import ACTIONS
+from sidecar.emulator.fault_rules import ACTIONS, Rule
 from sidecar.emulator.loopback import is_loopback_name
 from sidecar.emulator.messages import EmulatedResponse, Request
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from sidecar.emulator.seen import Seen
     from sidecar.emulator.state import State
 
+#: What says nothing of a rule.
+_RULE_DEFAULTS: Final = msgspec.to_builtins(Rule(action=""))
 #: How many of the newest requests, deliveries and waiting resources are shown.
 _SHOWN: Final = 50
 #: Among how many of a ClientId's resources those are looked for that wait.
@@ -132,7 +136,7 @@ class Overview:
             conditions = (
                 f"{name}={value}"
                 for name, value in each.items()
-                if name not in {"id", "fired", "action"} and value not in (None, 0, 1.0)
+                if name not in {"id", "fired", "action"} and value != _RULE_DEFAULTS[name]
             )
             remove = _form("remove-fault", "Remove", id=str(each["id"]))
             rows.append((each["action"], " ".join(conditions), str(each["fired"]), _Html(remove)))

@@ -31,6 +31,8 @@ def place(client: ClientState, collection: str, identifier: str, fields: Mapping
         raise ValueError(message)
     resource = acts.build(max(fitting, key=lambda kind: _agreement(kind, fields)), client, at)
     resource.update(fields)
+    if collection == "Wallet" and resource["Balance"] is None:  # what moves money needs one
+        resource["Balance"] = {"Currency": resource["Currency"] or "EUR", "Amount": 0}
     resource["Id"] = identifier
     acts.keep(client, resource)
     return resource

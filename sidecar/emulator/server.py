@@ -46,6 +46,8 @@ _log = structlog.get_logger("emulator")
 _LARGEST_BODY: Final = 64 * 1024 * 1024
 #: How many requests the page at ``/`` knows of.
 _KEPT_SEEN: Final = 200
+#: Seconds for what is left to leave when the emulator stops.
+_GOODBYE: Final = 1.0
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -145,7 +147,8 @@ class Emulator:
         await asyncio.gather(*self._active, return_exceptions=True)
         lost = [connection.lost for connection in self._connections]
         await self._listener.shutdown(timeout=1.0)
-        if lost:
+        if lost and (await asyncio.wait(lost, timeout=_GOODBYE))[1]:
+            self.close_connections(reset=True)  # their clients do not read what is left
             await asyncio.wait(lost)
         self._server = self._listener = None
 

@@ -1,7 +1,8 @@
 """What the proxy port says of itself at ``GET /`` (contract section 4.2).
 
 Somebody who opens the port's address wants to know what it is and how to call
-it. Whoever has not proven the caller key learns no more than that there is one.
+it. Whoever has not proven the caller key learns no more than that there is one,
+and that calls lead to an emulator, if they do: there is no money to protect then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from sidecar.config import MangopayEnvironment
 from sidecar.downstream.response import json_response
 from sidecar.version import __version__
 
@@ -38,10 +40,12 @@ class About:
 
     def _facts(self) -> dict[str, str]:
         if self.needs_caller_key:
+            known = {"environment": self.environment} if self.environment == MangopayEnvironment.EMULATOR else {}
             return {
                 "name": "mangopay-sidecar",
                 "what": "A proxy for callers that have its key (listen.caller_key).",
                 "call": "Fetch a token at POST /v2.01/oauth/token with the key as the password, as Mangopay's SDKs do.",
+                **known,
             }
         return {
             "name": "mangopay-sidecar",

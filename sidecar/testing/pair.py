@@ -86,17 +86,18 @@ class Pair:
             raise EmulatorError(
                 f"{BASE_URL}={self.base_url} is no mangopay-sidecar that talks to us ({said}): name one"
             )
-        if told.get("environment", "emulator") != "emulator":
+        if told.get("environment") != "emulator":
+            which = f"Mangopay's own {told['environment']}" if "environment" in told else "it does not tell what"
             raise EmulatorError(
-                f"{BASE_URL}={self.base_url} is a sidecar for Mangopay's own {told['environment']}: unset it, and an "
-                "emulator and a sidecar are started for the tests"
+                f"{BASE_URL}={self.base_url} is a sidecar for {which}: unset it, and an emulator and a sidecar are "
+                "started for the tests"
             )
 
     def begin(self, *, reset: bool) -> None:
-        """Make both as new, and the sidecar ready. Raises EmulatorError."""
+        """With ``reset`` make both as new, and the sidecar ready; else leave all as it is. Raises EmulatorError."""
         if reset:
             MangopayEmulator(self.emulator_url).reset()
-        self._make_ready()
+            self._make_ready()
 
     def wait_for_log(self, length: int) -> None:
         """Wait until there is more of the log than ``length`` characters, for a moment: it comes after the answer."""
@@ -149,15 +150,18 @@ class StartedPair(Pair):
         """What the sidecar had to say: warnings and errors."""
         if self._stderr.closed:
             return self._logged
-        self._stderr.seek(0)
-        return self._logged + self._stderr.read().decode("utf-8", "replace")
+        # By its position: the sidecar writes at the offset that it shares with this file.
+        descriptor = self._stderr.fileno()
+        content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        return self._logged + content.decode("utf-8", "replace")
 
     def begin(self, *, reset: bool) -> None:
-        """Make both as new; where the sidecar holds off, by starting them again at the same base URL."""
+        """With ``reset`` make both as new; where the sidecar holds off, by starting them again at the same base URL."""
         if self._process.poll() is not None:
             raise EmulatorError(f"the sidecar has ended by itself, with status {self._process.returncode}: {self.log}")
-        if reset:
-            MangopayEmulator(self.emulator_url).reset()
+        if not reset:
+            return  # a call would use up a fault that the test before has left
+        MangopayEmulator(self.emulator_url).reset()
         if self._refusal() is not None:
             self.end()
             self._start_again()

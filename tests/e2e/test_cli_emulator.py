@@ -30,6 +30,16 @@ def test_it_says_where_it_is_and_ends_with_0_on_a_signal(number: signal.Signals)
         assert command.complaints == []
 
 
+def test_a_client_that_does_not_read_its_answer_does_not_hold_up_the_end() -> None:
+    with Command("emulator", "--port", "0") as command:
+        port = int(command.wait_for(r"^ready emulator=http://127\.0\.0\.1:(\d+)$")[1])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"GET /__emulator__/bytes?size=100000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert client.recv(1) == b"H"
+            assert command.stop() == 0
+        assert command.complaints == []
+
+
 def test_faults_can_be_given_on_the_command_line() -> None:
     with Command("emulator", "--port", "0", "--fault", "status=503 GET api times=1") as command:
         url = command.wait_for(r"^ready emulator=(\S+)$")[1]

@@ -67,7 +67,7 @@ def test_after_faults_settings_and_time(mangopay_emulator, mangopay_sidecar):
 
 @pytest.mark.mangopay_keep
 def test_after_a_lockout(mangopay_sidecar):
-    with pytest.raises(urllib.error.HTTPError, match="404"):  # the pair was started anew, and nothing is there
+    with pytest.raises(urllib.error.HTTPError, match="503"):  # it is left as well
         call("/v2.01/any/users/user_m_00001001")
 
 def test_after_a_restart(mangopay_emulator, mangopay_sidecar):
@@ -76,6 +76,15 @@ def test_after_a_restart(mangopay_emulator, mangopay_sidecar):
 @pytest.mark.mangopay_keep
 def test_what_the_one_before_left(mangopay_emulator):
     assert call("/v2.01/any/users/user_m_00001001")[0]["FirstName"] == "Ada"
+
+def test_a_fault(mangopay_emulator, mangopay_sidecar):
+    mangopay_emulator.fault("status=503 GET times=1")
+
+@pytest.mark.mangopay_keep
+def test_a_fault_that_the_one_before_left(mangopay_sidecar):
+    with pytest.raises(urllib.error.HTTPError, match="503"):
+        call("/v2.01/any/users")
+    call("/v2.01/any/users")
 
 def test_without_a_fixture():
     assert "MANGOPAY_BASE_URL" not in os.environ
@@ -94,7 +103,7 @@ def _nothing_given(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_test_finds_all_as_new_and_a_failure_shows_what_the_sidecar_logged(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(EACH_FINDS_ALL_AS_NEW)
     result = pytester.runpytest_subprocess(*OPTIONS, "--strict-markers")
-    result.assert_outcomes(passed=6, failed=1)
+    result.assert_outcomes(passed=8, failed=1)
     result.stdout.fnmatch_lines(["*Captured mangopay-sidecar call*", "*error=bad_request*", "FAILED*test_what_fails*"])
 
 

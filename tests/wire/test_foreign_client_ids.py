@@ -165,12 +165,16 @@ async def test_the_root_is_guarded_as_every_path_is() -> None:
             assert error_code(await client.response()) is ErrorCode.HOST_NOT_ALLOWED
 
 
-async def test_with_a_caller_key_the_root_tells_no_more_than_that() -> None:
-    settings = {"listen_caller_key": CANARY_CALLER_KEY, "token_prefetch": "false"}
-    async with running_app("http://127.0.0.1:1", **settings) as app:
+@pytest.mark.parametrize("environment", ["sandbox", "emulator"])
+async def test_with_a_caller_key_the_root_tells_no_more_than_that(environment: str) -> None:
+    """But for calls that lead to an emulator, where there is no money to protect."""
+    base_url = "http://127.0.0.1:1" if environment == "emulator" else "https://127.0.0.1:1"
+    settings = {"listen_caller_key": CANARY_CALLER_KEY, "token_prefetch": "false", "mangopay_environment": environment}
+    async with running_app(base_url, **settings) as app:
         response = await app.call("GET", "/")
         assert response.status == 200
-        assert set(response.json) == {"name", "what", "call"}
+        told = {"environment"} if environment == "emulator" else set()
+        assert set(response.json) == {"name", "what", "call", *told}
         assert "listen.caller_key" in response.json["what"]
 
 

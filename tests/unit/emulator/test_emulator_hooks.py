@@ -100,6 +100,37 @@ def test_what_fails_is_tried_again_until_the_hook_is_invalid(platform: Platform)
     assert called(platform) == []
 
 
+@pytest.mark.parametrize("ended_by", ["Mangopay", "the app"])
+def test_what_waits_for_another_try_is_not_made_once_the_hook_is_called_no_more(
+    platform: Platform, ended_by: str
+) -> None:
+    platform.state.configure(hook_retries=(1, 5))
+    hook = register(platform)
+    trigger(platform, "1")
+    trigger(platform, "2")
+    first, second = due(platform)
+    platform.emulator.outbox.finish(first, "status 500")
+    if ended_by == "Mangopay":
+        platform.state.configure(hook_retries=())
+        platform.emulator.outbox.finish(second, "status 500")
+    else:
+        platform.call("PUT", f"hooks/{hook}", {"Status": "DISABLED"})
+        platform.emulator.outbox.finish(second, "status 500")
+    platform.control("POST", "time", {"advance": 1000})
+    assert called(platform) == []
+    assert outcomes(platform)[-1] == "failed"
+
+
+def test_a_call_that_is_under_way_is_not_over(platform: Platform) -> None:
+    """A test may wait until none waits."""
+    register(platform)
+    trigger(platform)
+    (delivery,) = due(platform)
+    assert outcomes(platform) == ["waiting"]
+    platform.emulator.outbox.finish(delivery, None)
+    assert outcomes(platform) == ["delivered"]
+
+
 def test_an_invalid_hook_is_called_again_once_it_was_disabled_and_enabled(platform: Platform) -> None:
     platform.state.configure(hook_retries=())
     hook = register(platform)

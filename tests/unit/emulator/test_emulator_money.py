@@ -37,6 +37,15 @@ def test_a_direct_pay_in_fills_the_wallet(platform: Platform) -> None:
     assert platform.balance(platform.wallet) == 900
 
 
+def test_a_wallet_that_was_placed_takes_part_in_money(platform: Platform) -> None:
+    """Without owners nobody is credited, and its balance begins at 0."""
+    placed = platform.control("POST", "place", {"client_id": "acme", "collection": "Wallet", "id": "w1"})
+    assert read(placed)["Balance"] == {"Currency": "EUR", "Amount": 0}
+    paid = platform.pay_in("direct", CreditedWalletId="w1")
+    assert (paid["Status"], paid["CreditedUserId"]) == ("SUCCEEDED", None)
+    assert read(platform.call("GET", "wallets/w1"))["Balance"] == {"Currency": "EUR", "Amount": 900}
+
+
 def test_a_transfer_moves_money(platform: Platform) -> None:
     platform.fund()
     assert platform.transfer()["Status"] == "SUCCEEDED"

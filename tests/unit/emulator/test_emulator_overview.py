@@ -96,6 +96,13 @@ def test_faults_are_added_and_removed(platform: Platform) -> None:
     assert platform.emulator.faults.snapshot() == []
 
 
+def test_a_fault_that_comes_once_says_so(platform: Platform) -> None:
+    ask(platform, {"do": "add-fault", "rule": "status=503 times=1 skip=1 delay=1 probability=1"})
+    shown = Text(ask(platform)).text
+    assert all(condition in shown for condition in ("times=1", "skip=1", "delay=1.0"))
+    assert "probability" not in shown
+
+
 @pytest.mark.parametrize(
     "form",
     [
