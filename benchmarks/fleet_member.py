@@ -166,7 +166,7 @@ class Process:
             "none" if (token := member.manager.take_nowait()) is None else _hash(token) for member in self.members
         )
         states = Counter(member.manager.status().state for member in self.members)
-        down = sum(member.store.up is False for member in self.members)
+        down = sum(member.store.status().up is False for member in self.members)
         return {"tokens": tokens, "states": states, "down": down}
 
     def call_steadily(self, rate: float) -> None:

@@ -110,6 +110,9 @@ def _uvloop_that_gives_up(seconds: float) -> asyncio.AbstractEventLoop:
     loop = uvloop.new_event_loop()
 
     def give_up() -> None:
+        # pytest-timeout's alarm is still to come: not in the middle of the report.
+        if signal.getitimer(signal.ITIMER_REAL)[0]:
+            signal.setitimer(signal.ITIMER_REAL, 10)
         for task in asyncio.all_tasks(loop):
             task.cancel(f"timed out after {seconds:g} s")
 

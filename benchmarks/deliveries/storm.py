@@ -130,7 +130,7 @@ async def _storm(plan: Plan, app: App, ledger: Ledger, report: Report) -> None:
 async def _rest(app: App, report: Report) -> None:
     """Wait until no call runs any more: writes are followed to their responses though nobody waits for them."""
     end = time.monotonic() + _REST
-    while (running := app.sidecar._handler.in_flight) and time.monotonic() < end:
+    while (running := app.sidecar._recorder.in_flight) and time.monotonic() < end:
         await asyncio.sleep(0.01)
     if running:
         report.wrong.append(f"{running} calls still run {_REST:g} s after the last caller has left")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import threading
@@ -189,8 +188,7 @@ def test_a_port_that_cannot_be_known_is_told_with_the_mend() -> None:
 
 
 def test_nobody_there_and_another_response_than_200_are_unhealthy(unwell: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        free = str(taken.getsockname()[1])
+    free = str(free_port())
     for port in (free, unwell):
         code, said = checked(SIDECAR_ADMIN_PORT=port, SIDECAR_ADMIN_HOST="127.0.0.1")
         assert (code, said) == (1, f"no sidecar answers on admin port {port} of 127.0.0.1")

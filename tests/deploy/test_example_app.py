@@ -20,6 +20,9 @@ EXAMPLE: Final = PROJECT / "deploy" / "example-app"
 MANUAL: Final = (PROJECT / "docs" / "testing.md").read_text(encoding="utf-8")
 
 
+pytestmark = pytest.mark.timeout(120)
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the programs of a clean install are."""
@@ -35,7 +38,7 @@ def offline(command: list[str], directory: Path, programs: Path) -> subprocess.C
     if can.returncode:
         not_to_be_had(f"no network of one's own to be had: {can.stderr.strip()}")
     inside = ["env", "--ignore-environment", f"--chdir={directory}", f"PATH={path}", f"HOME={directory}", *command]
-    return subprocess.run(isolated(*inside), cwd=PROJECT, capture_output=True, text=True, timeout=50, check=False)
+    return subprocess.run(isolated(*inside), cwd=PROJECT, capture_output=True, text=True, timeout=90, check=False)
 
 
 @pytest.fixture

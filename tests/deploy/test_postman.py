@@ -92,12 +92,13 @@ def base_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
                 yield sidecar.url
 
 
+@pytest.mark.timeout(120)
 def test_newman_runs_it_without_a_failure(node_tools: Path, base_url: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command: list[str | Path] = [node.NODE, node_tools / "newman" / "bin" / "newman.js", "run", COLLECTION]
     command += ["--environment", ENVIRONMENT, "--env-var", f"base_url={base_url}"]
     command += ["--reporters", "cli,json", "--reporter-json-export", report]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 0, done.stdout
     run = read(report)["run"]
     assert run["failures"] == []

@@ -68,6 +68,7 @@ UNTRIED: Final = {
 }  # fmt: skip
 
 
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(("page", "session"), SESSIONS)
 def test_what_stands_there_works(page: str, session: str, tmp_path: Path, curl: str) -> None:
     can = subprocess.run(isolated("true"), env=environment(tmp_path), capture_output=True, text=True, check=False)
@@ -80,7 +81,7 @@ def test_what_stands_there_works(page: str, session: str, tmp_path: Path, curl: 
         input=CANARY_API_KEY,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=90,
         check=False,
     )
     canary.record("the session's output", done.stdout + done.stderr)

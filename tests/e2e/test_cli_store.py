@@ -10,6 +10,7 @@ import pytest
 from tests.support.answering_mangopay import AnsweringMangopay, answering, response
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY
 from tests.support.checking import check
+from tests.support.memory_directory import directory_in_memory
 from tests.support.redis_server import RedisServer
 from tests.support.sidecar import Command, Sidecar
 
@@ -25,6 +26,13 @@ FORBIDDEN = response(403)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with RedisServer(tmp_path_factory.mktemp("redis"), user=("sidecar", CANARY_CALLER_KEY)) as server:
         yield server
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """Where a file store's file is."""
+    with directory_in_memory() as directory:
+        yield directory
 
 
 @pytest.fixture
@@ -60,17 +68,17 @@ async def test_without_a_store_there_is_no_such_step(mangopay: AnsweringMangopay
 
 @pytest.mark.parametrize("kind", ["file", "redis"])
 async def test_a_store_that_works_is_one_step_before_the_network(
-    kind: str, mangopay: AnsweringMangopay, server: RedisServer, tmp_path: Path
+    kind: str, mangopay: AnsweringMangopay, server: RedisServer, directory: Path
 ) -> None:
-    store = store_of(kind, server, tmp_path)
-    place = f"127.0.0.1:{server.port}/0" if kind == "redis" else str(tmp_path / "tokens")
+    store = store_of(kind, server, directory)
+    place = f"127.0.0.1:{server.port}/0" if kind == "redis" else str(directory / "tokens")
     checked = await check(url(mangopay), "--json", token_store=store)
     assert checked.status == 0
     names = list(checked.marks)
     assert names[names.index("store") - 1 : names.index("store") + 2] == ["sidecar", "store", "dns"]
     assert checked.step("store")["status"] == "ok"
     assert checked.detail("store") == f"{kind} at {place}"
-    assert list(tmp_path.iterdir()) == [], "a file is only looked for"
+    assert list(directory.iterdir()) == [], "a file is only looked for"
     await asyncio.to_thread(run_once, url(mangopay), store)
     assert (await check(url(mangopay), "--json", token_store=store)).detail("store").endswith("with a valid token")
 
@@ -81,9 +89,9 @@ async def test_a_store_that_works_is_one_step_before_the_network(
     ids=["file", "redis"],
 )
 async def test_while_the_store_tells_of_a_latch_no_token_call_is_made(
-    kind: str, said: bytes, code: str, mangopay: AnsweringMangopay, server: RedisServer, tmp_path: Path
+    kind: str, said: bytes, code: str, mangopay: AnsweringMangopay, server: RedisServer, directory: Path
 ) -> None:
-    store = store_of(kind, server, tmp_path)
+    store = store_of(kind, server, directory)
     mangopay.token = said
     await asyncio.to_thread(run_once, url(mangopay), store)
     calls = len(mangopay.heads)

@@ -80,7 +80,7 @@ def shutting_down(response: ReceivedResponse) -> bool:
 
 async def test_fifty_calls_in_flight_are_all_finished_while_new_ones_are_told_to_retry() -> None:
     async with running_emulator() as emulator:
-        emulator.faults.add("pass POST api answer_delay=2")
+        emulator.faults.add("pass POST api answer_delay=5")
         with Sidecar(emulator.url) as sidecar, ExitStack() as stack:
             idle = stack.enter_context(await opened(sidecar.port, "GET", "/v2.01/acme/users"))
             assert (await idle.response()).status == 200
@@ -124,7 +124,7 @@ async def test_a_request_whose_body_is_still_arriving_is_in_flight_too() -> None
 
 async def test_a_keep_alive_connection_gets_its_response_and_no_further_request() -> None:
     async with running_emulator() as emulator:
-        emulator.faults.add("pass GET api answer_delay=0.5")
+        emulator.faults.add("pass GET api answer_delay=2")
         with Sidecar(emulator.url) as sidecar:
             with await opened(sidecar.port, "GET", "/v2.01/acme/users") as client:
                 await until(lambda: emulator.state.stats.requests == 2)
@@ -142,7 +142,7 @@ async def test_a_keep_alive_connection_gets_its_response_and_no_further_request(
 
 async def test_during_the_delay_calls_are_served_but_readiness_is_gone() -> None:
     async with running_emulator() as emulator:
-        with Sidecar(emulator.url, shutdown={"delay": 1}) as sidecar:
+        with Sidecar(emulator.url, shutdown={"delay": 4}) as sidecar:
             sidecar_gone = asyncio.ensure_future(exit_code(sidecar))
             await told_to_stop(sidecar)
             status, body = await readiness(sidecar)

@@ -49,7 +49,7 @@ async def test_on_both_loops():
     print(type(asyncio.get_running_loop()).__module__)
 
 @pytest.mark.any_loop
-@pytest.mark.timeout(0.5)
+@pytest.mark.timeout(3)
 async def test_hangs():
     await asyncio.Event().wait()
 
@@ -109,7 +109,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
         r"PASSED test_on_both_loops\[asyncio\]\n",
         r"PASSED test_on_both_loops\[uvloop\]\n",
         r"FAILED test_hangs\[asyncio\] - Failed: Timeout",
-        r"FAILED test_hangs\[uvloop\] - asyncio.exceptions.CancelledError: timed out after 0.45 s",
+        r"FAILED test_hangs\[uvloop\] - asyncio.exceptions.CancelledError: timed out after 2.7 s",
         r"FAILED: a child process was left behind: .*input\(\)\n",
     ],
 )

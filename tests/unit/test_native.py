@@ -46,4 +46,4 @@ def test_a_traceback_names_file_and_line_of_the_source() -> None:
     frame = traceback.extract_tb(caught.value.__traceback__)[-1]
     assert frame.filename.endswith("sidecar/core/http/framing.py")
     assert frame.lineno is not None
-    assert source_of(framing).splitlines()[frame.lineno - 1].strip().startswith("raise SidecarError(")
+    assert source_of(framing).splitlines()[frame.lineno - 1].strip().startswith("raise ")

@@ -13,6 +13,7 @@ import pytest
 from benchmarks.load import own, wrk
 from benchmarks.load.errors import LoadError
 from benchmarks.load.exchange import Tally, Work
+from tests.support.ports import free_port
 
 CORE = min(os.sched_getaffinity(0))
 Responses = Callable[[bytes, bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -67,7 +68,7 @@ async def ok(_head: bytes, _body: bytes, writer: asyncio.StreamWriter) -> None:
 @pytest.mark.parametrize("callers", [1, 8])
 async def test_callers_keep_their_connections_and_all_calls_are_waited_for(callers: int) -> None:
     async with serving(ok) as server:
-        tally = await make_calls(server, callers=callers, warm_up=0.0, pids=(os.getpid(),))
+        tally = await make_calls(server, callers=callers, seconds=1.0, warm_up=0.0, pids=(os.getpid(),))
     assert server.connections == tally.connections == callers
     assert tally.answered == len(server.bodies) > callers
     assert not tally.failures
@@ -77,7 +78,7 @@ async def test_callers_keep_their_connections_and_all_calls_are_waited_for(calle
 
 async def test_the_warm_up_is_not_counted() -> None:
     async with serving(ok) as server:
-        tally = await make_calls(server)
+        tally = await make_calls(server, seconds=1.0, warm_up=0.5)
     assert 0 < tally.answered < len(server.bodies)
     assert tally.connections == 0, "they were opened before"
 
@@ -94,7 +95,7 @@ async def test_a_connection_that_the_peer_closes_is_opened_again() -> None:
         writer.close()
 
     async with serving(close) as server:
-        tally = await make_calls(server, warm_up=0.0)
+        tally = await make_calls(server, seconds=1.0, warm_up=0.0)
     assert server.connections == tally.answered > 1
 
 
@@ -154,8 +155,8 @@ async def test_a_response_before_the_whole_request_fails_the_run() -> None:
 
 
 async def test_a_peer_that_is_gone_fails_the_run() -> None:
-    async with serving(ok) as server:
-        pass
+    server = Server(ok)
+    server.port = free_port()
     with pytest.raises(LoadError, match="ConnectionRefusedError"):
         await make_calls(server)
 

@@ -28,6 +28,7 @@ from tests.support import canary
 from tests.support.app import App, request_bytes, running_app
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
 from tests.support.emulator import basic, running_emulator
+from tests.support.log_threads import ended_log_threads
 from tests.support.ports import free_port
 from tests.support.raw_client import RawClient, ReceivedResponse
 
@@ -186,9 +187,10 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
     handlers, level = root.handlers[:], root.level
     path = tmp_path / "log"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    output = configure_logging("debug", "json", SystemClock(), fd=descriptor)
-    yield path
-    output.close()
+    with ended_log_threads():
+        output = configure_logging("debug", "json", SystemClock(), fd=descriptor)
+        yield path
+        output.close()
     os.close(descriptor)
     structlog.reset_defaults()
     root.handlers[:] = handlers

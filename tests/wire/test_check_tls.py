@@ -140,9 +140,10 @@ async def test_a_wrong_host_name(stage: Stage) -> None:
 
 
 async def test_an_expired_server_certificate(stage: Stage) -> None:
-    checked = await stage.check(stage.server(not_before=now() - 9 * DAY, not_after=now() - 2 * DAY))
+    not_after = now() - 2 * DAY
+    checked = await stage.check(stage.server(not_before=now() - 9 * DAY, not_after=not_after))
     assert (checked.status, checked.failures) == (1, [("tls", "tls_server_expired")])
-    assert f"to {(now() - 2 * DAY):%Y-%m-%d}" in checked.detail("tls")
+    assert f"to {not_after:%Y-%m-%d}" in checked.detail("tls")
     assert stage.mangopay.heads == []
 
 
@@ -215,11 +216,12 @@ async def offline(files: ClientFiles, base_url: str = "https://127.0.0.1:1", **s
 
 
 async def test_an_expired_client_certificate_cannot_be_used(stage: Stage) -> None:
-    expired = stage.authority.issue_cert("acme", not_before=now() - 9 * DAY, not_after=now() - 2 * DAY)
+    not_after = now() - 2 * DAY
+    expired = stage.authority.issue_cert("acme", not_before=now() - 9 * DAY, not_after=not_after)
     stage.files.put(expired)
     checked = await stage.check(stage.server(stage.authority), **stage.files.settings)
     assert (checked.status, checked.failures) == (2, [("certificate", "client_certificate_expired")])
-    assert f"{(now() - 2 * DAY):%Y-%m-%d}" in checked.detail("certificate")
+    assert f"{not_after:%Y-%m-%d}" in checked.detail("certificate")
     assert stage.mangopay.heads == []
 
 

@@ -7,6 +7,8 @@ import errno
 import os
 import socket
 import stat
+import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +17,7 @@ from sidecar.downstream import peer
 from sidecar.downstream.addresses import ListenError
 from sidecar.downstream.listener import Listeners
 from tests.support.port_holder import held_by, in_use
+from tests.support.ports import free_port
 from tests.support.proxy_port import GET, chunked, serve, until
 from tests.support.raw_client import RawClient
 
@@ -147,10 +150,9 @@ async def test_a_name_that_cannot_be_resolved_is_told(listeners: Listeners, monk
 async def test_every_address_is_every_address_of_one_family(
     listeners: Listeners, hosts: list[str], served: list[str]
 ) -> None:
-    await listeners.open_tcp(hosts, 0, Goodbye)
+    port = free_port()  # of both families: nobody else answers in the one that is not listened on
+    await listeners.open_tcp(hosts, port, Goodbye)
     assert [bound.one_family for bound in listeners.of_one_family] == served
-    port = listeners.bound[0].port
-    assert port is not None
     for here, family in (("127.0.0.1", "0.0.0.0"), ("::1", "::")):
         try:
             reached = await _served((here, port))
@@ -210,10 +212,9 @@ async def test_every_address_of_both_families_can_be_listened_on_together(listen
 
 
 async def test_a_port_can_be_taken_again_at_once() -> None:
+    port = free_port()
     first = Listeners("LISTEN")
-    await first.open_tcp(["127.0.0.1"], 0, Goodbye)
-    port = first.bound[0].port
-    assert port is not None
+    await first.open_tcp(["127.0.0.1"], port, Goodbye)
     assert await _served(("127.0.0.1", port))
     first.close()
     second = Listeners("LISTEN")
@@ -274,6 +275,29 @@ async def test_a_live_socket_is_refused_and_left_alone(tmp_path: Path, listeners
             await listeners.open_unix(path, 0o600, Goodbye)
         who = held_by() or "by a running process"
         assert str(caught.value) == f"{path} is served {who}: stop that, or set SIDECAR_LISTEN_UNIX_SOCKET"
+        assert path.is_socket()
+
+
+def _queued(path: Path, caller: socket.socket) -> bool:
+    """Connect without waiting; return whether there was room for it."""
+    caller.setblocking(False)
+    try:
+        caller.connect(str(path))
+    except BlockingIOError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others refuse a connection where the queue is full")
+async def test_a_live_socket_whose_queue_is_full_is_left_alone_too(tmp_path: Path, listeners: Listeners) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as live, ExitStack() as waiting:
+        live.bind(str(path))
+        live.listen(0)
+        while _queued(path, waiting.enter_context(socket.socket(socket.AF_UNIX))):
+            pass
+        with pytest.raises(ListenError, match="is served by a running process: stop that, or set SIDECAR_LISTEN_UNIX"):
+            await listeners.open_unix(path, 0o600, Goodbye)
         assert path.is_socket()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 import trustme
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import PrivateFormat
 
 from sidecar.config import Tls
@@ -232,13 +233,14 @@ def refusal(files: ClientFiles, password: str | None = None) -> TlsFileError:
 
 @pytest.mark.parametrize("key", trustme.KeyType)
 def test_a_certificate_that_does_not_match_its_key_is_refused_with_its_dates(
-    authority: trustme.CA, files: ClientFiles, key: trustme.KeyType
+    authority: trustme.CA, files: ClientFiles, client: trustme.LeafCert, key: trustme.KeyType
 ) -> None:
     files.key.write_bytes(authority.issue_cert("x@example.org", key_type=key).private_key_pem.bytes())
     error = refusal(files)
     assert (error.setting, error.defect) == ("client_cert_file", Defect.KEY_MISMATCH)
     assert str(error).startswith(f"tls.client_cert_file: {files.cert} does not match the key {files.key} (valid from ")
-    assert (now() + 90 * DAY + dt.timedelta(hours=1)).strftime("to %Y-%m-%dT") in str(error)
+    not_after = x509.load_pem_x509_certificate(leaf_pem(client)).not_valid_after_utc
+    assert f"to {not_after:%Y-%m-%dT%H:%M:%SZ}" in str(error)
 
 
 def test_a_chain_before_the_certificate_does_not_match_either(

@@ -79,8 +79,9 @@ async def test_a_connection_that_broke_is_told_before_the_one_that_held() -> Non
 
 
 async def test_reading_back_shows_after_the_attempt_whose_response_was_lost() -> None:
-    async with running_pair(emulator_settings={"stored_answer_delay": 0.5}) as pair:
+    async with running_pair() as pair:
         pair.emulator.faults.add("reset=after POST api times=1")
+        pair.emulator.faults.add("status=400 GET /v2.01/acme/responses times=1")  # as if it was not stored yet
         response = await pair.call("POST", NATURAL, BODY, headers=(KEY,))
         record = last(pair.app)
     assert response.status == 200

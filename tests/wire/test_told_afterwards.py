@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from sidecar.telemetry import recorder
+from sidecar.telemetry import history, recorder
 from sidecar.telemetry.batch import FULL
 from tests.support.app import App, request_bytes, running_pair
 from tests.support.raw_client import RawClient
@@ -34,6 +34,7 @@ pytestmark = pytest.mark.any_loop
 @pytest.fixture(autouse=True)
 def _no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "LONGEST", 3600.0)
+    monkeypatch.setattr(history, "INTERVAL", 3600.0)  # a sample has calls told as well
 
 
 def told(app: App) -> list[dict[str, object]]:

@@ -27,12 +27,10 @@ def traceparent(flags: str = "01") -> tuple[str, str]:
     return ("traceparent", f"00-{TRACE}-{PARENT}-{flags}")
 
 
-async def traced(
-    calls: Callable[[Pair], Awaitable[object]], *, emulator: dict[str, Any] | None = None, **settings: str
-) -> tuple[Collector, Pair]:
+async def traced(calls: Callable[[Pair], Awaitable[object]], **settings: Any) -> tuple[Collector, Pair]:
     """Make calls through a sidecar with traces; return what the collector has once all is over."""
     async with running_collector() as collector:
-        async with running_pair(emulator_settings=emulator, tracing_otlp_endpoint=collector.url, **settings) as pair:
+        async with running_pair(tracing_otlp_endpoint=collector.url, **settings) as pair:
             await calls(pair)
     return collector, pair
 
@@ -141,10 +139,11 @@ async def test_each_attempt_names_its_own_span_upstream_in_place_of_the_callers(
 async def test_reading_back_is_a_client_span_of_its_own() -> None:
     async def calls(pair: Pair) -> None:
         pair.emulator.faults.add("reset=after POST api times=1")
+        pair.emulator.faults.add("status=400 GET /v2.01/acme/responses times=1")  # as if it was not stored yet
         response = await pair.call("POST", NATURAL, BODY, headers=(KEY,))
         assert response.status == 200
 
-    collector, _ = await traced(calls, emulator={"stored_answer_delay": 0.5})
+    collector, _ = await traced(calls)
 
     (server,) = collector.servers
     assert server.own("recovered") == ["idempotency"]

@@ -92,7 +92,7 @@ async def test_what_the_collector_refuses_is_told_once_until_it_takes_spans_agai
 async def test_a_collector_that_is_not_there_costs_nothing_but_traces(
     events: list[tuple[str, dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.3")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
     async with running_pair(tracing_otlp_endpoint="http://127.0.0.1:1") as pair:
         assert (await pair.call("GET", USERS)).status == 200
         down = await until(pair.app, up=False)
@@ -197,7 +197,7 @@ async def test_a_collector_behind_tls_is_verified_and_no_key_is_logged(
 
 
 async def test_a_collector_that_is_not_trusted_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.3")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
     async with running_collector(context=server_context(trustme.CA())) as collector:
         async with running_pair(tracing_otlp_endpoint=collector.url.replace("http:", "https:")) as pair:
             await pair.call("GET", USERS)

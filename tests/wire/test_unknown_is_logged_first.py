@@ -23,6 +23,7 @@ from sidecar.telemetry.log import LogOutput
 from tests.e2e.test_cli_run import settings
 from tests.support.app import request_bytes
 from tests.support.emulator import running_emulator
+from tests.support.log_threads import ended_log_threads
 from tests.support.raw_client import RawClient
 from tests.support.sidecar import COMMAND
 
@@ -44,13 +45,14 @@ async def logging_to(fd: int, upstream: str) -> AsyncIterator[int]:
     log.attach(asyncio.get_running_loop())
     lifecycle = Lifecycle(clock, delay=0, drain=0)
     sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
-    try:
-        ready = await sidecar.start()
-        lifecycle.started()
-        yield int(ready.proxy.rpartition(":")[2])
-    finally:
-        await sidecar.close()
-        log.close()
+    with ended_log_threads():
+        try:
+            ready = await sidecar.start()
+            lifecycle.started()
+            yield int(ready.proxy.rpartition(":")[2])
+        finally:
+            await sidecar.close()
+            log.close()
 
 
 @pytest.mark.any_loop

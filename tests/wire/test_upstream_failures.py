@@ -14,6 +14,7 @@ from sidecar.core.resend import AttemptFailure, Event, FailureKind, Sent, classi
 from sidecar.upstream.byte_protocol import ByteProtocol
 from sidecar.upstream.dialing import Dialer
 from sidecar.upstream.errors import UpstreamError
+from tests.support.ports import free_port
 from tests.support.upstreams import (
     OK,
     Client,
@@ -296,9 +297,9 @@ async def test_a_connection_carries_one_exchange_at_a_time() -> None:
 
 
 async def test_a_refused_connection_sends_nothing() -> None:
-    with Listener() as listener:
-        pass
-    async with client_of(listener.upstream) as client:
+    upstream = Upstream(hang)
+    upstream.port = free_port()
+    async with client_of(upstream) as client:
         with pytest.raises(UpstreamError) as caught:
             await client.acquire()
         assert caught.value.failure == AttemptFailure(

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.app import running_app, running_pair
+from tests.support.ports import free_port
 from tests.support.upstreams import Peer, serve
 from tests.wire.faults.support import (
     KEYED,
@@ -109,7 +110,8 @@ async def test_a_second_delivery_that_never_left_is_rejected_too(method: str) ->
         body = b'{"access_token": "cAnArYtOkEn%d", "token_type": "bearer", "expires_in": 1200}' % tokens
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body))
 
-    async with serve(script) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
+    # Of a port that nobody else gets: it refuses once the listening has stopped.
+    async with serve(script, port=free_port()) as upstream, running_app(f"http://127.0.0.1:{upstream.port}") as app:
         response = await try_call(app, method, "/v2.01/acme/users", None if method in SAFE else b"{}")
         assert response is not None
         told = [response.header(f"X-Sidecar-{name}") for name in ("Error", "Outcome")]

@@ -21,6 +21,9 @@ from tests.wire.threats.tables import ALL
 if TYPE_CHECKING:
     from tests.wire.threats.stage import Harness
 
+#: All cases are played in the fixture, within the time of the first test.
+pytestmark = pytest.mark.timeout(240)
+
 #: Cases that are played at once: most of them are spent in waiting.
 _LANES: Final = 32
 #: Seconds. Long for a case that the naive proxy passes, short for one on which it hangs.

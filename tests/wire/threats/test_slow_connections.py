@@ -177,7 +177,7 @@ def test_slow_connections_keep_nobody_out(stage: Harness, descriptors: None, loo
             f"memory {before / 2**20:.1f} MiB, at most {most / 2**20:.1f} MiB"
         )
         assert unanswered == 0
-        assert answered >= 10
+        assert answered >= 3
         assert crowd >= CONNECTIONS * 0.95
         assert attack.closed >= CONNECTIONS
         assert most - before < GROWTH
