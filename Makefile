@@ -172,10 +172,10 @@ version:
 	@echo $(VERSION)
 
 # Everywhere that the version stands.
-VERSIONED = sidecar/version.py Dockerfile docs/deploy.md $(shell grep -rlF '$(VERSION)' deploy --include='*.yaml')
+VERSIONED = sidecar/version.py Dockerfile docs/deploy.md $(shell grep -rlF '$(VERSION)' deploy --include='*.yaml' --include='*.yml')
 bump: ## give everything the next version, and CHANGELOG.md its heading (NEW=0.2.0)
 	test -n "$(NEW)"
-	sed -i 's/\b$(subst .,\.,$(VERSION))\b/$(NEW)/' $(VERSIONED)
+	sed -i 's/\b$(subst .,\.,$(VERSION))\b/$(NEW)/g' $(VERSIONED)
 	sed -i "s/^## Unreleased$$/&\n\n## $(NEW) - $$(date -u +%F)/" CHANGELOG.md
 
 home:
