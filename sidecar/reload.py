@@ -140,20 +140,23 @@ class Reloader:
         """Look at the files for ever; return at once if there are none: SIGHUP works without this."""
         while self._paths:
             await self._clock.sleep_until(self._clock.now() + INTERVAL)
-            await self._outlive(self._look())
+            await self._outlive(self._look)
 
     def reload_now(self) -> None:
         """Read everything now: somebody asked for it by SIGHUP."""
-        self._tasks.spawn(self._outlive(self._reload_asked()), name="config.reload")
+        self._tasks.spawn(self._outlive(self._reload_asked, asked=True), name="config.reload")
 
-    async def _outlive(self, reload: Awaitable[None]) -> None:
-        """Wait for ``reload``. What nobody foresaw is told once, and the files are read again later, changed or not."""
+    async def _outlive(self, reload: Callable[[], Awaitable[None]], *, asked: bool = False) -> None:
+        """Call ``reload``. What nobody foresaw is told once, and the files are read again later, changed or not.
+
+        ``asked``: a person asked for it by SIGHUP, so it is told each time.
+        """
         try:
-            await reload
+            await reload()
         except Exception as error:  # noqa: BLE001 - the edge of a task that has to outlive a bug
-            self._watch.failed(self._clock.now(), asked=True)
+            self._watch.postponed(self._clock.now())
             what = f"internal error: {type(error).__name__}"
-            if what != self.error:
+            if asked or what != self.error:
                 self.error = what
                 _log.error("config.reload_failed", **exception_fields(error))
 

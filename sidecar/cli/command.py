@@ -83,6 +83,13 @@ class Command(click.Command):
         return ctx.args
 
 
+def by_options(message: str, options: Mapping[str, str]) -> str:
+    """Return a message with options in place of variables that would change nothing; ``options`` by variable."""
+    for variable, option in options.items():
+        message = message.replace(f"set {variable}", f"give another {option}").replace(variable, option)
+    return message
+
+
 def load_config(
     path: Path | None, environ: Mapping[str, str] = os.environ, options: Options = MappingProxyType({})
 ) -> Config:
@@ -99,7 +106,8 @@ def load_config(
         config = load(path, environ, options)
     except ConfigError as error:
         lines = error.lines if unread is None else (*error.lines, unread)
-        raise CommandError("\n".join(lines), BAD_USAGE) from None
+        given = {variable: options[key][0] for key, variable in PORT_VARIABLES.items() if key in options}
+        raise CommandError(by_options("\n".join(lines), given), BAD_USAGE) from None
     return config if unread is None else msgspec.structs.replace(config, warnings=(*config.warnings, unread))
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sidecar.cli.command import CommandError
+from sidecar.cli.command import CommandError, by_options
 from sidecar.cli.process import forbid_core_dumps, run_loop
 from sidecar.lifecycle import StartError
 from sidecar.runtime import SystemClock
@@ -73,9 +73,8 @@ def serve_until_signal(
     try:
         return run_loop(main())
     except StartError as error:
-        message = str(error)
-        for variable, option in options.items():
-            message = message.replace(f"set {variable}", f"give another {option}")
-        raise CommandError(message, error.status) from None
+        raise CommandError(by_options(str(error), options), error.status) from None
+    except CommandError as failure:
+        raise CommandError(by_options(failure.format_message(), options), failure.status) from None
     finally:
         output.close()

@@ -50,6 +50,12 @@ class ChangeWatch:
         """Note that the files were read and are in use: nothing to do until they change."""
         self._settled = True
 
+    def postponed(self, now: float) -> None:
+        """Note that the files could not be looked at or read, whatever is in them: they are read again later."""
+        self._settled = False
+        self._tries = 0
+        self._retry_at = now + RETRY
+
     def failed(self, now: float, *, asked: bool = False) -> bool:
         """Note that the files are no good; return whether to say so.
 

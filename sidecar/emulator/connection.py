@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.web_protocol import RequestHandler
@@ -27,7 +27,7 @@ _MOST_HEADERS: Final = 512
 class Connection(RequestHandler):
     """One client connection: it has a number, and knows when it was lost."""
 
-    __slots__ = ("body", "lost", "serial")
+    __slots__ = ("_wire", "body", "lost", "serial")
 
     lost: asyncio.Future[None]
     serial: int
@@ -38,6 +38,8 @@ class Connection(RequestHandler):
         """Begin, unless a fault says otherwise."""
         self.lost = asyncio.get_running_loop().create_future()
         self.body = None
+        # aiohttp forgets the transport that it closes, though it may be open until what is left has been read.
+        self._wire = cast("asyncio.Transport", transport)
         super().connection_made(transport)
         server = self._manager
         assert isinstance(server, Listener)  # noqa: S101 - Listener alone makes connections
@@ -58,8 +60,8 @@ class Connection(RequestHandler):
 
     def end(self, *, reset: bool) -> None:
         """Close after what is still to be sent; or ``reset`` at once (TCP RST), dropping it."""
-        transport = self.transport
-        if transport is None:
+        transport = self._wire
+        if self.lost.done():
             return
         if not reset:
             transport.close()

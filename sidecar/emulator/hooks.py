@@ -38,7 +38,7 @@ class Outcome(enum.Enum):
     DELIVERED = "delivered"
     #: It failed and is to be tried again.
     RETRIED = "retried"
-    #: It failed, and so had all tries before: the hook is INVALID now.
+    #: It failed, and is not tried again: after its last try the hook is INVALID.
     FAILED = "failed"
     #: A fault kept it back for ever.
     LOST = "lost"
@@ -124,7 +124,7 @@ class Outbox:
             self._push(again, self._clock.now() + pauses[delivery.attempt - 1])
             return
         self._log(delivery, Outcome.FAILED, failure)
-        if hook is not None:
+        if hook is not None and _is_called(hook):
             hook["Validity"] = "INVALID"
 
     def clear(self, client_id: str | None = None) -> None:

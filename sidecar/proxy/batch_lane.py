@@ -190,9 +190,11 @@ class BatchLane:
             self._read()
             self._unread = head, at, sent_at
             self._serve()
-        elif self._unread is None or (
-            sent_at >= self._unread[2] and (_tells_windows(head) or not _tells_windows(self._unread[0]))
-        ):
+            return
+        if head.status == 429 and not _tells_windows(head):
+            self._read()  # it tells a pause, and hides no window
+        unread = self._unread
+        if unread is None or (_tells_windows(head), sent_at) >= (_tells_windows(unread[0]), unread[2]):
             self._unread = head, at, sent_at
 
     def when_to_retry(self, head: ResponseHead) -> int | None:
@@ -277,7 +279,7 @@ class BatchLane:
 
 def _tells_windows(head: ResponseHead) -> bool:
     """Whether a response tells anything of the rate windows; one of a gateway or of another endpoint may not."""
-    return head.status == 429 or any(field.key.startswith(_RATE_LIMIT) for field in head.read_here)
+    return any(field.key.startswith(_RATE_LIMIT) for field in head.read_here)
 
 
 def _reserved(ruling: Ruling, seconds: float) -> SidecarError:

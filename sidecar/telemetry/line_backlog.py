@@ -42,22 +42,24 @@ class LineBacklog:
     def take(self, limit: int) -> bytes:
         """Remove and return the oldest lines, whole: up to ``limit`` bytes of them, but at least one if any.
 
-        Those that were taken before are written, or were counted by :meth:`count_dropped`.
+        One that tells of lost ones comes alone, so that it is known whether it was written. Those that were taken
+        before are written, or were counted by :meth:`count_dropped`.
         """
         with self._lock:
             lines, total = self._lines, 0
             taken: list[bytes] = []
             self._told_of = 0
-            while lines and (not taken or total + len(lines[0][0]) <= limit):
-                line, lost = lines.popleft()
+            while lines and (not taken or (total + len(lines[0][0]) <= limit and not lines[0][1])):
+                line, self._told_of = lines.popleft()
                 taken.append(line)
                 total += len(line)
-                self._told_of += lost
+                if self._told_of:
+                    break
             self.size -= total
         return b"".join(taken)
 
     def count_dropped(self, lines: int) -> None:
-        """Count lines that were taken last and could not be written, and those of which they may have told."""
+        """Count lines that were taken last and could not be written, and those of which they told."""
         with self._lock:
             self.dropped += lines + self._told_of
             self._told_of = 0

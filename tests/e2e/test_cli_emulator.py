@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import urllib.error
 import urllib.request
-from typing import Any
+from base64 import b64encode
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sidecar.config.addresses import BASE_URL
 from tests.support.port_holder import in_use
 from tests.support.sidecar import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+READY = r"^ready emulator=(http://127\.0\.0\.1:\d+)$"
 
 
 def get(url: str) -> Any:
@@ -30,12 +39,33 @@ def test_it_says_where_it_is_and_ends_with_0_on_a_signal(number: signal.Signals)
         assert command.complaints == []
 
 
+@contextmanager
+def unread_answer(url: str) -> Iterator[None]:
+    """Ask for more than a connection holds, and read the first bytes of it alone."""
+    form = {"Authorization": f"Basic {b64encode(b'acme:key').decode()}"}
+    asked = urllib.request.Request(f"{url}/v2.01/oauth/token", b"grant_type=client_credentials", form)
+    with urllib.request.urlopen(asked) as response:
+        token = json.load(response)["access_token"]
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+        head = (
+            f"GET /__emulator__/bytes?size=100000000 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+        )
+        client.sendall(f"{head}\r\n".encode())
+        assert client.recv(12) == b"HTTP/1.1 200"
+        yield
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with Command("emulator", "--port", "0") as command, unread_answer(command.wait_for(READY)[1]):
+        os.kill(command.pid, signal.SIGTERM)
+        assert command.stop() in (0, 1)  # 0: it had ended by then
+        assert command.complaints == []
+
+
 def test_a_client_that_does_not_read_its_answer_does_not_hold_up_the_end() -> None:
     with Command("emulator", "--port", "0") as command:
-        port = int(command.wait_for(r"^ready emulator=http://127\.0\.0\.1:(\d+)$")[1])
-        with socket.create_connection(("127.0.0.1", port)) as client:
-            client.sendall(b"GET /__emulator__/bytes?size=100000000 HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert client.recv(1) == b"H"
+        url = command.wait_for(READY)[1]
+        with unread_answer(url):
             assert command.stop() == 0
         assert command.complaints == []
 

@@ -54,7 +54,8 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path: Path) -> None:
     """Else the next try would find a file that is there already, cut off as it is."""
     shell = f"ulimit -f 1; trap '' XFSZ; exec '{COMMAND}' init"
     # Bytecode that is cut off, too, would be kept.
-    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    environ["PYTHONDONTWRITEBYTECODE"] = "1"
     full = subprocess.run(["sh", "-c", shell], cwd=tmp_path, env=environ, capture_output=True, check=False)
     assert (full.returncode, full.stderr.count(b"\n")) == (2, 1)
     assert list(tmp_path.iterdir()) == []

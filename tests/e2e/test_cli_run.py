@@ -99,6 +99,12 @@ def test_a_port_that_an_option_named_is_changed_by_that_option(upstream: str) ->
             assert command.stderr == f"{in_use(port)}: give another --port\n"
 
 
+def test_an_option_that_collides_is_named_as_an_option(upstream: str) -> None:
+    with Command("run", "--port", "7", environ=settings(upstream, SIDECAR_ADMIN_PORT="7")) as command:
+        assert command.wait() == 2
+        assert command.stderr.endswith(": set another --port or SIDECAR_ADMIN_PORT\n")
+
+
 def test_a_bad_configuration_is_status_2_and_one_line(upstream: str) -> None:
     with Command("run", environ=settings(upstream, SIDECAR_LISTEN_PROT="1")) as command:
         assert command.wait() == 2

@@ -91,11 +91,14 @@ async def test_without_room_it_waits_and_holds_its_callers_connection_alone() ->
         nothing_is_left(proxy)
 
 
-async def test_an_answer_that_tells_no_window_hides_none_that_did() -> None:
+@pytest.mark.parametrize("status", [200, 429])
+async def test_an_answer_that_tells_no_window_hides_none_that_did(status: int) -> None:
     """Endpoints of other kinds, and gateways, send no such headers."""
     async with in_memory(reserve=0.2, batch=BATCH) as proxy:
-        await look(proxy, 10)
-        await proxy.call(get("clients"), Fate(response=respond(200, b"{}")))
+        await look(proxy, 10, reset=100)
+        pause = ("Retry-After: 1",) if status == 429 else ()
+        await proxy.call(get("clients"), Fate(response=respond(status, b"{}", *pause)))
+        await proxy.clock.advance(2)
         for _ in range(3):
             assert (await proxy.call(get())).header("X-Sidecar-Error") == "rate_reserved"
 

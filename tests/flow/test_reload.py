@@ -386,12 +386,26 @@ async def test_without_a_thread_it_is_told_once_and_tried_again_though_no_file_c
         assert sidecar.events() == ["config.reload_failed", "config.reloaded"]
 
 
+async def test_what_is_wrong_with_a_file_is_told_once_it_can_be_read(tmp_path: Path) -> None:
+    path = key_file(tmp_path)
+    async with running(keyed(path)) as sidecar:
+        sidecar.reloader._in_thread = no_thread  # type: ignore[misc]
+        in_place(path, "")
+        await sidecar.looks(3)
+        sidecar.reloader._in_thread = inline  # type: ignore[misc]
+        await sidecar.looks(65)
+        assert sidecar.events() == ["config.reload_failed"] * 2
+        assert str(path) in sidecar.logs[-1]["message"]
+        assert str(path) in (sidecar.reloader.error or "")
+
+
 async def test_what_nobody_foresaw_is_told_on_sighup_too(tmp_path: Path) -> None:
     async with running(keyed(key_file(tmp_path))) as sidecar:
         sidecar.reloader._read_config = broken  # type: ignore[misc]
-        sidecar.reloader.reload_now()
-        await sidecar.clock.settle()
-        assert (sidecar.events(), sidecar.reloader.successful) == (["config.reload_failed"], False)
+        for times in (1, 2):
+            sidecar.reloader.reload_now()
+            await sidecar.clock.settle()
+            assert (sidecar.events(), sidecar.reloader.successful) == (["config.reload_failed"] * times, False)
 
 
 # --- SIGHUP ----------------------------------------------------------------------------------------------------------

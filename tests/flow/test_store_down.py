@@ -202,6 +202,22 @@ async def test_a_token_that_the_store_has_after_all_is_not_taken_for_a_newer_one
     assert await fleet.tokens(*fleet.start()) == ["-2"], "and nobody else gets the burnt one"
 
 
+async def test_a_burnt_token_that_the_store_has_after_all_is_known_whatever_came_after_it(fleet: Fleet) -> None:
+    backend = MemoryBackend(fleet.shelf)
+    backend.loses_reply_to = 2
+    node = fleet.node(backend)
+    assert await fleet.tokens(node) == ["-1"]
+    backend.down = WHY
+    node.manager.unauthorized(1, "/a")
+    assert await fleet.tokens(node, newer_than=1) == ["-2"]
+    backend.down = None
+    while not node.store.status().up:
+        await fleet.clock.advance(1)
+    await fleet.clock.advance(11)
+    node.manager.unauthorized(2, "/b")
+    assert await fleet.tokens(node, newer_than=2) == ["-3"]
+
+
 async def test_a_token_that_the_store_has_after_all_is_refreshed_ahead_by_another_one(fleet: Fleet) -> None:
     backend = MemoryBackend(fleet.shelf)
     backend.loses_reply_to = 2

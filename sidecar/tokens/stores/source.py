@@ -82,6 +82,9 @@ _SPREAD_LIMIT: Final = 5.0
 #: Seconds until a burnt token is told to the store, if no fetch has told it until then.
 _TELLING: Final = 0.05
 
+#: Tokens of one's own that are remembered while the store is down: what it may have been told of.
+_MOST_OWN: Final = 4
+
 _log = structlog.get_logger()
 
 
@@ -142,9 +145,9 @@ class SharedSource:
         self._held: dict[str, TokenVersion] = {}
         #: The token in use; None: it is not of the store, or burnt.
         self._current: _TokenInUse | None = None
-        #: The token in use if it is not of the store, as far as is known here; and whether it is burnt.
-        self._own: Secret | None = None
-        self._own_burnt = False
+        #: Tokens that were handed out and are not of the store, as far as is known here, the newest last; and whether
+        #: each is burnt.
+        self._own: dict[Secret, bool] = {}
         #: Burnt tokens that the store has not been told of.
         self._burnt: set[tuple[str, TokenVersion]] = set()
         #: Notified when the store is back, or when it is too late to wait for it.
@@ -180,8 +183,8 @@ class SharedSource:
             self._burnt.add((self._current.part, self._current.known))
             self._current = None
             self._tell_later()
-        else:
-            self._own_burnt = True
+        elif self._own:
+            self._own[next(reversed(self._own))] = True
         self._hurry.notify_all()
 
     # --- with the store ----------------------------------------------------------------------------------------------
@@ -246,9 +249,9 @@ class SharedSource:
             return None
         life = min(token.expires_at - token.sent_at, LONGEST_LIFE)
         fetched = Fetched(value, life, time.earliest(token.sent_at), shared=True)
-        is_own, is_burnt = value == self._own, self._own_burnt
+        is_burnt = self._own.get(value)
         self._hold(request, take.known, fetched)
-        if is_own:  # handed out before: the claim after this one asks for a newer one
+        if is_burnt is not None:  # handed out before: the claim after this one asks for a newer one
             if is_burnt:
                 self.burnt()
             return None
@@ -256,7 +259,7 @@ class SharedSource:
 
     def _hold(self, request: ClaimRequest, known: TokenVersion, fetched: Fetched) -> None:
         self._held[request.part] = known
-        self._own = None
+        self._own.clear()
         hard_at = fetched.sent_at + fetched.expires_in - hard_window(fetched.expires_in)
         self._current = _TokenInUse(request.part, known, hard_at)
 
@@ -301,7 +304,11 @@ class SharedSource:
         The token in use goes on in use if no other came.
         """
         if isinstance(result, Fetched):
-            self._current, self._own, self._own_burnt = None, result.value, False
+            self._current = None
+            self._own.pop(result.value, None)
+            if len(self._own) == _MOST_OWN:
+                del self._own[next(iter(self._own))]
+            self._own[result.value] = False
         return result
 
     async def _conclude(self, grant: Grant, key: Secret, result: FetchResult) -> FetchResult | None:

@@ -128,3 +128,14 @@ def test_what_is_read_has_always_been_seen_twice_running(looks: list[tuple[str, 
     for signature, good in looks:
         assert not (files.look(signature, good=good) and signature != before)
         before = signature
+
+
+def test_what_could_not_be_read_is_read_again_later_and_its_failure_told_then() -> None:
+    watch = ChangeWatch()
+    watch.due("a", 0.0)
+    assert watch.due("a", 1.0)
+    watch.loaded()
+    watch.postponed(2.0)
+    assert not watch.due("a", 1.0 + RETRY)
+    assert watch.due("a", 2.0 + RETRY)
+    assert [watch.failed(2.0 + RETRY), watch.failed(2.0 + RETRY), watch.failed(2.0 + RETRY)] == [False, True, False]
