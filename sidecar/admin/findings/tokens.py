@@ -46,7 +46,7 @@ def of_tokens(facts: Snapshot) -> Iterator[Finding]:
                 _of(token, "Mangopay answers 401, and new tokens do not help"),
                 f"401s from {_paths(token.paused_paths)} are passed on as they are, and no token is fetched for them: "
                 "too many token requests would get the account locked. Other paths are not held up.",
-                "Look at those paths: is their ClientId yours, and may this key use them?",
+                "Look at those paths: may this key use them?",
                 token.paused_until,
                 "401s may refresh the token again",
             )
