@@ -191,7 +191,7 @@ class Api:
             return None
         try:
             tag = msgspec.json.decode(request.body, type=dict[str, Any]).get("Tag")
-        except ValueError:  # of msgspec's, or of what is no UTF-8
+        except (ValueError, RecursionError):  # of msgspec's, or of what is no UTF-8
             return None
         responses = {
             "SCA": lambda: self._reports.sca_required(

@@ -44,8 +44,14 @@ def derive_amounts(client: ClientState, resource: Resource) -> None:
     debited, fees = resource["DebitedFunds"], resource["Fees"]
     if debited is not None and fees is not None:
         resource["CreditedFunds"] = {"Currency": debited["Currency"], "Amount": debited["Amount"] - fees["Amount"]}
-    if resource["CreditedUserId"] is None and (wallet := client.find("Wallet", resource["CreditedWalletId"] or "")):
-        resource["CreditedUserId"] = next(iter(wallet["Owners"] or ()), None)
+    if resource["CreditedUserId"] is None:
+        resource["CreditedUserId"] = owner(client, resource["CreditedWalletId"])
+
+
+def owner(client: ClientState, wallet_id: str | None) -> str | None:
+    """Return the first owner of a user's wallet; None: there is no such wallet, or one that was placed without any."""
+    wallet = client.find("Wallet", wallet_id or "")
+    return None if wallet is None else next(iter(wallet["Owners"] or ()), None)
 
 
 def covered(client: ClientState, resource: Resource) -> bool:

@@ -21,6 +21,9 @@ _FILTERS: Final = {
     "eventtype": "EventType",
     "active": "Active",
     "recipientscope": "RecipientScope",
+    "resultcode": "ResultCode",
+    "disputetype": "DisputeType",
+    "paymentstatus": "PaymentStatus",
 }
 
 

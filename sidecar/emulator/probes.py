@@ -29,11 +29,15 @@ def echo(call: Call) -> EmulatedResponse:
     return json_response(200, seen)
 
 
+#: Digits of a size: a terabyte is more than any test waits for.
+_LONGEST_SIZE: Final = 12
+
+
 def send_bytes(call: Call) -> EmulatedResponse:
     """Send so many bytes."""
     size = call.query.get("size", "")
-    if not size.isdecimal():
-        raise call.incorrect("size", "The size must be a number of bytes.")
+    if not (size.isascii() and size.isdecimal() and len(size) <= _LONGEST_SIZE):
+        raise call.incorrect("size", f"The size must be a number of bytes, of up to {_LONGEST_SIZE} digits.")
     kind = b"application/octet-stream"
     return EmulatedResponse(200, b"", kind, generated=int(size), chunked=call.query.get("chunked") == "1")
 

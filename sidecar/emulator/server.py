@@ -203,6 +203,9 @@ class Emulator:
         if rule is not None and rule.at is Stage.HEAD:
             self._note(exchange, complete=False)
             return await self._fail(exchange, rule)
+        if not request.target.isascii():  # RFC 3986 section 2; aiohttp lets such bytes pass
+            exchange.keep_alive = False
+            return await self._sender.send(exchange, self._reports.error(400, "bad_request", "The path must be ASCII"))
         if _announced(request) > _LARGEST_BODY:
             exchange.keep_alive = False
             return await self._sender.send(exchange, self._reports.error(413, "payload_too_large", "Too large"))

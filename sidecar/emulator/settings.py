@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -32,11 +32,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     #: A POST with an ``Idempotency-Key`` that gets a token 401 uses the key up.
     burn_keys_on_401: bool = False
     #: How long a stored answer stays hidden from ``responses/{key}``.
-    stored_answer_delay: float = 0
+    stored_answer_delay: Annotated[float, msgspec.Meta(ge=0)] = 0
     #: ``lines`` repeats each rate header once a window, ``line`` joins the windows with commas.
     rate_headers: Literal["lines", "line", "none"] = "lines"
     #: Calls allowed in each of ``rate_windows``; fewer numbers, fewer windows.
-    rate_limits: tuple[int, ...] = (2_300, 4_500, 8_800, 105_600)
+    rate_limits: tuple[Annotated[int, msgspec.Meta(ge=0)], ...] = (2_300, 4_500, 8_800, 105_600)
     #: The lengths of the windows that ``rate_limits`` is about.
     rate_windows: tuple[int, ...] = WINDOWS
     #: Answer 429 once a window is used up.
@@ -52,9 +52,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     #: The SCA 401 has an error report as its body; without, it has none.
     sca_body: bool = True
     #: A hook has so many seconds to answer 200.
-    hook_timeout: float = 2
+    hook_timeout: Annotated[float, msgspec.Meta(gt=0)] = 2
     #: The pauses before it is called again; after the last failure it is INVALID.
-    hook_retries: tuple[float, ...] = (1, 5, 30)
+    hook_retries: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] = (1, 5, 30)
 
     def __post_init__(self) -> None:
         if min(self.rate_windows, default=1) < 1 or len(set(self.rate_windows)) < len(self.rate_windows):

@@ -91,7 +91,7 @@ def read_grant_type(body: bytes) -> str | None:
     if start[:1] == b"{":
         try:
             value = msgspec.json.decode(body)
-        except ValueError:  # of msgspec's, or of what is no UTF-8
+        except (ValueError, RecursionError):  # of msgspec's, or of what is no UTF-8
             return None
         grant = value.get("grant_type") if isinstance(value, dict) else None
         return grant if isinstance(grant, str) else None

@@ -7,7 +7,6 @@ says what Mangopay learns of the card; the number itself is kept nowhere.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import time
 from typing import TYPE_CHECKING, Final
@@ -68,7 +67,7 @@ def read(data: str) -> TokenizedCard | None:
     try:
         raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
         return msgspec.json.decode(raw, type=TokenizedCard)
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
+    except (ValueError, RecursionError):  # of base64's and msgspec's among them
         return TEST_CARD
 
 

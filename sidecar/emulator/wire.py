@@ -140,11 +140,15 @@ def _no_length(parts: Form, rule: Rule) -> Plan:
 
 def _chunked(parts: Form, rule: Rule) -> Plan:
     del rule
+    if parts.head_only or parts.status in BODILESS:
+        return whole(parts)  # what came behind its head would begin the next response
     return Plan((parts.head(_CHUNKED) + _in_chunks(parts.sent_body),))
 
 
 def _trailers(parts: Form, rule: Rule) -> Plan:
     del rule
+    if parts.head_only or parts.status in BODILESS:
+        return whole(parts)
     body = _in_chunks(parts.sent_body, b"X-Trailer: emulated\r\n")
     return Plan((parts.head(_CHUNKED, (b"Trailer", b"X-Trailer")) + body,))
 

@@ -132,6 +132,13 @@ async def test_a_request_cut_off_in_its_body_is_not_delivered(emulator: Emulator
     assert not emulator.received[0].complete
 
 
+async def test_a_path_beyond_ascii_gets_a_400_and_spoils_no_ledger(emulator: Emulator, client: RawClient) -> None:
+    await client.send(authorized(emulator, "POST", "/v2.01/acme/\xff", user()))
+    assert (await client.response()).status == 400
+    with await connect(emulator) as other:
+        assert (await exchange(other, "GET", "/__emulator__/ledger")).status == 200
+
+
 async def test_what_is_no_http_gets_a_400(client: RawClient) -> None:
     await client.send(b"nonsense\r\n\r\n")
     assert (await client.response()).status == 400

@@ -42,9 +42,8 @@ BANK_WIRE: Final = _kind()
 
 def complete(call: Call, resource: Resource) -> None:
     """Tell which account the money goes to, and what the wire says so that it is known."""
-    wallet = call.client.find("Wallet", resource["CreditedWalletId"])
-    if resource["CreditedUserId"] is None and wallet is not None:
-        resource["CreditedUserId"] = wallet["Owners"][0]
+    if resource["CreditedUserId"] is None:
+        resource["CreditedUserId"] = money.owner(call.client, resource["CreditedWalletId"])
     resource["WireReference"] = resource["Id"].upper()
     resource["BankAccount"] = {
         "Type": "IBAN",

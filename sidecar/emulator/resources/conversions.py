@@ -199,8 +199,7 @@ def _move(call: Call, resource: Resource) -> None:
         funds_type = resource.get(f"{side}WalletType")
         if funds_type is not None:
             resource[f"{side}WalletId"] = f"{funds_type}_{resource[f'{side}Funds']['Currency']}"
-    wallet = call.client.find("Wallet", resource["CreditedWalletId"])
-    resource["CreditedUserId"] = None if wallet is None else wallet["Owners"][0]
+    resource["CreditedUserId"] = money.owner(call.client, resource["CreditedWalletId"])
     if money.covered(call.client, resource):
         money.succeed(call.client, resource, call.at)
     else:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
     from sidecar.emulator.state import Resource
 
-#: The alphabet of RFC 4648 section 4, in lines of whatever length.
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/\s]+={0,2}\s*")
+#: The alphabet of RFC 4648 section 4, in lines of whatever length. Without steps back: it takes time in proportion.
+_BASE64: Final = re.compile(r"\s*+(?:[A-Za-z0-9+/]++\s*+)++={0,2}\s*+")
 #: How long a page can be consulted, in seconds.
 _CONSULTED_FOR: Final = 600
 

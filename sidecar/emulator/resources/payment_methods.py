@@ -48,7 +48,7 @@ def method(
 ) -> Kind:
     """Return the kind of pay-ins by one payment method; ``needs``: what must be given beyond the amounts."""
     kind = pay_in(payment, execution, *_COMMON, *names, optional=optional, **values)
-    settled_here = _SET_HERE & kind.template.keys()
+    settled_here = _SET_HERE & {*kind.template, *kind.optional}
     return msgspec.structs.replace(kind, required=(*kind.required, *needs), read_only=kind.read_only | settled_here)
 
 

@@ -61,8 +61,13 @@ PAY_OUT: Final = Kind(
     read_only=money.READ_ONLY
     | {"PaymentType", "ExecutionType", "ModeApplied", "FallbackReason", "RecipientVerificationOfPayee"}
     | {"CreditedWalletId"},
-    required=("AuthorId", "DebitedWalletId", *money.AMOUNTS, "BankAccountId"),
-    links={"AuthorId": "User", "DebitedWalletId": "Wallet", "BankAccountId": "BankAccount"},
+    required=("AuthorId", "DebitedWalletId", *money.AMOUNTS),
+    links={
+        "AuthorId": "User",
+        "DebitedWalletId": "Wallet",
+        "BankAccountId": "BankAccount",
+        "RecipientId": "Recipient",
+    },
     money=money.AMOUNTS,
     transitions=(
         Transition(name="send", source=frozenset({"CREATED"}), target="SUCCEEDED", change=_send),
@@ -89,6 +94,11 @@ PAY_OUT: Final = Kind(
 
 def complete(call: Call, resource: Resource) -> None:
     """Take the money from the wallet; if it has too little, the payout is going to fail."""
+    if not (resource["BankAccountId"] or resource["RecipientId"]):
+        raise call.incorrect("BankAccountId", "The BankAccountId or the RecipientId field is required.")
+    recipient = call.client.find("Recipient", resource["RecipientId"] or "")
+    if recipient is not None and recipient["Status"] != "ACTIVE":
+        raise call.incorrect("RecipientId", f"The recipient is {recipient['Status']}.")
     money.derive_amounts(call.client, resource)
     resource["RecipientVerificationOfPayee"] = {
         "RecipientVerificationId": f"vop-{resource['Id']}",

@@ -83,10 +83,9 @@ def register(call: Call, resource: Resource) -> None:
     if resource["PaymentType"] != _BY_PAYPAL and not resource["CardId"]:
         raise call.incorrect("CardId", "The CardId field is required.")
     nothing = {"Currency": resource[_FIRST[0]]["Currency"], "Amount": 0}
-    wallet = call.found("Wallet", resource["CreditedWalletId"])
     resource.update(
         Status="CREATED",
-        CreditedUserId=resource["CreditedUserId"] or wallet["Owners"][0],
+        CreditedUserId=resource["CreditedUserId"] or money.owner(call.client, resource["CreditedWalletId"]),
         CurrentState={
             "PayinsLinked": 0,
             "CumulatedDebitedAmount": dict(nothing),

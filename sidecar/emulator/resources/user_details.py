@@ -23,7 +23,7 @@ def emoney(call: Call) -> EmulatedResponse:
     user, currency = call.parameters["UserId"], call.query.get("currency", "EUR").upper()
     since, until = _period(call)
     wallets = call.client.collection("Wallet").values()
-    owned = {wallet["Id"] for wallet in wallets if user in wallet["Owners"]}
+    owned = {wallet["Id"] for wallet in wallets if user in (wallet["Owners"] or ())}
     moved = [
         each
         for each in call.client.collection(TRANSACTIONS).values()

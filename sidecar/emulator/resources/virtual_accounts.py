@@ -59,8 +59,7 @@ VIRTUAL_ACCOUNT: Final = Kind(
 
 def complete_alias(call: Call, resource: Resource) -> None:
     """Belong to the wallet's owner, and have a number of its own."""
-    wallet = call.found("Wallet", resource["WalletId"])
-    resource["CreditedUserId"] = resource["CreditedUserId"] or wallet["Owners"][0]
+    resource["CreditedUserId"] = resource["CreditedUserId"] or money.owner(call.client, resource["WalletId"])
     resource["IBAN"] = _iban(resource["Country"], resource["Id"])
     resource["BIC"] = _BIC
 
@@ -76,7 +75,7 @@ def complete(call: Call, resource: Resource) -> None:
         "CountrySubDivision": None,
         "Country": country,
     }
-    resource["CreditedUserId"] = call.found("Wallet", resource["WalletId"])["Owners"][0]
+    resource["CreditedUserId"] = money.owner(call.client, resource["WalletId"])
     resource["LocalAccountDetails"] = {
         "BankName": "Emulated Bank",
         "Address": address,

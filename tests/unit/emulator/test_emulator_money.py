@@ -44,6 +44,10 @@ def test_a_wallet_that_was_placed_takes_part_in_money(platform: Platform) -> Non
     paid = platform.pay_in("direct", CreditedWalletId="w1")
     assert (paid["Status"], paid["CreditedUserId"]) == ("SUCCEEDED", None)
     assert read(platform.call("GET", "wallets/w1"))["Balance"] == {"Currency": "EUR", "Amount": 900}
+    declared = {f"Declared{name}": {"Currency": "EUR", "Amount": 100} for name in ("DebitedFunds", "Fees")}
+    wire = platform.create("payins/bankwire/direct", {"AuthorId": platform.user, "CreditedWalletId": "w1", **declared})
+    assert wire["CreditedUserId"] is None
+    assert platform.call("GET", f"users/{platform.user}/emoney/2026").status == 200
 
 
 def test_a_transfer_moves_money(platform: Platform) -> None:

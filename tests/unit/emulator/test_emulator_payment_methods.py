@@ -28,6 +28,11 @@ def test_a_payer_decides_at_the_page_of_a_local_method(platform: Platform) -> No
     assert platform.balance(platform.wallet) == 1000
 
 
+def test_where_the_payer_is_sent_is_not_for_the_caller_to_say(platform: Platform) -> None:
+    by_phone = pay(platform, "payment-methods/bizum", Phone="+34700000000", RedirectURL="http://elsewhere")
+    assert by_phone.get("RedirectURL") != "http://elsewhere"
+
+
 def test_bizum_asks_at_the_phone_or_at_a_page(platform: Platform) -> None:
     by_phone = pay(platform, "payment-methods/bizum", Phone="+34700000000")
     assert by_phone.keys().isdisjoint({"ReturnURL", "RedirectURL"})

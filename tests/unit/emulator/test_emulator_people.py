@@ -36,6 +36,19 @@ def test_a_recipient_waits_for_the_user(platform: Platform, outcome: str, status
     assert (seen["Status"], seen["PendingUserAction"]) == (status, None)
 
 
+def test_a_recipient_is_paid_out_to_once_it_is_active(platform: Platform) -> None:
+    """As every payout to an account is that was not known before May 2026."""
+    platform.pay_in("direct")
+    made = platform.create(f"users/{platform.user}/recipients", RECIPIENT)
+    amounts = {"DebitedFunds": {"Currency": "EUR", "Amount": 100}, "Fees": {"Currency": "EUR", "Amount": 0}}
+    body = {"AuthorId": platform.user, "DebitedWalletId": platform.wallet, **amounts}
+    for recipient in ({"RecipientId": made["Id"]}, {"RecipientId": "rec_m_none"}, {}):
+        assert platform.call("POST", "payouts/bankwire", {**body, **recipient}).status == 400
+    platform.visit(made["PendingUserAction"]["RedirectUrl"], {"outcome": "authenticate"})
+    paid = platform.create("payouts/bankwire", {**body, "RecipientId": made["Id"]})
+    assert (paid["Status"], paid["RecipientId"], paid["BankAccountId"]) == ("CREATED", made["Id"], None)
+
+
 def test_a_recipient_is_deactivated_and_nothing_else(platform: Platform) -> None:
     path = f"recipients/{platform.create(f'users/{platform.user}/recipients', RECIPIENT)['Id']}"
     assert platform.call("PUT", path, {"Status": "ACTIVE"}).status == 400

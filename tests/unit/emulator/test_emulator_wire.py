@@ -96,6 +96,16 @@ def test_how_a_damaged_response_ends(action: str, value: str | float | None, tai
     assert plan.end is end
 
 
+@pytest.mark.parametrize("action", ["chunked", "trailers"])
+def test_no_chunk_follows_a_response_that_has_no_body(action: str) -> None:
+    """It would be the beginning of the next response."""
+    rule = Rule(action=action)
+    for parts in (form(head_only=True), form(EmulatedResponse(204))):
+        data = sent(wire.DAMAGES[action](parts, rule))
+        assert data.count(b"\r\n\r\n") == 1
+        assert data.endswith(b"\r\n\r\n")
+
+
 @pytest.mark.parametrize(
     ("action", "value", "expected"),
     [
