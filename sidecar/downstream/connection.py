@@ -228,8 +228,12 @@ class CallerConnection(asyncio.Protocol):
             hook()
 
     def abort(self) -> None:
-        """Close the connection at once, whatever is unsent."""
-        if self._transport is not None:
+        """Close the connection at once. If something is unsent, its caller sees that: it is cut."""
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():
+            self.writer.cut()
+        else:
             self._transport.abort()
 
     def close_gracefully(self) -> None:
@@ -328,7 +332,10 @@ class CallerConnection(asyncio.Protocol):
             reader.finish()
             self.on_caller_gone = None
             if self.phase is _BUSY:
-                self._port.mark_idle(self, gives_way=False)
+                if self._transport is None:
+                    self._port.mark_idle(self, gives_way=False)
+                else:  # its caller has half closed, and does not take what is left
+                    self._enter(ConnectionPhase.CLOSING, self._port.limits.body_timeout, gives_way=False)
 
     async def _exchange(self, reader: RequestReader) -> bool:
         """Have the next request answered; return whether the connection may stay open."""

@@ -272,6 +272,7 @@ class RequestReader:
         if self._current is not None or len(self.requests) > 1:
             self.hold()
         if len(heads.pending) > SMALL_HEAD and not self._has_room(len(heads.pending)):
+            self.surplus += len(heads.pending)
             self.stop()  # what comes behind these requests has to be sent again, on another connection
 
     def _has_room(self, more: int) -> bool:
@@ -433,6 +434,7 @@ class RequestReader:
         """Bring no more of a head that comes while a request is answered; forget it if there is no room for it."""
         self.hold()
         if not self._has_room(len(self.heads.pending)):
+            self.surplus += len(self.heads.pending)
             self.stop()
 
     def hold(self) -> None:

@@ -183,17 +183,22 @@ class ProxyServer:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def begin_drain(self) -> None:
-        """Close idle connections now and every other one after its next response; go on accepting new ones.
+        """Close every connection after its next response from now on; go on accepting new ones.
 
         That response is up to the handler: a request that comes now gets 503.
         """
         self.draining = True
+
+    async def drained(self, deadline: float) -> bool:
+        """Close idle connections, and wait until no request is being answered; return whether none is.
+
+        Until ``deadline`` (``Clock.now``). The sockets are looked at first: a request may lie there already, and to
+        close upon it would reset the connection, without a word on whether it was sent.
+        """
+        await look_at_sockets()
         for connection in list(self.waiting):
             if connection.phase is ConnectionPhase.IDLE:
                 connection.close_gracefully()
-
-    async def drained(self, deadline: float) -> bool:
-        """Wait until no request is being answered, or until ``deadline`` (``Clock.now``); return whether none is."""
         self._drain_deadline = deadline
         self._quiet = asyncio.get_running_loop().create_future()
         self._look_for_quiet()

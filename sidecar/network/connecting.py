@@ -57,9 +57,15 @@ async def connect(addresses: Addresses) -> socket.socket:
     """Return a socket that is connected to one of ``addresses``. Raises OSError."""
     if not addresses:
         raise OSError(errno.EADDRNOTAVAIL, "the name has no address")
+    task = asyncio.current_task()
+    cancelled = 0 if task is None else task.cancelling()
     raw = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY, loop=_CONNECTING
     )
+    if task is not None and task.cancelling() > cancelled:
+        # It came while the race waited for its losers to end, and was taken for theirs.
+        raw.close()
+        raise asyncio.CancelledError
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A connection that a firewall forgot in silence must not look alive for ever.
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

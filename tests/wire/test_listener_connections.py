@@ -431,6 +431,22 @@ async def test_a_drain_closes_idle_connections() -> None:
             await client.response()
             await port.phase(ConnectionPhase.IDLE)
             port.server.begin_drain()
+            assert await port.server.drained(port.clock.now() + 25.0)
+            assert await client.ending() == "end"
+
+
+async def test_a_request_that_lies_in_the_socket_when_the_drain_begins_is_answered() -> None:
+    """To close upon it would reset the connection, and its caller could not know whether it was sent."""
+    async with serve(_refusing) as port:
+        with await port.client() as client:
+            await client.send(GET)
+            await client.response()
+            await port.phase(ConnectionPhase.IDLE)
+            assert client.fill(GET) == len(GET)
+            port.server.begin_drain()
+            assert await port.server.drained(port.clock.now() + 25.0)
+            response = await client.response()
+            assert (response.status, response.header("Connection")) == (503, b"close")
             assert await client.ending() == "end"
 
 

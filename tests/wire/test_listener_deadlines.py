@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.downstream.connection import LINGER, ConnectionPhase
 from sidecar.downstream.errors import CallerGoneError
-from sidecar.downstream.response import RawResponse, ResponseStream
+from sidecar.downstream.response import AlreadySent, RawResponse, ResponseStream
 from sidecar.downstream.server import TICK
 from sidecar.proxy.body import next_piece
 from tests.support.proxy_port import GET, Handler, Port, chunked, get, listen_limits, ok, post, serve, until
@@ -307,6 +307,52 @@ async def test_a_closed_connection_with_unread_bytes_does_not_stay_for_ever() ->
             await port.clock.advance(30.0)
             assert len(port.server.connections) == 1
             await port.clock.advance(_SLACK)
+            await until(lambda: not port.server.connections)
+
+
+async def test_a_response_that_ends_with_the_connection_is_reset_if_its_end_is_not_taken() -> None:
+    """HTTP/1.0 has no other end: a close would make a part of it look whole."""
+
+    async def handler(request: CallerRequest) -> CallerResponse:
+        writer = request.connection.writer
+        writer._transport.set_write_buffer_limits(high=50_000_000)
+        stream = ResponseStream(writer, chunked=False)
+        stream.start(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", b"x" * 20_000_000)
+        stream.finish()
+        return AlreadySent(keep_alive=False)
+
+    async with serve(lambda _: handler, limits=_LIMITS) as port:
+        with await port.client(receive_buffer=4096) as client:
+            await client.send(b"GET /a HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            await port.phase(ConnectionPhase.CLOSING)
+            await port.clock.advance(30.0 + _SLACK)
+            assert await client.ending() == "reset"
+
+
+async def test_a_caller_that_half_closes_and_takes_nothing_does_not_stay_for_ever() -> None:
+    go_on = asyncio.Event()
+
+    async def handler(request: CallerRequest) -> CallerResponse:
+        if request.raw_path == "/b":
+            await go_on.wait()
+            return ok()
+        request.connection.writer._transport.set_write_buffer_limits(high=50_000_000)
+        return ok(b"x" * 20_000_000)
+
+    async with serve(lambda _: handler, limits=_LIMITS) as port:
+        with await port.client(receive_buffer=4096) as client:
+            await client.send(get("/a"))
+            await port.phase(ConnectionPhase.IDLE)
+            await client.send(get("/b"))
+            await port.phase(ConnectionPhase.BUSY)
+            client.half_close()
+            transport = port.connection._transport
+            assert transport is not None
+            await until(transport.is_closing)
+            go_on.set()
+            await until(lambda: not port.server.busy)
+            assert len(port.server.connections) == 1
+            await port.clock.advance(30.0 + _SLACK)
             await until(lambda: not port.server.connections)
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from sidecar.core.name_record import KEPT, MOST, PATIENCE
 from sidecar.core.resend import FailureKind
+from sidecar.network import connecting
 from sidecar.network.connecting import connect, reach
 from sidecar.network.resolver import Resolver, look_up
 from sidecar.upstream.byte_protocol import ByteProtocol
@@ -219,6 +220,32 @@ async def test_numeric_addresses_need_no_thread(host: str, monkeypatch: pytest.M
         raw = await reach(Resolver("a test"), host, listener.getsockname()[1])
         assert raw.getpeername()[0] == host
         raw.close()
+
+
+async def test_a_cancellation_while_the_race_ends_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohappyeyeballs takes one that comes while it waits for its losers for theirs."""
+    monkeypatch.setattr(connecting, "_HAPPY_EYEBALLS_DELAY", 0.001)
+    reach_it = connecting._Connecting.sock_connect
+    sockets: list[socket.socket] = []
+
+    async def slow_at_first(self: connecting._Connecting, sock: socket.socket, address: Any) -> None:
+        sockets.append(sock)
+        if len(sockets) > 1:
+            await reach_it(self, sock, address)
+            return
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            outer.cancel()
+            raise
+
+    monkeypatch.setattr(connecting._Connecting, "sock_connect", slow_at_first)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        outer = asyncio.ensure_future(connect([*at(free_port()), *at(listener.getsockname()[1])]))
+        with pytest.raises(asyncio.CancelledError):
+            await outer
+    assert len(sockets) == 2
+    assert [each.fileno() for each in sockets] == [-1, -1]
 
 
 async def test_the_race_of_families_asks_the_event_loop_for_no_address(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,18 @@ def test_the_caller_that_waits_longest_is_cut_off() -> None:
     memory.release_unsent(new)
 
 
+async def test_a_head_for_which_there_is_no_room_counts_as_unread() -> None:
+    """So its connection lingers: a close would reset it, and may destroy the response before on its way."""
+    reader = _reader(SharedMemory(0))
+    assert reader.feed(b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n") is Event.REQUEST
+    reader.take()
+    assert reader.feed(b"GET /b HTTP/1.1\r\n") is Event.HEAD
+    reader.hold_head()
+    assert reader.finish()
+    assert reader.has_unread
+    assert reader.sealed
+
+
 async def test_a_large_head_finds_room_and_gives_it_back() -> None:
     calls: SharedMemory[Any] = SharedMemory(CALLS)
     reader = _reader(calls)

@@ -95,12 +95,14 @@ async def test_a_drain_closes_idle_connections_and_no_others() -> None:
     halfway = MemoryCaller(port.server)
     halfway.send(GET[:10])
     port.server.begin_drain()
+    waiting = asyncio.ensure_future(port.server.drained(deadline=1e9))
     await FakeClock().settle()
     assert [each.transport.is_closing() for each in (idle, answering, silent, halfway)] == [True, False, False, False]
     port.gate.set()
     await FakeClock().settle()
     assert answering.status == 200
     assert answering.transport.is_closing()
+    assert await waiting
     await port.close()
 
 
