@@ -555,26 +555,6 @@ async def test_upstream_has_the_time_that_it_had_before_the_standstill() -> None
         assert caught.value.failure.kind is FailureKind.TIMEOUT
 
 
-async def test_a_look_at_the_sockets_that_takes_long_is_no_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine with very much to do: else the time that passes would be given back again and again."""
-    async with serve(hang) as upstream, client_of(upstream) as client:
-
-        async def takes_long() -> None:
-            client.clock.stand_still(0.6)
-            await asyncio.sleep(0)
-
-        monkeypatch.setattr("sidecar.upstream.pool.look_at_sockets", takes_long)
-        first = asyncio.ensure_future(client.ask(timeout=10.0))
-        await client.clock.advance(0.5)
-        second = asyncio.ensure_future(client.ask(timeout=10.0))
-        await client.clock.advance(60.0)
-        for call in (first, second):
-            assert call.done()
-            with pytest.raises(UpstreamError) as caught:
-                await call
-            assert caught.value.failure.kind is FailureKind.TIMEOUT
-
-
 async def test_a_wait_for_a_connection_outlives_a_standstill() -> None:
     async with serve(answering(OK)) as upstream, client_of(upstream, size=1) as client:
         held = await client.acquire()
