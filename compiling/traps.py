@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ast
 import sys
-from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from compiling.modules import ROOT, compiled_modules, path_of
+from compiling.narrowing import attributes_taken_for_none
+from compiling.source import SCOPES, Function, Module, own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -27,83 +27,13 @@ BASES: Final = frozenset(
 )
 _ENUMS: Final = frozenset({"enum.Enum", "enum.StrEnum"})
 
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
-_SCOPES: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-
-
-@dataclass(frozen=True)
-class Module:
-    """A module's source, and what its names mean."""
-
-    name: str
-    tree: ast.Module
-
-    @classmethod
-    def read(cls, name: str, source: str) -> Module:
-        """Parse a module."""
-        return cls(name, ast.parse(source))
-
-    @cached_property
-    def classes(self) -> list[ast.ClassDef]:
-        """Every class of the module."""
-        return [node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)]
-
-    @cached_property
-    def functions(self) -> list[_Function]:
-        """Every function and method of the module."""
-        return [node for node in ast.walk(self.tree) if isinstance(node, _Function)]
-
-    @cached_property
-    def imported(self) -> dict[str, str]:
-        """What each imported name stands for, with its module before it."""
-        return {name: whole for node in ast.walk(self.tree) for name, whole in _imports(node)}
-
-    @cached_property
-    def for_types_only(self) -> frozenset[str]:
-        """The names that are there for a type checker, and not when the program runs."""
-        blocks = [node for node in ast.walk(self.tree) if isinstance(node, ast.If) and _checks_types(node)]
-        return frozenset(name for block in blocks for node in block.body for name, _ in _imports(node))
-
-    def meaning(self, expression: ast.expr) -> str:
-        """Return what an expression names, with its module before it: ``Struct[int]`` is ``msgspec.Struct``."""
-        if isinstance(expression, ast.Subscript):
-            return self.meaning(expression.value)
-        first, dot, rest = ast.unparse(expression).partition(".")
-        if first in self.imported:
-            return self.imported[first] + dot + rest
-        local = any(each.name == first for each in self.classes)
-        return f"{self.name if local else 'builtins'}.{first}{dot}{rest}"
-
-
-def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
-    """Yield the names that a statement imports, each with what it stands for."""
-    if isinstance(node, ast.ImportFrom):
-        for each in node.names:
-            yield each.asname or each.name, f"{node.module}.{each.name}"
-    elif isinstance(node, ast.Import):
-        for each in node.names:
-            yield each.asname or each.name.partition(".")[0], each.name if each.asname else each.name.partition(".")[0]
-
-
-def _checks_types(node: ast.If) -> bool:
-    return ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
-
-
-def _own(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what is inside ``node``, without what is inside functions and classes of its own."""
-    for child in ast.iter_child_nodes(node):
-        yield child
-        if not isinstance(child, _SCOPES):
-            yield from _own(child)
-
-
 # --- each trap -------------------------------------------------------------------------------------------------------
 
 
 def _handlers_of_one_name(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
     for scope in (module.tree, *module.functions):
         caught: dict[str, str] = {}
-        for node in _own(scope):
+        for node in own(scope):
             if isinstance(node, ast.ExceptHandler) and node.name is not None:
                 kind = ast.unparse(node.type) if node.type else ""
                 if caught.setdefault(node.name, kind) != kind:
@@ -138,7 +68,7 @@ def _names(annotation: ast.AST) -> Iterator[str]:
 def _enums_with_init(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
     for each in module.classes:
         if not _ENUMS.isdisjoint(map(module.meaning, each.bases)):
-            yield from (node for node in each.body if isinstance(node, _Function) and node.name in _MAKERS)
+            yield from (node for node in each.body if isinstance(node, Function) and node.name in _MAKERS)
 
 
 _MAKERS: Final = frozenset({"__init__", "__new__", "__init_subclass__", "_missing_", "_generate_next_value_"})
@@ -146,50 +76,22 @@ _MAKERS: Final = frozenset({"__init__", "__new__", "__init_subclass__", "_missin
 
 def _async_generators(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
     for each in module.functions:
-        if isinstance(each, ast.AsyncFunctionDef) and any(isinstance(node, ast.Yield) for node in _own(each)):
+        if isinstance(each, ast.AsyncFunctionDef) and any(isinstance(node, ast.Yield) for node in own(each)):
             yield each
 
 
 def _waits_in_handlers(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
     for each in module.functions:
-        for node in _own(each):
+        for node in own(each):
             if isinstance(node, ast.AsyncWith):
                 yield node
             if isinstance(node, ast.Try | ast.TryStar):
                 inside = [*node.finalbody, *(line for handler in node.handlers for line in handler.body)]
-                inside = [line for line in inside if not isinstance(line, _SCOPES)]
-                yield from (one for line in inside for one in (line, *_own(line)) if isinstance(one, _WAITS))
+                inside = [line for line in inside if not isinstance(line, SCOPES)]
+                yield from (one for line in inside for one in (line, *own(line)) if isinstance(one, _WAITS))
 
 
 _WAITS: Final = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncFor)
-
-
-def _attributes_set_to_none(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
-    for each in module.functions:
-        assigned = sorted(_assigned(each), key=lambda pair: pair[0].lineno)
-        for place, (target, value) in enumerate(assigned):
-            if not (isinstance(target, ast.Attribute) and isinstance(value, ast.Constant) and value.value is None):
-                continue
-            name, begin = ast.unparse(target), target.lineno
-            anew = [other.lineno for other, _ in assigned[place + 1 :] if ast.unparse(other) == name]
-            read = [node for node in _own(each) if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)]
-            ends = min(anew, default=sys.maxsize)
-            yield from (node for node in read if ast.unparse(node) == name and begin < node.lineno <= ends)
-
-
-def _assigned(function: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
-    """Yield each target of an assignment in a function, with its value if that can be told."""
-    for node in _own(function):
-        if isinstance(node, ast.AnnAssign | ast.AugAssign):
-            yield node.target, node.value
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if not isinstance(target, ast.Tuple):
-                    yield target, node.value
-                elif isinstance(node.value, ast.Tuple):
-                    yield from zip(target.elts, node.value.elts, strict=False)
-                else:
-                    yield from ((each, None) for each in target.elts)
 
 
 def _conditions_in_class(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
@@ -198,7 +100,7 @@ def _conditions_in_class(module: Module, _: Collection[str]) -> Iterator[ast.AST
 
 def _methods_of_two_names(module: Module, _: Collection[str]) -> Iterator[ast.AST]:
     for each in module.classes:
-        methods = {node.name for node in each.body if isinstance(node, _Function)}
+        methods = {node.name for node in each.body if isinstance(node, Function)}
         for node in each.body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and node.value.id in methods:
                 yield node
@@ -241,8 +143,8 @@ TRAPS: Final[dict[str, Callable[[Module, Collection[str]], Iterable[ast.AST]]]] 
     "process crashes, or what was cancelled goes on. Wait after the handler, or in an interpreted module.": (
         _waits_in_handlers
     ),
-    "An attribute that is set to None is taken for None until the function ends, though others set it meanwhile: a "
-    "TypeError. Set it in a function of its own.": _attributes_set_to_none,
+    "An attribute that was set to None, or was seen to be None, is taken for None until the function ends, though "
+    "others set it meanwhile: a TypeError. Set it, or read it, in a function of its own.": attributes_taken_for_none,
     "A condition in a class body cannot be compiled. Move the class to an interpreted module.": _conditions_in_class,
     "A method's second name is an attribute that nobody sets. Write a method that calls it.": _methods_of_two_names,
     "A generator expression is made a list first, all of it. Write a loop, or give it to what takes all of it (any, "

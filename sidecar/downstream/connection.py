@@ -332,10 +332,14 @@ class CallerConnection(asyncio.Protocol):
             reader.finish()
             self.on_caller_gone = None
             if self.phase is _BUSY:
-                if self._transport is None:
-                    self._port.mark_idle(self, gives_way=False)
-                else:  # its caller has half closed, and does not take what is left
-                    self._enter(ConnectionPhase.CLOSING, self._port.limits.body_timeout, gives_way=False)
+                self._end_of_requests()
+
+    def _end_of_requests(self) -> None:
+        """Have no request any more; a caller that does not take what is left has a deadline for it."""
+        if self._transport is None:
+            self._port.mark_idle(self, gives_way=False)
+        else:
+            self._enter(ConnectionPhase.CLOSING, self._port.limits.body_timeout, gives_way=False)
 
     async def _exchange(self, reader: RequestReader) -> bool:
         """Have the next request answered; return whether the connection may stay open."""

@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 
 from compiling.modules import compiled_modules, compiler, groups, is_asked_for, path_of
-from compiling.traps import INHERITED, TRAPS, Module, all_traps, traps_in
+from compiling.source import Module
+from compiling.traps import INHERITED, TRAPS, all_traps, traps_in
 
 _COMPILED: Final = frozenset({"pkg.hot", "pkg.warm"})
 
@@ -218,7 +219,7 @@ _CASES: Final = {
             "async def pay(lock):\n    with lock:\n        await send()\n",
         ),
     ],
-    "An attribute that is set": [
+    "An attribute that was set": [
         (
             """
             class Connection:
@@ -258,6 +259,111 @@ _CASES: Final = {
                     await self.handler()
                     if self.record is not None:
                         tell()
+            """,
+        ),
+        (
+            """
+            class Connection:
+                async def serve(self):
+                    try:
+                        while self.transport is not None:
+                            await self.exchange()
+                    finally:
+                        if self.transport is not None:
+                            self.close()
+            """,
+            8,
+            """
+            class Connection:
+                async def serve(self):
+                    try:
+                        while self.transport is not None:
+                            await self.exchange()
+                    finally:
+                        self.end()
+
+                async def accept(self):
+                    while self.transport is not None:
+                        if await self.exchange():
+                            break
+                    tell(self.transport)
+            """,
+        ),
+        (
+            """
+            class Pool:
+                async def sweep(self):
+                    if self.sweeper is None:
+                        self.begin()
+                        tell(self.sweeper)
+            """,
+            6,
+            """
+            class Pool:
+                async def sweep(self):
+                    if self.sweeper is None:
+                        self.sweeper = self.begin()
+                        tell(self.sweeper)
+                    tell(self.sweeper)
+            """,
+        ),
+        (
+            """
+            class Pool:
+                async def sweep(self):
+                    if self.waiter is not None and other is not None:
+                        return
+                    if not (self.sweeper is None or self.waiter is None):
+                        return
+                    if other or self.sweeper is not None:
+                        return
+                    self.begin()
+                    tell(self.sweeper)
+            """,
+            11,
+            """
+            class Pool:
+                async def sweep(self):
+                    if self.waiter is not None and other is not None:
+                        return
+                    self.begin()
+                    tell(self.waiter)
+            """,
+        ),
+        (
+            """
+            class Pool:
+                async def sweep(self):
+                    if self.sweeper:
+                        self.stop()
+                    elif other:
+                        self.begin()
+                        tell(self.sweeper)
+            """,
+            8,
+            """
+            class Pool:
+                async def sweep(self):
+                    if self.sweeper:
+                        self.stop()
+                    tell(self.sweeper)
+            """,
+        ),
+        (
+            """
+            class Pool:
+                async def begin(self):
+                    assert self.sweeper is None
+                    self.start()
+                    tell(self.sweeper)
+            """,
+            6,
+            """
+            class Pool:
+                async def begin(self):
+                    assert self.sweeper is not None
+                    self.start()
+                    tell(self.sweeper)
             """,
         ),
     ],
