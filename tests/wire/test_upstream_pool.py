@@ -555,6 +555,25 @@ async def test_upstream_has_the_time_that_it_had_before_the_standstill() -> None
         assert caught.value.failure.kind is FailureKind.TIMEOUT
 
 
+async def test_a_look_at_the_sockets_that_takes_long_is_no_standstill() -> None:
+    """As on a machine with very much to do: else the time that passes would be given back again and again."""
+    async with serve(hang) as upstream, client_of(upstream) as client:
+        first = asyncio.create_task(client.ask(timeout=10.0))
+        await upstream.until(lambda: len(upstream.peers) == 1)
+        await client.clock.advance(0.5)
+        second = asyncio.create_task(client.ask(timeout=10.0))
+        await upstream.until(lambda: len(upstream.peers) == 2)
+        begin = client.clock.now()
+        while client.clock.now() - begin < 60.0:
+            client.clock.stand_still(0.05)  # for one pass of the loop, of which a look takes many
+            await asyncio.sleep(0)
+        for call in (first, second):
+            assert call.done()
+            with pytest.raises(UpstreamError) as caught:
+                await call
+            assert caught.value.failure.kind is FailureKind.TIMEOUT
+
+
 async def test_a_wait_for_a_connection_outlives_a_standstill() -> None:
     async with serve(answering(OK)) as upstream, client_of(upstream, size=1) as client:
         held = await client.acquire()
