@@ -163,7 +163,8 @@ class Process:
     def standing(self) -> dict[str, Any]:
         """Tell what the members have: how many hold which token, by a hash of it."""
         tokens = Counter(
-            "none" if (token := member.manager.take_nowait()) is None else _hash(token) for member in self.members
+            "none" if (token := member.manager.take_nowait(member.clock.now())) is None else _hash(token)
+            for member in self.members
         )
         states = Counter(member.manager.status().state for member in self.members)
         down = sum(member.store.status().up is False for member in self.members)
@@ -201,8 +202,9 @@ class Process:
 
     async def _call(self, member: Member) -> None:
         """Make one call, and resend it after a 401 as the sidecar does."""
-        manager, deadline = member.manager, member.clock.now() + 12.0 * self._speed
-        token = manager.take_nowait() or await manager.take(deadline)
+        manager, now = member.manager, member.clock.now()
+        deadline = now + 12.0 * self._speed
+        token = manager.take_nowait(now) or await manager.take(deadline)
         status = await self._get(token)
         if status != 401:
             manager.accepted(token.generation, PATH)

@@ -35,6 +35,9 @@ _DOUBTFUL: Final = re.compile(r"[vV][0-9]|[%/\\]|[^\x00-\x7f]|\A[\x00-\x20;]")
 _MARKS: Final = frozenset("%;\\")
 #: What separates segments once it is decoded, or may once it is decoded again.
 _SEPARATORS: Final = frozenset("/\\%")
+#: Paths with an alias begin in few ways: so many are kept, none longer than this. What callers invent is not.
+_KEPT: Final = 32
+_LONGEST_KEPT: Final = 64
 #: With one of these a decoded name may be read as something shorter, or as several segments.
 _TWO_EDGED: Final = _SEPARATORS | {";"}
 
@@ -58,6 +61,8 @@ class ClientIdRules:
     names: frozenset[str] = field(init=False, repr=False, compare=False)
     #: :data:`ANY` is among the aliases, as it is written.
     any: bool = field(init=False, repr=False, compare=False)
+    # How paths begin that have an alias, without percent-encoding: then what follows does not matter. What replaces it.
+    _begun: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.client_id.strip(".") or not self.client_id.isprintable():
@@ -73,6 +78,9 @@ class ClientIdRules:
         end = path.find("/", start)
         if end < 0:
             end = len(path)
+        begun = self._begun.get(path[:end])
+        if begun is not None:
+            return begun + path[end:], False
         segment = path[start:end]
         if segment == self.segment and "%" not in path:
             return path, False
@@ -85,12 +93,19 @@ class ClientIdRules:
         if not segment and end == len(path):
             return path, False  # no place for a ClientId
         if name in self.names:
-            return path[:start] + self.segment + path[end:], False
+            return self._replaced(path, start, end), False
         if self._stays(name, path[end:]):
             return path, False
         if self.any and _may_be_replaced(name):
             return path[:start] + self.segment + path[end:], False
         return path, True
+
+    def _replaced(self, path: str, start: int, end: int) -> str:
+        """Return ``path`` with our ClientId in place of its alias, and keep how it begins."""
+        begun = path[:start] + self.segment
+        if "%" not in path[:end] and end <= _LONGEST_KEPT and len(self._begun) < _KEPT:
+            self._begun[path[:end]] = begun
+        return begun + path[end:]
 
     def _stays(self, name: str, rest: str) -> bool:
         """Say whether a decoded ``name`` is ours, or a root without ClientId; ``rest`` is the path behind it."""

@@ -101,7 +101,9 @@ class ConnectionPhase(Enum):
 
 
 # Read for each call: a global of the module is found faster than a member of an enum.
+_HEAD: Final = ConnectionPhase.HEAD
 _BUSY: Final = ConnectionPhase.BUSY
+_IDLE: Final = ConnectionPhase.IDLE
 _REQUEST: Final = Event.REQUEST
 
 
@@ -218,7 +220,7 @@ class CallerConnection(asyncio.Protocol):
         self.writer.lost()
         if self._budget_wait is not None and not self._budget_wait.done():
             self._budget_wait.set_exception(gone)
-        if self.phase is not ConnectionPhase.BUSY:
+        if self.phase is not _BUSY:
             self._enter(ConnectionPhase.CLOSING, math.inf, gives_way=False)
         self._port.forget(self)
         if self._waiter is not None and not self._waiter.done():
@@ -253,7 +255,7 @@ class CallerConnection(asyncio.Protocol):
 
     def _enter(self, phase: ConnectionPhase, seconds: float, gives_way: bool = True) -> None:
         """Enter any phase but BUSY; ``gives_way``: it has no complete head, so at the cap it may be closed."""
-        if self.phase is ConnectionPhase.HEAD:
+        if self.phase is _HEAD:
             self._port.memory.release_head(self)
         self.phase = phase
         self.deadline = self._port.next_deadline_base + seconds
@@ -266,7 +268,7 @@ class CallerConnection(asyncio.Protocol):
         event = self._reader.feed(data)
         if event is _REQUEST:
             if self.phase is not _BUSY:
-                if self.phase is ConnectionPhase.HEAD:
+                if self.phase is _HEAD:
                     self._port.memory.release_head(self)
                 self.phase = _BUSY
                 self.deadline = math.inf
@@ -285,11 +287,11 @@ class CallerConnection(asyncio.Protocol):
 
     def _head_arrives(self) -> None:
         """Note that a part of a head has come."""
-        if self.phase is ConnectionPhase.BUSY:
+        if self.phase is _BUSY:
             self._reader.hold_head()
             return
-        if self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
-            self._enter(ConnectionPhase.HEAD, self._port.limits.header_timeout)
+        if self.phase is ConnectionPhase.FRESH or self.phase is _IDLE:
+            self._enter(_HEAD, self._port.limits.header_timeout)
         self._hold_head()
 
     def _hold_head(self) -> None:
@@ -395,10 +397,10 @@ class CallerConnection(asyncio.Protocol):
                 return False
             if not reader.sealed and not port.draining:
                 if reader.heads.pending:
-                    self._enter(ConnectionPhase.HEAD, port.limits.header_timeout)
+                    self._enter(_HEAD, port.limits.header_timeout)
                     self._hold_head()
                 else:
-                    self._enter(ConnectionPhase.IDLE, port.limits.keepalive_timeout)
+                    self._enter(_IDLE, port.limits.keepalive_timeout)
                 return True
         if not whole or reader.has_unread:
             self._linger(transport)
@@ -432,7 +434,7 @@ class CallerConnection(asyncio.Protocol):
 
     def is_late(self, now: float) -> bool:
         """Whether a deadline has passed by ``now`` (of the clock that the port's ``next_deadline_base`` belongs to)."""
-        if self.phase is ConnectionPhase.BUSY:
+        if self.phase is _BUSY:
             return now >= self.body_deadline or now >= self.writer.deadline
         return now >= self.deadline
 
@@ -440,16 +442,16 @@ class CallerConnection(asyncio.Protocol):
         """Act on the deadlines that have passed by ``now``; see :meth:`is_late`."""
         if now >= self.deadline:
             self._overdue()
-        elif self.phase is ConnectionPhase.BUSY:
+        elif self.phase is _BUSY:
             if now >= self.body_deadline:
                 self._body_overdue()
             if now >= self.writer.deadline:
                 self.writer.overdue()
 
     def _overdue(self) -> None:
-        if self.phase is ConnectionPhase.HEAD:
+        if self.phase is _HEAD:
             self._refuse(too_slow("head"))
-        elif self.phase is ConnectionPhase.FRESH or self.phase is ConnectionPhase.IDLE:
+        elif self.phase is ConnectionPhase.FRESH or self.phase is _IDLE:
             self.close_gracefully()
         else:
             self.abort()

@@ -89,13 +89,13 @@ class Call:
 
     # What the call's own steps say.
 
-    def begins(self, connection: UpstreamConnection) -> None:
-        """The request is about to be written to ``connection``."""
+    def begins(self, connection: UpstreamConnection, now: float) -> None:
+        """The request is about to be written to ``connection``, ``now`` (``Clock.now``)."""
         self._upstream = connection
         self._head_arrived = False
-        self.sent_at = self._clock.now()
+        self.sent_at = now
         if not self.deliveries:
-            self.first_sent_at = self.sent_at
+            self.first_sent_at = now
 
     def head_arrived(self) -> None:
         """The response to the attempt under way has begun: whatever happens now, the request was delivered."""

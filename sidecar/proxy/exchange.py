@@ -80,9 +80,9 @@ class WaitBudget:
         """Stop the wait for another connection within an attempt, after a wait for its token."""
         self._connection_seconds += self.stop()
 
-    def no_wait(self) -> None:
-        """Begin an attempt that needs no wait for a connection."""
-        self._began = self._clock.now()
+    def no_wait(self, now: float) -> None:
+        """Begin an attempt that needs no wait for a connection, ``now`` (``Clock.now``)."""
+        self._began = now
         self._connection_seconds = 0.0
 
     def record_attempt(
@@ -142,22 +142,25 @@ class Exchanger:
         on which connection. Cancelling this closes the connection. Raises UpstreamError, and
         SidecarError if there is no token.
         """
-        connection = None if fresh else self._pool.take_idle()
+        now = self._clock.now()
+        connection = None if fresh else self._pool.take_idle(now)
         if connection is None:
             try:
                 connection = await self._pool.acquire(waiting.start(), fresh=fresh)
             finally:
                 waiting.connected()
+            now = self._clock.now()
         else:
-            waiting.no_wait()
+            waiting.no_wait(now)
         try:
-            token = tokens.take_nowait(newer_than=newer_than)
+            token = tokens.take_nowait(now, newer_than=newer_than)
         except BaseException:
             connection.release(fresh=not connection.reused)
             raise
         if token is None:
             connection.release(fresh=not connection.reused)
             connection, token = await self._wait_for_token(tokens, waiting, newer_than, fresh)
+            now = self._clock.now()
         try:
             head = request.template.render(token.value.reveal())
         except BaseException:
@@ -165,7 +168,7 @@ class Exchanger:
             raise
         waiting.generation = token.generation
         if sending is not None:
-            sending.begins(connection)
+            sending.begins(connection, now)
         try:
             response = await connection.exchange(head, request.body, head_only=request.head_only, timeout=timeout)
         except BaseException:
@@ -200,7 +203,7 @@ class Exchanger:
             finally:
                 waiting.reconnected()
             try:
-                token = tokens.take_nowait(newer_than=newer_than)
+                token = tokens.take_nowait(self._clock.now(), newer_than=newer_than)
                 if token is None and waiting.is_over:
                     # Without waiting: a token that is about to expire, or the error that says why there is none.
                     token = await tokens.take(waiting.start(), newer_than=newer_than)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sidecar.telemetry.record import CallRecord, Recovery
 
 
+# Read for each call: a global of the module is found faster than a member of an enum.
+_UNKNOWN: Final = Outcome.UNKNOWN
+
+
 class RequestLine(Line):
     """One call, as the log tells it; what follows ``bytes`` is only there if there is something to say."""
 
@@ -115,13 +119,13 @@ class RequestLog:
             line.deprecated = record.deprecation.what
         if (report := record.report) is not None:
             line.mangopay_id, line.mangopay_type, line.cf_ray = report.id, report.type, report.cf_ray
-        output.emit_line(line, urgent=record.outcome is Outcome.UNKNOWN)
+        output.emit_line(line, urgent=record.outcome is _UNKNOWN)
 
     def _add_trouble(self, line: RequestLine, record: CallRecord) -> None:
         line.error = record.error
         line.outcome = record.outcome
         line.detail = record.detail
-        if record.outcome is Outcome.UNKNOWN:
+        if record.outcome is _UNKNOWN:
             # So that the payment can be reconciled with what Mangopay has.
             line.idempotency_key = record.idempotency_key
         line.caller = record.caller

@@ -116,11 +116,10 @@ class TokenManager:
 
     # What calls use.
 
-    def take_nowait(self, *, newer_than: int = 0) -> Token | None:
-        """Return the token if it can be used at once, else None: then :meth:`take` waits, or says why there is none."""
+    def take_nowait(self, now: float, *, newer_than: int = 0) -> Token | None:
+        """Return the token if it can be used ``now`` (``Clock.now``); else :meth:`take` waits, or says why not."""
         state = self._state
         token = state.token
-        now = self._clock.now()
         # What nearly every call meets is decided here, without asking the policy.
         if token is not None and state.used and now < token.soft_at and token.generation > newer_than:
             return token
@@ -150,12 +149,12 @@ class TokenManager:
         finally:
             self._metrics.token_wait(self._clock.now() - begun)
 
-    def check(self) -> None:
-        """Begin to get what a call will need: if it would have to wait for a token, have one fetched.
+    def check(self, now: float) -> None:
+        """Begin to get what a call will need ``now`` (``Clock.now``): if it had to wait for a token, have one fetched.
 
         Raises SidecarError if :meth:`take` would at once.
         """
-        token, now = self._state.token, self._clock.now()
+        token = self._state.token
         if token is None or now >= token.soft_at:
             self._fetch_or_fail(policy.decide(self._state, now))
 

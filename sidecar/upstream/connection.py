@@ -61,6 +61,17 @@ class ExchangePhase(Enum):
     CLOSED = "closed"
 
 
+# Read for each call: a global of the module is found faster than a member of an enum.
+_READY: Final = ExchangePhase.READY
+_HEAD: Final = ExchangePhase.HEAD
+_BODY: Final = ExchangePhase.BODY
+_DONE: Final = ExchangePhase.DONE
+_CLOSED: Final = ExchangePhase.CLOSED
+_NOTHING: Final = Sent.NOTHING
+_PART: Final = Sent.PART
+_ALL: Final = Sent.ALL
+
+
 class ConnectionOwner(Protocol):
     """What a connection tells the pool that owns it."""
 
@@ -110,7 +121,7 @@ class Connection(ByteProtocol):
         self._owner: Final = owner
         self._clock: Final = clock
         self._tasks: Final = tasks
-        self.phase = ExchangePhase.READY
+        self.phase = _READY
         #: How often the pool had been retired when this was opened: older connections are not reused.
         self.generation: Final = generation
         #: It had been in the pool before this call got it, so upstream may be about to close it as idle.
@@ -118,7 +129,7 @@ class Connection(ByteProtocol):
         #: It was opened for a call that only gave it back because its token was not there: it counts as new.
         self.fresh = False
         #: How much of this call's request was handed to the transport.
-        self.sent = Sent.NOTHING
+        self.sent = _NOTHING
         #: When the pool's sweeper calls :meth:`expire` (seconds of the clock).
         self.deadline = math.inf
         #: Idle in the pool.
@@ -162,9 +173,9 @@ class Connection(ByteProtocol):
         Raises UpstreamError, and whatever a BodySource raises. After either,
         and when it is cancelled, the connection is closed.
         """
-        if self.phase is not ExchangePhase.READY:
+        if self.phase is not _READY:
             await self.ensure_alive()
-        self.phase = ExchangePhase.HEAD
+        self.phase = _HEAD
         self._head_only = head_only
         self._timeout = timeout
         sender = self._start_sending(head, body)
@@ -199,7 +210,7 @@ class Connection(ByteProtocol):
 
         After a handshake a part of a session ticket may have come; after a response, only what nobody asked for.
         """
-        if self.phase is not ExchangePhase.READY or not self.is_quiet():
+        if self.phase is not _READY or not self.is_quiet():
             return False
         return not (self.has_undelivered() and (self.pooled or self.reused))
 
@@ -211,7 +222,7 @@ class Connection(ByteProtocol):
         """
         if self.is_alive():
             return
-        if self.phase not in {ExchangePhase.READY, ExchangePhase.CLOSED}:
+        if self.phase not in {_READY, _CLOSED}:
             raise RuntimeError("a connection carries one exchange at a time")
         try:
             for _ in range(_LOOP_PASSES):
@@ -222,7 +233,7 @@ class Connection(ByteProtocol):
             self.abort()
             raise
         self.abort()
-        failure = AttemptFailure(FailureKind.DEAD_BEFORE_WRITE, Sent.NOTHING, self.reused, response_started=False)
+        failure = AttemptFailure(FailureKind.DEAD_BEFORE_WRITE, _NOTHING, self.reused, response_started=False)
         raise UpstreamError(failure, f"dead before use: {self._death}")
 
     def _start_sending(self, head: bytes, body: bytes | BodySource | None) -> asyncio.Task[None] | None:
@@ -230,18 +241,18 @@ class Connection(ByteProtocol):
             self.write(head + body if body else head)
             self.sent_all()
             return None
-        self.sent = Sent.PART
+        self.sent = _PART
         self.write(head)
         return self._tasks.spawn(send(self, body), name="upstream.send")
 
     @property
     def awaiting_head(self) -> bool:
         """Whether a request is on its way and no final head has come yet."""
-        return self.phase is ExchangePhase.HEAD
+        return self.phase is _HEAD
 
     def sent_all(self) -> None:
         """Note that the request's last byte was written; from now on upstream is waited for."""
-        self.sent = Sent.ALL
+        self.sent = _ALL
         self.start_timer()
 
     def give_up_sending(self, error: Exception) -> None:
@@ -253,11 +264,11 @@ class Connection(ByteProtocol):
 
     def finish(self) -> None:
         """Give the connection back after its response, or close it; called once, by :meth:`Response.release`."""
-        if self.phase is ExchangePhase.DONE and self._persistent and self.sent is Sent.ALL:
+        if self.phase is _DONE and self._persistent and self.sent is _ALL:
             self._response = None
             self._response_started = False
-            self.sent = Sent.NOTHING
-            self.phase = ExchangePhase.READY
+            self.sent = _NOTHING
+            self.phase = _READY
             self.fresh = False
             self._owner.give_back(self)
         else:
@@ -265,7 +276,7 @@ class Connection(ByteProtocol):
 
     def release(self, *, fresh: bool = False) -> None:
         """Give back a connection on which nothing was sent; ``fresh``: not even before, and only for a moment."""
-        if self.phase is ExchangePhase.READY:
+        if self.phase is _READY:
             self.fresh = fresh
             self._owner.give_back(self)
 
@@ -275,11 +286,11 @@ class Connection(ByteProtocol):
 
     def expire(self) -> None:
         """End what has passed its deadline."""
-        if self.phase is ExchangePhase.READY:
+        if self.phase is _READY:
             detail = "it was idle for too long"
-        elif self.phase is ExchangePhase.BODY:
+        elif self.phase is _BODY:
             detail = f"no more of the body within {self._timeout:g} s"
-        elif self.sent is Sent.ALL:
+        elif self.sent is _ALL:
             detail = f"no response within {self._timeout:g} s"
         else:
             detail = f"upstream took nothing of the request for {self._timeout:g} s"
@@ -299,20 +310,20 @@ class Connection(ByteProtocol):
         self.deadline = math.inf
 
     def _fail(self, kind: FailureKind, detail: str) -> None:
-        if self.phase in {ExchangePhase.HEAD, ExchangePhase.BODY}:
+        if self.phase in {_HEAD, _BODY}:
             failure = UpstreamError(AttemptFailure(kind, self.sent, self.reused, self._response_started), detail)
             if self._response is not None:
                 self._response.fail(failure)
             else:
                 self._error = failure
-        elif self.phase is ExchangePhase.READY:
+        elif self.phase is _READY:
             self._death = detail
         self._close()
 
     def _close(self) -> None:
-        if self.phase is ExchangePhase.CLOSED:
+        if self.phase is _CLOSED:
             return
-        self.phase = ExchangePhase.CLOSED
+        self.phase = _CLOSED
         self.deadline = math.inf
         if self._backlog is not None:
             self._backlog.clear()
@@ -325,13 +336,13 @@ class Connection(ByteProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes from upstream."""
         try:
-            if self.phase is ExchangePhase.HEAD:
+            if self.phase is _HEAD:
                 self._response_started = True
                 found = self._heads.feed(data)
                 if found is None:
                     return
                 self._begin_response(*found)
-            elif self.phase is ExchangePhase.BODY:
+            elif self.phase is _BODY:
                 self._feed_in_turn(data)
             elif data:
                 # Nothing was asked, or all of it was answered: whatever this is, it must not be taken for the
@@ -348,10 +359,10 @@ class Connection(ByteProtocol):
         self.deadline = math.inf
         if len(data) == framing.length:  # nearly every response comes in one piece
             self._response = Response(self, head, framing, data)
-            self.phase = ExchangePhase.DONE
+            self.phase = _DONE
         else:
             self._response = response = Response(self, head, framing)
-            self.phase = ExchangePhase.DONE if response.complete else ExchangePhase.BODY
+            self.phase = _DONE if response.complete else _BODY
             if data:
                 self._feed_in_turn(data)
         wake(self._head_arrived)
@@ -373,9 +384,9 @@ class Connection(ByteProtocol):
             self._feed(data)
         except BadResponseError as error:
             self._fail(FailureKind.BROKEN, str(error))
-        if self.phase is ExchangePhase.DONE and self._backlog:
+        if self.phase is _DONE and self._backlog:
             self._close()  # more has come than the response has
-        elif self.phase is ExchangePhase.BODY and not cast("Response", self._response).full:
+        elif self.phase is _BODY and not cast("Response", self._response).full:
             self.resume_reading()
 
     def resume_reading(self) -> None:
@@ -387,7 +398,7 @@ class Connection(ByteProtocol):
         response = cast("Response", self._response)
         surplus = response.feed(data)
         if response.complete:
-            self.phase = ExchangePhase.DONE
+            self.phase = _DONE
             self.resume_reading()
             if surplus:
                 self._close()

@@ -143,7 +143,7 @@ class Pool:
         if self._closed:
             raise before_a_byte(FailureKind.NO_SLOT, "the pool is closed")
         if not fresh:
-            idle = self.take_idle()
+            idle = self.take_idle(self._clock.now())
             if idle is not None:
                 return idle
         elif self._idle and self._slots_taken >= self._size:
@@ -180,12 +180,12 @@ class Pool:
 
     # --- getting one -------------------------------------------------------------------------------------------------
 
-    def take_idle(self) -> Connection | None:
-        """Return the connection that was used last if there is one that is alive, without waiting."""
+    def take_idle(self, now: float) -> Connection | None:
+        """Return the connection that was used last if one is alive ``now`` (``Clock.now``), without waiting."""
         idle = self._idle
         while idle:
             connection = idle[-1]
-            if connection.deadline > self._clock.now() and connection.is_alive():
+            if connection.deadline > now and connection.is_alive():
                 idle.pop()
                 connection.pooled = False
                 connection.deadline = math.inf

@@ -78,7 +78,7 @@ async def test_the_token_of_another_lasts_no_longer_than_it_really_does(fleet: F
     await fleet.clock.advance(600)
     (second,) = fleet.start()
     await fleet.tokens(second)
-    token = second.manager.take_nowait()
+    token = second.manager.take_nowait(fleet.clock.now())
     assert token is not None
     assert token.sent_at <= fleet.mangopay.sent_at[0] + 1e-6
     assert token.expires_at == pytest.approx(fleet.mangopay.sent_at[0] + 1200)
@@ -397,7 +397,7 @@ async def test_what_one_that_stalled_brings_too_late_is_thrown_away(fleet: Fleet
         slow.let_go()
         assert await fleet.finish(asyncio.wait_for(call, None)) == ["-1"]
     assert "store.lease_lost" in [entry["event"] for entry in logs]
-    assert second.manager.take_nowait() is not None
+    assert second.manager.take_nowait(fleet.clock.now()) is not None
     assert (slow.requests, fleet.mangopay.requests) == (1, 1)
 
 

@@ -67,7 +67,7 @@ async def test_twelve_seconds_under_load_are_one_token_request_and_prompt_answer
         assert clock.now() == before
         assert (error.code, error.status, error.outcome) == (code, status, Outcome.NOT_SENT)
         with pytest.raises(SidecarError):
-            manager.check()
+            manager.check(clock.now())
         await clock.advance(0.1)
     assert source.requests == 1
     assert not is_ready(manager)
@@ -89,7 +89,7 @@ async def test_it_recovers_by_itself_after_calls_have_waited(
     await clock.advance(60)
     assert source.requests == 3
     assert is_ready(manager)
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
 
 
 @both
@@ -116,11 +116,11 @@ async def test_while_the_token_is_valid_calls_go_on_and_idleness_makes_no_probe(
     source.then(result)
     await clock.advance(1100)
     assert source.requests == 2
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
     assert is_ready(manager)
     await clock.advance(60)
     assert source.requests == 2
-    token = manager.take_nowait()
+    token = manager.take_nowait(clock.now())
     assert token is not None
     await clock.settle()
     assert source.requests == 3
@@ -154,7 +154,7 @@ async def test_a_probe_that_gets_no_response_keeps_the_latch(
     assert (error.code, error.retry_after) == (code, 1)
     await clock.advance(1.5)
     assert [moment - 1000 for moment in source.sent_at] == [0, 30, 30.5, 31.5]
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
 
 
 @pytest.mark.parametrize("result", [LockedOut("x", 100.0), Refused(Refusal.FORBIDDEN, "x", 100.0)])
@@ -210,7 +210,7 @@ async def test_a_valid_token_outlives_a_new_key_that_is_refused(clock: FakeClock
     manager.key_changed()
     await clock.advance(1150)
     assert source.requests > 1
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
     assert is_ready(manager)
 
 
@@ -264,8 +264,8 @@ async def test_one_probe_for_the_account_frees_both_credentials(clock: FakeClock
     account.api_source.let_go()
     account.embedded_source.let_go()
     await clock.settle()
-    assert account.api.take_nowait() is not None
-    assert account.embedded.take_nowait() is not None
+    assert account.api.take_nowait(clock.now()) is not None
+    assert account.embedded.take_nowait(clock.now()) is not None
 
 
 async def test_a_probe_that_is_locked_out_doubles_the_latch_for_both(clock: FakeClock, account: Account) -> None:

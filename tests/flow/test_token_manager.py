@@ -89,7 +89,7 @@ async def test_when_every_caller_goes_away_the_fetch_goes_on(clock: FakeClock, m
     await clock.settle()
     source.let_go()
     await clock.settle()
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
     assert source.requests == 1
 
 
@@ -122,10 +122,10 @@ async def test_a_prefetch_makes_ready_and_its_token_needs_no_waiting(clock: Fake
     manager = managers.start(source, prefetch=True)
     await clock.settle()
     assert not is_ready(manager)
-    assert manager.take_nowait() is None
+    assert manager.take_nowait(clock.now()) is None
     await clock.advance(1.0)
     assert is_ready(manager)
-    token = manager.take_nowait()
+    token = manager.take_nowait(clock.now())
     assert token is not None
     assert (await manager.take(LATE)) is token
     assert managers.metrics.waits == []
@@ -144,9 +144,9 @@ async def test_without_prefetch_nothing_is_fetched_until_a_call_wants_it(clock: 
 async def test_check_begins_the_fetch_that_the_call_will_need(clock: FakeClock, managers: Managers) -> None:
     source = FakeSource(clock)
     manager = managers.start(source)
-    manager.check()
+    manager.check(clock.now())
     await clock.settle()
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
 
 
 async def test_an_idle_sidecar_makes_no_calls(clock: FakeClock, managers: Managers) -> None:
@@ -171,7 +171,7 @@ async def test_the_first_use_in_the_soft_window_gets_the_token_and_has_it_refres
     source = FakeSource(clock, life=1200)
     manager = managers.start(source, prefetch=True)
     await clock.advance(1150 - 20)
-    token = manager.take_nowait()
+    token = manager.take_nowait(clock.now())
     assert token is not None
     await clock.settle()
     assert token.generation == 1
@@ -182,7 +182,7 @@ async def test_in_the_hard_window_a_call_waits_for_the_new_token(clock: FakeCloc
     source = FakeSource(clock, life=1200)
     manager = managers.start(source, prefetch=True)
     await clock.advance(1180)
-    assert manager.take_nowait() is None
+    assert manager.take_nowait(clock.now()) is None
     assert (await manager.take(LATE)).generation == 2
 
 
@@ -193,10 +193,10 @@ async def test_a_failed_refresh_keeps_the_token_in_use_until_it_expires(clock: F
     source.then(*[TRANSIENT] * 100)
     await clock.advance(99.9)
     assert source.requests > 2
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
     assert is_ready(manager)
     await clock.advance(0.1)
-    assert manager.take_nowait() is None
+    assert manager.take_nowait(clock.now()) is None
     assert not is_ready(manager)
 
 
@@ -221,7 +221,7 @@ async def test_tokens_of_five_seconds_carry_a_steady_load(clock: FakeClock, mana
     await clock.advance(0.1)
     waits = 0
     for _ in range(1500):
-        token = manager.take_nowait()
+        token = manager.take_nowait(clock.now())
         if token is None:
             waits += 1
             taking = asyncio.create_task(manager.take(LATE))
@@ -270,16 +270,16 @@ async def test_when_the_next_attempt_is_far_off_calls_are_answered_at_once(
     source = FakeSource(clock, *[TRANSIENT] * 4)
     manager = managers.start(source, prefetch=True)
     await clock.advance(4)
-    assert manager.take_nowait() is None
+    assert manager.take_nowait(clock.now()) is None
     with pytest.raises(SidecarError) as checked:
-        manager.check()
+        manager.check(clock.now())
     with pytest.raises(SidecarError) as taken:
         await manager.take(LATE)
     for raised in (checked.value, taken.value):
         assert (raised.code, raised.retry_after) == (ErrorCode.TOKEN_UNAVAILABLE, 4)
     assert managers.metrics.waits == []
     await clock.advance(4)
-    assert manager.take_nowait() is not None
+    assert manager.take_nowait(clock.now()) is not None
 
 
 async def test_a_bug_in_the_source_does_not_end_the_keeper(clock: FakeClock, managers: Managers) -> None:
@@ -326,7 +326,7 @@ async def test_after_a_long_sleep_of_the_machine_the_next_call_gets_a_new_token(
     manager = managers.start(source)
     await manager.take(LATE)
     clock.suspend(5000)
-    assert manager.take_nowait() is None
+    assert manager.take_nowait(clock.now()) is None
     assert (await manager.take(LATE)).generation == 2
 
 
@@ -345,7 +345,7 @@ async def test_status_tells_everything_but_the_token(clock: FakeClock, managers:
     assert status.refresh_at == clock.wall() + 1000 - 100 * 0.875
     assert (status.latch_reason, status.latched_until, status.last_error, status.paused_until) == (None,) * 4
     assert status.next_attempt_at is None
-    manager.take_nowait()
+    manager.take_nowait(clock.now())
     assert manager.status().next_attempt_at == status.refresh_at
     record("the status", repr(status))
 

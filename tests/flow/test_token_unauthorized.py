@@ -45,7 +45,7 @@ class Api:
         self.calls += 1
         number = self.calls
         try:
-            token = self.manager.take_nowait() or await self.manager.take(LATE)
+            token = self.manager.take_nowait(self.clock.now()) or await self.manager.take(LATE)
         except SidecarError as error:
             return error.code.value
         if await self._deliver(number, token.generation, path) == 200:
@@ -274,7 +274,7 @@ async def test_if_the_refresh_fails_every_caller_gets_the_error_and_not_the_401(
 async def test_a_burnt_token_is_never_handed_out_again(clock: FakeClock, api: Api, source: FakeSource) -> None:
     source.then(*[TRANSIENT] * 5)
     api.manager.unauthorized(1, "/bad")
-    assert api.manager.take_nowait() is None
+    assert api.manager.take_nowait(clock.now()) is None
     await clock.advance(2)
     with pytest.raises(SidecarError):
         await api.manager.take(LATE)
@@ -295,7 +295,7 @@ async def test_during_a_pause_calls_are_mended_by_a_refresh_that_is_on_its_way(
     bad = asyncio.create_task(api.call("/bad"))
     await clock.advance(1.5)
     assert await bad == 401
-    token = api.manager.take_nowait()
+    token = api.manager.take_nowait(clock.now())
     assert token is not None
     await clock.advance(token.soft_at - clock.now())
     assert source.in_flight == 1

@@ -394,7 +394,7 @@ async def test_a_record_behind_a_response_of_many_pieces_is_not_the_response_to_
         assert await read_all(response) == b"a" * 400
         response.release()
         # Without a turn of the loop in between, as a call does that is resent after a 401.
-        assert client.pool.take_idle() is None
+        assert client.pool.take_idle(client.clock.now()) is None
         await made[0].lost.wait()
 
 

@@ -195,10 +195,16 @@ def render_response_head(status: int, reason: bytes, lines: Sequence[bytes], ext
     return head
 
 
+# Numbers, for speed: asked for a bytes object, ``in`` raises a TypeError of its own first, and drops it.
+_LF: Final = ord("\n")
+_CR: Final = ord("\r")
+_NUL: Final = 0
+
+
 def _write_head(start_line: bytes, lines: Sequence[bytes], end: bytes) -> bytes | None:
     """Return the lines as one piece that ends in ``end``, or None if one of them is not one line."""
     # The parsers have refused such lines. This is the last place where a second head could be slipped in.
     content = b"".join((start_line, *lines))
-    if b"\n" in content or b"\r" in content or b"\0" in content:
+    if _LF in content or _CR in content or _NUL in content:
         return None
     return b"\r\n".join((start_line, *lines, end))

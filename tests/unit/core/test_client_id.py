@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import pytest
 
 from sidecar.core.admission.target import parse_target
@@ -239,6 +241,37 @@ def test_a_client_id_that_is_more_than_dots_can_be_one(client_id: str) -> None:
 def test_a_client_id_that_cannot_be_a_segment_is_refused(client_id: str) -> None:
     with pytest.raises(ValueError, match="the ClientId is empty"):
         ClientIdRules(client_id, ())
+
+
+REST: Final = ("", "/", "/users", "/oauth/token", "/%2e%2e/users", "/../x", ";x/users", "%2Fusers", "//users")
+
+
+@pytest.mark.parametrize("rest", REST)
+@pytest.mark.parametrize("before", REST)
+def test_what_was_seen_before_changes_no_answer(before: str, rest: str) -> None:
+    """How paths begin is kept once an alias was replaced there."""
+    begins = ("/v2.01/_", "/V2_01/{ClientId}", "/v2.01/%5F", "/v2%2e01/_", "/v2.01/acme", "/v2.01/another", "/users/_")
+    for begin in begins:
+        seen = ClientIdRules("acme", ("{ClientId}", "_"))
+        for earlier in begins:
+            seen.place(earlier + before)
+        assert seen.place(begin + rest) == ClientIdRules("acme", ("{ClientId}", "_")).place(begin + rest)
+
+
+def test_what_is_kept_is_bounded_and_short() -> None:
+    """Callers may invent versions; what they invent is answered all the same."""
+    rules = ClientIdRules("acme", ("_",))
+    for number in range(100):
+        assert rules.place(f"/v{number}/_/users") == (f"/v{number}/acme/users", False)
+    assert len(rules._begun) == 32
+    rules = ClientIdRules("acme", ("_",))
+    for _ in range(2):
+        assert rules.place(f"/v{'9' * 61}/_/users") == (f"/v{'9' * 61}/acme/users", False)
+    assert rules._begun == {}
+    assert rules.place(f"/v{'9' * 60}/_/users") == (f"/v{'9' * 60}/acme/users", False)
+    assert rules._begun == {f"/v{'9' * 60}/_": f"/v{'9' * 60}/acme"}
+    assert rules.place("/v2.01/%5F/users") == ("/v2.01/acme/users", False)
+    assert len(rules._begun) == 1
 
 
 def test_whether_any_client_id_is_replaced_is_said() -> None:

@@ -93,9 +93,9 @@ class UnhurriedExchanger:
         self, _request: Any, _tokens: Any, waiting: WaitBudget, *, sending: Call, **_: Any
     ) -> tuple[Any, int]:
         connection: Any = SimpleNamespace(sent=Sent.ALL)
-        waiting.no_wait()
+        waiting.no_wait(self._clock.now())
         await self._clock.advance(2.0)
-        sending.begins(connection)
+        sending.begins(connection, self._clock.now())
         await self._clock.advance(3.0)
         return SimpleNamespace(status=200), 1
 

@@ -51,7 +51,7 @@ def connection(sent: Sent) -> Any:
 def test_only_a_write_that_is_wholly_sent_goes_on_without_its_caller(method: str, sent: Sent | None) -> None:
     call, task = make(method)
     if sent is not None:
-        call.begins(connection(sent))
+        call.begins(connection(sent), 0.0)
     call.caller_gone()
     assert call.gone
     assert task.cancelled == (not (method in WRITES and sent is Sent.ALL))
@@ -61,31 +61,31 @@ def test_only_a_write_that_is_wholly_sent_goes_on_without_its_caller(method: str
 def test_the_end_of_a_drain_stops_every_call(sent: Sent | None) -> None:
     call, task = make()
     if sent is not None:
-        call.begins(connection(sent))
+        call.begins(connection(sent), 0.0)
     call.cut_short()
     call.cut_short()
     assert task.cancelled == 1
 
 
 def rejected(call: Call) -> None:
-    call.begins(connection(Sent.ALL))
+    call.begins(connection(Sent.ALL), 0.0)
     call.ended(401)
     call.rejected()
 
 
 def answered(call: Call) -> None:
-    call.begins(connection(Sent.NOTHING))  # with its response whole, it is ready for another request
+    call.begins(connection(Sent.NOTHING), 0.0)  # with its response whole, it is ready for another request
     call.head_arrived()
     call.ended(200)
 
 
 def lost(call: Call) -> None:
-    call.begins(connection(Sent.PART))
+    call.begins(connection(Sent.PART), 0.0)
     call.ended(0)
 
 
 def dead(call: Call) -> None:
-    call.begins(connection(Sent.NOTHING))
+    call.begins(connection(Sent.NOTHING), 0.0)
     call.ended(0)
 
 
@@ -126,19 +126,19 @@ def test_what_is_known_of_the_request(
 def test_what_is_on_the_wire_now_counts(sent: Sent, outcome: Outcome) -> None:
     call, _ = make()
     rejected(call)
-    call.begins(connection(sent))
+    call.begins(connection(sent), 0.0)
     assert call.outcome() is outcome
 
 
 def test_a_head_that_came_shows_that_its_own_attempt_was_delivered_and_no_other() -> None:
     """Its connection may be ready for another request by then, and have nothing of this one."""
     call, _ = make()
-    call.begins(connection(Sent.NOTHING))
+    call.begins(connection(Sent.NOTHING), 0.0)
     call.head_arrived()
     assert call.outcome() is Outcome.UNKNOWN
     call.ended(401)
     call.rejected()
-    call.begins(connection(Sent.NOTHING))
+    call.begins(connection(Sent.NOTHING), 0.0)
     assert call.outcome() is Outcome.REJECTED
 
 
@@ -151,11 +151,11 @@ async def test_deliveries_are_timed_from_their_first_byte_to_their_end() -> None
     clock = FakeClock(now=100.0)
     call, _ = make(clock=clock)
     assert (call.first_sent_at, call.sent_at, call.attempt_ended_at) == (0.0, 0.0, 0.0)
-    call.begins(connection(Sent.ALL))
+    call.begins(connection(Sent.ALL), clock.now())
     await clock.advance(2.0)
     call.ended(401)
     await clock.advance(5.0)
-    call.begins(connection(Sent.ALL))
+    call.begins(connection(Sent.ALL), clock.now())
     await clock.advance(1.0)
     call.ended(200)
     assert (call.first_sent_at, call.sent_at, call.attempt_ended_at) == (100.0, 107.0, 108.0)

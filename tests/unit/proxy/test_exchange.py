@@ -67,7 +67,7 @@ class World:
 
     # The pool.
 
-    def take_idle(self) -> World | None:
+    def take_idle(self, _now: float) -> World | None:
         return self if self._idle else None
 
     async def acquire(self, deadline: float, fresh: bool = False) -> World:
@@ -77,7 +77,7 @@ class World:
 
     # The manager.
 
-    def take_nowait(self, *, newer_than: int) -> Any:
+    def take_nowait(self, _now: float, *, newer_than: int) -> Any:
         self.told.append(("at hand", newer_than))
         return _given(self._at_hand.pop(0))
 
@@ -96,7 +96,7 @@ class World:
 
     # The call.
 
-    def begins(self, connection: Any) -> None:
+    def begins(self, connection: Any, _now: float) -> None:
         self.told.append(("begins", connection))
 
     def head_arrived(self) -> None:

@@ -68,7 +68,7 @@ class World:
         self, request: Request, _tokens: Any, waiting: WaitBudget, *, timeout: float, newer_than: int
     ) -> tuple[UpstreamResponse, int]:
         self.told.append(("sent", request.template.render("token"), timeout, newer_than))
-        waiting.no_wait()
+        waiting.no_wait(self.clock.now())
         self._generation += 1
         status = self._statuses.pop(0)
         head = response_head(1, status, b"", [])

@@ -69,7 +69,7 @@ async def test_each_attempt_has_its_own_seconds() -> None:
     waiting.token_seconds += 0.5
     waiting.record_attempt(call, "lost", upstream=3.0)
     await clock.advance(1.0)
-    waiting.no_wait()
+    waiting.no_wait(clock.now())
     waiting.token_seconds += 0.25
     await clock.advance(2.0)
     waiting.record_attempt(call, 404, purpose="read_back")
@@ -83,9 +83,9 @@ async def test_each_attempt_has_its_own_seconds() -> None:
 def test_an_attempt_tells_the_generation_of_its_token_and_leaves_none_to_the_next() -> None:
     clock = FakeClock(now=100.0)
     waiting, call = WaitBudget(clock, 12.0, clock), record(100.0)
-    waiting.no_wait()
+    waiting.no_wait(clock.now())
     waiting.generation = 7
     waiting.record_attempt(call, 401)
-    waiting.no_wait()
+    waiting.no_wait(clock.now())
     waiting.record_attempt(call, "token_unavailable")
     assert [each.generation for each in call.timeline] == [7, 0]

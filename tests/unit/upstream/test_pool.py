@@ -35,7 +35,7 @@ class Rig:
     async def use(self, *headers: str) -> Connection:
         """Make one exchange; return its connection, which is idle or closed by then."""
         self.mangopay.script.append(Fate(response=respond(200, b"ok", *headers)))
-        connection = self.pool.take_idle() or await self.pool.acquire(LATE)
+        connection = self.pool.take_idle(self.clock.now()) or await self.pool.acquire(LATE)
         response = await connection.exchange(HEAD, None, head_only=False, timeout=5.0)
         assert response.take_whole() == b"ok"
         return connection
@@ -54,10 +54,10 @@ async def test_the_connection_that_was_used_last_is_used_again(rig: Rig) -> None
     assert not first.reused
     first.release()
     second.release()
-    assert rig.pool.take_idle() is second
+    assert rig.pool.take_idle(rig.clock.now()) is second
     assert second.reused
-    assert rig.pool.take_idle() is first
-    assert rig.pool.take_idle() is None
+    assert rig.pool.take_idle(rig.clock.now()) is first
+    assert rig.pool.take_idle(rig.clock.now()) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ async def test_an_idle_connection_is_used_no_more_a_second_before_upstream_close
     for early, reused in ((0.01, True), (0.0, False)):
         connection = await rig.use(*[f"Keep-Alive: {keep_alive}"] if keep_alive else [])
         rig.clock._now += kept_for - early  # no sweep comes between
-        assert (rig.pool.take_idle() is connection) is reused
+        assert (rig.pool.take_idle(rig.clock.now()) is connection) is reused
         connection.abort()
 
 
@@ -123,7 +123,7 @@ async def test_a_connection_on_which_something_waits_is_not_used(rig: Rig) -> No
         rig.mangopay.descriptor = reading
         connection = await rig.use()
         os.write(writing, b"x")
-        assert rig.pool.take_idle() is None
+        assert rig.pool.take_idle(rig.clock.now()) is None
         assert connection.is_alive() is False
         assert rig.pool.open == 0
     finally:
