@@ -34,11 +34,12 @@ from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.lifecycle import Lifecycle
 from sidecar.runtime import SystemClock
+from sidecar.telemetry.attempt import Attempt
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import CALLS, RecentCalls
-from sidecar.telemetry.record import Attempt, RequestIds
 from sidecar.telemetry.recorder import CallRecorder
+from sidecar.telemetry.request_ids import RequestIds
 
 if TYPE_CHECKING:
     from collections.abc import Callable

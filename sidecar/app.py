@@ -42,8 +42,9 @@ from sidecar.runtime import SystemClock, Tasks, allow_descriptors
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentCalls
-from sidecar.telemetry.record import CallRecord, RequestIds
+from sidecar.telemetry.record import CallRecord
 from sidecar.telemetry.recorder import CallRecorder
+from sidecar.telemetry.request_ids import RequestIds
 from sidecar.telemetry.request_log import RequestLog
 from sidecar.terminal import on_sighup
 from sidecar.tracing.opening import open_traces
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from sidecar.ports import Ready
     from sidecar.proxy.batch_lane import BatchLane
     from sidecar.proxy.hook_watch import HookWatch
-    from sidecar.telemetry.log import LogOutput
+    from sidecar.telemetry.log_output import LogOutput
     from sidecar.tracing.traces import Traces
 
 #: Bodies that may be streamed beyond as many as there are connections to stream them on.

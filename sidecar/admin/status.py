@@ -12,7 +12,7 @@ import msgspec
 from sidecar.admin.finding import Finding
 from sidecar.core.hooks import HooksStatus
 from sidecar.core.rate_windows import RateWindow
-from sidecar.telemetry.record import Attempt
+from sidecar.telemetry.attempt import Attempt
 from sidecar.tokens.status import StoreStatus, TokenStatus
 from sidecar.tracing.status import TracingStatus
 from sidecar.upstream.expiry import CertificateStatus

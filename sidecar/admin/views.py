@@ -19,15 +19,15 @@ from sidecar.admin.status import (
 )
 from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode, Outcome
-from sidecar.telemetry.record import Attempt
+from sidecar.telemetry.attempt import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sidecar.core.deprecation import Deprecation
-    from sidecar.telemetry import recent
+    from sidecar.telemetry import recent_facts as recent
     from sidecar.telemetry.history import HistoryEntry
-    from sidecar.telemetry.recent import UpstreamHealth
+    from sidecar.telemetry.recent_facts import UpstreamHealth
     from sidecar.telemetry.record import CallRecord
 
 

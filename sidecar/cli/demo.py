@@ -13,7 +13,7 @@ from sidecar.cli.serving import ready_line, serve_until_signal, tell
 
 if TYPE_CHECKING:
     from sidecar.ports import Ready
-    from sidecar.telemetry.log import LogOutput
+    from sidecar.telemetry.log_output import LogOutput
 
 _OPTIONS: Final = {"SIDECAR_LISTEN_PORT": "--port", "SIDECAR_ADMIN_PORT": "--admin-port"}
 #: The base URL comes in between: the SDK reads it when the resources are imported.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sidecar.ports import Ready
-    from sidecar.telemetry.log import LogOutput
+    from sidecar.telemetry.log_output import LogOutput
 
 
 #: The settings that are options too: those of a first try. None is a secret.

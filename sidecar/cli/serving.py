@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from sidecar.ports import Ready
-    from sidecar.telemetry.log import LogOutput
+    from sidecar.telemetry.log_output import LogOutput
 
 
 def ready_line(ready: Ready) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sidecar.cli.child import Child
     from sidecar.config import Config
-    from sidecar.telemetry.log import LogOutput
+    from sidecar.telemetry.log_output import LogOutput
 
 T = TypeVar("T")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     import asyncio
@@ -47,18 +45,29 @@ class Caller(Protocol):
         """End what :meth:`start_body_timer` began."""
 
 
-class CallerRequest(msgspec.Struct, frozen=True):
+class CallerRequest:
     """A request as the handler gets it; the names are those of aiohttp's ``BaseRequest``."""
 
-    method: str
-    #: The request target as it was sent, query included.
-    raw_path: str
-    version: HttpVersion
-    raw_headers: RawHeaders
-    #: The body; :mod:`sidecar.proxy.body` reads it.
-    content: StreamReader
-    #: The connection that it came on.
-    connection: Caller
+    __slots__ = ("connection", "content", "method", "raw_headers", "raw_path", "version")
+
+    def __init__(
+        self,
+        method: str,
+        raw_path: str,
+        version: HttpVersion,
+        raw_headers: RawHeaders,
+        content: StreamReader,
+        connection: Caller,
+    ) -> None:
+        self.method: Final = method
+        #: The request target as it was sent, query included.
+        self.raw_path: Final = raw_path
+        self.version: Final = version
+        self.raw_headers: Final = raw_headers
+        #: The body; :mod:`sidecar.proxy.body` reads it.
+        self.content: Final = content
+        #: The connection that it came on.
+        self.connection: Final = connection
 
     def __repr__(self) -> str:
         """Say which method it has: its target and headers may hold secrets, the caller key among them."""

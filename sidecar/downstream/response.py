@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-import msgspec
-
 from sidecar.core.http.chunks import LAST_CHUNK, chunk
 
 if TYPE_CHECKING:
@@ -33,12 +31,15 @@ class CallerResponse(Protocol):
         """Write the response. Raises CallerGoneError if nobody is there any more."""
 
 
-class RawResponse(msgspec.Struct, frozen=True, gc=False):
+class RawResponse:
     """A response that is whole: the head as bytes, blank line included, and the body."""
 
-    head: bytes
-    body: bytes
-    keep_alive: bool
+    __slots__ = ("body", "head", "keep_alive")
+
+    def __init__(self, head: bytes, body: bytes, keep_alive: bool) -> None:
+        self.head: Final = head
+        self.body: Final = body
+        self.keep_alive: Final = keep_alive
 
     def __repr__(self) -> str:
         """Say how large it is: a caller's token may be in it."""
@@ -60,10 +61,13 @@ def json_response(body: bytes, *, keep_alive: bool, head_only: bool = False) -> 
     return RawResponse(_JSON_HEAD % (len(body), connection), b"" if head_only else body, keep_alive)
 
 
-class AlreadySent(msgspec.Struct, frozen=True, gc=False):
+class AlreadySent:
     """Says that the handler has written its response by itself, through a :class:`ResponseStream`."""
 
-    keep_alive: bool
+    __slots__ = ("keep_alive",)
+
+    def __init__(self, keep_alive: bool) -> None:
+        self.keep_alive: Final = keep_alive
 
     def write_to(self, writer: ResponseWriter) -> None:
         """Do nothing: it is written."""

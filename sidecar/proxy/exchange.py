@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sidecar.proxy.upstream_response import UpstreamResponse
-from sidecar.telemetry.record import Attempt
+from sidecar.telemetry.attempt import Attempt
 from sidecar.upstream.connection import ExchangePhase
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from sidecar.core.tokens.state import Token
     from sidecar.proxy.call import Call
     from sidecar.proxy.outgoing import Request
-    from sidecar.telemetry.record import CallRecord, Purpose
+    from sidecar.telemetry.attempt import Purpose
+    from sidecar.telemetry.record import CallRecord
     from sidecar.tokens.manager import TokenManager
     from sidecar.upstream.connection import Connection
     from sidecar.upstream.pool import Pool

@@ -43,7 +43,7 @@ from sidecar.tokens.failures import shutting_down
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.core.admission.target_verdict import Target
+    from sidecar.core.admission.target import Target
     from sidecar.core.clock import Clock
     from sidecar.core.http.messages import BodyFraming
     from sidecar.downstream.request import CallerRequest

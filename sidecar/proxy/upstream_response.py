@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sidecar.core.error_report import ErrorReport, read_error_report
 from sidecar.core.http.field import Field
 from sidecar.core.http.response_head import response_head
@@ -23,27 +21,39 @@ if TYPE_CHECKING:
 _BODILESS: Final = frozenset({204, 304})
 
 
-class UpstreamResponse(msgspec.Struct):
+class UpstreamResponse:
     """A response head and the two halves of its body: what was read already, and where the rest comes from."""
 
-    status: int
-    head: ResponseHead
-    #: The body's bytes that were read already.
-    body: bytes
-    #: Where the rest of the body comes from; None if ``body`` is all of it.
-    rest: Response | None
-    #: The caller has to be told where the body ends, though it may be empty.
-    has_body: bool
-    content_length: int | None
-    #: Until when the rest of the body is waited for before anything is passed on (``Clock.now``); None: not yet asked.
-    awaited_until: float | None = None
+    __slots__ = ("awaited_until", "body", "content_length", "has_body", "head", "rest", "status")
 
-    @classmethod
-    def of(cls, response: Response) -> UpstreamResponse:
+    def __init__(
+        self,
+        status: int,
+        head: ResponseHead,
+        body: bytes,
+        rest: Response | None,
+        has_body: bool,
+        content_length: int | None,
+    ) -> None:
+        self.status: Final = status
+        self.head = head
+        #: The body's bytes that were read already.
+        self.body = body
+        #: Where the rest of the body comes from; None if ``body`` is all of it.
+        self.rest = rest
+        #: The caller has to be told where the body ends, though it may be empty.
+        self.has_body: Final = has_body
+        self.content_length = content_length
+        #: Until when the rest of the body is waited for before anything is passed on (``Clock.now``); None: not yet
+        #: asked.
+        self.awaited_until: float | None = None
+
+    @staticmethod
+    def of(response: Response) -> UpstreamResponse:
         """Wrap a response of which no body byte has been read."""
         head, framing = response.head, response.framing
         body = response.take_whole()
-        return cls(
+        return UpstreamResponse(
             head.status,
             head,
             body or b"",
@@ -52,8 +62,8 @@ class UpstreamResponse(msgspec.Struct):
             framing.declared,
         )
 
-    @classmethod
-    def stored(cls, stored: StoredResponse) -> UpstreamResponse:
+    @staticmethod
+    def stored(stored: StoredResponse) -> UpstreamResponse:
         """Wrap a response that was read back."""
         body = b"" if stored.status in _BODILESS else stored.body
         fields: list[Field] = []
@@ -61,7 +71,7 @@ class UpstreamResponse(msgspec.Struct):
             fields.append(Field(b"Content-Type", stored.content_type.encode("ascii")))
         if stored.status not in _BODILESS:
             fields.append(Field(b"Content-Length", b"%d" % len(body)))
-        return cls(
+        return UpstreamResponse(
             status=stored.status,
             head=response_head(1, stored.status, b"", fields),
             body=body,
@@ -72,7 +82,7 @@ class UpstreamResponse(msgspec.Struct):
 
     def add_line(self, line: bytes) -> None:
         """Add a header line to what the caller gets."""
-        self.head = msgspec.structs.replace(self.head, lines_down=[*self.head.lines_down, line])
+        self.head = self.head.with_line(line)
 
     def error_report(self) -> ErrorReport:
         """Return what the response tells of an error, as far as it is at hand: nothing is waited for."""
@@ -100,20 +110,22 @@ class UpstreamResponse(msgspec.Struct):
         kept there, so that the response can still be passed on. Raises UpstreamError
         if the body is cut or broken: what this call read of it is lost then.
         """
-        if self.rest is None:
+        rest = self.rest
+        if rest is None:
             return len(self.body) <= limit
         pieces = [self.body]
-        size = len(self.body)
+        size, whole = len(self.body), False
         while size <= limit and not is_late():
-            piece = await self.rest.read()
+            piece = await rest.read()
             if not piece:
-                self.rest.release()
-                self.rest = None
+                whole = True
                 break
             pieces.append(piece)
             size += len(piece)
         self.body = b"".join(pieces)
-        return self.rest is None
+        if whole:
+            self.discard()
+        return whole
 
     def discard(self) -> None:
         """Give up the rest of the body: this closes its connection."""

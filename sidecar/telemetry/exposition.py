@@ -6,9 +6,10 @@ The format: https://prometheus.io/docs/instrumenting/exposition_formats/#text-ba
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections import defaultdict
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, TypeAlias, TypeVar
+
+from sidecar.telemetry.buckets import Buckets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -96,23 +97,17 @@ class Histogram(Metric):
     def __init__(self, name: str, description: str, bounds: Sequence[float]) -> None:
         """``bounds`` are the buckets' inclusive upper ends, ascending; the one for the rest is implied."""
         super().__init__(name, description)
-        self.bounds: Final = tuple(bounds)
-        #: How many values fell into each bucket; the last one is for the rest.
-        self.counts: Final = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count ``value`` in its bucket."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self._sum += value
+        self.buckets: Final = Buckets(bounds)
+        #: Count a value in its bucket.
+        self.observe: Final = self.buckets.observe
 
     def lines(self) -> list[str]:
         """Return the sample lines: cumulative buckets, sum and count."""
-        lines, total = [], 0
-        for bound, count in zip((*self.bounds, math.inf), self.counts, strict=True):
+        lines, total, buckets = [], 0, self.buckets
+        for bound, count in zip((*buckets.bounds, math.inf), buckets.counts, strict=True):
             total += count
             lines.append(f'{self.name}_bucket{{le="{number(bound)}"}} {total}')
-        return [*lines, f"{self.name}_sum {number(self._sum)}", f"{self.name}_count {total}"]
+        return [*lines, f"{self.name}_sum {number(buckets.sum)}", f"{self.name}_count {total}"]
 
 
 def number(value: float) -> str:

@@ -34,9 +34,11 @@ _CONFIRMATION: Final = 0.25
 class LineWriter:
     """Writes lines to ``fd``; to nowhere if that is None. Its methods are called on one thread."""
 
-    __slots__ = ("_carrier", "_loop", "_retrying", "_stuck", "_timer", "backlog")
+    __slots__ = ("_carrier", "_confirmation", "_loop", "_retrying", "_stuck", "_timer", "backlog")
 
-    def __init__(self, fd: int | None) -> None:
+    def __init__(self, fd: int | None, *, confirmation: float | None = _CONFIRMATION) -> None:
+        """``confirmation``: seconds that :meth:`confirm` waits at most; None: as long as it takes."""
+        self._confirmation: Final = confirmation
         #: What has not been written, and how much had to be dropped.
         self.backlog: Final = LineBacklog()
         self._carrier: Final = carrier_to(fd, self.backlog)
@@ -89,10 +91,8 @@ class LineWriter:
             return
         confirmed = loop.create_future()
         carrier.when_written(partial(self._tell, loop, confirmed))
-        try:
-            async with asyncio.timeout(_CONFIRMATION):
-                await confirmed
-        except TimeoutError:
+        done, _ = await asyncio.wait((confirmed,), timeout=self._confirmation)
+        if not done:
             self._stuck = True
 
     def _tell(self, loop: asyncio.AbstractEventLoop, confirmed: asyncio.Future[None]) -> None:

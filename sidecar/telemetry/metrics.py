@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, get_arg
 
 from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome
-from sidecar.core.http.messages import KNOWN_METHODS
+from sidecar.telemetry.call_counts import CallCounts
 from sidecar.telemetry.exposition import Counter, Gauge, Histogram, LabelledGauge, Metric
 from sidecar.telemetry.rate_limits import RateLimits
 from sidecar.telemetry.record import Recovery
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.rate_windows import RateWindow
     from sidecar.telemetry.exposition import Sample
-    from sidecar.telemetry.record import CallRecord, Source
+    from sidecar.telemetry.record import Source
 
 #: What can come of a token request.
 TOKEN_OUTCOMES: Final = ("ok", "locked_out", "refused", "transient")
@@ -164,6 +164,15 @@ class Metrics:
             [(row.what,) for row in DEPRECATIONS],
         )
 
+        #: Counts a call that is over.
+        self.observe_call: Final = CallCounts(
+            self.requests,
+            self.errors,
+            self.recovered,
+            self.deprecated_calls,
+            call=self.request_duration.buckets,
+            upstream=self.upstream_duration.buckets,
+        ).observe
         self.rate_limits: Final = RateLimits()
         self.rate_limit_remaining.read = self._rate_limit_remaining
         self.rate_limit_reset.read = self._rate_limit_reset
@@ -171,21 +180,6 @@ class Metrics:
     def __iter__(self) -> Iterator[Metric]:
         """Every metric, in the order of their declaration."""
         return (each for each in vars(self).values() if isinstance(each, Metric))
-
-    def observe_call(self, record: CallRecord) -> None:
-        """Count a call that is over."""
-        method = record.method
-        self.requests[method if method in KNOWN_METHODS else "other", record.status, record.source] += 1
-        self.request_duration.observe(record.duration)
-        if record.deliveries:
-            self.upstream_duration.observe(record.upstream_seconds)
-        if record.recovered:
-            for how in record.recovered:
-                self.recovered[(how,)] += 1
-        if record.deprecation is not None:
-            self.deprecated_calls[(record.deprecation.what,)] += 1
-        if record.error is not None:
-            self.errors[record.error, record.outcome or Outcome.NOT_SENT] += 1
 
     def expect_token_requests(self, credential: str) -> None:
         """Begin the counters of ``credential`` (``api``, ``embedded``) at zero."""
@@ -219,8 +213,8 @@ class Metrics:
             client_errors=self._answered_by_mangopay(400, 500),
             server_errors=self._answered_by_mangopay(500, 1000),
             recovered=sum(self.recovered.values()),
-            bounds=self.request_duration.bounds,
-            durations=tuple(self.request_duration.counts),
+            bounds=self.request_duration.buckets.bounds,
+            durations=tuple(self.request_duration.buckets.counts),
         )
 
     def totals(self) -> dict[str, int]:

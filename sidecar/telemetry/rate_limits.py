@@ -56,16 +56,17 @@ class RateLimits:
 
     def told(self, fields: Sequence[Field]) -> tuple[RateWindow, ...]:
         """Read the windows that one response's ``fields`` tell; none if they tell none."""
-        windows = _parse((field.key, field.value) for field in fields if field.key in _COLUMNS)
-        date = next((field.value.decode("latin-1") for field in fields if field.key == b"date"), "")
-        named, self._learned = name_windows(windows, date=read_http_date(date), learned=self._learned)
+        windows = _parse([(field.key, field.value) for field in fields if field.key in _COLUMNS])
+        dates = [field.value.decode("latin-1") for field in fields if field.key == b"date"]
+        date = read_http_date(dates[0] if dates else "")
+        named, self._learned = name_windows(windows, date=date, learned=self._learned)
         return named
 
 
 def _parse(lines: Iterable[tuple[bytes, bytes]]) -> tuple[RateWindow, ...]:
     values: dict[bytes, list[int | None]] = {_USED: [], _REMAINING: [], _RESET: []}
     for column, line in lines:
-        values[column].extend(_number(item) for item in line.split(b",", _MOST_WINDOWS)[:_MOST_WINDOWS])
+        values[column] += [_number(item) for item in line.split(b",", _MOST_WINDOWS)[:_MOST_WINDOWS]]
     count = min(_MOST_WINDOWS, max(map(len, values.values())))
     return tuple(
         RateWindow(

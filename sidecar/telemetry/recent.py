@@ -7,16 +7,14 @@ more work, and everything else is worked out when somebody asks.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.core.resend import FailureKind
 from sidecar.core.tokens.oauth import EDGE_PAGE
+from sidecar.telemetry.recent_facts import DeprecatedCalls, FailedCall, ForeignCalls, UpstreamHealth
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sidecar.core.deprecation import Deprecation
     from sidecar.telemetry.record import CallRecord
 
@@ -39,43 +37,6 @@ _TOLD_APART: Final = (ErrorCode.CLIENT_ID_MISMATCH, ErrorCode.RATE_RESERVED)
 #: Failures besides those of :class:`FailureKind`: Mangopay answered 5xx, or 429; with a web page it is EDGE_PAGE.
 SERVER_ERROR: Final = "server_error"
 RATE_LIMITED: Final = "rate_limited"
-
-
-class FailedCall(NamedTuple):
-    """A call that Mangopay did not answer as it should, and why: a word of FailureKind, or one of those above."""
-
-    record: CallRecord
-    kind: str
-
-
-class ForeignCalls(NamedTuple):
-    """Calls for another ClientId, with less than :data:`FOREIGN_SHOWN_FOR` between one and the next."""
-
-    calls: int
-    #: When the first one ended (``Clock.now``).
-    since: float
-    newest: CallRecord
-
-
-@dataclass(slots=True)
-class DeprecatedCalls:
-    """Calls to one endpoint that Mangopay calls deprecated, since the start."""
-
-    calls: int
-    #: When the newest one ended (``Clock.now``).
-    at: float
-
-
-class UpstreamHealth(NamedTuple):
-    """What the last calls tell about upstream. Moments are of ``Clock.now``."""
-
-    #: The end of the newest call that Mangopay answered as it should.
-    answered_at: float | None
-    #: Consecutive failed calls since then.
-    failures: int
-    last_failure: FailedCall | None
-    #: Failures of the last minute by kind; :data:`FAILURES` together at most.
-    last_minute: Mapping[str, int]
 
 
 class RecentCalls:
@@ -138,7 +99,7 @@ class RecentCalls:
 
     def health(self, now: float) -> UpstreamHealth:
         """Judge upstream at ``now`` (``Clock.now``)."""
-        recent = (failure.kind for failure in self._failures if _ended(failure.record) > now - _MINUTE)
+        recent = [failure.kind for failure in self._failures if _ended(failure.record) > now - _MINUTE]
         return UpstreamHealth(
             answered_at=self._answered_at if self._running else self._last_response(),
             failures=self._running,
@@ -175,7 +136,10 @@ class RecentCalls:
             self.foreign = ForeignCalls(known.calls + 1, known.since, record)
 
     def _last_response(self) -> float | None:
-        return next((_ended(record) for record in reversed(self._calls) if _is_response(record)), self._answered_at)
+        for record in reversed(self._calls):
+            if _is_response(record):
+                return _ended(record)
+        return self._answered_at
 
 
 #: What the caller sees of a failure that the timeline does not name: the response broke off within its body.
@@ -196,9 +160,10 @@ def failure_kind(record: CallRecord) -> str | None:
         if record.status == 429:
             return RATE_LIMITED
         return SERVER_ERROR if record.status >= 500 else None
-    last = next((attempt for attempt in reversed(record.timeline) if attempt.purpose == "call"), None)
-    if last is None:
+    calls = [attempt for attempt in record.timeline if attempt.purpose == "call"]
+    if not calls:
         return None
+    last = calls[-1]
     if isinstance(last.result, int):
         return _BROKE_OFF.get(record.error)
     return last.result if last.result in _KINDS else None

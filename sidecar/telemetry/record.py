@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-import msgspec
-
 from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of, select
 from sidecar.core.redact import mask_path
 
@@ -15,15 +13,10 @@ if TYPE_CHECKING:
     from sidecar.core.error_report import ErrorReport
     from sidecar.core.errors import ErrorCode, Outcome, SidecarError
     from sidecar.core.http.trace_context import CallTrace
+    from sidecar.telemetry.attempt import Attempt
 
 Source: TypeAlias = Literal["upstream", "sidecar"]
 Recovery: TypeAlias = Literal["token", "connection", "idempotency"]
-#: The call itself, or reading its lost response back.
-Purpose: TypeAlias = Literal["call", "read_back"]
-
-#: Crockford's base32: no letter that reads as a digit.
-_DIGITS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
 
 #: A correlation header longer than this is not kept: both known kinds are far shorter.
 _MAX_CORRELATION: Final = 128
@@ -31,83 +24,96 @@ _CORRELATING: Final = frozenset((b"traceparent", b"x-request-id"))
 _CORRELATION: Final = select(lambda name: name.lower() if name.lower() in _CORRELATING else b"")
 
 
-class Attempt(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """One attempt of a call to get a response from Mangopay. Times are seconds.
-
-    ``result`` is the status that Mangopay answered; else why there was none:
-    a word of ``FailureKind``, the ``ErrorCode`` if there was no token, ``cut``
-    if the call was stopped.
-    """
-
-    #: When it began, after the call's head was there.
-    at: float
-    #: How long it waited for a connection, then for a token, then for Mangopay: from the request's first byte to the
-    #: head of the response.
-    connection: float
-    token: float
-    upstream: float
-    result: int | str
-    purpose: Purpose = "call"
-    #: That of the token which the request carried; 0: there was none to write it with.
-    generation: int = 0
-
-
-class CallRecord(msgspec.Struct, gc=False):
+class CallRecord:
     """What is known of one call. The handler fills it in while the call runs.
 
     It holds no body, no query and no header but the two for correlation; its
     ``path`` is masked when it is shown. Times are seconds.
     """
 
-    #: The id of the log line and of an own error's ``Id``.
-    id: str
-    #: ``Clock.now()`` when the request's head was there.
-    started: float
-    method: str
-    #: The target's path without the query, as the caller wrote it; never shown as it is.
-    path: str
-    #: The same as it may be shown, once it is worked out.
-    masked: str = ""
-    #: Status sent to the caller; 0 while there is none, and if the caller left before one.
-    status: int = 0
-    #: Who made the response: Mangopay ("upstream") or the sidecar.
-    source: Source = "upstream"
-    duration: float = 0.0
-    #: When the call was over (``Clock.wall``).
-    ended_at: float = 0.0
-    #: From the request written to the head of upstream's response (an upload included), all attempts together.
-    upstream_seconds: float = 0.0
-    token_wait_seconds: float = 0.0
-    #: Times that at least one byte of the request was written; 0: nothing went to Mangopay.
-    deliveries: int = 0
-    recovered: tuple[Recovery, ...] = ()
-    #: In the order in which they ended.
-    timeline: tuple[Attempt, ...] = ()
-    #: Body bytes from the caller and to the caller.
-    bytes_in: int = 0
-    bytes_out: int = 0
-    error: ErrorCode | None = None
-    outcome: Outcome | None = None
-    #: For the operator, never for the caller; free of secrets and request bytes.
-    detail: str | None = None
-    idempotency_key: str | None = None
-    caller: Literal["gone"] | None = None
-    #: The call ended with a 401 that a new token did not help, or that started no refresh.
-    futile: bool = False
-    #: The path names another ClientId than ours (contract section 4.2).
-    foreign: bool = False
-    #: The call's lane, if it is not the normal one, and how long it was held there.
-    lane: Lane | None = None
-    held_seconds: float = 0.0
-    #: The path is one that Mangopay calls deprecated.
-    deprecation: Deprecation | None = None
-    #: What upstream's response from 400 on tells for support.
-    report: ErrorReport | None = None
-    #: As the caller sent it; with traces, that of the call's own span.
-    traceparent: str | None = None
-    caller_request_id: str | None = None
-    #: The spans of the call; None without traces.
-    trace: CallTrace | None = None
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "caller",
+        "caller_request_id",
+        "deliveries",
+        "deprecation",
+        "detail",
+        "duration",
+        "ended_at",
+        "error",
+        "foreign",
+        "futile",
+        "held_seconds",
+        "id",
+        "idempotency_key",
+        "lane",
+        "masked",
+        "method",
+        "outcome",
+        "path",
+        "recovered",
+        "report",
+        "source",
+        "started",
+        "status",
+        "timeline",
+        "token_wait_seconds",
+        "trace",
+        "traceparent",
+        "upstream_seconds",
+    )
+
+    def __init__(self, request_id: str, started: float, method: str, path: str) -> None:
+        #: The id of the log line and of an own error's ``Id``.
+        self.id: Final = request_id
+        #: ``Clock.now()`` when the request's head was there.
+        self.started: Final = started
+        self.method: Final = method
+        #: The target's path without the query, as the caller wrote it; never shown as it is.
+        self.path = path
+        #: The path as it may be shown, once it is worked out.
+        self.masked = ""
+        #: Status sent to the caller; 0 while there is none, and if the caller left before one.
+        self.status = 0
+        #: Who made the response: Mangopay ("upstream") or the sidecar.
+        self.source: Source = "upstream"
+        self.duration = 0.0
+        #: When the call was over (``Clock.wall``).
+        self.ended_at = 0.0
+        #: From the request written to the head of upstream's response (an upload included), all attempts together.
+        self.upstream_seconds = 0.0
+        self.token_wait_seconds = 0.0
+        #: Times that at least one byte of the request was written; 0: nothing went to Mangopay.
+        self.deliveries = 0
+        self.recovered: tuple[Recovery, ...] = ()
+        #: In the order in which they ended.
+        self.timeline: tuple[Attempt, ...] = ()
+        #: Body bytes from the caller and to the caller.
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.error: ErrorCode | None = None
+        self.outcome: Outcome | None = None
+        #: For the operator, never for the caller; free of secrets and request bytes.
+        self.detail: str | None = None
+        self.idempotency_key: str | None = None
+        self.caller: Literal["gone"] | None = None
+        #: The call ended with a 401 that a new token did not help, or that started no refresh.
+        self.futile = False
+        #: The path names another ClientId than ours (contract section 4.2).
+        self.foreign = False
+        #: The call's lane, if it is not the normal one, and how long it was held there.
+        self.lane: Lane | None = None
+        self.held_seconds = 0.0
+        #: The path is one that Mangopay calls deprecated.
+        self.deprecation: Deprecation | None = None
+        #: What upstream's response from 400 on tells for support.
+        self.report: ErrorReport | None = None
+        #: As the caller sent it; with traces, that of the call's own span.
+        self.traceparent: str | None = None
+        self.caller_request_id: str | None = None
+        #: The spans of the call; None without traces.
+        self.trace: CallTrace | None = None
 
     @property
     def ended(self) -> float:
@@ -155,36 +161,3 @@ def _printable(value: bytes) -> str | None:
         return None
     text = value.decode("ascii")
     return text if text.isprintable() else None
-
-
-class RequestIds:
-    """Ids that are unique among processes and cheap to make: a random prefix and a counter, in base32."""
-
-    __slots__ = ("_block", "_low", "_prefix", "_stem")
-
-    def __init__(self, entropy: bytes) -> None:
-        """``entropy`` is at least 5 random bytes (40 bits, 8 digits of prefix)."""
-        if len(entropy) < 5:
-            raise ValueError("a request id's prefix needs 5 random bytes")
-        self._prefix = _base32(int.from_bytes(entropy[:5]), width=8)
-        self._block = 0
-        self._stem = f"{self._prefix}-{_base32(0, width=4)}"
-        self._low = 0
-
-    def new(self) -> str:
-        """Return the next id, ``<8 digits>-<6 or more digits>``."""
-        low = self._low
-        if low == len(_PAIRS):
-            self._block += 1
-            self._stem = f"{self._prefix}-{_base32(self._block, width=4)}"
-            low = 0
-        self._low = low + 1
-        return self._stem + _PAIRS[low]
-
-
-def _base32(number: int, *, width: int) -> str:
-    digits = ""
-    while number or len(digits) < width:
-        number, digit = divmod(number, 32)
-        digits = _DIGITS[digit] + digits
-    return digits

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from sidecar.core.clock import Clock
-    from sidecar.telemetry.record import RequestIds
+    from sidecar.telemetry.request_ids import RequestIds
 
 # Read for each call: a global of the module is found faster than a member of an enum.
 _TIMER: Final = Due.TIMER
@@ -55,7 +55,7 @@ class CallRecorder:
         self.in_flight += 1
         if self._batch.call_begins() is _SOON and self._later is not None:
             self._later(0.0, self.flush)
-        return CallRecord(id=self._new_id(), started=self._now(), method=method, path=target.partition("?")[0])
+        return CallRecord(self._new_id(), self._now(), method, target.partition("?")[0])
 
     def close(self, record: CallRecord) -> None:
         """End the record: take its times, and tell the observers when that is due."""

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from sidecar.core.endpoint import Endpoint
     from sidecar.core.http.trace_context import CallTrace
-    from sidecar.telemetry.record import Attempt, CallRecord
+    from sidecar.telemetry.attempt import Attempt
+    from sidecar.telemetry.record import CallRecord
 
 #: What conventions of OpenTelemetry have no name for.
 _OWN: Final = "mangopay_sidecar."

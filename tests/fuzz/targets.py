@@ -14,8 +14,8 @@ from urllib.parse import unquote_to_bytes
 from sidecar.core.admission import guard, target_verdict
 from sidecar.core.admission.guard import GuardRules, check_guard
 from sidecar.core.admission.policy import Policy
-from sidecar.core.admission.target import parse_target
-from sidecar.core.admission.target_verdict import Route, Target
+from sidecar.core.admission.target import Target, parse_target
+from sidecar.core.admission.target_verdict import Route
 from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http import framing, headers
@@ -151,7 +151,14 @@ def _check_target(method: str, goal: str, parsed: Target) -> None:
         _must(method in {"GET", "HEAD"} and path == b"/", "only GET / is answered with what this port is")
     elif parsed.route is not Route.API:
         _must(method == "POST", "the token paths are for POST")
-    _must(parse_target(method, raw.decode(), _TARGETS) == parsed, "what was accepted is accepted as it is")
+    again = parse_target(method, raw.decode(), _TARGETS)
+    same = (again.raw, again.path, again.route, again.foreign) == (
+        parsed.raw,
+        parsed.path,
+        parsed.route,
+        parsed.foreign,
+    )
+    _must(same, "what was accepted is accepted as it is")
 
 
 def _same_but_for_the_alias(sent: list[bytes], kept: list[bytes]) -> bool:
@@ -251,7 +258,8 @@ def _read_response(data: bytes, cut: int) -> object:
     except SidecarError as error:
         raise Broken("what was read can be written") from error
     _check_response(down, head.status, framed.length, framed.declared)
-    return head.status, head.reason, head.raw_headers, framed, surplus + rest
+    ends = framed.length, framed.declared, framed.persistent, framed.keep_alive, framed.dropped
+    return head.status, head.reason, head.raw_headers, ends, surplus + rest
 
 
 def _check_response(down: bytes, status: int, length: int | None, declared: int | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from sidecar.lifecycle import Lifecycle
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_format import Line, json_line
 from sidecar.telemetry.line_writer import LineWriter
-from sidecar.telemetry.log import LogOutput
+from sidecar.telemetry.log_output import LogOutput
 from tests.support import canary
 from tests.support.emulator import running_emulator
 from tests.support.raw_client import RawClient, ReceivedResponse
@@ -25,27 +25,28 @@ if TYPE_CHECKING:
 
     from sidecar.core.clock import Clock
     from sidecar.emulator.server import Emulator
+    from sidecar.telemetry.line_format import Entry
 
 
-class CollectedLog(LogOutput):
-    """Keeps the entries instead of writing them."""
+class CollectedLog:
+    """A log's output that keeps the entries instead of writing them."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(LineWriter(None), json_line, clock, "info")
+        self.output: Final = LogOutput(LineWriter(None), self._keep, clock, "info")
         self._entries: list[dict[str, object]] = []
 
-    def emit(self, entry: dict[str, object]) -> None:
+    def _keep(self, entry: Entry | Line) -> bytes:
         canary.record("log", json_line(entry))
+        if isinstance(entry, Line):
+            fields = msgspec.structs.asdict(entry).items()
+            entry = {name: value for name, value in fields if value is not None or name == "status"}
         self._entries.append(dict(entry))
-
-    def emit_line(self, line: Line, *, urgent: bool = False) -> None:
-        fields = msgspec.structs.asdict(line)
-        self.emit({name: value for name, value in fields.items() if value is not None or name == "status"})
+        return b""
 
     @property
     def entries(self) -> list[dict[str, object]]:
         """Every line so far, those of calls that are told a little later as well."""
-        self.before_event()
+        self.output.before_event()
         return self._entries
 
     @property
@@ -105,7 +106,7 @@ async def running_app(upstream: str, clock: Clock | None = None, /, **settings: 
     clock = clock or SystemClock()
     log = CollectedLog(clock)
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
-    sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock, read_config=lambda: load(None, environ))
+    sidecar = Sidecar(config, log=log.output, lifecycle=lifecycle, clock=clock, read_config=lambda: load(None, environ))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sidecar.close)
         ready = await sidecar.start()

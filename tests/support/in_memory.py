@@ -31,8 +31,8 @@ from sidecar.proxy.forward import Forwarder
 from sidecar.proxy.handler import ProxyHandler
 from sidecar.proxy.readback import LostResponses
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.record import CallRecord, RequestIds
 from sidecar.telemetry.recorder import CallRecorder
+from sidecar.telemetry.request_ids import RequestIds
 from sidecar.tokens.credentials import Credentials
 from sidecar.upstream.errors import before_a_byte
 from sidecar.upstream.pool import Pool
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from sidecar.core.errors import SidecarError
     from sidecar.core.resend import FailureKind
+    from sidecar.telemetry.record import CallRecord
     from sidecar.tokens.manager import TokenManager
     from sidecar.upstream.connection import Connection
     from sidecar.upstream.dialing import Dialer

@@ -14,9 +14,9 @@ import pytest
 from sidecar.admin.finding import Area, FindingKind, Level
 from sidecar.admin.status import Status
 from sidecar.core.reconciliation.log_lines import LineKind, read_line
+from sidecar.telemetry.attempt import Attempt
 from sidecar.telemetry.exposition import PREFIX
-from sidecar.telemetry.record import Attempt
-from sidecar.telemetry.request_log import RequestLine
+from sidecar.telemetry.request_line import RequestLine
 from tests.support.metrics import METRICS
 from tests.support.status import call, latched, snapshot, status, token
 from tests.support.status_schema import PATH, schema_text
@@ -97,7 +97,9 @@ def test_every_event_is_documented_with_its_level_and_fields() -> None:
 def test_no_event_is_documented_that_there_is_not() -> None:
     unlogged = {"library.reported", "log.dropped"}  # written by the log itself
     assert set(table("Events")) == {event.name for event in logged()} | unlogged
-    source = (ROOT / "sidecar" / "telemetry" / "log.py").read_text(encoding="utf-8")
+    source = "".join(
+        (ROOT / "sidecar" / "telemetry" / f"{name}.py").read_text("utf-8") for name in ("log", "log_output")
+    )
     assert all(f'"{name}"' in source for name in unlogged)
 
 

@@ -30,7 +30,7 @@ from sidecar.proxy.call import Call
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_format import json_line
 from sidecar.telemetry.line_writer import LineWriter
-from sidecar.telemetry.log import LogOutput
+from sidecar.telemetry.log_output import LogOutput
 from sidecar.upstream.connection import Connection
 from sidecar.upstream.response import Response
 from tests.support import canary

@@ -330,11 +330,12 @@ CRASHES: Final[dict[str, tuple[Callable[[App], object], str, Callable[..., Any]]
     "the token manager": (lambda app: app.sidecar._credentials.api, "take_nowait", broken_at_once),
     "the pool": (lambda app: app.sidecar._upstream.pool, "take_idle", broken_at_once),
     "the forwarder": (lambda app: app.sidecar._handler._forwarder, "forward", broken),
+    "the credentials": (lambda app: type(app.sidecar._credentials), "for_route", broken_at_once),
     "the rate limits": (lambda _: RateLimits, "observe", broken_at_once),
     "the request": (lambda _: outgoing.Request, "__getattribute__", broken_at_once),
 }
 #: Those that the compiled build has in Python too, so that they can be patched.
-INTERPRETED: Final = frozenset({"the body reader", "the rate limits", "the request"})
+INTERPRETED: Final = frozenset({"the body reader", "the credentials"})
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ async def start_error(environ: Mapping[str, str]) -> str:
         config = load(None, {**base, **environ})
         clock = SystemClock()
         sidecar = Sidecar(
-            config, log=CollectedLog(clock), lifecycle=Lifecycle(clock, delay=0.0, drain=0.0), clock=clock
+            config, log=CollectedLog(clock).output, lifecycle=Lifecycle(clock, delay=0.0, drain=0.0), clock=clock
         )
     except (ConfigError, StartError) as error:
         return str(error)

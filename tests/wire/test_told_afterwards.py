@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
+from sidecar import app
 from sidecar.telemetry import history, recorder
 from sidecar.telemetry.batch import FULL
 from tests.support.app import App, request_bytes, running_pair
+from tests.support.call_record import facts_of
 from tests.support.raw_client import RawClient
 from tests.wire.test_admin_events import REQUEST, Listener
 from tests.wire.test_metrics import families
@@ -33,7 +35,8 @@ pytestmark = pytest.mark.any_loop
 
 @pytest.fixture(autouse=True)
 def _no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder, "LONGEST", 3600.0)
+    later = app._call_later
+    monkeypatch.setattr(app, "_call_later", lambda seconds, flush: later(3600.0 if seconds else 0.0, flush))
     monkeypatch.setattr(history, "INTERVAL", 3600.0)  # a sample has calls told as well
 
 
@@ -158,16 +161,17 @@ async def test_closing_tells_of_every_call() -> None:
     assert len(told(pair.app)) == 1
 
 
+@pytest.mark.interpreted  # it puts itself in the place of a method
 async def test_a_record_that_has_ended_changes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is told later must be told the same: of a stream, a caller that leaves, a cut, a response that breaks."""
-    ended: list[tuple[Any, bytes]] = []
+    ended: list[tuple[Any, dict[str, object]]] = []
     close = recorder.CallRecorder.close
 
     def noting(self: recorder.CallRecorder, record: Any) -> None:
         # Told is what it was when it ended; observers may only shorten the path.
         monkeypatch.setattr(self, "_observers", ())
         close(self, record)
-        ended.append((record, repr(record).encode()))
+        ended.append((record, facts_of(record)))
 
     monkeypatch.setattr(recorder.CallRecorder, "close", noting)
     with structlog.testing.capture_logs():
@@ -189,4 +193,4 @@ async def test_a_record_that_has_ended_changes_no_more(monkeypatch: pytest.Monke
                 client.reset()
             await asyncio.sleep(0)
     assert len(ended) == 5
-    assert [repr(record).encode() for record, _ in ended] == [then for _, then in ended]
+    assert [facts_of(record) for record, _ in ended] == [then for _, then in ended]

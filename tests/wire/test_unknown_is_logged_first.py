@@ -16,10 +16,9 @@ from sidecar.app import Sidecar
 from sidecar.config import load
 from sidecar.lifecycle import Lifecycle
 from sidecar.runtime import SystemClock
-from sidecar.telemetry import line_writer
 from sidecar.telemetry.line_format import json_line
 from sidecar.telemetry.line_writer import LineWriter
-from sidecar.telemetry.log import LogOutput
+from sidecar.telemetry.log_output import LogOutput
 from tests.e2e.test_cli_run import settings
 from tests.support.app import request_bytes
 from tests.support.emulator import running_emulator
@@ -41,7 +40,7 @@ async def logging_to(fd: int, upstream: str) -> AsyncIterator[int]:
     """Run a sidecar whose log goes to ``fd``, and give its port."""
     config = load(None, {**settings(upstream), "SIDECAR_LISTEN_HOST": "127.0.0.1", "SIDECAR_ADMIN_PORT": "off"})
     clock = SystemClock()
-    log = LogOutput(LineWriter(fd), json_line, clock, "warning")
+    log = LogOutput(LineWriter(fd, confirmation=20.0), json_line, clock, "warning")
     log.attach(asyncio.get_running_loop())
     lifecycle = Lifecycle(clock, delay=0, drain=0)
     sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
@@ -67,7 +66,6 @@ async def test_nobody_is_told_before_the_file_has_the_line(
         gate.wait()
         return write(fd, data)
 
-    monkeypatch.setattr(line_writer, "_CONFIRMATION", 20.0)
     monkeypatch.setattr(os, "write", hanging)
     with (tmp_path / "log").open("wb") as log:
         async with (

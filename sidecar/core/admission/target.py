@@ -14,13 +14,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
-from sidecar.core.admission.target_verdict import Route, Rule, Target
+from sidecar.core.admission.target_verdict import Route, Rule
 from sidecar.core.errors import ErrorCode, SidecarError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sidecar.core.client_id import ClientIdRules
+
+
+class Target:
+    """A request target that may be forwarded."""
+
+    __slots__ = ("foreign", "path", "raw", "route")
+
+    def __init__(self, raw: bytes, path: str, route: Route, foreign: bool = False) -> None:
+        #: Path and query for the request line, aliases swapped, without the base URL's prefix.
+        self.raw: Final = raw
+        #: The path alone, aliases swapped, percent-encoding as it was sent.
+        self.path: Final = path
+        self.route: Final = route
+        #: The path names another ClientId than ours.
+        self.foreign: Final = foreign
 
 
 def parse_target(method: str, raw: str, rules: ClientIdRules) -> Target:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-import msgspec
-
 
 class Route(Enum):
     """Who answers a request, and with which credential."""
@@ -18,18 +16,6 @@ class Route(Enum):
     EMBEDDED_TOKEN = "embedded_token"  # noqa: S105 - a route, not a password
     #: ``GET /``: what this port is.
     ABOUT = "about"
-
-
-class Target(msgspec.Struct, frozen=True, gc=False):
-    """A request target that may be forwarded."""
-
-    #: Path and query for the request line, aliases swapped, without the base URL's prefix.
-    raw: bytes
-    #: The path alone, aliases swapped, percent-encoding as it was sent.
-    path: str
-    route: Route
-    #: The path names another ClientId than ours.
-    foreign: bool = False
 
 
 class Rule(Enum):

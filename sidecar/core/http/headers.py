@@ -134,9 +134,8 @@ class RequestTemplate:
     def __init__(self, head: bytes) -> None:
         self._head = head
 
-    @classmethod
+    @staticmethod
     def build(
-        cls,
         method: str,
         target: bytes,
         prefix: str,
@@ -163,7 +162,7 @@ class RequestTemplate:
             raise SidecarError(
                 ErrorCode.BAD_REQUEST, "A header holds a line break or a NUL: send each on one line", close=True
             )
-        return cls(head)
+        return RequestTemplate(head)
 
     def render(self, token: str) -> bytes:
         """Return the whole head with this access token, up to and with the blank line.

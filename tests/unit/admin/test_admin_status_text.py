@@ -29,8 +29,8 @@ from sidecar.core.rate_windows import RateWindow
 from sidecar.telemetry.history import History
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.recent import RecentCalls
-from sidecar.telemetry.record import RequestIds
 from sidecar.telemetry.recorder import CallRecorder
+from sidecar.telemetry.request_ids import RequestIds
 from sidecar.tokens.status import StoreStatus
 from sidecar.tracing.status import TracingStatus
 from sidecar.upstream.expiry import CertificateStatus

@@ -12,7 +12,8 @@ from sidecar.core.secret import Secret
 from sidecar.core.tokens.state import Token
 from sidecar.proxy.exchange import Exchanger, WaitBudget
 from sidecar.proxy.outgoing import Request
-from sidecar.telemetry.record import Attempt, CallRecord
+from sidecar.telemetry.attempt import Attempt
+from sidecar.telemetry.record import CallRecord
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:

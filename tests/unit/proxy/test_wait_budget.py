@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sidecar.proxy.exchange import WaitBudget
-from sidecar.telemetry.record import Attempt, CallRecord
+from sidecar.telemetry.attempt import Attempt
+from sidecar.telemetry.record import CallRecord
 from tests.support.clock import FakeClock
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.telemetry.batch import FULL, MOST, Batch, Due
-from sidecar.telemetry.record import CallRecord
+from tests.support.call_record import call_record
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.record import CallRecord
 
 
 def call(number: int = 0, **fields: Any) -> CallRecord:
-    return CallRecord(id=f"call-{number}", started=0.0, method="GET", path="/", **{"status": 200, **fields})
+    return call_record(id=f"call-{number}", started=0.0, method="GET", path="/", **{"status": 200, **fields})
 
 
 def test_the_first_call_starts_a_timer_and_the_next_ones_wait_with_it() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -13,17 +12,18 @@ from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.error_report import ErrorReport
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.field_names import ecs_fields, gcp_fields
-from sidecar.telemetry.line_format import exception_fields, renamed_json_line
+from sidecar.telemetry.line_format import Line, exception_fields, renamed_json_line
 from sidecar.telemetry.line_writer import LineWriter
-from sidecar.telemetry.log import LogOutput
-from sidecar.telemetry.record import CallRecord
-from sidecar.telemetry.request_log import RequestLine, RequestLog
+from sidecar.telemetry.log_output import LogOutput
+from sidecar.telemetry.request_line import RequestLine
+from sidecar.telemetry.request_log import RequestLog
+from tests.support.call_record import call_record
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sidecar.telemetry.line_format import Entry, Line
+    from sidecar.telemetry.line_format import Entry
 
 #: Elastic's github.com/elastic/ecs, generated/csv/fields.csv (9.5.0-dev): those that we use, with their types.
 ECS_FIELDS: Final = {
@@ -68,22 +68,9 @@ GCP_HTTP_REQUEST: Final = {
 TRACEPARENT: Final = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-class Collector(LogOutput):
-    """Keeps entries instead of writing them."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            LineWriter(None), partial(renamed_json_line, rename=dict), FakeClock(wall=1_733_404_277.25), "info"
-        )
-        self.lines: list[Line] = []
-
-    def emit_line(self, line: Line, *, urgent: bool = False) -> None:
-        self.lines.append(line)
-
-
 def request_line(*, failed: SidecarError | None = None, **fields: Any) -> Line:
     """The line of a call, as the request log makes it."""
-    call = CallRecord(
+    call = call_record(
         id="abc-1",
         started=1000.0,
         method="POST",
@@ -95,9 +82,16 @@ def request_line(*, failed: SidecarError | None = None, **fields: Any) -> Line:
         setattr(call, name, value)
     if failed is not None:
         call.failed(failed)
-    output = Collector()
+    lines: list[Line] = []
+
+    def keep(line: Entry | Line) -> bytes:
+        assert isinstance(line, Line)
+        lines.append(line)
+        return b""
+
+    output = LogOutput(LineWriter(None), keep, FakeClock(wall=1_733_404_277.25), "info")
     RequestLog(output, environment="sandbox").write(call)
-    return output.lines[0]
+    return lines[0]
 
 
 def event(**fields: object) -> Entry:

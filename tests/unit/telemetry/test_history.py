@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.telemetry.history import INTERVAL, KEPT, History, quantile
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.record import CallRecord
+from tests.support.call_record import call_record
 from tests.support.clock import FakeClock
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.record import CallRecord
 
 BOUNDS = (1.0, 2.0, 4.0)
 
@@ -34,7 +37,7 @@ class Sampled:
 
 def call(**fields: Any) -> CallRecord:
     defaults: dict[str, Any] = {"method": "GET", "path": "/", "status": 200, "duration": 0.02}
-    return CallRecord(id="i", started=0.0, **{**defaults, **fields})
+    return call_record(id="i", started=0.0, **{**defaults, **fields})
 
 
 def own_error() -> CallRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,11 +15,14 @@ from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.telemetry.exposition import PREFIX, Histogram, LabelledGauge, number
 from sidecar.telemetry.metrics import Metrics, Unauthorized
-from sidecar.telemetry.record import CallRecord
 from sidecar.tokens.events import OUTCOMES
 from sidecar.version import __version__
 from tests.support import prometheus
+from tests.support.call_record import call_record
 from tests.support.metrics import METRICS
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.record import CallRecord
 
 
 def exposed(metrics: Metrics) -> dict[str, prometheus.Family]:
@@ -29,7 +32,7 @@ def exposed(metrics: Metrics) -> dict[str, prometheus.Family]:
 
 
 def call(**fields: Any) -> CallRecord:
-    return CallRecord(**{"id": "i", "started": 0.0, "method": "GET", "path": "/", "status": 200, **fields})
+    return call_record(**{"id": "i", "started": 0.0, "method": "GET", "path": "/", "status": 200, **fields})
 
 
 def test_every_metric_of_the_contract_is_declared_and_no_other() -> None:
@@ -296,7 +299,7 @@ def test_a_histogram_counts_every_value_once(values: list[float]) -> None:
     histogram = Histogram("h", "H.", (0.1, 1.0, 10.0))
     for value in values:
         histogram.observe(value)
-    assert sum(histogram.counts) == len(values)
+    assert sum(histogram.buckets.counts) == len(values)
     lines = histogram.lines()
     assert lines[1] == f'{PREFIX}h_bucket{{le="1"}} {sum(value <= 1.0 for value in values)}'
 

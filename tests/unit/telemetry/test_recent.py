@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import FailureKind
-from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR, DeprecatedCalls, RecentCalls, failure_kind
-from sidecar.telemetry.record import Attempt, CallRecord
+from sidecar.telemetry.attempt import Attempt
+from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR, RecentCalls, failure_kind
+from sidecar.telemetry.recent_facts import DeprecatedCalls
+from tests.support.call_record import call_record
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.record import CallRecord
 
 UNREACHABLE, TIMEOUT = ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.UPSTREAM_TIMEOUT
 
@@ -18,7 +23,7 @@ UNREACHABLE, TIMEOUT = ErrorCode.UPSTREAM_UNREACHABLE, ErrorCode.UPSTREAM_TIMEOU
 def record(number: int = 0, **fields: Any) -> CallRecord:
     """Return a call that began at ``number`` seconds and took one; Mangopay answered 200 if nothing else is said."""
     defaults: dict[str, Any] = {"method": "GET", "path": "/v2.01/acme/users", "status": 200, "duration": 1.0}
-    return CallRecord(id=str(number), started=float(number), **{**defaults, **fields})
+    return call_record(id=str(number), started=float(number), **{**defaults, **fields})
 
 
 def failed(number: int = 0, code: ErrorCode = UNREACHABLE, *results: int | str, **fields: Any) -> CallRecord:

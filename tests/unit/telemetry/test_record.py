@@ -7,13 +7,14 @@ import re
 import pytest
 
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
-from sidecar.telemetry.record import CallRecord, RequestIds
+from sidecar.telemetry.record import CallRecord
+from sidecar.telemetry.request_ids import RequestIds
 
 ENTROPY = bytes(range(5))
 
 
 def record() -> CallRecord:
-    return CallRecord(id="i", started=0.0, method="GET", path="/")
+    return CallRecord("i", 0.0, "GET", "/")
 
 
 def test_ids_begin_with_the_process_s_random_prefix_and_count() -> None:

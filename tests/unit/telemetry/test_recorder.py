@@ -16,14 +16,16 @@ from sidecar.telemetry.batch import FULL, LONGEST, MOST
 from sidecar.telemetry.history import History
 from sidecar.telemetry.log import configure_logging
 from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.record import CallRecord, RequestIds
 from sidecar.telemetry.recorder import CallRecorder
+from sidecar.telemetry.request_ids import RequestIds
 from sidecar.telemetry.request_log import RequestLog
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sidecar.telemetry.record import CallRecord
 
 
 @dataclass

@@ -19,15 +19,18 @@ from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.secret import Secret
 from sidecar.telemetry.line_format import console_line, json_line
 from sidecar.telemetry.line_writer import LineWriter
-from sidecar.telemetry.log import LogOutput, configure_logging
-from sidecar.telemetry.record import CallRecord
+from sidecar.telemetry.log import configure_logging
+from sidecar.telemetry.log_output import LogOutput
 from sidecar.telemetry.request_log import RequestLog
+from tests.support.call_record import call_record
 from tests.support.canary import CANARY_API_KEY
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from sidecar.telemetry.record import CallRecord
 
 TOKEN_URL = "https://acme:key@api.mangopay.com/v2.01/oauth/token"
 
@@ -68,7 +71,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 
 def finished(**fields: Any) -> CallRecord:
-    return CallRecord(
+    return call_record(
         **{
             "id": "abc-1",
             "started": 1000.0,
@@ -371,7 +374,7 @@ def on_a_terminal(log: Log, record: CallRecord) -> str:
 
 def ended(path: str = LONG_PATH, **fields: Any) -> CallRecord:
     defaults: dict[str, Any] = {"method": "POST", "status": 200, "duration": 0.1524, "deliveries": 1, "bytes_in": 9}
-    return CallRecord(id="abc-1", started=0.0, ended_at=1_733_404_277.25, path=path, **{**defaults, **fields})
+    return call_record(id="abc-1", started=0.0, ended_at=1_733_404_277.25, path=path, **{**defaults, **fields})
 
 
 def test_on_a_terminal_a_call_is_one_short_line(log: Log) -> None:

@@ -11,11 +11,14 @@ from opentelemetry.trace import SpanKind, StatusCode
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.core.http.trace_context import SAMPLED, CallTrace
-from sidecar.telemetry.record import Attempt, CallRecord
+from sidecar.telemetry.attempt import Attempt
 from sidecar.tracing.spans import SpanMaker
+from tests.support.call_record import call_record
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from sidecar.telemetry.record import CallRecord
 
 ENDPOINT: Final = Endpoint.parse("https://api.mangopay.com./prefix")
 #: When the records' calls began (Unix time).
@@ -37,7 +40,7 @@ def record(**fields: Any) -> CallRecord:
         "duration": 2.0,
         "ended_at": BEGAN + 2.0,
     }
-    return CallRecord(**{**defaults, **fields})
+    return call_record(**{**defaults, **fields})
 
 
 def since(own: ReadableSpan, moment: int | None) -> float:

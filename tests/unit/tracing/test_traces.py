@@ -15,14 +15,15 @@ from structlog.testing import capture_logs
 
 from sidecar.config import ConfigError, load
 from sidecar.core.http.trace_context import CallTrace
-from sidecar.telemetry.record import CallRecord
 from sidecar.threads import NoThreadError
 from sidecar.tracing.exporting import CallExporter, FinishedCall
 from sidecar.tracing.opening import open_traces
+from tests.support.call_record import call_record
 from tests.support.clock import FakeClock
 from tests.support.configuration import ENVIRON
 
 if TYPE_CHECKING:
+    from sidecar.telemetry.record import CallRecord
     from sidecar.tracing.traces import Traces
 
 
@@ -36,7 +37,7 @@ def sampled() -> CallTrace:
 
 
 def record(trace: CallTrace | None) -> CallRecord:
-    return CallRecord(id="id-1", started=1.0, method="GET", path="/", status=200, trace=trace)
+    return call_record(id="id-1", started=1.0, method="GET", path="/", status=200, trace=trace)
 
 
 def test_without_an_endpoint_there_are_no_traces() -> None:

@@ -227,7 +227,7 @@ async def running_app_on(clock: FakeClock, upstream: str, **settings: str) -> As
     config = load(None, environ)
     log = CollectedLog(clock)
     lifecycle = Lifecycle(clock, delay=config.shutdown.delay, drain=config.shutdown.drain)
-    sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
+    sidecar = Sidecar(config, log=log.output, lifecycle=lifecycle, clock=clock)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sidecar.close)
         ready = await sidecar.start()

@@ -125,7 +125,7 @@ class Harness:
         clock = FastClock(_SPEED[name]) if name in _SPEED else SystemClock()
         log = CollectedLog(clock)
         lifecycle = Lifecycle(clock, delay=0, drain=0)
-        sidecar = Sidecar(config, log=log, lifecycle=lifecycle, clock=clock)
+        sidecar = Sidecar(config, log=log.output, lifecycle=lifecycle, clock=clock)
         exits.push_async_callback(sidecar.close)
         ready = await sidecar.start()
         lifecycle.started()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.core.admission.target import parse_target
-from sidecar.core.admission.target_verdict import Route, Rule, Target
+from sidecar.core.admission.target import Target, parse_target
+from sidecar.core.admission.target_verdict import Route, Rule
 from sidecar.core.client_id import ClientIdRules
 from sidecar.core.errors import ErrorCode, SidecarError
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.core.admission.target import has_dot_segment, parse_target
-from sidecar.core.admission.target_verdict import Route, Target
+from sidecar.core.admission.target import Target, has_dot_segment, parse_target
+from sidecar.core.admission.target_verdict import Route
 from sidecar.core.client_id import ClientIdRules, is_version
 from sidecar.core.errors import ErrorCode, SidecarError
 

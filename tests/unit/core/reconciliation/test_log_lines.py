@@ -16,15 +16,16 @@ from sidecar.core.redact import mask_path
 from sidecar.telemetry.field_names import ecs_fields, gcp_fields
 from sidecar.telemetry.line_format import console_line, json_line, renamed_json_line
 from sidecar.telemetry.line_writer import LineWriter
-from sidecar.telemetry.log import LogOutput
-from sidecar.telemetry.record import CallRecord
+from sidecar.telemetry.log_output import LogOutput
 from sidecar.telemetry.request_log import RequestLog
+from tests.support.call_record import call_record
 from tests.support.clock import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sidecar.telemetry.line_format import Entry, Line
+    from sidecar.telemetry.record import CallRecord
 
 KEY: Final = "0123456789abcdef-1"
 FORMATS: Final[dict[str, Callable[[Entry | Line], bytes]]] = {
@@ -36,7 +37,8 @@ FORMATS: Final[dict[str, Callable[[Entry | Line], bytes]]] = {
 
 def record(**changes: Any) -> CallRecord:
     """A keyed POST of which nobody knows what became, as the proxy leaves its record."""
-    call = CallRecord(id="abcdefgh-000001", started=0.0, method="POST", path="/v2.01/acme/wallets/123/transfers")
+    known = {"id": "abcdefgh-000001", "method": "POST", "path": "/v2.01/acme/wallets/123/transfers"}
+    call = call_record(**{name: changes.pop(name, value) for name, value in known.items()})
     call.failed(SidecarError(ErrorCode.UPSTREAM_TIMEOUT, "late", outcome=Outcome.UNKNOWN, detail="no response in 60 s"))
     call.duration, call.ended_at = 60.5, FakeClock().wall()
     call.idempotency_key, call.caller_request_id = KEY, "order-7"
