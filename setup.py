@@ -48,7 +48,7 @@ class _BuildExt(build_ext):  # type: ignore[misc]
                 debug_level="0",
             )
         for each in extensions:
-            each.extra_compile_args.extend(_OPTIONS)
+            each.extra_compile_args = [*each.extra_compile_args, *_OPTIONS]  # mypyc gives all of them one list
         self.distribution.ext_modules = extensions
         build = build_ext(self.distribution)  # anew: it reads its extensions when it is finalized
         build.ensure_finalized()

@@ -49,7 +49,8 @@ PARTS: Final = (
     ("upstream/tls_transport", "", "TLS"),
     ("upstream/", "", "pool and upstream's connection"),
     ("core/http/response_head", "", "reading upstream's answer"),
-    ("telemetry/request_l", "", "log line"),
+    ("telemetry/request_log", "", "log line"),
+    ("telemetry/request_line", "", "log line"),
     ("telemetry/log", "", "log line"),
     ("telemetry/line_", "", "log line"),
     ("core/redact", "", "log line"),
@@ -57,7 +58,11 @@ PARTS: Final = (
     ("telemetry/request_ids", "", "record, list of calls"),
     ("telemetry/batch", "", "record, list of calls"),
     ("telemetry/recent", "", "record, list of calls"),
-    ("telemetry/", "", "metrics"),
+    ("telemetry/metrics", "", "metrics"),
+    ("telemetry/exposition", "", "metrics"),
+    ("telemetry/buckets", "", "metrics"),
+    ("telemetry/call_counts", "", "metrics"),
+    ("telemetry/rate_limits", "", "metrics"),
     ("proxy/", "", "handler, attempts, exchange"),
 )
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sidecar.core.deprecation import Deprecation
-    from sidecar.telemetry import recent_facts as recent
+    from sidecar.telemetry import recent_facts
     from sidecar.telemetry.history import HistoryEntry
     from sidecar.telemetry.recent_facts import UpstreamHealth
     from sidecar.telemetry.record import CallRecord
@@ -103,7 +103,7 @@ def recovered_call(record: CallRecord | None, offset: float) -> RecoveredCall | 
     return RecoveredCall(at=record.ended + offset, id=record.id, how=record.recovered)
 
 
-def foreign_calls(known: recent.ForeignCalls | None, offset: float) -> ForeignCalls | None:
+def foreign_calls(known: recent_facts.ForeignCalls | None, offset: float) -> ForeignCalls | None:
     """Show how many calls named another ClientId, and the newest."""
     if known is None:
         return None
@@ -119,7 +119,9 @@ def foreign_calls(known: recent.ForeignCalls | None, offset: float) -> ForeignCa
     )
 
 
-def deprecated_calls(known: Mapping[Deprecation, recent.DeprecatedCalls], offset: float) -> tuple[DeprecatedCalls, ...]:
+def deprecated_calls(
+    known: Mapping[Deprecation, recent_facts.DeprecatedCalls], offset: float
+) -> tuple[DeprecatedCalls, ...]:
     """Show which deprecated endpoints are called, the one that was called last first."""
     newest_first = sorted(known.items(), key=lambda item: item[1].at, reverse=True)
     return tuple(

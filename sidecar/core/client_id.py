@@ -35,7 +35,8 @@ _DOUBTFUL: Final = re.compile(r"[vV][0-9]|[%/\\]|[^\x00-\x7f]|\A[\x00-\x20;]")
 _MARKS: Final = frozenset("%;\\")
 #: What separates segments once it is decoded, or may once it is decoded again.
 _SEPARATORS: Final = frozenset("/\\%")
-#: Paths with an alias begin in few ways: so many are kept, none longer than this. What callers invent is not.
+#: Paths with an alias begin in few ways: so many are kept, none longer than this (characters). If callers invent more
+#: of them, those are worked out each time.
 _KEPT: Final = 32
 _LONGEST_KEPT: Final = 64
 #: With one of these a decoded name may be read as something shorter, or as several segments.
@@ -61,7 +62,8 @@ class ClientIdRules:
     names: frozenset[str] = field(init=False, repr=False, compare=False)
     #: :data:`ANY` is among the aliases, as it is written.
     any: bool = field(init=False, repr=False, compare=False)
-    # How paths begin that have an alias, without percent-encoding: then what follows does not matter. What replaces it.
+    # How paths begin that have an alias of ``names``, and how they begin with ours in its place. None of them is
+    # percent-encoded, so what follows does not matter.
     _begun: dict[str, str] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -161,8 +161,8 @@ class ProxyHandler:
             raise shutting_down("The sidecar is shutting down: retry in a moment.")
         if route in _OWN_ROUTES:
             return await self._respond_here(call, request, framing, route)
+        admission.callers.check_call(raw, self._clock.wall)
         if self._proves:
-            admission.callers.check_call(raw, self._clock.wall())
             call.connection.writer.proven = True
         if admission.policy.active:
             admission.policy.check(method, path)
@@ -173,7 +173,7 @@ class ProxyHandler:
         record.deprecation = DEPRECATED[method, masked]
         headers = filter_request_headers(raw, header_index)
         tokens = self._credentials.for_route(route)
-        tokens.check(record.started)
+        tokens.check(record.started)  # nothing was waited for since then
         batch = admission.batch
         if batch and (batch.rules.possible[method, masked] or header_index[LANES] or "%" in path):
             record.lane = lane = batch.rules.lane(method, path, raw, header_index)

@@ -571,6 +571,7 @@ async def test_broken_chunks_that_came_with_the_head_are_an_error_and_not_half_a
         assert proxy.record.deliveries == 1
 
 
+@pytest.mark.interpreted  # it puts a fake in the place of native code
 async def test_a_bug_of_ours_that_comes_between_a_response_and_its_caller_keeps_no_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

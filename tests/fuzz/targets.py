@@ -43,7 +43,7 @@ CLIENT_ID: Final = "acme"
 TOKEN: Final = "the-access-token"
 HOST: Final = b"mangopay.test"
 
-_TARGETS: Final = ClientIdRules(CLIENT_ID, ("{ClientId}", "_"))
+_ALIASES: Final = ("{ClientId}", "_")
 _GUARD: Final = GuardRules(frozenset({"sidecar.internal"}))
 _POLICY: Final = Policy.compile(False, ["* /**"], ["* /v2.01/*/payouts/**"])
 _REFUSALS: Final = {
@@ -81,7 +81,7 @@ def request(data: bytes) -> None:
     try:
         body = check_request(method, version, raw)
         check_guard(raw, _GUARD)
-        parsed = parse_target(method, goal, _TARGETS)
+        parsed = parse_target(method, goal, ClientIdRules(CLIENT_ID, _ALIASES))
         fields = filter_request_headers(raw)
         template = RequestTemplate.build(method, parsed.raw, "", HOST, fields, body.content_length, body.chunked)
     except SidecarError as error:
@@ -151,7 +151,7 @@ def _check_target(method: str, goal: str, parsed: Target) -> None:
         _must(method in {"GET", "HEAD"} and path == b"/", "only GET / is answered with what this port is")
     elif parsed.route is not Route.API:
         _must(method == "POST", "the token paths are for POST")
-    again = parse_target(method, raw.decode(), _TARGETS)
+    again = parse_target(method, raw.decode(), ClientIdRules(CLIENT_ID, _ALIASES))
     same = (again.raw, again.path, again.route, again.foreign) == (
         parsed.raw,
         parsed.path,

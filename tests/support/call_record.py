@@ -18,7 +18,7 @@ def call_record(**fields: Any) -> CallRecord:
     return record
 
 
-def facts_of(record: CallRecord) -> dict[str, object]:
-    """Return all that a record tells, by name."""
+def facts_of(record: CallRecord) -> dict[str, str]:
+    """Return all that a record tells, by name, as text: so that it stays as it is now."""
     names = [name for name in dir(record) if not name.startswith("_")]
-    return {name: value for name in names if not callable(value := getattr(record, name))}
+    return {name: repr(value) for name in names if not callable(value := getattr(record, name))}

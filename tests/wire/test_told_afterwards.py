@@ -164,7 +164,7 @@ async def test_closing_tells_of_every_call() -> None:
 @pytest.mark.interpreted  # it puts itself in the place of a method
 async def test_a_record_that_has_ended_changes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is told later must be told the same: of a stream, a caller that leaves, a cut, a response that breaks."""
-    ended: list[tuple[Any, dict[str, object]]] = []
+    ended: list[tuple[Any, dict[str, str]]] = []
     close = recorder.CallRecorder.close
 
     def noting(self: recorder.CallRecorder, record: Any) -> None:

@@ -19,6 +19,8 @@ from sidecar.core.errors import ErrorCode, SidecarError
 from sidecar.core.http.header_index import RawHeaders, index_of, select
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sidecar.core.secret import Secret
 
 #: Seconds that a Bearer of ours is good for; every official SDK copes with this number.
@@ -88,8 +90,10 @@ class Callers:
         if scheme != b"basic" or not self._knows_password(credentials):
             _turn_away()
 
-    def check_call(self, raw: RawHeaders, now_wall: float) -> None:
+    def check_call(self, raw: RawHeaders, wall: Callable[[], float]) -> None:
         """Let any other call pass: with a key, only a Bearer of ours or Basic with the key.
+
+        ``wall`` is asked for the time (Unix seconds) where a Bearer has to be valid now.
 
         Raises SidecarError: ``CALLER_NOT_ALLOWED``.
         """
@@ -97,7 +101,7 @@ class Callers:
             return
         scheme, credentials = _credentials(raw)
         if scheme == b"bearer":
-            if self._is_valid_bearer(self._bearer_key, credentials, now_wall):
+            if self._is_valid_bearer(self._bearer_key, credentials, wall()):
                 return
         elif scheme == b"basic" and self._knows_password(credentials):
             return

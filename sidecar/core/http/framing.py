@@ -25,7 +25,7 @@ _CONTROLS: Final = bytes({*range(0x20), 0x7F} - {0x09})
 # More digits than any body has, few enough that no reader's integer overflows.
 _LENGTH_DIGITS: Final = 18
 
-#: A number, as in :func:`sidecar.core.http.headers.render_response_head`: for speed.
+# A number, for speed: see ``_LF`` of :mod:`sidecar.core.http.headers`.
 _COMMA: Final = ord(",")
 
 _FRAMING_FIELDS: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"connection"})

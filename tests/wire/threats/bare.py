@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tests.wire.threats.case import Case
 
 _GUARD: Final = GuardRules(frozenset())
-_TARGETS: Final = ClientIdRules("acme", ("{ClientId}", "_"))
 
 
 def verdict_alone(rule: ModuleType, case: Case) -> object:
@@ -43,7 +42,8 @@ def verdict_alone(rule: ModuleType, case: Case) -> object:
 
 def _ask_framing(case: Case) -> object:
     method, _, version, raw = lenient_head(case.sent[0])
-    return check_request(method, version, raw)
+    framed = check_request(method, version, raw)
+    return framed.content_length, framed.chunked, framed.expects_continue, framed.keep_alive
 
 
 def _ask_guard(case: Case) -> object:
@@ -53,7 +53,8 @@ def _ask_guard(case: Case) -> object:
 
 def _ask_target(case: Case) -> object:
     method, goal, _, _ = lenient_head(case.sent[0])
-    return parse_target(method, goal, _TARGETS)
+    parsed = parse_target(method, goal, ClientIdRules("acme", ("{ClientId}", "_")))
+    return parsed.raw, parsed.path, parsed.route, parsed.foreign
 
 
 def _ask_headers(case: Case) -> object:
@@ -65,7 +66,12 @@ def _ask_headers(case: Case) -> object:
 
 def _ask_response_head(case: Case) -> object:
     found = HeadReader().feed(case.replies[0].data)
-    return found and (found, check_body_framing(found[0], head_only=case.sent[0].startswith(b"HEAD ")))
+    if found is None:
+        return None
+    head, surplus = found
+    ends = check_body_framing(head, head_only=case.sent[0].startswith(b"HEAD "))
+    told = head.minor_version, head.status, head.reason, head.raw_headers, head.lines_down, surplus
+    return told, ends.length, ends.declared, ends.persistent, ends.keep_alive, ends.dropped
 
 
 _RULES: Final[dict[ModuleType, Callable[[Case], object]]] = {

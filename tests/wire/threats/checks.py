@@ -93,7 +93,7 @@ NEEDED: Final[dict[str, Need]] = {
     "framing.check_request: method not in KNOWN_METHODS and (not _is_method(method))": Alone("method-delimiters"),
     "framing.check_request: len(values.translate(None, _CONTROLS)) != len(values)": Alone("bare-cr-in-value"),
     "framing.check_request: b'host' not in found": "host-missing-1.0",
-    "framing.check_request: b',' in found[b'host']": "host-list",
+    "framing.check_request: _COMMA in found[b'host']": "host-list",
     "framing._chunked: version != (1, 1)": "te-on-http-1.0",
     "framing._chunked: b'content-length' in found": Alone("cl-te"),
     "framing._chunked: coding.strip(b' \\t').lower() != b'chunked'": "coding-gzip-chunked",

@@ -38,7 +38,7 @@ def authorization(value: str) -> RawHeaders:
 
 def turned_away(raw: RawHeaders, callers: Callers = CALLERS, now: float = NOW) -> str:
     with pytest.raises(SidecarError) as caught:
-        callers.check_call(raw, now)
+        callers.check_call(raw, lambda: now)
     assert caught.value.code is ErrorCode.CALLER_NOT_ALLOWED
     return caught.value.message
 
@@ -48,7 +48,7 @@ def turned_away(raw: RawHeaders, callers: Callers = CALLERS, now: float = NOW) -
 
 @pytest.mark.parametrize("raw", [(), authorization("Bearer x"), basic("x"), authorization("a") * 2])
 def test_without_a_key_every_caller_is_welcome(raw: RawHeaders) -> None:
-    ANYBODY.check_call(raw, NOW)
+    ANYBODY.check_call(raw, lambda: NOW)
     ANYBODY.check_token_call(raw)
 
 
@@ -137,17 +137,17 @@ def test_a_bearer_buys_no_other_bearer() -> None:
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_a_bearer_of_ours_is_let_in(scheme: str) -> None:
-    CALLERS.check_call(authorization(f"{scheme} {CALLERS.issue(NOW, 'n')}"), NOW)
+    CALLERS.check_call(authorization(f"{scheme} {CALLERS.issue(NOW, 'n')}"), lambda: NOW)
 
 
 def test_basic_with_the_key_is_let_in() -> None:
-    CALLERS.check_call(basic(KEY), NOW)
+    CALLERS.check_call(basic(KEY), lambda: NOW)
 
 
 def test_there_may_be_more_than_one_space_behind_the_scheme() -> None:
     """RFC 9110 section 11.4."""
-    CALLERS.check_call(authorization(f"Basic  {b64encode(f'u:{KEY}'.encode()).decode()} "), NOW)
-    CALLERS.check_call(authorization(f"Bearer   {CALLERS.issue(NOW, 'n')}"), NOW)
+    CALLERS.check_call(authorization(f"Basic  {b64encode(f'u:{KEY}'.encode()).decode()} "), lambda: NOW)
+    CALLERS.check_call(authorization(f"Bearer   {CALLERS.issue(NOW, 'n')}"), lambda: NOW)
 
 
 def test_a_bearer_says_how_long_it_is_good() -> None:
@@ -164,13 +164,13 @@ def test_a_bearer_ends_with_its_hour(fresh: bool) -> None:
     callers = Callers(Secret(KEY))
     raw = authorization("Bearer " + callers.issue(NOW, "n"))
     if not fresh:
-        callers.check_call(raw, NOW)
-    callers.check_call(raw, NOW + 3599.9)
+        callers.check_call(raw, lambda: NOW)
+    callers.check_call(raw, lambda: NOW + 3599.9)
     turned_away(raw, Callers(Secret(KEY)) if fresh else callers, NOW + 3600)
 
 
 def test_a_bearer_outlives_a_restart_and_is_good_in_every_replica() -> None:
-    Callers(Secret(KEY)).check_call(authorization("Bearer " + CALLERS.issue(NOW, "n")), NOW)
+    Callers(Secret(KEY)).check_call(authorization("Bearer " + CALLERS.issue(NOW, "n")), lambda: NOW)
 
 
 def test_a_bearer_of_another_key_is_turned_away() -> None:
@@ -183,7 +183,7 @@ def test_a_placeholder_is_turned_away() -> None:
 
 def test_a_changed_bearer_is_turned_away() -> None:
     bearer = CALLERS.issue(NOW, "nonce")
-    CALLERS.check_call(authorization(f"Bearer {bearer}"), NOW)
+    CALLERS.check_call(authorization(f"Bearer {bearer}"), lambda: NOW)
     for place in range(len(bearer)):
         # The last base64 character has two bits that mean nothing: text is compared, so these count too.
         for other in ("A", "B", "."):
@@ -229,9 +229,9 @@ def test_remembering_good_bearers_is_bounded() -> None:
     callers = Callers(Secret(KEY))
     bearers = [callers.issue(NOW, str(number)) for number in range(600)]
     for bearer in bearers:
-        callers.check_call(authorization(f"Bearer {bearer}"), NOW)
+        callers.check_call(authorization(f"Bearer {bearer}"), lambda: NOW)
         assert len(callers._verified) <= 256
-    callers.check_call(authorization(f"Bearer {bearers[0]}"), NOW)
+    callers.check_call(authorization(f"Bearer {bearers[0]}"), lambda: NOW)
 
 
 def test_bad_bearers_are_not_remembered() -> None:
@@ -245,11 +245,11 @@ def test_bad_bearers_are_not_remembered() -> None:
 def test_a_bearer_that_has_passed_is_known_until_its_end() -> None:
     callers = Callers(Secret(KEY))
     bearer = callers.issue(NOW, "n")
-    callers.check_call(authorization(f"Bearer {bearer}"), NOW)
+    callers.check_call(authorization(f"Bearer {bearer}"), lambda: NOW)
     assert callers._verified == {bearer.encode(): int(NOW) + LIFETIME}
     callers._verified[b"known"] = int(NOW) + LIFETIME  # no signature is looked for in it any more
     known = authorization("Bearer known")
-    callers.check_call(known, NOW + 3599)
+    callers.check_call(known, lambda: NOW + 3599)
     turned_away(known, callers, NOW + 3600)
 
 
@@ -266,7 +266,7 @@ def test_every_refusal_says_the_same() -> None:
 def test_the_key_shows_nowhere() -> None:
     assert KEY not in repr(CALLERS)
     with pytest.raises(SidecarError) as caught:
-        CALLERS.check_call(authorization("Basic \xff"), NOW)
+        CALLERS.check_call(authorization("Basic \xff"), lambda: NOW)
     error = caught.value
     assert KEY not in str((str(error), repr(error), error.detail, error.__cause__, error.__context__))
     assert KEY.encode() not in gc.get_referents(CALLERS)
@@ -294,12 +294,12 @@ def test_a_nonce_that_could_confuse_a_reader_is_refused(nonce: str) -> None:
 def test_nobody_guesses_a_way_in(credentials: bytes) -> None:
     for scheme in (b"Bearer ", b"Basic ", b""):
         with pytest.raises(SidecarError):
-            CALLERS.check_call(((b"Authorization", scheme + credentials),), NOW)
+            CALLERS.check_call(((b"Authorization", scheme + credentials),), lambda: NOW)
 
 
 @given(st.floats(0, 4e9), st.text("0123456789abcXYZ-_", min_size=1, max_size=30))
 def test_every_issued_bearer_is_accepted_for_its_hour_and_no_longer(issued: float, nonce: str) -> None:
     raw = authorization("Bearer " + CALLERS.issue(issued, nonce))
-    CALLERS.check_call(raw, issued)
-    CALLERS.check_call(raw, issued + 3598)
+    CALLERS.check_call(raw, lambda: issued)
+    CALLERS.check_call(raw, lambda: issued + 3598)
     turned_away(raw, now=issued + 3600)
