@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sidecar.cli.command import CommandError, by_options
 from sidecar.cli.process import forbid_core_dumps, run_loop
 from sidecar.lifecycle import StartError
+from sidecar.network.aiohttp_import import import_aiohttp
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_writer import LineWriter
 from sidecar.telemetry.log import configure_logging, descriptor_of
@@ -64,6 +65,7 @@ def serve_until_signal(
     sidecar could not start, with the option in place of the variable, which would change nothing.
     """
     forbid_core_dumps()
+    import_aiohttp()
     output = configure_logging(level, form, SystemClock())
 
     async def main() -> int:

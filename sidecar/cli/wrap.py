@@ -126,6 +126,9 @@ def _serve(plan: Plan, child: Child, timeout: float) -> int:
     if config.listen.port is None:
         raise CommandError('listen.port is "off", so there is no URL to give to CMD: set SIDECAR_LISTEN_PORT to a port')
     # Only now: what this takes to import should not be there yet when the child is forked.
+    from sidecar.network.aiohttp_import import import_aiohttp
+
+    import_aiohttp()
     from sidecar.cli.wrapped import Wrapping, run
     from sidecar.config import load
 
