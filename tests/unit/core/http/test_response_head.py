@@ -489,3 +489,11 @@ def test_a_head_that_fills_the_limit_without_an_end_is_too_long() -> None:
     with pytest.raises(BadResponseError, match="longer than"):
         HeadReader().feed(whole[:-2] + b"xx")
     assert HeadReader().feed(whole[:-1]) is None
+
+
+def test_a_line_is_added_behind_those_that_go_on_to_the_caller() -> None:
+    before = parse_head(head(b"Content-Length: 2", b"X-A: b"))
+    after = before.with_line(b"Retry-After: 3")
+    assert after.lines_down == [*before.lines_down, b"Retry-After: 3"]
+    assert (told_by(after)[:-1], after.fields) == (told_by(before)[:-1], before.fields)
+    assert b"Retry-After: 3" not in before.lines_down
