@@ -258,6 +258,12 @@ def test_what_was_seen_before_changes_no_answer(before: str, rest: str) -> None:
         assert seen.place(begin + rest) == ClientIdRules("acme", ("{ClientId}", "_")).place(begin + rest)
 
 
+def test_what_is_kept_is_asked_first() -> None:
+    rules = ClientIdRules("acme", ("_",))
+    rules._begun["/v2.01/_"] = "/kept"
+    assert rules.place("/v2.01/_/users") == ("/kept/users", False)
+
+
 def test_what_is_kept_is_bounded_and_short() -> None:
     """Callers may invent versions; what they invent is answered all the same."""
     rules = ClientIdRules("acme", ("_",))
