@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
+import trustme
 
 from sidecar.network import aiohttp_import
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PROGRAM: Final = """
 import os, ssl, sys
@@ -37,6 +41,16 @@ def test_the_default_context_trusts_nobody_and_the_environment_stays(environ: di
 def test_what_is_imported_already_stays_as_it_is() -> None:
     system = _run("import ssl; print(len(ssl.create_default_context().get_ca_certs()))")
     assert _run(_PROGRAM.format(before="import aiohttp")) == [*system, "True", "True"]
+
+
+def test_a_context_that_is_made_afterwards_has_the_system_s_certificates(tmp_path: Path) -> None:
+    """That of the upstream connections, if no ``tls.ca_file`` is set."""
+    trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
+    program = (
+        "import ssl; from sidecar.network.aiohttp_import import import_aiohttp; import_aiohttp(); "
+        "print(len(ssl.create_default_context().get_ca_certs()))"
+    )
+    assert _run(program, SSL_CERT_FILE=str(tmp_path / "ca.pem")) == ["1"]
 
 
 def test_an_import_that_fails_leaves_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
