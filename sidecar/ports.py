@@ -5,9 +5,9 @@ Contract sections 3 and 8.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from sidecar.downstream.addresses import Bound
@@ -27,8 +27,7 @@ _OFF: Final = Bound("off", is_loopback=True, local_url="off")
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(msgspec.Struct, frozen=True):
     """Where the sidecar listens: URLs, ``unix:PATH`` or ``off``."""
 
     proxy: str

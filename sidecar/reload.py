@@ -15,7 +15,6 @@ pipe stays as it is, since a pipe gives its content once.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
@@ -58,8 +57,7 @@ _CREDENTIALS: Final = frozenset({"client_cert_file", "client_key_file"})
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class RotatingKey:
+class RotatingKey(msgspec.Struct, frozen=True):
     """An API key in use."""
 
     fetcher: Fetcher
@@ -74,8 +72,7 @@ class RotatingKey:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Swappable:
+class Swappable(msgspec.Struct, frozen=True):
     """The parts that get new values."""
 
     #: By setting: ``mangopay.api_key``.
@@ -85,8 +82,7 @@ class Swappable:
     expiry: CertificateExpiry
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(msgspec.Struct, frozen=True):
     """What a reading brought; None where nothing can be or has to be swapped."""
 
     #: What the files looked like before and after.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -97,8 +96,7 @@ class TokenStatusSource(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What does not change while the process lives."""
 
     environment: str
@@ -109,8 +107,7 @@ class Identity:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(msgspec.Struct, frozen=True):
     """The running parts, as far as they are shown; the callables read one number each."""
 
     phase: Callable[[], str]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.advice.texts.calls import READ_BACK_SCOPE
 from sidecar.core.causes import Cause, StepFinding, StepStatus
@@ -139,8 +140,7 @@ def token_finding(response: TokenResponse, result: FetchResult, *, source_addres
     return StepFinding.failed(_of_status(status, Cause.TOKEN_NOT_UNDERSTOOD), result.detail)
 
 
-@dataclass(frozen=True, slots=True)
-class GetResponse:
+class GetResponse(msgspec.Struct, frozen=True):
     """The response to one of the harmless GETs."""
 
     status: int

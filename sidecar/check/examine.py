@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.advice.classify import judged_together
 from sidecar.check.calls import Calls
@@ -31,8 +32,7 @@ _WITH_TOKEN: Final = (StepName.TOKEN, StepName.CLOCK, StepName.CALL, StepName.RE
 _ONLINE: Final = (StepName.SIDECAR, StepName.DNS, StepName.TCP, StepName.TLS, *_WITH_TOKEN)
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What the user asked for."""
 
     path: Path | None

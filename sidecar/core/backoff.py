@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from sidecar.core.http.dates import read_http_date
 
 _DELAY_SECONDS: Final = re.compile(r"[0-9]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """Pauses that double from ``first`` to ``limit`` (seconds), each moved by up to ``spread`` of itself either way."""
 
     first: float

@@ -6,10 +6,11 @@ docs/troubleshooting.md; tests hold both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.core.certificate import Defect
 
@@ -99,8 +100,7 @@ class Cause(StrEnum):
     READ_BACK_UNKNOWN = "read_back_unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class StepFinding:
+class StepFinding(msgspec.Struct, frozen=True):
     """What one step found. ``detail`` holds no secret and nothing that a server wrote freely."""
 
     status: StepStatus

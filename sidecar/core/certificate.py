@@ -11,10 +11,11 @@ import base64
 import binascii
 import math
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from typing import Final
+
+import msgspec
 
 from sidecar.core.der import SEQUENCE, element, issuer_field
 
@@ -57,8 +58,7 @@ class ValidityStanding(Enum):
     EXPIRED = "expired"
 
 
-@dataclass(frozen=True, slots=True)
-class Validity:
+class Validity(msgspec.Struct, frozen=True):
     """From when until when a certificate is valid, both included (Unix time, seconds)."""
 
     not_before: int

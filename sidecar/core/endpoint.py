@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -100,8 +101,7 @@ def is_loopback(host: str) -> bool:
     return host.startswith("127.") and host.rpartition(".")[2].isdigit()
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """The address that all calls go to. Only :meth:`parse` makes checked ones."""
 
     #: ``"http"`` or ``"https"``.

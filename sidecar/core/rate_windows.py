@@ -27,9 +27,11 @@ name, and whoever shows it makes no metric and no alert of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,8 +46,7 @@ _SHORTER: Final[Mapping[str, int]] = MappingProxyType({"24h": 3_600, "1h": 1_800
 SLACK: Final = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class RateWindow:
+class RateWindow(msgspec.Struct, frozen=True):
     """One window: calls used and remaining, and when it resets (Unix seconds). None: not told."""
 
     #: A key of :data:`LENGTHS`; None: it cannot be told which one it is.

@@ -8,10 +8,11 @@ attempt of the call on which at least one byte of the request was written.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from sidecar.core.errors import ErrorCode, Outcome
 
@@ -41,8 +42,7 @@ class Sent(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFailure:
+class AttemptFailure(msgspec.Struct, frozen=True):
     """One failed attempt.
 
     ``reused`` says that the connection had been idle in the pool before;

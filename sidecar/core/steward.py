@@ -41,10 +41,12 @@ Other calls are never held, and never asked about here. Contract section 10.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +73,7 @@ _UNTOLD: Final = 60.0
 _NEVER: Final = float("-inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """What one response told of the windows. Moments are of ``Clock.now``."""
 
     #: When the response came, and when its request was sent.
@@ -100,8 +101,7 @@ class Permission(Enum):
     ROOM = "wait for room"
 
 
-@dataclass(frozen=True, slots=True)
-class Ruling:
+class Ruling(msgspec.Struct, frozen=True):
     """What a batch call may do now, and until when it has to wait if nothing is heard before (``Clock.now``)."""
 
     permission: Permission
@@ -113,8 +113,7 @@ class Ruling:
 _GO: Final = Ruling(Permission.GO)
 
 
-@dataclass(frozen=True, slots=True)
-class Full:
+class Full(msgspec.Struct, frozen=True):
     """A window without room."""
 
     #: Until when batch calls are held because of it.
@@ -122,8 +121,7 @@ class Full:
     name: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Steward:
+class Steward(msgspec.Struct, frozen=True):
     """What one sidecar knows of the windows, and what its batch lane has under way."""
 
     #: A share, above 0 and below 1.
@@ -133,9 +131,9 @@ class Steward:
     #: Beyond the reserves, of all windows the least; less than 1: batch calls are held.
     room: int = 0
     #: Resets that were told and are still to come, the next one first; by the window's name, or its place without one.
-    resets: Mapping[str | int, tuple[float, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    resets: Mapping[str | int, tuple[float, ...]] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     #: The windows without room, by the same.
-    full: Mapping[str | int, Full] = field(default_factory=lambda: MappingProxyType({}))
+    full: Mapping[str | int, Full] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     #: How many probes in a row have found no room.
     vain: int = 0
     #: Until when a 429 holds the lane.

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -41,8 +40,7 @@ UNKNOWN_KEY: Final = "correlationid_not_found"
 _LONGEST_REPORT: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
+class StoredResponse(msgspec.Struct, frozen=True):
     """The response that Mangopay kept: what the caller would have got."""
 
     status: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.core.endpoint import from_here
 
@@ -29,8 +30,7 @@ class PortInUseError(ListenError):
         super().__init__(f"port {port}", f"is in use ({by})" if by else "is in use", mend)
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(msgspec.Struct, frozen=True):
     """An address that is listened on."""
 
     #: ``http://127.0.0.1:18080``, ``http://[::1]:18080`` or ``unix:/run/sidecar.sock``.

@@ -7,7 +7,6 @@ and that calls lead to an emulator, if they do: there is no money to protect the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from sidecar.downstream.response import RawResponse
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(msgspec.Struct, frozen=True):
     """What may be told to anybody who passes the guard; neither the ClientId nor a secret is here."""
 
     environment: str

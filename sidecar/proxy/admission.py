@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from sidecar.core.admission.caller import Callers
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.batch_lane import BatchLane
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True):
     """Everything that decides whether and where a request goes, before a byte of it is forwarded."""
 
     guard: GuardRules

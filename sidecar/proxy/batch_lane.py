@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.core import steward
 from sidecar.core.backoff import read_retry_after
@@ -45,8 +46,7 @@ _SHORTEST: Final = 0.01
 _RATE_LIMIT: Final = b"x-ratelimit"
 
 
-@dataclass(frozen=True, slots=True)
-class LaneLimits:
+class LaneLimits(msgspec.Struct, frozen=True):
     """What is reserved, and who may wait for room."""
 
     #: ``limits.reserve``: a share, above 0 and below 1.

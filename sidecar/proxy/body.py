@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
 
 from sidecar.core.errors import Outcome, SidecarError
 from sidecar.downstream.refusals import body_too_large, out_of_budget, too_many_uploads
@@ -22,8 +23,7 @@ _SMALL: Final = 4 * 1024
 _COPIED: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
+class BodyLimits(msgspec.Struct, frozen=True):
     """Bytes: the largest body that is taken at all, and the largest that is read whole (``replay.max_body``).
 
     ``most_streams`` is how many bodies may be sent while they are read, at the same time: each has 100 KiB in hand.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from sidecar.advice.texts.calls import DIAGNOSES, READ_BACK_SCOPE
@@ -41,8 +41,7 @@ _TELLING: Final = frozenset({400, 403, 404})
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class ReadBackQuery:
+class ReadBackQuery(msgspec.Struct, frozen=True):
     """Which response is looked for: the one under ``key`` to a request for ``path``, sent at ``sent_at`` or later."""
 
     key: str

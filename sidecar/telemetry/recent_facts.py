@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +31,7 @@ class ForeignCalls(NamedTuple):
     newest: CallRecord
 
 
-@dataclass(slots=True)
-class DeprecatedCalls:
+class DeprecatedCalls(msgspec.Struct):
     """Calls to one endpoint that Mangopay calls deprecated, since the start."""
 
     calls: int

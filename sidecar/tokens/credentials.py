@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.core.admission.target_verdict import Route
 from sidecar.core.errors import ErrorCode, SidecarError
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 _EMBEDDED_TOKEN: Final = Route.EMBEDDED_TOKEN
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """Who authenticates which calls: the API key, and the dedicated key for embedded tokens if there is one."""
 
     api: TokenManager

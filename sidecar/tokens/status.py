@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from sidecar.core.tokens import policy
 from sidecar.core.tokens.state import LOCKOUT
@@ -13,8 +14,7 @@ if TYPE_CHECKING:
     from sidecar.core.tokens.state import State
 
 
-@dataclass(frozen=True, slots=True)
-class TokenStatus:
+class TokenStatus(msgspec.Struct, frozen=True):
     """What ``/status``, ``/readyz`` and the metrics show. Moments are Unix time; None where there is none."""
 
     #: ``api`` or ``embedded``.
@@ -54,8 +54,7 @@ class TokenStatus:
     paused_until: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
+class StoreStatus(msgspec.Struct, frozen=True):
     """What ``/status`` and the metric ``store_up`` show of a shared store."""
 
     #: ``file`` or ``redis``.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class TracingStatus:
+class TracingStatus(msgspec.Struct, frozen=True):
     """What ``/status`` shows of traces and of the collector that they are sent to."""
 
     #: Where the collector is: scheme, host and port.

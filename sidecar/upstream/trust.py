@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.config.secret_file import world_readable_warning
 from sidecar.core.certificate import Defect, Validity, ValidityStanding, moment, validity
@@ -26,29 +27,33 @@ TLS_FILES: Final = (*AUTHORITIES, "client_cert_file", "client_key_file")
 _MISMATCHES: Final = frozenset({"key values mismatch", "key type mismatch", "no certificate assigned"})
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(msgspec.Struct, frozen=True):
     """What the files of section [tls] hold, read once."""
 
     tls: Tls
     #: By key, without the section; only files that are named.
-    contents: Mapping[str, bytes] = field(repr=False)
+    contents: Mapping[str, bytes]
     #: The same and the password, hashed: to tell whether something changed.
-    digests: Mapping[str, bytes] = field(repr=False)
+    digests: Mapping[str, bytes]
     #: Sentences for the log.
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"TlsFiles(tls={self.tls!r})"
 
-@dataclass(frozen=True, slots=True)
-class Trust:
+
+class Trust(msgspec.Struct, frozen=True):
     """What a connection to upstream trusts and shows."""
 
     context: ssl.SSLContext
     #: The dates of the client certificate; None: there is none.
     validity: Validity | None
     #: Of the files, see there.
-    digests: Mapping[str, bytes] = field(repr=False)
+    digests: Mapping[str, bytes]
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Trust(validity={self.validity!r})"
 
 
 def client_context(*, system_store: bool = True) -> ssl.SSLContext:
@@ -106,8 +111,7 @@ def _read_dates(path: Path, content: bytes) -> Validity:
         raise TlsFileError("client_cert_file", path, Defect.NO_CERTIFICATE, what) from None
 
 
-@dataclass(frozen=True, slots=True)
-class _Pair:
+class _Pair(msgspec.Struct, frozen=True):
     """A client certificate and its key."""
 
     cert: Path

@@ -12,9 +12,10 @@ another way than it reads here is refused while a policy is set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import unquote
+
+import msgspec
 
 from sidecar.core.client_id import is_version
 from sidecar.core.errors import ErrorCode, SidecarError
@@ -41,8 +42,7 @@ def _glob(segment: str) -> Glob:
     return None if segment == _DEEP else tuple(segment.split("*"))
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """One entry of ``policy.allow`` or ``policy.deny``."""
 
     method: str
@@ -77,8 +77,7 @@ class Rule:
         return frozenset(glob[0] for glob in there[2:] if len(glob) == 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """What a caller may do. Immutable; compiled once."""
 
     read_only: bool

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import base64
 import re
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -75,8 +74,7 @@ class Refusal(StrEnum):
 _REFUSALS: Final = {401: Refusal.CREDENTIALS, 403: Refusal.FORBIDDEN}
 
 
-@dataclass(frozen=True, slots=True)
-class Pause:
+class Pause(msgspec.Struct, frozen=True):
     """How long to keep quiet, as a shared store has decided it for all its sidecars (moments of ``Clock.now``)."""
 
     #: When Mangopay said no for the first of ``count`` consecutive times.
@@ -86,8 +84,7 @@ class Pause:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(msgspec.Struct, frozen=True):
     """A token. Its life of ``expires_in`` seconds counts from ``sent_at``, when it was asked for (``Clock.now``)."""
 
     value: Secret
@@ -99,8 +96,7 @@ class Fetched:
     shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LockedOut:
+class LockedOut(msgspec.Struct, frozen=True):
     """Mangopay has locked the account for a while; ``retry_after`` in seconds if it said for how long.
 
     In this and the next two a ``pause`` has been decided already, and ``retry_after`` is part of it.
@@ -111,8 +107,7 @@ class LockedOut:
     pause: Pause | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """Mangopay does not accept these credentials; asking again changes nothing."""
 
     refusal: Refusal
@@ -121,8 +116,7 @@ class Refused:
     pause: Pause | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Transient:
+class Transient(msgspec.Struct, frozen=True):
     """No token this time; asking again may help. ``detail`` holds nothing from the server but a ``CF-Ray``."""
 
     detail: str
@@ -135,19 +129,21 @@ class Transient:
 FetchResult = Fetched | LockedOut | Refused | Transient
 
 
-@dataclass(frozen=True, slots=True)
-class TokenResponse:
+class TokenResponse(msgspec.Struct, frozen=True):
     """The token endpoint's response as it came, which :func:`read_response` judges. Its repr shows no foreign text."""
 
     status: int
     #: Names in lower case; the first value of each.
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     #: As received, :data:`BODY_LIMIT` bytes and a little more at most. It holds the token.
-    body: bytes = field(repr=False)
+    body: bytes
     #: When its head arrived (Unix seconds, by this machine's clock).
     wall: float
     #: The body was read to its end, or past the limit.
     complete: bool = True
+
+    def __repr__(self) -> str:
+        return f"TokenResponse(status={self.status!r}, wall={self.wall!r}, complete={self.complete!r})"
 
     @property
     def retry_after(self) -> float | None:

@@ -15,8 +15,9 @@ failure, or while latched, it is used until it expires.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from sidecar.core.errors import ErrorCode
 
@@ -27,27 +28,23 @@ if TYPE_CHECKING:
 SOON: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(msgspec.Struct, frozen=True):
     """Send the call with this token."""
 
     token: Token
 
 
-@dataclass(frozen=True, slots=True)
-class UseAndRefresh:
+class UseAndRefresh(msgspec.Struct, frozen=True):
     """Send the call with this token, and have a new one fetched meanwhile."""
 
     token: Token
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """A new token is coming, or can be asked for now or soon."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(msgspec.Struct, frozen=True):
     """Answer the call here; a token may be had in ``retry_after`` seconds."""
 
     code: ErrorCode

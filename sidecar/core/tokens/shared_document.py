@@ -17,7 +17,6 @@ the only one that all of them see. What may be done with a document is decided i
 """
 
 import hmac
-from dataclasses import dataclass
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -87,8 +86,7 @@ class TokenVersion(NamedTuple):
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class StoreTime:
+class StoreTime(msgspec.Struct, frozen=True):
     """The store's clock, read between two moments of this process's: how one is told in the other.
 
     Which moment between the two it was is not known. So there are two ways to translate, and each

@@ -25,7 +25,6 @@ given for all of them, the probe (contract section 5.6).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -59,8 +58,7 @@ _MOST_REFUSALS: Final = 8
 Seal = Callable[[Secret, int, float, float], Secret]
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRequest:
+class ClaimRequest(msgspec.Struct, frozen=True):
     """What one process asks for."""
 
     #: The part of the document: credential and key.
@@ -73,16 +71,14 @@ class ClaimRequest:
     known: TokenVersion | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(msgspec.Struct, frozen=True):
     """Use this token."""
 
     token: StoredToken
     known: TokenVersion
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(msgspec.Struct, frozen=True):
     """No token request before ``until`` (the store's clock), by anybody."""
 
     #: :data:`~sidecar.core.tokens.state.LOCKOUT`, a word of ``oauth.Refusal``, or None after a transient failure.
@@ -92,13 +88,11 @@ class Paused:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Await:
+class Await(msgspec.Struct, frozen=True):
     """Somebody else asks for a token now."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """Ask for a token now, and tell what came of it by :func:`conclude`."""
 
     request: ClaimRequest

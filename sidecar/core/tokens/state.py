@@ -14,8 +14,10 @@ What follows from a state is decided in :mod:`sidecar.core.tokens.policy`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from sidecar.core.backoff import Backoff
 from sidecar.core.tokens import unauthorized as unauthorized_rule
@@ -50,8 +52,7 @@ _SHORTEST_PERIOD: Final = 1.0
 _NEVER: Final = float("-inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """An access token and its moments (seconds of ``Clock.now``)."""
 
     value: Secret
@@ -63,8 +64,7 @@ class Token:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Latch:
+class Latch(msgspec.Struct, frozen=True):
     """No token request until ``until``; then one probe."""
 
     #: When Mangopay said so for the first of ``count`` consecutive times.
@@ -78,8 +78,7 @@ class Latch:
     probing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True):
     """A token request on its way."""
 
     begun_at: float
@@ -89,8 +88,7 @@ class Fetch:
     probe: bool
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """One credential's token and what is known about getting the next one."""
 
     #: Of the newest token ever fetched.
@@ -111,7 +109,7 @@ class State:
     refusal: Latch | None = None
     #: Counts changes of the API key.
     key: int = 0
-    burns: Burns = field(default_factory=Burns)
+    burns: Burns = msgspec.field(default_factory=Burns)
 
     @property
     def latch(self) -> Latch | None:

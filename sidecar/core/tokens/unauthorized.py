@@ -58,10 +58,12 @@ these: :mod:`sidecar.core.http.challenge` tells it apart.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from sidecar.core.backoff import Backoff
 from sidecar.core.redact import mask_path
@@ -104,8 +106,7 @@ class Ruling(Enum):
     BURN = "burn"  # as RESEND, and the current generation is never used again
 
 
-@dataclass(frozen=True, slots=True)
-class TokenFacts:
+class TokenFacts(msgspec.Struct, frozen=True):
     """What is known of the token when a 401 arrives."""
 
     #: The newest generation that was ever fetched.
@@ -118,8 +119,7 @@ class TokenFacts:
     fetching: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ResendPermit:
+class ResendPermit(msgspec.Struct, frozen=True):
     """A permit to resend a call once, with a token newer than ``generation``.
 
     Whoever has it tells what became of it, by :func:`resent` or :func:`withdrawn`.
@@ -142,8 +142,7 @@ class Stage(Enum):
     USEFUL = "a judge got another response"
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(msgspec.Struct, frozen=True):
     """A refresh that a 401 caused."""
 
     #: Whose 401 caused it.
@@ -161,8 +160,7 @@ class Trial:
     doubted: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """What is held against one path."""
 
     #: The trial that it failed last, by its generation.
@@ -180,8 +178,7 @@ class Fault:
         return now < self.until and not self.ended
 
 
-@dataclass(frozen=True, slots=True)
-class OpenVerdict:
+class OpenVerdict(msgspec.Struct, frozen=True):
     """A futile refresh that nothing is held for yet."""
 
     #: Its trial's.
@@ -190,8 +187,7 @@ class OpenVerdict:
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Burns:
+class Burns(msgspec.Struct, frozen=True):
     """What 401s have done so far."""
 
     #: The latest refresh.
@@ -199,13 +195,13 @@ class Burns:
     #: Those before it that judges are still waiting for, the oldest first.
     earlier: tuple[Trial, ...] = ()
     #: By masked path, the oldest first.
-    faults: Mapping[str, Fault] = field(default_factory=lambda: MappingProxyType({}))
+    faults: Mapping[str, Fault] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     #: Paths that the last useful refreshes helped, with the futile ones that are not held against them any more…
-    trusted: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    trusted: Mapping[str, int] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     #: …until this moment.
     trusted_until: float = _NEVER
     #: Paths that have given another response than 401 since a refresh was futile for them, masked, the oldest first.
-    proven: Mapping[str, None] = field(default_factory=lambda: MappingProxyType({}))
+    proven: Mapping[str, None] = msgspec.field(default_factory=lambda: MappingProxyType({}))
     #: The futile refresh whose verdict is open, with the one path, masked, that it failed.
     open_verdict: OpenVerdict | None = None
     #: When the latest refresh was started in spite of the brake: the latest of the 401 and its token requests.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, Protocol
+
+import msgspec
 
 from sidecar.core.causes import Cause
 
@@ -20,13 +21,15 @@ class StoreError(Exception):
         self.cause: Final = cause
 
 
-@dataclass(frozen=True, slots=True)
-class StoredContent:
+class StoredContent(msgspec.Struct, frozen=True):
     """What a store held under a name (None: nothing), and what its clock said then (seconds)."""
 
-    #: Not shown: in a file, tokens stand in it as they are.
-    content: bytes | None = field(repr=False)
+    content: bytes | None
     now: float
+
+    def __repr__(self) -> str:
+        # Without the content: in a file, tokens stand in it as they are.
+        return f"StoredContent(now={self.now!r})"
 
 
 class Backend(Protocol):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import msgspec
 import structlog
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, parse_url
 
@@ -40,8 +40,7 @@ _READERS: Final = 2
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class StoreTls:
+class StoreTls(msgspec.Struct, frozen=True):
     """TLS to the store: what section [tls] trusts, and what the URL names besides."""
 
     trusted: Tls
@@ -52,8 +51,11 @@ class StoreTls:
     #: Shown to the server.
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
-    ssl_password: str | None = field(default=None, repr=False)
+    ssl_password: str | None = None
     ssl_min_version: int | None = None
+
+    def __repr__(self) -> str:
+        return f"StoreTls(files={self.files!r})"
 
     def context(self) -> ssl.SSLContext:
         """Read all files, and make a context. Raises ConfigError."""

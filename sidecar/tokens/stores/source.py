@@ -36,10 +36,11 @@ document of its own, and a result is concluded for the key that it was asked wit
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+import msgspec
 import structlog
+from msgspec.structs import replace
 
 from sidecar.core.tokens.oauth import ELSEWHERE, LONGEST_LIFE, Fetched, FetchResult, Pause, Transient, is_access_token
 from sidecar.core.tokens.shared_document import SharedDocument, StoreTime, TokenVersion, certificate_name, entry_name
@@ -110,8 +111,7 @@ class _TokenInUse(NamedTuple):
     hard_at: float
 
 
-@dataclass(slots=True)
-class _Late:
+class _Late(msgspec.Struct):
     """What came too late for its lease, and the key and certificate that it was asked with; None: nothing has."""
 
     result: FetchResult | None = None

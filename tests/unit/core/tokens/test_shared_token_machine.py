@@ -39,9 +39,9 @@ rolls = st.floats(0, 1)
 lives = st.sampled_from([2.0, 60.0, 1200.0])
 retry_afters = st.none() | st.sampled_from([1.0, 45.0, 2000.0])
 failures: st.SearchStrategy[FetchResult] = st.one_of(
-    st.builds(LockedOut, st.just("x"), retry_afters),
-    st.builds(Refused, st.sampled_from(Refusal), st.just("x"), retry_afters),
-    st.builds(Transient, st.just("x"), retry_afters),
+    retry_afters.map(lambda seconds: LockedOut("x", seconds)),
+    st.tuples(st.sampled_from(Refusal), retry_afters).map(lambda told: Refused(told[0], "x", told[1])),
+    retry_afters.map(lambda seconds: Transient("x", seconds)),
 )
 pauses = st.sampled_from([0.0, 0.1, 0.5, 1.0, 1.7, 4.9, 5.0, 24.0, 40.0, 1000.0])
 keys = st.sampled_from(["old", "new"])

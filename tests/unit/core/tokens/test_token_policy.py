@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from sidecar.core.errors import ErrorCode
 from sidecar.core.secret import Secret
@@ -87,7 +87,7 @@ UNAVAILABLE, LOCKED, REFUSED = (
 def test_a_call_with_a_token_fresh_in_its_soft_and_hard_window_and_expired(
     change: dict[str, object], decisions: tuple[Decision, ...]
 ) -> None:
-    state = replace(HELD, **change)  # type: ignore[arg-type]
+    state = replace(HELD, **change)
     assert tuple(policy.decide(state, now) for now in MOMENTS) == decisions
 
 
@@ -180,4 +180,4 @@ def test_the_first_prefetch_is_waited_for() -> None:
 def test_a_call_that_waited_too_long_is_told_why(
     change: dict[str, object], code: ErrorCode, retry_after: float
 ) -> None:
-    assert policy.give_up(replace(EMPTY, **change), EXPIRED) == Fail(code, retry_after)  # type: ignore[arg-type]
+    assert policy.give_up(replace(EMPTY, **change), EXPIRED) == Fail(code, retry_after)

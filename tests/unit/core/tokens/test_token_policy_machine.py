@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from sidecar.core.secret import Secret
 from sidecar.core.tokens import policy
@@ -25,9 +25,9 @@ rolls = st.floats(0, 1)
 lives = st.sampled_from([0.3, 2.0, 5.0, 60.0, 1200.0, 3600.0, 86_400.0])
 retry_afters = st.none() | st.sampled_from([1.0, 45.0, 2000.0])
 results: st.SearchStrategy[FetchResult] = st.one_of(
-    st.builds(LockedOut, st.just("x"), retry_afters),
-    st.builds(Refused, st.sampled_from(Refusal), st.just("x"), retry_afters),
-    st.builds(Transient, st.just("x"), retry_afters),
+    retry_afters.map(lambda seconds: LockedOut("x", seconds)),
+    st.tuples(st.sampled_from(Refusal), retry_afters).map(lambda told: Refused(told[0], "x", told[1])),
+    retry_afters.map(lambda seconds: Transient("x", seconds)),
 )
 paths = st.sampled_from(["/a", "/b"])
 #: Of a generation that a response is about: mostly the newest.

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from sidecar.core.tokens import unauthorized as rules
 from sidecar.core.tokens.unauthorized import (
