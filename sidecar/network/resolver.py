@@ -42,7 +42,7 @@ class Names(Protocol):
         ...
 
 
-def look_up(host: str, port: int, flags: int = 0) -> Addresses:
+def look_up(host: str | bytes, port: int, flags: int = 0) -> Addresses:
     """Ask the system, which may take its time. Raises OSError (socket.gaierror) or UnicodeError."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
 
@@ -74,7 +74,8 @@ class Resolver:
         others and for later.
         """
         if is_numeric(host):
-            return look_up(host, port, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
+            # As bytes: for text Python would import its codec of international names, at each start.
+            return look_up(host.encode(), port, socket.AI_NUMERICHOST | socket.AI_NUMERICSERV)
         name = self._names[host, port]
         step = name.record.next_step(self._clock.now())
         if step is Step.USE and name.record.result is not None:
