@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from typing import Final
 
 
 class Secret:
@@ -15,7 +16,7 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        self._value: Final = value
 
     def reveal(self) -> str:
         """Return the value itself. Every call is a place to review."""
@@ -24,7 +25,8 @@ class Secret:
     def __repr__(self) -> str:
         return "***"
 
-    __str__ = __repr__
+    def __str__(self) -> str:
+        return "***"
 
     def __format__(self, format_spec: str) -> str:
         return "***"

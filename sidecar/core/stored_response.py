@@ -11,7 +11,6 @@ the app is to have the response to an earlier request of its own
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,16 +18,10 @@ import msgspec
 
 from sidecar.core.error_report import read_error_report
 from sidecar.core.http.dates import read_date
-from sidecar.core.http.header_index import HeaderIndex, index_of, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sidecar.core.http.header_index import RawHeaders
-
-#: Mangopay's rule for keys: 16 to 36 letters, digits or dashes (page "idempotency").
-_KEY: Final = re.compile(rb"[A-Za-z0-9-]{16,36}")
-_KEYS: Final = select(lambda name: name.lower() == b"idempotency-key")
 #: What reading a document that is none can raise (UnicodeDecodeError is a ValueError).
 _UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 #: Seconds by which the clocks of Mangopay's machines may differ.
@@ -70,19 +63,6 @@ class _Stored(msgspec.Struct):
     date: str | int | float = msgspec.field(name="Date")
     content_type: str | None = msgspec.field(name="ContentType", default=None)
     resource: msgspec.Raw = msgspec.field(name="Resource", default=msgspec.Raw(b""))
-
-
-def idempotency_key(raw: RawHeaders, header_index: HeaderIndex | None = None) -> str | None:
-    """Return the request's key if it has exactly one that Mangopay accepts; ``header_index`` is that of ``raw``."""
-    lines = (index_of(raw) if header_index is None else header_index)[_KEYS]
-    if len(lines) != 1 or not is_key(value := raw[lines[0][1]][1]):
-        return None
-    return value.decode("ascii")
-
-
-def is_key(value: bytes) -> bool:
-    """Whether Mangopay would store a response under this ``Idempotency-Key``."""
-    return _KEY.fullmatch(value) is not None
 
 
 def read_document(document: bytes) -> StoredDocument | None:

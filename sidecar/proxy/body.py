@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import msgspec
-
 from sidecar.core.errors import Outcome, SidecarError
 from sidecar.downstream.refusals import body_too_large, out_of_budget, too_many_uploads
 from sidecar.upstream.sending import ONE_WRITE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterable
 
     from sidecar.core.http.messages import BodyFraming
     from sidecar.downstream.request import CallerRequest
@@ -23,15 +21,18 @@ _SMALL: Final = 4 * 1024
 _COPIED: Final = 64 * 1024
 
 
-class BodyLimits(msgspec.Struct, frozen=True):
+class BodyLimits:
     """Bytes: the largest body that is taken at all, and the largest that is read whole (``replay.max_body``).
 
     ``most_streams`` is how many bodies may be sent while they are read, at the same time: each has 100 KiB in hand.
     """
 
-    max_body: int
-    replay_max_body: int
-    most_streams: int = 128
+    __slots__ = ("max_body", "most_streams", "replay_max_body")
+
+    def __init__(self, max_body: int, replay_max_body: int, most_streams: int = 128) -> None:
+        self.max_body: Final = max_body
+        self.replay_max_body: Final = replay_max_body
+        self.most_streams: Final = most_streams
 
 
 class RequestBody:
@@ -78,9 +79,25 @@ class KeptBody:
     def __len__(self) -> int:
         return self._size
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return _KeptPieces(self._pieces)
+
+
+class _KeptPieces:
+    """One walk over the pieces of a kept body."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces: Final = iter(pieces)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         for piece in self._pieces:
-            yield piece
+            return piece
+        raise StopAsyncIteration
 
 
 class StreamingBody:

@@ -25,8 +25,8 @@ from sidecar.core.http.header_index import HeaderIndex, RawHeaders, index_of
 from sidecar.core.http.headers import RequestTemplate, filter_request_headers
 from sidecar.core.http.trace_context import without_context
 from sidecar.core.http.traced_request import TracedTemplate
+from sidecar.core.idempotency_key import idempotency_key
 from sidecar.core.redact import mask_path
-from sidecar.core.stored_response import idempotency_key
 from sidecar.downstream.error_response import error_response
 from sidecar.downstream.errors import CallerGoneError
 from sidecar.downstream.refusals import internal_error, interrupted_by_shutdown

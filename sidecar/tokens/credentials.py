@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from sidecar.core.admission.target_verdict import Route
 from sidecar.core.errors import ErrorCode, SidecarError
 
@@ -16,11 +14,14 @@ if TYPE_CHECKING:
 _EMBEDDED_TOKEN: Final = Route.EMBEDDED_TOKEN
 
 
-class Credentials(msgspec.Struct, frozen=True):
+class Credentials:
     """Who authenticates which calls: the API key, and the dedicated key for embedded tokens if there is one."""
 
-    api: TokenManager
-    embedded: TokenManager | None
+    __slots__ = ("api", "embedded")
+
+    def __init__(self, api: TokenManager, embedded: TokenManager | None) -> None:
+        self.api: Final = api
+        self.embedded: Final = embedded
 
     def for_route(self, route: Route) -> TokenManager:
         """Return the manager of the token for ``route``; raise SidecarError ``embedded_key_missing``."""

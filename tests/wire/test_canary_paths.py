@@ -19,11 +19,12 @@ import pytest
 import structlog
 
 from sidecar.core.errors import STATUS, ErrorCode
-from sidecar.proxy import outgoing
+from sidecar.proxy import handler, outgoing
 from sidecar.runtime import SystemClock
 from sidecar.telemetry.line_format import json_line
 from sidecar.telemetry.log import configure_logging
 from sidecar.telemetry.rate_limits import RateLimits
+from sidecar.tokens import manager
 from tests.support import canary
 from tests.support.app import App, request_bytes, running_app
 from tests.support.canary import CANARY_API_KEY, CANARY_CALLER_KEY, CANARY_EMBEDDED_KEY
@@ -331,11 +332,13 @@ CRASHES: Final[dict[str, tuple[Callable[[App], object], str, Callable[..., Any]]
     "the pool": (lambda app: app.sidecar._upstream.pool, "take_idle", broken_at_once),
     "the forwarder": (lambda app: app.sidecar._handler._forwarder, "forward", broken),
     "the credentials": (lambda app: type(app.sidecar._credentials), "for_route", broken_at_once),
+    "the look for news": (lambda _: manager, "is_news", broken_at_once),
+    "the path's mask": (lambda _: handler, "mask_path", broken_at_once),
     "the rate limits": (lambda _: RateLimits, "observe", broken_at_once),
     "the request": (lambda _: outgoing.Request, "__getattribute__", broken_at_once),
 }
 #: Those that the compiled build has in Python too, so that they can be patched.
-INTERPRETED: Final = frozenset({"the body reader", "the credentials"})
+INTERPRETED: Final = frozenset({"the look for news", "the path's mask"})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sidecar.proxy.token_retry import TokenRetry
 from sidecar.proxy.upstream_response import UpstreamResponse
 from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.rate_limits import RateLimits
+from sidecar.tokens import manager
 from sidecar.tokens.manager import TokenManager
 from sidecar.upstream.connection import Connection
 from sidecar.upstream.pool import Pool
@@ -58,6 +59,7 @@ STEPS: Final[dict[str, tuple[Any, str, Any, tuple[str, ...]]]] = {
     "the headers": (handler, "filter_request_headers", broken, ()),
     "the token's state": (TokenManager, "check", broken, ()),
     "the body": (BodyReader, "read", broken_later, ()),
+    "the path's mask": (handler, "mask_path", broken, ()),
     "the template": (handler.ProxyHandler, "_template", broken, ()),
     "the forwarder": (forward.Forwarder, "forward", broken_later, ()),
     "the attempt": (Attempts, "response", broken_later, ()),
@@ -71,6 +73,7 @@ STEPS: Final[dict[str, tuple[Any, str, Any, tuple[str, ...]]]] = {
     "the response's body": (Response, "take_whole", broken, ()),
     "the rate limits": (RateLimits, "observe", broken, ()),
     "the token's acceptance": (TokenManager, "accepted", broken, ()),
+    "the look for news": (manager, "is_news", broken, ()),
     "a 401": (TokenRetry, "settle", broken_later, ("status=401 POST api",)),
     "the verdict": (Attempts, "_verdict", broken, ("reset=before POST api",)),
     "the read-back": (LostResponses, "read_back", broken_later, ("reset=before POST api",)),
@@ -103,7 +106,7 @@ async def a_call_works(emulator: Emulator, app: App) -> None:
 
 #: Where the compiled build has native code, which nobody can patch: only the source as it is breaks there.
 NATIVE: Final = frozenset(
-    {"the framing", "the guard", "the target", "the headers", "the token's state"}
+    {"the framing", "the guard", "the target", "the headers", "the token's state", "the body", "the body's release"}
     | {"the template", "the forwarder", "the attempt", "the pool", "a new connection", "the token", "the exchange"}
     | {"the write", "the response's body", "the token's acceptance", "the verdict", "the whole relay"}
     | {"the response's head", "the request's bytes", "the response's wrapper", "the rate limits", "the error report"}

@@ -21,8 +21,8 @@ import msgspec
 from sidecar.core.ecs_names import ECS_NAMES, NANOSECONDS, OWN
 from sidecar.core.errors import Outcome
 from sidecar.core.http.dates import read_date
+from sidecar.core.idempotency_key import is_key
 from sidecar.core.resend import SAFE_METHODS
-from sidecar.core.stored_response import is_key
 from sidecar.core.text import printable
 
 #: Bytes: a longer line is no line of ours.

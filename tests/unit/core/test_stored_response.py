@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from sidecar.core.http.dates import read_date
 from sidecar.core.http.header_index import index_of
-from sidecar.core.stored_response import SKEW, idempotency_key, is_conflict, is_to_come, read_stored_response
+from sidecar.core.idempotency_key import idempotency_key
+from sidecar.core.stored_response import SKEW, is_conflict, is_to_come, read_stored_response
 
 if TYPE_CHECKING:
     from sidecar.core.http.header_index import RawHeaders
