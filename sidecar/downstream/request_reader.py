@@ -74,7 +74,7 @@ class Event(Enum):
     REFUSED = "bytes that are no request, with none before them to be answered first: see ``failure``"
 
 
-_REQUEST: Final = Event.REQUEST  # read for each call: found faster than the member of an enum
+_REQUEST: Final = Event.REQUEST  # read for each call: Python 3.11 finds a global faster than a member of an enum
 
 
 class Source(Protocol):

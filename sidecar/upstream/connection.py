@@ -61,7 +61,7 @@ class ExchangePhase(Enum):
     CLOSED = "closed"
 
 
-# Read for each call: a global of the module is found faster than a member of an enum.
+# Read for each call: Python 3.11 finds a global of the module faster than a member of an enum.
 _READY: Final = ExchangePhase.READY
 _HEAD: Final = ExchangePhase.HEAD
 _BODY: Final = ExchangePhase.BODY
