@@ -257,9 +257,9 @@ class RequestReader:
             # The parser takes "CONNECT" without a target, and says None.
             after = heads.take_head(message.method, message.path or "", length)
             if heads.head_size > SMALL_HEAD:
-                self._large += heads.head_size
-                if not self._has_room(0):
+                if not self._has_room(heads.head_size):
                     raise out_of_head_memory()
+                self._large += heads.head_size
             if message.chunked:
                 self._chunked = True
                 self._wire_body = after
@@ -276,11 +276,16 @@ class RequestReader:
             self.stop()  # what comes behind these requests has to be sent again, on another connection
 
     def _has_room(self, more: int) -> bool:
-        """Whether there is room for the large heads, and ``more`` bytes that come behind them; take it then."""
-        if self._calls is None:
+        """Whether there is room for ``more`` bytes besides the large heads, which count in any case; take it then."""
+        calls = self._calls
+        if calls is None:
             return True
-        self._calls.release(self)
-        return self._calls.take(self, self._large + more)
+        calls.release(self)
+        if calls.take(self, self._large + more):
+            return True
+        if self._large:
+            calls.hold(self, self._large)
+        return False
 
     def _check_chunks(self, content: StreamReader) -> None:
         if self._body_full:

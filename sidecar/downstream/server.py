@@ -114,7 +114,9 @@ class ProxyServer:
                 oldest.abort()
         if refusal is not None:
             if len(self._refused) >= self._most_refused:
-                next(iter(self._refused)).abort()
+                oldest = next(iter(self._refused))
+                del self._refused[oldest]  # at once: many may come before the loop tells that it is gone
+                oldest.abort()
             self._refused[connection] = None
         else:
             self.connections[connection] = None

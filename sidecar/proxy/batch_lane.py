@@ -258,7 +258,8 @@ class BatchLane:
             await self._clock.sleep_until(wake)
             if stood := standstill.look(self._clock.now()):
                 for waiter in self._waiters:
-                    waiter.came += stood
+                    if waiter.came <= wake:  # the others came after it
+                        waiter.came += stood
             if self._late(self._serve(), self._clock.now()):
                 await look_at_sockets()
                 ruling, now = self._serve(), self._clock.now()

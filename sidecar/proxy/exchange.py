@@ -191,12 +191,13 @@ class Exchanger:
     ) -> tuple[Connection, Token]:
         """Wait for a token without a connection, then get one; return both.
 
-        If the token was lost while the call waited for its connection, it begins anew for as long as there is time.
+        If the token was burnt or expired while the call waited for its connection, it begins anew for as long as there
+        is time.
         Raises SidecarError if there is no token, and UpstreamError.
         """
         while True:
             try:
-                await tokens.take(waiting.start(), newer_than=newer_than)
+                taken = await tokens.take(waiting.start(), newer_than=newer_than)
             finally:
                 waiting.token_seconds += waiting.stop()
             try:
@@ -204,7 +205,7 @@ class Exchanger:
             finally:
                 waiting.reconnected()
             try:
-                token = tokens.take_nowait(self._clock.now(), newer_than=newer_than)
+                token = tokens.take_again(taken, self._clock.now(), newer_than=newer_than)
                 if token is None and waiting.is_over:
                     # Without waiting: a token that is about to expire, or the error that says why there is none.
                     token = await tokens.take(waiting.start(), newer_than=newer_than)

@@ -149,6 +149,17 @@ class TokenManager:
         finally:
             self._metrics.token_wait(self._clock.now() - begun)
 
+    def take_again(self, taken: Token, now: float, *, newer_than: int = 0) -> Token | None:
+        """Return what can be used ``now``: ``taken``, which :meth:`take` returned a while ago, or a newer token.
+
+        A call that waited in vain for the successor of ``taken`` uses it to its end, and waits no second time. None if
+        it has been burnt or has expired, and there is no other.
+        """
+        token = self.take_nowait(now, newer_than=newer_than)
+        if token is None and (usable := policy.usable_token(self._state, now, newer_than)) is not None:
+            return usable if usable.generation == taken.generation else None
+        return token
+
     def check(self, now: float) -> None:
         """Begin to get what a call will need ``now`` (``Clock.now``): if it had to wait for a token, have one fetched.
 

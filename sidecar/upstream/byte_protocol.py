@@ -63,12 +63,6 @@ class ByteProtocol(asyncio.Protocol):
         """Whether TLS holds anything that was read and not handed on; never without TLS."""
         return self._layer is not None and self._layer.has_undelivered
 
-    async def yield_to_loop(self) -> None:
-        """Return after one pass of the event loop."""
-        waiter = self.loop.create_future()
-        self.loop.call_soon(wake, waiter)
-        await waiter
-
     def write(self, data: bytes) -> None:
         """Hand bytes to the transport; nothing happens once it is gone."""
         if self._transport is not None:

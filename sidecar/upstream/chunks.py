@@ -40,8 +40,6 @@ _MAX_OVERHEAD: Final = 65_536
 class _NoFlowControl:
     """Stands in for aiohttp's protocol: what is decoded is taken out at once, so nothing is ever paused."""
 
-    _reading_paused = False
-
     def pause_reading(self) -> None:
         """Do nothing."""
 

@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from sidecar.core.http.response_head import BadResponseError, HeadReader, check_body_framing
 from sidecar.core.resend import AttemptFailure, FailureKind, Sent
+from sidecar.patience import next_pass
 from sidecar.turns import Backlog
 from sidecar.upstream.byte_protocol import ByteProtocol, wake
 from sidecar.upstream.errors import UpstreamError, os_detail
@@ -48,7 +49,9 @@ if TYPE_CHECKING:
     from sidecar.turns import Turns
 
 #: Passes of the event loop after which what waited on a socket has been read (asyncio needs two).
-_LOOP_PASSES: Final = 3
+_LOOP_PASSES: Final = 4
+#: Seconds for which a new connection that was given back unused still counts as new: upstream closes none so early.
+_NEW_FOR: Final = 1.0
 
 
 class ExchangePhase(Enum):
@@ -107,7 +110,7 @@ class Connection(ByteProtocol):
         "_tasks",
         "_timeout",
         "deadline",
-        "fresh",
+        "fresh_until",
         "generation",
         "keep_alive",
         "phase",
@@ -126,8 +129,9 @@ class Connection(ByteProtocol):
         self.generation: Final = generation
         #: It had been in the pool before this call got it, so upstream may be about to close it as idle.
         self.reused = False
-        #: It was opened for a call that only gave it back because its token was not there: it counts as new.
-        self.fresh = False
+        #: It was opened for a call that gave it back unused, as its token was not there: until this moment
+        #: (``Clock.now``) it counts as new.
+        self.fresh_until = -math.inf
         #: How much of this call's request was handed to the transport.
         self.sent = _NOTHING
         #: When the pool's sweeper calls :meth:`expire` (seconds of the clock).
@@ -226,7 +230,7 @@ class Connection(ByteProtocol):
             raise RuntimeError("a connection carries one exchange at a time")
         try:
             for _ in range(_LOOP_PASSES):
-                await self.yield_to_loop()
+                await next_pass()
                 if self.is_alive():
                     return
         except BaseException:
@@ -269,15 +273,15 @@ class Connection(ByteProtocol):
             self._response_started = False
             self.sent = _NOTHING
             self.phase = _READY
-            self.fresh = False
+            self.fresh_until = -math.inf
             self._owner.give_back(self)
         else:
             self.abort()
 
     def release(self, *, fresh: bool = False) -> None:
-        """Give back a connection on which nothing was sent; ``fresh``: not even before, and only for a moment."""
+        """Give back a connection on which nothing was sent; ``fresh``: nor before, so it is new for a moment more."""
         if self.phase is _READY:
-            self.fresh = fresh
+            self.fresh_until = self._clock.now() + _NEW_FOR if fresh else -math.inf
             self._owner.give_back(self)
 
     def abort(self) -> None:

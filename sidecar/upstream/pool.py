@@ -189,7 +189,7 @@ class Pool:
                 idle.pop()
                 connection.pooled = False
                 connection.deadline = math.inf
-                connection.reused = not connection.fresh
+                connection.reused = now >= connection.fresh_until
                 return connection
             connection.abort()
         return None
@@ -272,7 +272,7 @@ class Pool:
             self._waiters.appendleft(waiter)  # it gets the slot of this connection
             connection.abort()
         else:
-            connection.reused = not connection.fresh
+            connection.reused = self._clock.now() >= connection.fresh_until
             waiter.granted.set_result(connection)
 
     def forget(self, connection: Connection) -> None:

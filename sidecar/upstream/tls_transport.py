@@ -146,10 +146,6 @@ class TlsLayer(asyncio.Protocol):
         self._reading = True
         self._loop.call_soon(self._deliver)
 
-    def is_reading(self) -> bool:
-        """Whether the protocol above takes more."""
-        return self._reading
-
     def is_closing(self) -> bool:
         """Whether the connection is closed, or about to be."""
         return self._transport is None or self._transport.is_closing()

@@ -338,6 +338,19 @@ async def test_time_in_which_the_process_stood_still_is_not_held_against_a_call_
         assert caller.status == 429
 
 
+async def test_a_standstill_holds_no_call_that_came_after_it() -> None:
+    async with in_memory(reserve=0.2, batch=BATCH, wait=5) as proxy:
+        await look(proxy, 20, reset=10_000)
+        proxy.begin(get())
+        await proxy.clock.settle()
+        proxy.clock.stand_still(3600)
+        late = proxy.begin(get())  # before the line is looked at again
+        await proxy.clock.advance(4.5)
+        assert late.received == b""
+        await proxy.clock.advance(1)
+        assert late.status == 429
+
+
 async def test_an_answer_that_lies_in_a_socket_counts_before_a_wait_is_over() -> None:
     async with in_memory(reserve=0.2, batch=BATCH, wait=3) as proxy:
         await look(proxy, 20, reset=10_000)

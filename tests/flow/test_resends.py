@@ -674,6 +674,35 @@ async def test_waits_for_a_connection_and_for_a_token_share_twelve_seconds(waite
         proxy.source.let_go()
 
 
+async def test_a_call_that_waited_in_vain_for_a_refresh_is_sent_with_the_token_that_is_about_to_expire() -> None:
+    """Section 5.7: it waits for ``token.wait_timeout`` (10 s), not for all of its twelve seconds."""
+    async with in_memory() as proxy:
+        proxy.source.gated = True
+        await proxy.clock.advance(3585)
+        began = proxy.clock.now()
+        caller = await proxy.call(Asked("POST", b"{}").bytes(), Fate(response=respond(201)))
+        assert caller.status == 201
+        assert proxy.record.timeline[0].generation == 1
+        assert proxy.clock.now() - began == pytest.approx(10.0, abs=0.3)
+        proxy.source.let_go()
+
+
+async def test_a_token_that_is_burnt_while_a_call_waits_for_its_connection_is_not_used() -> None:
+    async with in_memory() as proxy:
+        proxy.source.gated = True
+        await proxy.clock.advance(3585)
+        caller = proxy.begin(Asked("POST", b"{}").bytes(), Fate(response=respond(201)))
+        await proxy.clock.advance(1.0)
+        others = [await proxy.pool.acquire(1e9) for _ in range(2)]
+        await proxy.clock.advance(9.2)
+        assert proxy.tokens.unauthorized(1, "/v2.01/acme/else") is not None
+        others[0].release()
+        await proxy.clock.settle()
+        proxy.source.let_go()
+        await proxy.over()
+        assert (caller.status, proxy.record.timeline[0].generation) == (201, 2)
+
+
 async def test_a_call_that_gets_no_connection_in_twelve_seconds_is_overloaded() -> None:
     async with in_memory() as proxy:
         for _ in range(2):

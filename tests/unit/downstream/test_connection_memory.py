@@ -100,6 +100,20 @@ async def test_what_comes_behind_a_request_is_forgotten_if_there_is_no_room_and_
     assert calls.used == 0
 
 
+async def test_a_large_head_counts_for_as_long_as_it_is_served_whatever_comes_behind_it() -> None:
+    calls: SharedMemory[Any] = SharedMemory(len(_LARGE) + 100)
+    reader = _reader(calls)
+    assert reader.feed(_LARGE) is Event.REQUEST
+    reader.take()
+    assert reader.feed(_LARGE[:200]) is Event.HEAD
+    reader.hold_head()
+    assert (calls.used, reader.sealed) == (len(_LARGE), True)
+    assert _reader(calls).feed(_LARGE) is Event.REFUSED
+    assert calls.used == len(_LARGE)
+    reader.finish()
+    assert calls.used == 0
+
+
 async def test_a_large_head_is_parsed_whole_however_it_is_cut() -> None:
     for size in (1, 100, 4096, 5000):
         reader = _reader(SharedMemory(CALLS))

@@ -85,6 +85,16 @@ async def test_those_that_are_refused_are_bounded_too() -> None:
     await port.close()
 
 
+async def test_many_that_come_in_one_pass_of_the_loop_are_bounded_too() -> None:
+    port = Port(1)
+    await port.busy()
+    refused = [MemoryCaller(port.server) for _ in range(2 * MOST_REFUSED)]
+    assert [each.transport.cut for each in refused] == [True] * MOST_REFUSED + [False] * MOST_REFUSED
+    await FakeClock().settle()
+    assert port.server.open_connections == 1 + MOST_REFUSED
+    await port.close()
+
+
 async def test_a_drain_closes_idle_connections_and_no_others() -> None:
     port = Port(9)
     port.gate.set()

@@ -104,6 +104,22 @@ async def test_a_call_that_wants_a_new_one_gets_the_slot_of_an_idle_one(rig: Rig
     assert (rig.pool.idle, rig.pool.open) == (1, 2)
 
 
+@pytest.mark.parametrize(("seconds", "reused"), [(0.9, False), (1.0, True)])
+async def test_a_new_connection_that_was_given_back_unused_is_new_for_a_second(
+    rig: Rig, seconds: float, reused: bool
+) -> None:
+    connection = await rig.pool.acquire(LATE)
+    connection.release(fresh=True)
+    rig.clock._now += seconds
+    assert rig.pool.take_idle(rig.clock.now()) is connection
+    assert connection.reused is reused
+    others = await rig.pool.acquire(LATE)
+    waiting = asyncio.ensure_future(rig.pool.acquire(LATE))
+    await rig.clock.settle()
+    others.release(fresh=not reused)
+    assert (await waiting).reused is reused
+
+
 async def test_a_call_that_waits_too_long_gets_none(rig: Rig) -> None:
     for _ in range(2):
         await rig.pool.acquire(LATE)
