@@ -46,10 +46,10 @@ def response(
 
 def _status(rule: Rule, reports: Reports, *, for_token: bool) -> EmulatedResponse:
     status = int(rule.number(500))
-    if rule.body is not None:
-        return EmulatedResponse(status, rule.body.encode())
     if status in BODILESS:
         return EmulatedResponse(status)
+    if rule.body is not None:
+        return EmulatedResponse(status, rule.body.encode())
     words = phrase(status)
     if for_token:
         return oauth_error(status, _as_type(words))

@@ -207,7 +207,7 @@ class Outbox:
 
 
 def called_for(client: ClientState, event: str) -> list[Resource]:
-    """Return the hooks that asked for events of this type, and are trusted."""
+    """Return the hooks that asked for events of this type, and are called."""
     hooks = client.collection("Hook").values()
     return [hook for hook in hooks if hook["EventType"] == event and _is_called(hook)]
 

@@ -117,9 +117,9 @@ class Reports:
         """Return the 403 of a missing permission or scope, or of an IP address that is not on the list."""
         return self.error(403, "forbidden_ressource", "This endpoint is not available for your account")
 
-    def server_error(self, status: int = 500) -> EmulatedResponse:
+    def server_error(self) -> EmulatedResponse:
         """Return a failure of Mangopay's own."""
-        return self.error(status, "server_error", "An error occurred. Please try again later.")
+        return self.error(500, "server_error", "An error occurred. Please try again later.")
 
     def not_emulated(self, method: str, nearest: str | None = None) -> EmulatedResponse:
         """Return the 501 of a resource that Mangopay may have and the emulator has not; ``nearest`` is like it."""

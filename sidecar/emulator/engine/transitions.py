@@ -41,3 +41,9 @@ def move(client: ClientState, resource: Resource, name: str, at: int) -> None:
     resource.due = None
     if transition.event is not None:
         client.tell(transition.event, resource["Id"], at)
+
+
+def note_processed(client: ClientState, resource: Resource, at: int) -> None:
+    """Note when a document or a declaration was judged."""
+    del client
+    resource["ProcessedDate"] = at

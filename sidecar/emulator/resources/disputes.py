@@ -12,6 +12,7 @@ from sidecar.emulator.engine import acts
 from sidecar.emulator.engine.bodies import is_money
 from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, moves, updates, views
+from sidecar.emulator.engine.transitions import note_processed
 from sidecar.emulator.resources import document_pages
 
 if TYPE_CHECKING:
@@ -122,11 +123,6 @@ SETTLEMENT_TRANSFER: Final = Kind(
 _SUBMITTED: Final = frozenset({"VALIDATION_ASKED"})
 
 
-def _judge(client: ClientState, resource: Resource, at: int) -> None:
-    del client
-    resource["ProcessedDate"] = at
-
-
 DOCUMENT: Final = Kind(
     name="DisputeDocument",
     collection="DisputeDocument",
@@ -139,14 +135,18 @@ DOCUMENT: Final = Kind(
     checks={"Status": one_of("CREATED", "VALIDATION_ASKED")},
     transitions=(
         Transition(
-            name="validate", source=_SUBMITTED, target="VALIDATED", change=_judge, event="DISPUTE_DOCUMENT_SUCCEEDED"
+            name="validate",
+            source=_SUBMITTED,
+            target="VALIDATED",
+            change=note_processed,
+            event="DISPUTE_DOCUMENT_SUCCEEDED",
         ),
         Transition(
             name="refuse",
             source=_SUBMITTED,
             target="REFUSED",
             sets={"RefusedReasonType": "DOCUMENT_UNREADABLE"},
-            change=_judge,
+            change=note_processed,
             event="DISPUTE_DOCUMENT_FAILED",
         ),
     ),

@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from sidecar.emulator.engine.kinds import Kind, Transition, fields, one_of
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
+from sidecar.emulator.engine.transitions import note_processed
 from sidecar.emulator.resources import document_pages
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
     from sidecar.emulator.messages import EmulatedResponse
-    from sidecar.emulator.state import ClientState, Resource
-
-
-def _judge(client: ClientState, resource: Resource, at: int) -> None:
-    del client
-    resource["ProcessedDate"] = at
+    from sidecar.emulator.state import Resource
 
 
 KYC_DOCUMENT: Final = Kind(
@@ -34,7 +30,7 @@ KYC_DOCUMENT: Final = Kind(
             name="validate",
             source=frozenset({"VALIDATION_ASKED"}),
             target="VALIDATED",
-            change=_judge,
+            change=note_processed,
             event="KYC_SUCCEEDED",
         ),
         Transition(
@@ -42,7 +38,7 @@ KYC_DOCUMENT: Final = Kind(
             source=frozenset({"VALIDATION_ASKED"}),
             target="REFUSED",
             sets={"RefusedReasonType": "DOCUMENT_UNREADABLE"},
-            change=_judge,
+            change=note_processed,
             event="KYC_FAILED",
         ),
     ),

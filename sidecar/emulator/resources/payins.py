@@ -23,10 +23,6 @@ _CANCELLED: Final[money.Result] = ("101002", "The transaction has been cancelled
 _DECLINED: Final[money.Result] = ("101101", "Transaction refused by the bank (Do not honor)")
 
 
-def _succeed(client: ClientState, resource: Resource, at: int) -> None:
-    money.succeed(client, resource, at)
-
-
 def _succeed_by_card(client: ClientState, resource: Resource, at: int) -> None:
     money.succeed(client, resource, at)
     card_payments.approve(client, resource)
@@ -37,7 +33,7 @@ _UNPAID: Final = "PAYIN_NORMAL_FAILED"
 _WAITING: Final = frozenset({"CREATED"})
 #: What the payer, or the payer's bank, does at a page.
 PAYING: Final = (
-    Transition(name="pay", label="Pay", source=_WAITING, target="SUCCEEDED", change=_succeed, event=_PAID),
+    Transition(name="pay", label="Pay", source=_WAITING, target="SUCCEEDED", change=money.succeed, event=_PAID),
     Transition(
         name="fail", label="Fail", source=_WAITING, target="FAILED", sets=money.result(_DECLINED), event=_UNPAID
     ),

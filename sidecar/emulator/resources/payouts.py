@@ -8,6 +8,7 @@ from sidecar.emulator import money
 from sidecar.emulator.engine.kinds import Kind, Transition, fields
 from sidecar.emulator.engine.routes import Emulated, creates, does, views
 from sidecar.emulator.messages import json_response
+from sidecar.emulator.resources.recipients import verification_of_payee
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
@@ -100,11 +101,7 @@ def complete(call: Call, resource: Resource) -> None:
     if recipient is not None and recipient["Status"] != "ACTIVE":
         raise call.incorrect("RecipientId", f"The recipient is {recipient['Status']}.")
     money.derive_amounts(call.client, resource)
-    resource["RecipientVerificationOfPayee"] = {
-        "RecipientVerificationId": f"vop-{resource['Id']}",
-        "RecipientVerificationCheck": "MATCH",
-        "RecipientVerificationMessage": "The name matches the account",
-    }
+    resource["RecipientVerificationOfPayee"] = verification_of_payee(resource)
     if money.covered(call.client, resource):
         money.debit(call.client, resource)
     else:

@@ -72,16 +72,21 @@ RECIPIENT: Final = Kind(
 )
 
 
+def verification_of_payee(resource: Resource) -> dict[str, str]:
+    """Return what the bank says of the payee's name: it matches."""
+    return {
+        "RecipientVerificationId": f"vop-{resource['Id']}",
+        "RecipientVerificationCheck": "MATCH",
+        "RecipientVerificationMessage": "The name matches the account",
+    }
+
+
 def complete(call: Call, resource: Resource) -> None:
     """Check what depends on the country, and have the user authenticate."""
     check(call, resource)
     resource["PendingUserAction"] = sca.pending(call, resource["UserId"], resource["Id"])
     if resource["Currency"] == "EUR":
-        resource["RecipientVerificationOfPayee"] = {
-            "RecipientVerificationId": f"vop-{resource['Id']}",
-            "RecipientVerificationCheck": "MATCH",
-            "RecipientVerificationMessage": "The name matches the account",
-        }
+        resource["RecipientVerificationOfPayee"] = verification_of_payee(resource)
 
 
 def check(call: Call, given: Mapping[str, Any]) -> None:

@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Final
 from sidecar.emulator.engine import acts
 from sidecar.emulator.engine.kinds import Kind, Transition, fields
 from sidecar.emulator.engine.routes import Emulated, creates, does, lists, updates, views
+from sidecar.emulator.engine.transitions import note_processed
 from sidecar.emulator.messages import EmulatedResponse, json_response
 
 if TYPE_CHECKING:
     from sidecar.emulator.engine.calls import Call
-    from sidecar.emulator.state import ClientState, Resource
-
-
-def _judge(client: ClientState, resource: Resource, at: int) -> None:
-    del client
-    resource["ProcessedDate"] = at
+    from sidecar.emulator.state import Resource
 
 
 _ASKED: Final = frozenset({"VALIDATION_ASKED"})
@@ -35,14 +31,14 @@ DECLARATION: Final = Kind(
             event="UBO_DECLARATION_VALIDATION_ASKED",
         ),
         Transition(
-            name="validate", source=_ASKED, target="VALIDATED", change=_judge, event="UBO_DECLARATION_VALIDATED"
+            name="validate", source=_ASKED, target="VALIDATED", change=note_processed, event="UBO_DECLARATION_VALIDATED"
         ),
         Transition(
             name="refuse",
             source=_ASKED,
             target="REFUSED",
             sets={"Reason": "DECLARATION_DO_NOT_MATCH_UBO_INFORMATION"},
-            change=_judge,
+            change=note_processed,
             event="UBO_DECLARATION_REFUSED",
         ),
         Transition(
@@ -50,7 +46,7 @@ DECLARATION: Final = Kind(
             source=_ASKED,
             target="INCOMPLETE",
             sets={"Reason": "MISSING_UBO"},
-            change=_judge,
+            change=note_processed,
             event="UBO_DECLARATION_INCOMPLETE",
         ),
     ),

@@ -39,7 +39,7 @@ def emoney(call: Call) -> EmulatedResponse:
 def _period(call: Call) -> tuple[float, float]:
     """Return the beginning and the end of the period in the path, in Unix seconds."""
     year, month = call.parameters["Year"], call.parameters.get("Month")
-    if not (year.isdecimal() and len(year) == 4 and year > "0000"):
+    if not (year.isascii() and year.isdecimal() and len(year) == 4 and year > "0000"):
         raise call.incorrect("Year", "The year has four digits.")
     first = int(month) if month is not None and month.isdecimal() and len(month) <= 2 else 1 if month is None else 0
     if not 1 <= first <= 12:

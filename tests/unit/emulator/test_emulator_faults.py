@@ -202,6 +202,12 @@ def test_a_fault_may_have_any_status(status: int, for_token: bool) -> None:
     assert whole(form(response, b"", head_only=False, keep_alive=True)).pieces[0].startswith(b"HTTP/1.1 %d " % status)
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_a_status_without_a_body_has_none_whatever_the_fault_says(status: int) -> None:
+    rule = from_mapping({"action": "status", "value": status, "body": "xyz"})
+    assert canned.response(rule, Reports(FakeClock()), "", for_token=False).body == b""
+
+
 @pytest.mark.parametrize("for_token", [False, True])
 @pytest.mark.parametrize("status", [403, 429, 502, 503, 504, *range(520, 527)])
 def test_the_edge_answers_with_a_page(status: int, for_token: bool) -> None:
