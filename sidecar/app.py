@@ -211,7 +211,7 @@ class Sidecar:
         return self._state.readiness()
 
     def reload(self) -> None:
-        """Read keys and certificates anew, and use those that changed, if all of them are good."""
+        """Read keys and certificates anew, and use those that changed and are good."""
         self._upstream.reload()
 
     # --- what the life cycle asks ------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 
     a file changes ─► ChangeWatch: has it settled? ─┐
     SIGHUP ─────────────────────────────────────────┴─► read and check all ─► swap what differs ─► config.reloaded
-                                                              └─► keep the old ─► config.reload_failed
+                                                              └─► keep what is no good ─► config.reload_failed
 
 What can change: the API keys, the client certificate with its key and password,
 and the CA files. A token fetched with the old key stays in use to its end, and
@@ -118,8 +118,7 @@ class Reloader:
         self._parts: Final = parts
         self._clock: Final = clock
         self._tasks: Final = tasks
-        # Two, so that one look at a file system that hangs, given up at the end, does not fail the next.
-        self._in_thread: Final = DaemonThreads("reload", 2).run if in_thread is None else in_thread
+        self._in_thread: Final = DaemonThreads("reload", 1).run if in_thread is None else in_thread
         self._paths = _watched(config.tls, config.secret_files)
         self._watch: Final = ChangeWatch()
         self._one_at_a_time: Final = asyncio.Lock()
@@ -175,7 +174,7 @@ class Reloader:
         if loaded.error is not None:
             if self._watch.failed(self._clock.now(), asked=asked):
                 self.error = loaded.error
-                _log.error("config.reload_failed", message=loaded.error, mend="the values of before stay in use")
+                _log.error("config.reload_failed", message=loaded.error, mend="what is named here stays as it was")
         else:
             self._watch.loaded()
         if changed or (loaded.error is None and (asked or not self.successful)):

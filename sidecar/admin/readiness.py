@@ -38,4 +38,4 @@ def readiness(phase: str, token: TokenStatus, *, token_ready: bool) -> Readiness
     if token.latch_cause is not None:
         reason = LOCKED_OUT if token.latch_cause == LOCKOUT else _REFUSED
         return Readiness(ready=False, reason=reason, message=explain(token.latch_cause, token.credential).told)
-    return _UNAVAILABLE if token.state == "backing_off" else _PENDING
+    return _UNAVAILABLE if token.failures else _PENDING

@@ -87,7 +87,7 @@ class CallTotals(msgspec.Struct, frozen=True):
     in_flight: int
     #: From callers.
     connections: int
-    #: ``listen.max_connections``.
+    #: ``listen.max_connections``, or what the limit of open files leaves of it.
     max_connections: int
 
 
@@ -178,7 +178,7 @@ class LastError(msgspec.Struct, frozen=True):
     method: str
     #: Ids are masked.
     path: str
-    #: What the caller saw; None if it had left.
+    #: What the caller saw, or would have seen if it had not left; None if it left before there was one.
     status: int | None
     code: str
     outcome: str
@@ -193,7 +193,7 @@ class RecentCall(msgspec.Struct, frozen=True, omit_defaults=True):
     method: str
     #: Ids are masked.
     path: str
-    #: What the caller saw; None if it had left.
+    #: What the caller saw, or would have seen if it had not left; None if it left before there was one.
     status: int | None
     #: Who made the response.
     source: Literal["upstream", "sidecar"] = "upstream"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
     from sidecar.upstream.trust import Trust
 
 #: How loading says that the file of a secret cannot be had.
+_OF_SECRET_FILE: Final = re.compile(r"SIDECAR_\w+_FILE |[a-z]+\.[a-z_]+_file ")
 _UNREADABLE: Final = ("names no file that is there", "cannot be read")
+
+
+def _is_unreadable_secret(line: str) -> bool:
+    return _OF_SECRET_FILE.match(line) is not None and any(words in line for words in _UNREADABLE)
 
 
 class LocalSteps:
@@ -70,8 +76,8 @@ class LocalSteps:
             config = self.config = load(self._path, self._environ)
         except ConfigError as error:
             self._report.bad_config = message = "\n".join((*error.lines, *self._unread))
-            # The words behind the first colon are what is wrong; a name before it could hold anything.
-            unreadable = "_file" in message.lower() and any(words in message for words in _UNREADABLE)
+            # A line begins with the variable or key that it is about, or with the path of the configuration file.
+            unreadable = any(map(_is_unreadable_secret, error.lines))
             return StepFinding.failed(Cause.SECRET_FILE_UNREADABLE if unreadable else Cause.CONFIG_UNUSABLE, message)
         endpoint = config.mangopay.endpoint
         detail = f"{config.mangopay.client_id} in {config.mangopay.environment}, at {endpoint.origin}{endpoint.prefix}"

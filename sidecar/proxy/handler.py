@@ -254,6 +254,7 @@ class ProxyHandler:
     def _break_down(self, call: Call, request: CallerRequest, bug: Exception) -> RawResponse | AlreadySent:
         """End a call that an unforeseen exception has ended, and tell all that is known of it."""
         error = internal_error(bug)
+        call.record.own_failure = True
         if not call.connection.writer.started:
             call.record.status = 0  # what upstream answered is not what the caller gets
         self._note(call, request, error)

@@ -78,6 +78,7 @@ async def _only_whole_on_unix_sockets(call: Call, response: UpstreamResponse) ->
         broken_response(error).raise_for_caller()
     if not whole:
         response.discard()
+        call.record.own_failure = True
         raise SidecarError(
             ErrorCode.UPSTREAM_UNREACHABLE,
             "Mangopay's answer has no length and is too large for HTTP/1.0 over a Unix socket: speak HTTP/1.1.",

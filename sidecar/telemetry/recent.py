@@ -7,11 +7,12 @@ more work, and everything else is worked out when somebody asks.
 from __future__ import annotations
 
 from collections import Counter, deque
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from sidecar.core.errors import ErrorCode, Outcome
 from sidecar.core.resend import FailureKind
-from sidecar.core.tokens.oauth import EDGE_PAGE
+from sidecar.core.tokens.oauth import EDGE_PAGE, RATE_LIMITED, SERVER_ERROR
 from sidecar.telemetry.recent_facts import DeprecatedCalls, FailedCall, ForeignCalls, UpstreamHealth
 
 if TYPE_CHECKING:
@@ -33,10 +34,6 @@ FOREIGN_SHOWN_FOR: Final = 300.0
 
 #: Refusals that have a finding of their own, and may come by the thousand.
 _TOLD_APART: Final = (ErrorCode.CLIENT_ID_MISMATCH, ErrorCode.RATE_RESERVED)
-
-#: Failures besides those of :class:`FailureKind`: Mangopay answered 5xx, or 429; with a web page it is EDGE_PAGE.
-SERVER_ERROR: Final = "server_error"
-RATE_LIMITED: Final = "rate_limited"
 
 
 class RecentCalls:
@@ -79,7 +76,7 @@ class RecentCalls:
             if known is None:
                 known = self.deprecated[row] = DeprecatedCalls(0, 0.0)
             known.calls += 1
-            known.at = _ended(record)
+            known.at = record.ended
         if (record.source != "upstream" or not 0 < record.status < 429) and self._calls:
             self._keep_moment(self._calls[-1])
         self._calls.append(record)
@@ -95,11 +92,11 @@ class RecentCalls:
 
         Those with the outcome ``unknown`` are only ever pushed out by others of that outcome.
         """
-        return sorted((*reversed(self._errors), *reversed(self._unknown)), key=_ended, reverse=True)
+        return sorted((*reversed(self._errors), *reversed(self._unknown)), key=attrgetter("ended"), reverse=True)
 
     def health(self, now: float) -> UpstreamHealth:
         """Judge upstream at ``now`` (``Clock.now``)."""
-        recent = [failure.kind for failure in self._failures if _ended(failure.record) > now - _MINUTE]
+        recent = [failure.kind for failure in self._failures if failure.record.ended > now - _MINUTE]
         return UpstreamHealth(
             answered_at=self._answered_at if self._running else self._last_response(),
             failures=self._running,
@@ -126,11 +123,11 @@ class RecentCalls:
     def _keep_moment(self, record: CallRecord) -> None:
         """Keep when the newest response came, which calls that are none may push out."""
         if _is_response(record):
-            self._answered_at = _ended(record)
+            self._answered_at = record.ended
 
     def _count_foreign(self, record: CallRecord) -> None:
-        known, now = self.foreign, _ended(record)
-        if known is None or now - _ended(known.newest) > FOREIGN_SHOWN_FOR:
+        known, now = self.foreign, record.ended
+        if known is None or now - known.newest.ended > FOREIGN_SHOWN_FOR:
             self.foreign = ForeignCalls(1, now, record)
         else:
             self.foreign = ForeignCalls(known.calls + 1, known.since, record)
@@ -138,7 +135,7 @@ class RecentCalls:
     def _last_response(self) -> float | None:
         for record in reversed(self._calls):
             if _is_response(record):
-                return _ended(record)
+                return record.ended
         return self._answered_at
 
 
@@ -165,6 +162,8 @@ def failure_kind(record: CallRecord) -> str | None:
         return None
     last = calls[-1]
     if isinstance(last.result, int):
+        if record.own_failure:
+            return None
         return _BROKE_OFF.get(record.error)
     return last.result if last.result in _KINDS else None
 
@@ -172,7 +171,3 @@ def failure_kind(record: CallRecord) -> str | None:
 def _is_response(record: CallRecord) -> bool:
     """Whether Mangopay answered the call as it should."""
     return record.source == "upstream" and record.error is None and 0 < record.status < 500 and record.status != 429
-
-
-def _ended(record: CallRecord) -> float:
-    return record.started + record.duration

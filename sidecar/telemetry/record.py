@@ -51,6 +51,7 @@ class CallRecord:
         "masked",
         "method",
         "outcome",
+        "own_failure",
         "path",
         "recovered",
         "report",
@@ -74,7 +75,7 @@ class CallRecord:
         self.path = path
         #: The path as it may be shown, once it is worked out.
         self.masked = ""
-        #: Status sent to the caller; 0 while there is none, and if the caller left before one.
+        #: Status sent to the caller, or that it would have got if it had not left; 0 while there is none.
         self.status = 0
         #: Who made the response: Mangopay ("upstream") or the sidecar.
         self.source: Source = "upstream"
@@ -96,6 +97,8 @@ class CallRecord:
         self.outcome: Outcome | None = None
         #: For the operator, never for the caller; free of secrets and request bytes.
         self.detail: str | None = None
+        #: A response of upstream's was there, and the sidecar could not pass it on: no failure of upstream's.
+        self.own_failure = False
         self.idempotency_key: str | None = None
         self.caller: Literal["gone"] | None = None
         #: The call ended with a 401 that a new token did not help, or that started no refresh.

@@ -30,7 +30,8 @@ _REFUSED: Final = {
     "host_not_allowed": "add the name to SIDECAR_LISTEN_ALLOWED_HOSTS (the log names it)",
     "browser_not_allowed": "call from a server: web pages may not",
     "policy_denied": "if the call is meant to be allowed, change policy.allow, policy.deny or policy.read_only",
-    "caller_not_allowed": "give the app SIDECAR_LISTEN_CALLER_KEY as its API key",
+    "caller_not_allowed": "give the app SIDECAR_LISTEN_CALLER_KEY as its API key; on the Unix socket, add its user to "
+    "SIDECAR_LISTEN_ALLOWED_UIDS",
     "request_timeout": "see what holds the caller up while it sends",
     "body_too_large": "send less, or raise SIDECAR_LISTEN_MAX_BODY",
     "expectation_failed": "send no Expect but 100-continue",

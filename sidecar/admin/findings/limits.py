@@ -117,13 +117,14 @@ def of_limits(facts: Snapshot) -> Iterator[Finding]:
             Area.CALLS,
             "Nearly all connections for callers are in use",
             f"{calls.connections} of {calls.max_connections}. At the limit idle ones close, then new ones get 503.",
-            "See whether an app opens a connection for each call, or raise SIDECAR_LISTEN_MAX_CONNECTIONS.",
+            "See whether an app opens a connection for each call, or raise SIDECAR_LISTEN_MAX_CONNECTIONS. If that is "
+            "higher already, raise the limit of open files (ulimit -n), as descriptors.scarce in the log says.",
         )
     if pool.waiting and pool.open >= pool.size:
         waiting = "1 call waits" if pool.waiting == 1 else f"{count(pool.waiting, 'call')} wait"
         text = f"All {pool.size} are in use, and {waiting} for one."
         yield failure(FailureKind.NO_SLOT, Level.WARNING, text)
-    if facts.replay_buffer_bytes >= NEARLY_FULL * facts.replay_budget_bytes:
+    if facts.replay_budget_bytes and facts.replay_buffer_bytes >= NEARLY_FULL * facts.replay_budget_bytes:
         yield Finding(
             FindingKind.REPLAY_BUDGET_USED_UP,
             Level.WARNING,

@@ -35,7 +35,7 @@ def of_reload(facts: Snapshot) -> Iterator[Finding]:
             Area.SIDECAR,
             "Changed keys or certificates could not be taken over",
             sentence(facts.reload.error),
-            "The values of before stay in use. Put the file right: it is read again by itself, and on SIGHUP.",
+            "What is named here stays as it was. Put the file right: it is read again by itself, and on SIGHUP.",
         )
 
 

@@ -9,7 +9,6 @@ from sidecar.admin.findings.upstream import failure
 from sidecar.advice.texts.tokens import explain
 from sidecar.core.text import capital, count
 from sidecar.core.tokens.oauth import ELSEWHERE
-from sidecar.telemetry.recent import SERVER_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,6 +78,9 @@ def _latched(token: TokenStatus, now: float) -> Finding:
 def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
     """The token endpoint fails for a reason that may pass: what that means for the token, and what is behind it."""
     times = f"{count(token.failures, 'try', 'tries')} failed in a row: {token.last_error or 'no reason known'}."
+    mend = "The sidecar tries again by itself."
+    if token.last_failure is None:
+        mend += " What responds may not be Mangopay: see SIDECAR_MANGOPAY_BASE_URL, and run mangopay-sidecar check."
     if token.valid:
         yield Finding(
             FindingKind.TOKEN_NOT_RENEWED,
@@ -86,7 +88,7 @@ def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
             Area.TOKEN,
             _of(token, "The token expires soon and cannot be refreshed"),
             f"{times} Calls go on until the token in hand expires.",
-            "The sidecar tries again by itself.",
+            mend,
             token.expires_at,
             "token expires",
         )
@@ -97,13 +99,13 @@ def _not_fetched(token: TokenStatus) -> Iterator[Finding]:
             Area.TOKEN,
             _of(token, "There is no token"),
             f"{times} Calls are answered 503 token_unavailable, and none is executed.",
-            "The sidecar tries again by itself.",
+            mend,
             token.next_attempt_at,
             "next try",
         )
-    if token.last_failure != ELSEWHERE:
+    if token.last_failure is not None and token.last_failure != ELSEWHERE:
         text = f"The token endpoint: {token.last_error or 'no reason known'}."
-        yield failure(token.last_failure or SERVER_ERROR, _failing(token), text)
+        yield failure(token.last_failure, _failing(token), text)
 
 
 def _idle(token: TokenStatus, now: float) -> Iterator[Finding]:

@@ -8,8 +8,7 @@ from sidecar.admin.finding import Area, Finding, FindingKind, Level
 from sidecar.advice.texts.calls import FAILURES
 from sidecar.core.resend import FailureKind
 from sidecar.core.text import count
-from sidecar.core.tokens.oauth import EDGE_PAGE
-from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR
+from sidecar.core.tokens.oauth import EDGE_PAGE, RATE_LIMITED, SERVER_ERROR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ function inWords(call) {
   const parts = [`${answered}, after ${milliseconds(call.duration_seconds)}.`];
   if (call.recovered.includes("token")) parts.push("The token had expired or was revoked; the call was retried with a new one.");
   if (call.recovered.includes("connection")) parts.push("A connection failed, and the call was retried on another one.");
-  if (call.recovered.includes("idempotency")) parts.push("The answer was lost on its way, and read back by its Idempotency-Key.");
+  if (call.recovered.includes("idempotency")) parts.push("The answer was lost on its way, or refused it as a repeat, and the stored one was read back by its Idempotency-Key.");
   if (call.futile) parts.push("A new token would not help: the 401 was passed on.");
   if (call.foreign) parts.push("Its path names another ClientId than the sidecar's.");
   if (call.outcome === "not-sent") parts.push("Nothing of it was sent to Mangopay.");

@@ -11,7 +11,7 @@ function setBar(element, share, level, label) {
   element.setAttribute("aria-label", label);
 }
 
-// Rows of a label and a value; ``rows`` are [label, value, words]: ``words`` is a function of time, or undefined.
+// Rows of a label and a value, which may be a function of time; those without a value are left out.
 function rows(parent, entries) {
   const shown = entries.filter(([, value]) => value !== null && value !== undefined);
   keep(

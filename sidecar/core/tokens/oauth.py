@@ -46,6 +46,9 @@ BODY_LIMIT: Final = 64 * 1024
 EDGE_PAGE: Final = "edge_page"
 #: What it says if neither Mangopay nor the network has failed here: the cause is in the detail alone.
 ELSEWHERE: Final = "elsewhere"
+#: It answered 5xx, or 429.
+SERVER_ERROR: Final = "server_error"
+RATE_LIMITED: Final = "rate_limited"
 #: Seconds of life of a token whose ``expires_in`` makes no sense (contract section 5.3).
 DEFAULT_LIFE: Final = 300.0
 #: Seconds. No token counts as living longer.
@@ -121,8 +124,8 @@ class Transient(msgspec.Struct, frozen=True):
 
     detail: str
     retry_after: float | None = None
-    #: How the network failed, :data:`EDGE_PAGE` or :data:`ELSEWHERE`; None: Mangopay responded, and not with a token.
-    failure: FailureKind | Literal["edge_page", "elsewhere"] | None = None
+    #: How the network failed, or one of the words above; None: what responded gave no token, and no error of its own.
+    failure: FailureKind | Literal["edge_page", "elsewhere", "server_error", "rate_limited"] | None = None
     pause: Pause | None = None
 
 
@@ -180,7 +183,9 @@ def read_response(response: TokenResponse, *, sent_at: float) -> FetchResult:
     if 200 <= status < 300:
         return _read_token(document, retry_after, sent_at)
     if not 400 <= status < 500 or status in (408, 429):
-        return Transient(f"status {status}", retry_after)
+        if status == 429:
+            return Transient(f"status {status}", retry_after, RATE_LIMITED)
+        return Transient(f"status {status}", retry_after, SERVER_ERROR if 500 <= status < 600 else None)
     error = _read_error(document)
     detail = f"status {status}, {error}" if error in _ERROR_CODES else f"status {status}"
     if status == 400 and error == "unauthorized_client":

@@ -67,7 +67,8 @@ def test_outside_of_serving_no_token_makes_it_ready(phase: str, reason: str) -> 
     [
         (LOCKED, "token_locked_out"),
         (REFUSED, "credentials_refused"),
-        (token(state="backing_off", valid=False), "token_unavailable"),
+        (token(state="backing_off", valid=False, failures=1), "token_unavailable"),
+        (token(state="refreshing", valid=False, failures=1), "token_unavailable"),
         (token(state="refreshing", valid=False), "token_pending"),
         (EMPTY, "token_pending"),
     ],

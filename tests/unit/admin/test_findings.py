@@ -226,7 +226,12 @@ ROWS = {
         *(K.EDGE_PAGES, CRITICAL, A.NETWORK, None, "CF-Ray 8f3c-CDG"),
     ),
     "no token because of its endpoint": Row(
-        {"tokens": (failing(),)}, K.MANGOPAY_ERRORS, CRITICAL, A.MANGOPAY, None, "The token endpoint: status 503."
+        {"tokens": (failing(last_failure="server_error"),)},
+        *(K.MANGOPAY_ERRORS, CRITICAL, A.MANGOPAY, None, "The token endpoint: status 503."),
+    ),
+    "no token because the token endpoint is none": Row(
+        {"tokens": (failing(last_error="status 301"),)},
+        *(K.TOKEN_UNAVAILABLE, CRITICAL, A.TOKEN, NOW + 8, "see SIDECAR_MANGOPAY_BASE_URL, and run"),
     ),
     # --- the way to Mangopay
     "DNS fails": Row(

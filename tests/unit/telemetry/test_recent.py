@@ -9,8 +9,9 @@ import pytest
 from sidecar.core.deprecation import DEPRECATIONS
 from sidecar.core.errors import ErrorCode, Outcome, SidecarError
 from sidecar.core.resend import FailureKind
+from sidecar.core.tokens.oauth import RATE_LIMITED, SERVER_ERROR
 from sidecar.telemetry.attempt import Attempt
-from sidecar.telemetry.recent import RATE_LIMITED, SERVER_ERROR, RecentCalls, failure_kind
+from sidecar.telemetry.recent import RecentCalls, failure_kind
 from sidecar.telemetry.recent_facts import DeprecatedCalls
 from tests.support.call_record import call_record
 
@@ -156,6 +157,12 @@ def test_calls_for_our_client_id_are_not_counted_among_them() -> None:
 )
 def test_a_call_tells_how_upstream_failed_or_that_it_did_not(call: CallRecord, kind: str | None) -> None:
     assert failure_kind(call) == kind
+
+
+def test_a_response_that_the_sidecar_could_not_pass_on_is_no_failure_of_upstream_s() -> None:
+    call = failed(0, UNREACHABLE, 200, status=200)
+    call.own_failure = True
+    assert failure_kind(call) is None
 
 
 def test_reading_back_is_not_what_failed() -> None:

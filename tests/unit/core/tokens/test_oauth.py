@@ -15,6 +15,8 @@ from sidecar.core.secret import Secret
 from sidecar.core.tokens.oauth import (
     BODY_LIMIT,
     EDGE_PAGE,
+    RATE_LIMITED,
+    SERVER_ERROR,
     Fetched,
     LockedOut,
     Refusal,
@@ -301,12 +303,15 @@ def test_a_token_over_64_kib_is_none_however_small_it_was_compressed() -> None:
 def test_a_retry_after_date_is_compared_with_the_date_of_the_response() -> None:
     headers = {"date": "Sun, 06 Nov 1994 08:49:37 GMT", "retry-after": "Sun, 06 Nov 1994 08:50:07 GMT"}
     result = read_response(TokenResponse(503, headers, b"", WALL), sent_at=50.0)
-    assert result == Transient("status 503", 30.0)
+    assert result == Transient("status 503", 30.0, SERVER_ERROR)
 
 
 @pytest.mark.parametrize("status", [100, 199, 300, 301, 302, 307, 308, 408, 429, 500, 502, 503, 504, 599, 600, 999])
 def test_anything_else_is_transient_even_with_a_token(status: int) -> None:
-    assert read(status, token(), 9.0) == Transient(f"status {status}", 9.0)
+    result = read(status, token(), 9.0)
+    assert isinstance(result, Transient)
+    assert (result.detail, result.retry_after) == (f"status {status}", 9.0)
+    assert result.failure == (RATE_LIMITED if status == 429 else SERVER_ERROR if 500 <= status < 600 else None)
 
 
 def test_words_of_the_server_are_not_repeated() -> None:
