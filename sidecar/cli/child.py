@@ -2,18 +2,22 @@
 
 The fork comes first of all, while this process has one thread and has read no
 secret: after that nothing but execve(2) is safe in a child, and what there is
-to do before it (the parent's death, limits, signals) needs Python. The child
+to do before it (the parent's death, signals) needs Python. The child
 waits at a pipe until it is told the sidecar's address; then it becomes the
 command, and its process id stays the same.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import threading
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
+from urllib.parse import urlsplit
 
 from sidecar.cli.output import print_error
 from sidecar.cli.process import die_with_parent
@@ -43,6 +47,7 @@ _TERMINAL: Final = -1
 #: Python ignores these, and what is ignored stays so across execve(2).
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
+_SHELL: Final = "/bin/sh"
 _PREFIX: Final = "SIDECAR_"
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 #: Programs read one of the two or both, and differ in which one wins.
@@ -139,10 +144,10 @@ class Child:
 def child_environment(environ: Mapping[str, str], base_url: str, emulator_url: str = "") -> dict[str, str]:
     """Return the command's environment: ``environ`` without what is the sidecar's, and with the way to it.
 
-    ``base_url`` has a host and a port, and nothing behind them. Requests to it do not go through a proxy.
+    Requests to ``base_url`` do not go through a proxy.
     ``emulator_url`` is where the emulator's control routes are; empty if it was not started.
     """
-    host = base_url.partition("://")[2].rpartition(":")[0].strip("[]")
+    host = urlsplit(base_url).hostname or ""
     kept = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
     kept["MANGOPAY_BASE_URL"] = base_url
     if emulator_url:
@@ -159,7 +164,7 @@ def _without_proxy(value: str, host: str) -> str:
     if value == "*":
         return value  # no proxy for anything; in a list of names the star would be read as a name
     entries = value.replace(",", " ").split()
-    missing = [entry for entry in dict.fromkeys((*_LOOPBACK, host)) if entry not in entries]
+    missing = [entry for entry in dict.fromkeys((*_LOOPBACK, host)) if entry and entry not in entries]
     return ",".join([value, *missing] if value else missing)
 
 
@@ -197,8 +202,19 @@ def _execute(command: Sequence[str], base_url: str, emulator_url: str) -> int:
         )
         return NOT_FOUND
     except OSError as error:
+        if error.errno == errno.ENOEXEC and (path := shutil.which(command[0])) is not None and _is_text(path):
+            # A script without a first line that names its interpreter: a shell runs it, as execvp(3) does.
+            os.execve(  # noqa: S606 - this is how a script without one is run
+                _SHELL, [_SHELL, path, *command[1:]], child_environment(os.environ, base_url, emulator_url)
+            )
         print_error(f"the command after -- cannot be run ({error.strerror}): check that it is a program, and its mode")
     return CANNOT_RUN
+
+
+def _is_text(path: str) -> bool:
+    with Path(path).open("rb") as file:
+        start = file.read(80)
+    return not start.startswith(b"\x7f") and b"\0" not in start
 
 
 # --- signals ---------------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ def seconds(text: str) -> float:
 
 
 #: The keys of the two ports, and the variables that set them.
+_NAMING_ADMIN_PORT: Final = ("SIDECAR_CONFIG", "SIDECAR_ADMIN_HOST", "SIDECAR_ADMIN_PORT")
 PORT_VARIABLES: Final = {"listen.port": "SIDECAR_LISTEN_PORT", "admin.port": "SIDECAR_ADMIN_PORT"}
 
 #: What options give, by setting: the option's name and its text.
@@ -106,7 +107,7 @@ def load_config(
         config = load(path, environ, options)
     except ConfigError as error:
         lines = error.lines if unread is None else (*error.lines, unread)
-        given = {variable: options[key][0] for key, variable in PORT_VARIABLES.items() if key in options}
+        given = {f"SIDECAR_{key.replace('.', '_').upper()}": option for key, (option, _) in options.items()}
         raise CommandError(by_options("\n".join(lines), given), BAD_USAGE) from None
     return config if unread is None else msgspec.structs.replace(config, warnings=(*config.warnings, unread))
 
@@ -146,9 +147,9 @@ class AdminAddress(NamedTuple):
 def admin_address(config_path: Path | None, port: int | None) -> AdminAddress:
     """Return where the running sidecar's admin port is asked.
 
-    ``port`` needs no configuration. Without one the configuration tells; and if
-    none is named and the environment is that of somebody who only asks, not of
-    the sidecar itself, the default. Raises CommandError.
+    ``port`` needs no configuration. Without one the configuration tells. If it cannot be read, as in the shell of
+    somebody who only asks, and nothing there names a configuration or an admin port, it is the default. Raises
+    CommandError.
     """
     from sidecar.config import Admin
 
@@ -160,8 +161,7 @@ def admin_address(config_path: Path | None, port: int | None) -> AdminAddress:
         try:
             admin = load_config(config_path).admin
         except CommandError:
-            named = config_path is not None or os.environ.get("SIDECAR_CONFIG") or os.environ.get("SIDECAR_ADMIN_PORT")
-            if named:
+            if config_path is not None or any(os.environ.get(name) for name in _NAMING_ADMIN_PORT):
                 raise
     if not admin.port:
         if admin.port is None:

@@ -81,7 +81,10 @@ def _check_client_id(client_id: str) -> None:
     except InvalidValue as unfit:
         raise CommandError(f"--client-id {unfit}: give {CLIENT_ID.expected}", BAD_USAGE) from None
     if len(client_id) > _LONGEST_NAME:
-        raise CommandError(f"--client-id is longer than the {_LONGEST_NAME} characters of a common name", BAD_USAGE)
+        message = (
+            f"--client-id is longer than the {_LONGEST_NAME} characters of a common name: give the one of your keys"
+        )
+        raise CommandError(message, BAD_USAGE)
 
 
 def _make(client_id: str) -> tuple[bytes, bytes]:

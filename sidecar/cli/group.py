@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -133,6 +134,8 @@ def _system_error(error: OSError) -> str:
     if isinstance(error.filename, str):
         what = f"{printable_name(error.filename)}: {what}"
     advice = mend(error)
+    if error.errno == errno.EAGAIN and error.filename in {"stdout", "stderr"}:
+        advice = "its reader made it non-blocking and is behind: put | cat after the command"
     return what if advice is None else f"{what}: {advice}"
 
 

@@ -7,7 +7,6 @@ import atexit
 import socket
 import sys
 from contextlib import suppress
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sidecar.cli.command import CommandError, by_options
@@ -57,7 +56,7 @@ def serve_until_signal(
     level: str,
     form: str,
     serve: Callable[[LogOutput], Awaitable[int]],
-    options: Mapping[str, str] = MappingProxyType({}),
+    options: Mapping[str, str],
 ) -> int:
     """Log as ``level`` and ``form`` say, run ``serve`` on an event loop, and return its exit status.
 

@@ -120,9 +120,9 @@ def _leads_to_mangopay(variable: str) -> bool:
 
 def _serve(plan: Plan, child: Child, timeout: float) -> int:
     forbid_core_dumps()
-    _let_go_of_stdin_and_stdout()
     unset = _unset(plan)
     config = load_config(plan.path, plan.settings(_ANY_URL))
+    _let_go_of_stdin_and_stdout()  # only now: the configuration may come from stdin
     if config.listen.port is None:
         raise CommandError('listen.port is "off", so there is no URL to give to CMD: set SIDECAR_LISTEN_PORT to a port')
     # Only now: what this takes to import should not be there yet when the child is forked.

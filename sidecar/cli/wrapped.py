@@ -72,7 +72,6 @@ async def _run(wrapping: Wrapping, child: Child, timeout: float, output: LogOutp
 async def _serve(wrapping: Wrapping, child: Child, timeout: float, output: LogOutput, upstream: str) -> int:
     loop, clock = asyncio.get_running_loop(), SystemClock()
     config = wrapping.load(upstream) if wrapping.emulated else wrapping.config
-    # No delay: when the command has ended there is nobody to be served meanwhile.
     ended: asyncio.Future[int] = loop.create_future()
 
     def leave(_: int) -> None:
@@ -80,6 +79,7 @@ async def _serve(wrapping: Wrapping, child: Child, timeout: float, output: LogOu
             leave_soon(ended.result())
 
     drain = min(config.shutdown.drain, _DRAIN_OF_EMULATED) if wrapping.emulated else config.shutdown.drain
+    # No delay: when the command has ended there is nobody to be served meanwhile.
     lifecycle = Lifecycle(clock, delay=0.0, drain=drain, leave=leave)
 
     def on_end(status: int) -> None:

@@ -21,6 +21,7 @@ _HOSTS: Final = {
     (MangopayEnvironment.PRODUCTION, False): "api.mangopay.com",
     (MangopayEnvironment.PRODUCTION, True): "api-mtls.mangopay.com",
 }
+_WILDCARDS: Final = ("0.0.0.0", "::")
 _ENVIRONMENT_OF: Final = {host: environment for (environment, _), host in _HOSTS.items()}
 
 
@@ -74,6 +75,13 @@ def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironme
         complaints.add(ConfigError("listen.port", why, "set one, so that apps have a way in"))
     if listen.allowed_uids is not None and listen.unix_socket is None:
         complaints.add(_incomplete("listen.allowed_uids", "listen.unix_socket"))
+    for section, hosts in (("listen", listen.host), ("admin", admin.host)):
+        for wildcard in _WILDCARDS:
+            if wildcard in hosts and _is_covered(wildcard, hosts):
+                why = f"names {wildcard}, which is every address of its family, and one of these besides"
+                complaints.add(
+                    ConfigError(f"{section}.host", why, f"name one of them in SIDECAR_{section.upper()}_HOST")
+                )
     if listen.port and listen.port == admin.port and _share_address(listen.host, admin.host):
         why = f"are both {listen.port}, on the same address"
         mend = "set another SIDECAR_LISTEN_PORT or SIDECAR_ADMIN_PORT"
@@ -84,6 +92,16 @@ def _share_address(hosts: Iterable[str], others: Iterable[str]) -> bool:
     """Whether two listeners of one port are in each other's way: ``0.0.0.0`` and ``::`` are all of their family."""
     one, other = _addresses(hosts), _addresses(others)
     return bool(one & other) or _covers(one, other) or _covers(other, one)
+
+
+def _is_covered(wildcard: str, hosts: Iterable[str]) -> bool:
+    """Whether another numeric address of ``hosts`` is of the wildcard's family; what a name will be is not known."""
+    digit = ":" if ":" in wildcard else "."
+    return any(each != wildcard and digit in each and _is_numeric(each) for each in _addresses(hosts))
+
+
+def _is_numeric(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
 
 
 def _addresses(hosts: Iterable[str]) -> set[str]:

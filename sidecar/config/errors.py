@@ -7,7 +7,7 @@
     InvalidValue(ValueError)  raised by a kind of value; loading adds where it was, and makes a ConfigError of it
     └── UnreadableFile        the system said no; it knows what to do about that
 
-Neither ever holds a value that somebody configured: it may be a secret under the wrong key.
+None of them ever holds a value that somebody configured: it may be a secret under the wrong key.
 """
 
 from __future__ import annotations

@@ -20,13 +20,13 @@ class RawValue(msgspec.Struct, frozen=True):
     """One setting as one source gives it."""
 
     setting: Setting
-    #: What TOML held, or the variable's text; with ``from_file`` the name of a file.
+    #: What TOML held, or the text of the variable or option; with ``from_file`` the name of a file.
     value: object
-    #: For messages: the variable, or the file and key.
+    #: For messages: the variable, the option, or the file and key.
     where: str
     #: Relative paths start here.
     base: Path
-    #: The value is text that a variable holds.
+    #: The value is the text of a variable or an option.
     is_text: bool
     #: ``<key>_file`` was given, not the key.
     from_file: bool
@@ -48,6 +48,8 @@ def _add(found: dict[str, RawValue], given: RawValue, complaints: Complaints) ->
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 
+#: Of the compiled build (setup.py); it may still be set where the sidecar is started.
+_OF_BUILD: Final = "SIDECAR_COMPILE"
 MAX_FILE: Final = 1024 * 1024
 # The parser's reason, if it is one of its fixed phrases: others quote what stands in the file.
 _FIXED_REASON: Final = r"([A-Za-z -]+) \((at [a-z0-9, ]+)\)"
@@ -206,6 +208,8 @@ def read_environment(environ: Mapping[str, str], complaints: Complaints) -> dict
             continue
         if variable not in _VARIABLES:
             mend = f"the nearest is {nearest(variable, [*_VARIABLES, CONFIG])}"
+            if variable == _OF_BUILD:
+                mend = "it is for pip install alone: unset it"
             complaints.add(ConfigError(printable_name(variable), "is no variable of the sidecar", mend))
             continue
         setting, from_file = _VARIABLES[variable]
@@ -233,4 +237,4 @@ def environment_warnings(environ: Mapping[str, str]) -> Iterator[str]:
             )
     proxies = [name for base in _PROXIES for name in (base, base.lower()) if environ.get(name)]
     if proxies:
-        yield f"{', '.join(proxies)} set in the environment: ignored, set upstream.egress_proxy to use a proxy"
+        yield f"{', '.join(proxies)} set in the environment: ignored, only upstream.egress_proxy names a proxy"

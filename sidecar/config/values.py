@@ -209,17 +209,19 @@ def _parse_mode(value: object) -> int:
 MODE: Final = Kind('three octal digits in quotes, such as "0600"', _parse_mode)
 
 
-def duration(minimum: float, maximum: float = MAX_DURATION) -> Kind[float]:
+def duration(minimum: float) -> Kind[float]:
     """Seconds, as a number or as text with a unit: ``"500ms"``, ``"5s"``, ``"10m"``, ``"1h"``."""
 
     def parse(value: object) -> float:
         seconds = read_duration(value)
-        if not minimum <= seconds <= maximum:  # also true of NaN
+        if not minimum <= seconds <= MAX_DURATION:  # also true of NaN
             raise InvalidValue("is out of range")
         return float(seconds)
 
     low = "0s" if minimum == 0 else f"{minimum * 1000:g}ms"
-    return Kind(f'a duration from {low} to {maximum / 3600:g}h: seconds, or text such as "500ms", "5s", "10m"', parse)
+    return Kind(
+        f'a duration from {low} to {MAX_DURATION / 3600:g}h: seconds, or text such as "500ms", "5s", "10m"', parse
+    )
 
 
 def read_duration(value: object) -> float:
@@ -286,7 +288,7 @@ def _parse_sample(value: object) -> float:
 
 # Not numbers: 20 and 0.2 could both be meant.
 SHARE: Final = Kind('a share below 100%, in quotes, such as "20%"', _parse_share)
-#: All may be meant as well.
+#: Unlike a share, it may be 100%.
 SAMPLE: Final = Kind('a share from 0% to 100%, in quotes, such as "10%"', _parse_sample)
 
 

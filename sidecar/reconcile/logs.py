@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from sidecar.core.reconciliation.log_lines import LONGEST_LINE, Dropped, LineKind, UncertainCall, read_line
+from sidecar.core.system_errors import mend, reason
 from sidecar.core.text import printable
 
 if TYPE_CHECKING:
@@ -71,11 +72,11 @@ def read_logs(names: Iterable[str]) -> Reading:
                 with Path(name).open("rb") as stream:
                     _read(_lines(stream, shown), shown, reading, places)
             elif sys.stdin is None:
-                raise LogError("cannot read stdin: it is closed")
+                raise LogError("cannot read stdin: it is closed: name a file, or pipe the log in")
             else:
                 _read(_lines(cast("BufferedReader", sys.stdin.buffer), shown), shown, reading, places)
         except OSError as error:
-            raise LogError(f"cannot read {shown}: {error.strerror or type(error).__name__}") from None
+            raise LogError(f"cannot read {shown}: {reason(error)}: {mend(error) or 'check the file'}") from None
     reading.broken_at = [*places[LineKind.BROKEN_UNKNOWN], *places[LineKind.BROKEN]][:_PLACES]
     return reading
 

@@ -1,7 +1,6 @@
 """Looks stored responses up one by one: paced, repeated after a failure that may pass, ended by one that lasts.
 
-What a response of the proxy port's asks for is a table; nothing here knows of sockets,
-and time is moved by the caller's clock.
+Nothing here knows of sockets, and time is the caller's clock.
 """
 
 from __future__ import annotations

@@ -37,9 +37,10 @@ MENDS: Final = {
     VerdictKind.NOT_THIS_CALL: "The key was used for another call too, so its answer says nothing of this one: look "
     "for what it would have made, and give each write a key of its own.",
     VerdictKind.TOO_OLD: "Mangopay keeps answers for 24 hours: look for what it would have made.",
-    VerdictKind.WITHOUT_KEY: "Mangopay keeps no answer to it: look for what it would have made before it is repeated, "
-    "and send an Idempotency-Key from now on.",
-    VerdictKind.OTHER_ACCOUNT: "Ask through the sidecar that it was made by.",
+    VerdictKind.WITHOUT_KEY: "Mangopay keeps no answer to it: look for what it would have made or changed before it is "
+    "repeated. Only a POST with an Idempotency-Key can be asked for.",
+    VerdictKind.OTHER_ACCOUNT: "Ask the account and the environment that it was made for: GET "
+    "/v2.01/ITS_CLIENT_ID/responses/KEY, with the idempotency_key of its line in the log.",
     VerdictKind.NOT_ASKED: "Fix the reason shown, then run this again within 24 hours of the call.",
 }
 #: Those for which somebody has to look by hand.

@@ -87,9 +87,11 @@ class Pair:
                 f"{BASE_URL}={self.base_url} is no mangopay-sidecar that talks to us ({said}): name one"
             )
         if told.get("environment") != "emulator":
-            which = f"Mangopay's own {told['environment']}" if "environment" in told else "it does not tell what"
+            which = (
+                f"for Mangopay's own {told['environment']}" if "environment" in told else "that does not tell for what"
+            )
             raise EmulatorError(
-                f"{BASE_URL}={self.base_url} is a sidecar for {which}: unset it, and an emulator and a sidecar are "
+                f"{BASE_URL}={self.base_url} is a sidecar {which}: unset it, and an emulator and a sidecar are "
                 "started for the tests"
             )
 

@@ -49,7 +49,7 @@ class Ledger:
         return cls(entries, told["deliveries"], told["executions"])
 
     def find(self, method: str, path: str) -> list[Write]:
-        """Return the writes to what ``path`` ends, such as ``/payouts/bankwire``, compared without regard to case."""
+        """Return the writes whose path ends with ``path``, such as ``/payouts/bankwire``, without regard to case."""
         end = path.rstrip("/").lower()
         return [each for each in self.entries if each.method == method and each.path.rstrip("/").lower().endswith(end)]
 

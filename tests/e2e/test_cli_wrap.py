@@ -86,10 +86,34 @@ def test_loopback_is_added_to_what_goes_without_a_proxy(given: dict[str, str], u
 
 
 @pytest.mark.parametrize(
-    ("base_url", "host"), [("http://10.1.2.3:8080", "10.1.2.3"), ("http://[fd00::1]:1", "fd00::1")]
+    ("base_url", "host"),
+    [("http://10.1.2.3:8080", "10.1.2.3"), ("http://[fd00::1]:1", "fd00::1"), ("http://sidecar", "sidecar")],
 )
 def test_an_address_that_is_not_loopback_is_added_too(base_url: str, host: str) -> None:
     assert child_environment({}, base_url)["NO_PROXY"] == f"{LOOPBACK},{host}"
+
+
+def test_a_script_that_names_no_interpreter_is_run_by_a_shell(upstream: str, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text('echo "$1 $MANGOPAY_BASE_URL"\n')
+    script.chmod(0o755)
+    status, stdout, _ = ended("--", str(script), "given", environ=settings(upstream))
+    assert (status, stdout[:22]) == (0, "given http://127.0.0.1")
+
+
+def test_the_configuration_may_come_from_stdin(upstream: str) -> None:
+    """The command finds stdin at its end then."""
+    content = f'[mangopay]\nenvironment = "emulator"\nclient_id = "acme"\nbase_url = "{upstream}"\n'
+    environ = {name: text for name, text in settings(upstream).items() if "CLIENT_ID" not in name}
+    run = subprocess.run(
+        [COMMAND, "wrap", "--config", "/dev/stdin", "--", "cat"],
+        env=environ,
+        input=content,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (0, "")
 
 
 def test_input_and_output_are_the_command_s_own(upstream: str) -> None:

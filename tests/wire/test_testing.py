@@ -217,7 +217,7 @@ def test_what_is_no_emulator_or_will_not_talk_is_told(stranger: str, told: str) 
             (200, b'{"name": "mangopay-sidecar", "environment": "production"}'),
             "for Mangopay's own production: unset it",
         ),
-        ((200, b'{"name": "mangopay-sidecar"}'), "it does not tell what: unset it"),
+        ((200, b'{"name": "mangopay-sidecar"}'), "is a sidecar that does not tell for what: unset it"),
         ((200, b"[]"), "is no mangopay-sidecar"),
         ((403, b"{}"), "is no mangopay-sidecar"),
     ],

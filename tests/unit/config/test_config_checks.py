@@ -113,8 +113,9 @@ def test_half_a_client_certificate_is_refused(given: dict[str, Any], variable: s
         (Listen(port=0), Admin(port=0)),
         (Listen(port=1), Admin(port=None)),
         (Listen(port=1, host=("127.0.0.1",)), Admin(port=1, host=("::1",))),
-        (Listen(port=1, host=("0.0.0.0",)), Admin(port=1, host=("::1", "::"))),
+        (Listen(port=1, host=("0.0.0.0", "::")), Admin(port=2, host=("::1",))),
         (Listen(port=1, host=("127.0.0.2",)), Admin(port=1, host=("localhost",))),
+        (Listen(port=1, host=("0.0.0.0", "sidecar.internal")), Admin(port=2)),  # what the name is, is not known
         (Listen(port=None, unix_socket=FILE), Admin(port=None)),
         (Listen(unix_socket=FILE, allowed_uids=(0,)), Admin()),
         (Listen(allowed_hosts=("sidecar",), caller_key=Secret("0123456789abcdef")), Admin()),
@@ -136,6 +137,9 @@ def test_listeners_that_can_live_together(listen: Listen, admin: Admin) -> None:
         (Listen(port=1, host=("127.0.0.1",)), Admin(port=1, host=("0.0.0.0",)), "are both 1"),
         (Listen(port=1, host=("::",)), Admin(port=1, host=("localhost",)), "are both 1"),
         (Listen(port=1, host=("::1",)), Admin(port=1, host=("localhost",)), "are both 1"),
+        (Listen(port=1, host=("0.0.0.0", "127.0.0.1")), Admin(port=2), "name one of them in SIDECAR_LISTEN_HOST"),
+        (Listen(port=1, host=("localhost", "0.0.0.0")), Admin(port=2), "listen.host names 0.0.0.0, which is every"),
+        (Listen(port=1), Admin(port=2, host=("::1", "::")), "name one of them in SIDECAR_ADMIN_HOST"),
     ],
 )
 def test_listeners_that_reach_nobody_or_collide(listen: Listen, admin: Admin, complaint: str) -> None:

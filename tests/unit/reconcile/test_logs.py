@@ -52,7 +52,7 @@ def test_a_dash_is_stdin(pack: object, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_stdin_that_is_closed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(LogError, match=r"^cannot read stdin: it is closed$"):
+    with pytest.raises(LogError, match=r"^cannot read stdin: it is closed: name a file, or pipe the log in$"):
         read_logs(["-"])
 
 
