@@ -28,7 +28,7 @@ class Target:
 
     __slots__ = ("foreign", "path", "raw", "route")
 
-    def __init__(self, raw: bytes, path: str, route: Route, foreign: bool = False) -> None:
+    def __init__(self, raw: bytes, path: str, route: Route, foreign: bool) -> None:
         #: Path and query for the request line, aliases swapped, without the base URL's prefix.
         self.raw: Final = raw
         #: The path alone, aliases swapped, percent-encoding as it was sent.

@@ -23,6 +23,13 @@ def refusal(raw: str, method: str = "GET") -> SidecarError:
     return caught.value
 
 
+@pytest.mark.parametrize(
+    ("raw", "method", "closes"), [("/a/../b", "GET", False), ("/a b", "GET", False), ("/", "CONNECT", True)]
+)
+def test_only_after_a_method_that_would_change_the_connection_is_it_closed(raw: str, method: str, closes: bool) -> None:
+    assert refusal(raw, method).close is closes
+
+
 # --- forwarded byte for byte
 
 UNTOUCHED = [
