@@ -31,6 +31,8 @@ import os, socket, sys, threading, time
 real = socket.getaddrinfo
 
 def getaddrinfo(host, *rest, **options):
+    if isinstance(host, bytes):  # a numeric address
+        return real(host, *rest, **options)
     if host.startswith("hangs"):
         threading.Event().wait()
     if host.startswith("slow"):

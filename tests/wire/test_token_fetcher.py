@@ -18,7 +18,16 @@ import trustme
 from sidecar.core.endpoint import Endpoint
 from sidecar.core.resend import FailureKind
 from sidecar.core.secret import Secret
-from sidecar.core.tokens.oauth import EDGE_PAGE, Fetched, FetchResult, LockedOut, Refusal, Refused, Transient
+from sidecar.core.tokens.oauth import (
+    EDGE_PAGE,
+    SERVER_ERROR,
+    Fetched,
+    FetchResult,
+    LockedOut,
+    Refusal,
+    Refused,
+    Transient,
+)
 from sidecar.network.resolver import look_up
 from sidecar.tokens.fetcher import Fetcher
 from sidecar.upstream.dialing import Dialer
@@ -198,7 +207,7 @@ async def test_a_retry_after_date_is_compared_with_the_responses_own_date() -> N
         b"Date: Sun, 06 Nov 1994 08:49:37 GMT",
         b"Retry-After: Sun, 06 Nov 1994 08:50:37 GMT",
     )
-    assert await fetch_from(reply) == Transient("status 503", 60.0)
+    assert await fetch_from(reply) == Transient("status 503", 60.0, SERVER_ERROR)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +290,7 @@ async def test_a_bom_and_gzip_are_undone(reply: bytes) -> None:
 
 async def test_the_first_of_repeated_headers_counts() -> None:
     reply = response(b"503 Service Unavailable", b"", b"Retry-After: 60", b"Retry-After: 7")
-    assert await fetch_from(reply) == Transient("status 503", 60.0)
+    assert await fetch_from(reply) == Transient("status 503", 60.0, SERVER_ERROR)
 
 
 async def test_an_endless_body_is_read_no_further_than_the_limit() -> None:
