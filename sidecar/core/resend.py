@@ -155,8 +155,8 @@ def decide(failure: AttemptFailure, method: str, deliveries: int, connect_retrie
     """Say whether the call may be sent again after ``failure``, and what its caller sees otherwise.
 
     ``deliveries`` counts the attempts of this call on which at least one byte
-    was written, the failed one included; ``connect_retries`` those that were
-    already repeated because nothing had been written.
+    was written, the failed one included; ``connect_retries`` how often the call
+    was repeated before, for whatever reason.
     """
     event = classify(failure)
     row = TABLE[event]

@@ -9,14 +9,13 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from sidecar.core.admission.caller import LIFETIME
 from sidecar.downstream.response import json_response
 
 if TYPE_CHECKING:
     from sidecar.core.admission.caller import Callers
     from sidecar.downstream.response import RawResponse
 
-#: Seconds: suits every SDK (Node loops below 60, Java overflows above 2,147,483).
-EXPIRES_IN: Final = 3600
 _BODY: Final = b'{"access_token": "%s", "token_type": "Bearer", "expires_in": %d}'
 
 
@@ -29,5 +28,5 @@ class LocalTokens:
     def response(self, *, wall: float, keep_alive: bool) -> RawResponse:
         """Return a fresh local token."""
         token = self._callers.issue(wall, secrets.token_urlsafe(24))
-        body = _BODY % (token.encode("ascii"), EXPIRES_IN)
+        body = _BODY % (token.encode("ascii"), LIFETIME)
         return json_response(body, keep_alive=keep_alive)

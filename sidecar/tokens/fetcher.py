@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sidecar.core.secret import Secret
     from sidecar.tokens.connector import Dialer
 
-#: Seconds from the connection to the end of the response. A call waits for a token for 10.
+#: Seconds for the response, besides those for the connection: one time runs over both.
 RESPONSE_TIMEOUT: Final = 10.0
 
 

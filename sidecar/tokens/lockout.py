@@ -14,7 +14,7 @@ class AccountLockout:
     """Passes on to every credential's manager what one of them found out: locked, being probed, open again.
 
     So a lockout latches all of them, and only one probes at a time (contract
-    section 5.6). A shared store can take part as one more member.
+    section 5.6).
     """
 
     def __init__(self) -> None:

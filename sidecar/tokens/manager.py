@@ -225,11 +225,11 @@ class TokenManager:
         )
 
     def key_changed(self) -> None:
-        """Note that ``source`` has a new API key: a latch of refused credentials is cleared at once."""
+        """Note a new API key or certificate of ``source``: a latch of refused credentials is cleared at once."""
         refused = self._state.refusal is not None
         self._state = states.key_changed(self._state)
         if refused:
-            _log.info("token.unlatched", credential=self.credential, reason="key changed")
+            _log.info("token.unlatched", credential=self.credential, reason="key or certificate changed")
         self._work.notify_all()
         self._news.notify_all()
 

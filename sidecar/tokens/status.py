@@ -46,7 +46,8 @@ class TokenStatus(msgspec.Struct, frozen=True):
     last_error: str | None
     #: How the network failed then: ``resolve``, ``connect``, ``egress``, ``tls``, ``lost``, ``timeout`` or ``broken``;
     #: ``edge_page`` if a web page came in place of a response of Mangopay's; ``elsewhere`` if neither has failed here,
-    #: as when another sidecar got no token; None if Mangopay responded, and with no token.
+    #: as when another sidecar got no token; ``server_error`` or ``rate_limited`` for 5xx and 429; None for any other
+    #: response without a token.
     last_failure: str | None
     #: Masked paths whose 401s start no refresh now, since the latest ones that they started did not help.
     paused_paths: tuple[str, ...]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Any
 
+    from sidecar.core.tokens.oauth import FetchResult
+
 
 @pytest.fixture
 async def fleet() -> AsyncIterator[Fleet]:
@@ -399,6 +401,25 @@ async def test_what_one_that_stalled_brings_too_late_is_thrown_away(fleet: Fleet
     assert "store.lease_lost" in [entry["event"] for entry in logs]
     assert second.manager.take_nowait(fleet.clock.now()) is not None
     assert (slow.requests, fleet.mangopay.requests) == (1, 1)
+
+
+@pytest.mark.parametrize("others", [TRANSIENT, REFUSED], ids=["an error", "a refusal"])
+async def test_what_came_too_late_is_used_where_the_others_got_nothing(fleet: Fleet, others: FetchResult) -> None:
+    slow = FakeSource(fleet.clock, life=1200.0)
+    slow.gated = True
+    backend = MemoryBackend(fleet.shelf)
+    first = fleet.node(backend)
+    first.asker.mangopay = slow
+    (second,) = fleet.start()
+    call = asyncio.ensure_future(first.token())
+    await fleet.clock.advance(0.1)
+    backend.thawed.clear()
+    fleet.mangopay.then(*[others] * 9)
+    assert [type(each) for each in await fleet.tokens(second)] == [SidecarError]
+    backend.thawed.set()
+    slow.let_go()
+    assert await fleet.finish(asyncio.wait_for(call, None)) == ["-1"]
+    assert slow.requests == 1
 
 
 # --- what may lie in the store ---------------------------------------------------------------------------------------

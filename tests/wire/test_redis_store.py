@@ -374,7 +374,7 @@ def test_a_url_that_means_nothing_is_told_without_showing_it(url: str) -> None:
         ("redis://", "localhost:6379/0"),
         ("redis://host", "host:6379/0"),
         ("redis://:p%40ss@host:1/3", "host:1/3"),
-        ("rediss://me:pw@[::1]:6380/", "::1:6380/0"),
+        ("rediss://me:pw@[::1]:6380/", "[::1]:6380/0"),
         ("redis://host?db=4", "host:6379/4"),
         ("rediss://host/2?ssl_ca_certs=/ca.pem&socket_keepalive=yes", "host:6379/2"),
     ],

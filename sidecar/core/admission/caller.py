@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import binascii
 import hmac
+import math
 from base64 import urlsafe_b64encode
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -74,7 +75,7 @@ class Callers:
             raise ValueError("a nonce has letters, digits, '-' and '_' only")
         if self._bearer_key is None:
             return (_PREFIX + nonce.encode()).decode()
-        payload = b"%b%d.%b" % (_PREFIX, int(now_wall) + LIFETIME, nonce.encode())
+        payload = b"%b%d.%b" % (_PREFIX, math.ceil(now_wall) + LIFETIME, nonce.encode())
         return (payload + b"." + _signature(self._bearer_key, payload)).decode()
 
     def check_token_call(self, raw: RawHeaders) -> None:

@@ -107,7 +107,7 @@ class State(msgspec.Struct, frozen=True):
     lockout: Latch | None = None
     #: This credential's own.
     refusal: Latch | None = None
-    #: Counts changes of the API key.
+    #: Counts changes of the API key, and of the client certificate.
     key: int = 0
     burns: Burns = msgspec.field(default_factory=Burns)
 

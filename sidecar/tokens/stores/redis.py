@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from sidecar.advice.verification import verdict_on
 from sidecar.config import ConfigError, Tls
 from sidecar.core.causes import Cause
+from sidecar.core.http.tunnel import authority
 from sidecar.core.tokens.shared_document import LONGEST
 from sidecar.network.resolver import Resolver
 from sidecar.tokens.stores.backend import TIMEOUT, StoredContent, StoreError
@@ -110,7 +111,8 @@ class RedisBackend:
             ) from None
         pool = _make_pool(url, names or Resolver("the store"), tls or Tls())
         options = pool.connection_kwargs
-        self.place: Final = f"{options.get('host', 'localhost')}:{options.get('port', 6379)}/{options.get('db', 0)}"
+        address = authority(options.get("host", "localhost"), options.get("port", 6379))
+        self.place: Final = f"{address}/{options.get('db', 0)}"
         self._exceptions: Final = exceptions
         self._client: Final[Redis] = Redis(connection_pool=pool)
         self._pool: Final = pool

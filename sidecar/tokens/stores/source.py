@@ -200,7 +200,7 @@ class SharedSource:
                     if (taken := self._taken(claimed, request, key, time)) is not None:
                         return taken
                 case Paused():
-                    return as_fetch_result(claimed, self._pause(claimed, time, spread=True))
+                    return self._while_paused(claimed, late.result, time)
                 case Grant() if late.result is not None and not isinstance(late.result, Fetched):
                     # Nobody has asked since, and to ask again at once would make a refusal worse.
                     return await self._tell_late(claimed, key, late.result, late.shown)
@@ -216,6 +216,12 @@ class SharedSource:
                     pause = look * (0.5 + self._random())
                     look = min(look * _GROWTH, _LAST_LOOK)
                     await self._clock.sleep_until(self._clock.now() + pause)
+
+    def _while_paused(self, paused: Paused, late: FetchResult | None, time: StoreTime) -> FetchResult:
+        """Return the token that came too ``late``, if one did; else why for now nobody asks."""
+        if isinstance(late, Fetched):
+            return self._alone(late)  # nobody has got a newer one
+        return as_fetch_result(paused, self._pause(paused, time, spread=True))
 
     def _claim_request(self) -> tuple[Secret, ClaimRequest]:
         """Say what to ask for, and with which key: it may have changed since the last time."""
