@@ -101,13 +101,14 @@ def load_config(
     import msgspec
 
     from sidecar.config import ConfigError, load
+    from sidecar.config.sources import SPELLINGS
 
     unread = unread_file(path) if environ is os.environ else None
     try:
         config = load(path, environ, options)
     except ConfigError as error:
         lines = error.lines if unread is None else (*error.lines, unread)
-        given = {f"SIDECAR_{key.replace('.', '_').upper()}": option for key, (option, _) in options.items()}
+        given = {SPELLINGS[key][0].variable: option for key, (option, _) in options.items()}
         raise CommandError(by_options("\n".join(lines), given), BAD_USAGE) from None
     return config if unread is None else msgspec.structs.replace(config, warnings=(*config.warnings, unread))
 

@@ -76,8 +76,9 @@ def check_listeners(listen: Listen, admin: Admin, environment: MangopayEnvironme
     if listen.allowed_uids is not None and listen.unix_socket is None:
         complaints.add(_incomplete("listen.allowed_uids", "listen.unix_socket"))
     for section, hosts in (("listen", listen.host), ("admin", admin.host)):
+        numeric = {each for each in _addresses(hosts) if _is_numeric(each)}  # what a name will be is not known
         for wildcard in _WILDCARDS:
-            if wildcard in hosts and _is_covered(wildcard, hosts):
+            if wildcard in numeric and _covers({wildcard}, numeric - {wildcard}):
                 why = f"names {wildcard}, which is every address of its family, and one of these besides"
                 complaints.add(
                     ConfigError(f"{section}.host", why, f"name one of them in SIDECAR_{section.upper()}_HOST")
@@ -92,12 +93,6 @@ def _share_address(hosts: Iterable[str], others: Iterable[str]) -> bool:
     """Whether two listeners of one port are in each other's way: ``0.0.0.0`` and ``::`` are all of their family."""
     one, other = _addresses(hosts), _addresses(others)
     return bool(one & other) or _covers(one, other) or _covers(other, one)
-
-
-def _is_covered(wildcard: str, hosts: Iterable[str]) -> bool:
-    """Whether another numeric address of ``hosts`` is of the wildcard's family; what a name will be is not known."""
-    digit = ":" if ":" in wildcard else "."
-    return any(each != wildcard and digit in each and _is_numeric(each) for each in _addresses(hosts))
 
 
 def _is_numeric(host: str) -> bool:

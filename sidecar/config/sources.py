@@ -48,8 +48,6 @@ def _add(found: dict[str, RawValue], given: RawValue, complaints: Complaints) ->
 
 # --- the file ---------------------------------------------------------------------------------------------------------
 
-#: Of the compiled build (setup.py); it may still be set where the sidecar is started.
-_OF_BUILD: Final = "SIDECAR_COMPILE"
 MAX_FILE: Final = 1024 * 1024
 # The parser's reason, if it is one of its fixed phrases: others quote what stands in the file.
 _FIXED_REASON: Final = r"([A-Za-z -]+) \((at [a-z0-9, ]+)\)"
@@ -183,6 +181,8 @@ _LINK_NAME: Final = (
     r"SIDECAR(?:_[A-Z0-9_]+)?_"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
+#: Of the compiled build (setup.py); it may still be set where the sidecar is started.
+_OF_BUILD: Final = "SIDECAR_COMPILE"
 _LINK_VALUE: Final = ("tcp://", "udp://", "sctp://")
 _PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

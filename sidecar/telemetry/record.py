@@ -97,7 +97,7 @@ class CallRecord:
         self.outcome: Outcome | None = None
         #: For the operator, never for the caller; free of secrets and request bytes.
         self.detail: str | None = None
-        #: A response of upstream's was there, and the sidecar could not pass it on: no failure of upstream's.
+        #: The sidecar could not go on by itself: if upstream had responded, it is no failure of upstream's.
         self.own_failure = False
         self.idempotency_key: str | None = None
         self.caller: Literal["gone"] | None = None

@@ -156,8 +156,8 @@ class TokenManager:
         it has been burnt or has expired, and there is no other.
         """
         token = self.take_nowait(now, newer_than=newer_than)
-        if token is None and (usable := policy.usable_token(self._state, now, newer_than)) is not None:
-            return usable if usable.generation == taken.generation else None
+        if token is None and policy.usable_token(self._state, now, newer_than) is taken:
+            return taken
         return token
 
     def check(self, now: float) -> None:

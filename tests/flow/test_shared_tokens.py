@@ -383,16 +383,22 @@ async def test_the_lease_of_a_request_that_takes_long_is_kept(fleet: Fleet) -> N
     assert fleet.mangopay.requests == 1
 
 
-async def test_what_one_that_stalled_brings_too_late_is_thrown_away(fleet: Fleet) -> None:
+async def one_that_stalls(fleet: Fleet) -> tuple[FakeSource, MemoryBackend, asyncio.Future[Any]]:
+    """Have a sidecar ask for a token and stop, as a stopped process does: it renews nothing until it is thawed."""
     slow = FakeSource(fleet.clock, life=1200.0)
     slow.gated = True
     backend = MemoryBackend(fleet.shelf)
-    first = fleet.node(backend)
-    first.asker.mangopay = slow
-    (second,) = fleet.start()
-    call = asyncio.ensure_future(first.token())
+    node = fleet.node(backend)
+    node.asker.mangopay = slow
+    call = asyncio.ensure_future(node.token())
     await fleet.clock.advance(0.1)
-    backend.thawed.clear()  # as a stopped process is: it renews nothing
+    backend.thawed.clear()
+    return slow, backend, call
+
+
+async def test_what_one_that_stalled_brings_too_late_is_thrown_away(fleet: Fleet) -> None:
+    slow, backend, call = await one_that_stalls(fleet)
+    (second,) = fleet.start()
     assert await fleet.tokens(second) == ["-1"]
     backend.thawed.set()
     with capture_logs() as logs:
@@ -405,15 +411,8 @@ async def test_what_one_that_stalled_brings_too_late_is_thrown_away(fleet: Fleet
 
 @pytest.mark.parametrize("others", [TRANSIENT, REFUSED], ids=["an error", "a refusal"])
 async def test_what_came_too_late_is_used_where_the_others_got_nothing(fleet: Fleet, others: FetchResult) -> None:
-    slow = FakeSource(fleet.clock, life=1200.0)
-    slow.gated = True
-    backend = MemoryBackend(fleet.shelf)
-    first = fleet.node(backend)
-    first.asker.mangopay = slow
+    slow, backend, call = await one_that_stalls(fleet)
     (second,) = fleet.start()
-    call = asyncio.ensure_future(first.token())
-    await fleet.clock.advance(0.1)
-    backend.thawed.clear()
     fleet.mangopay.then(*[others] * 9)
     assert [type(each) for each in await fleet.tokens(second)] == [SidecarError]
     backend.thawed.set()
